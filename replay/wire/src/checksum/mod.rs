@@ -1,0 +1,223 @@
+//! Checksums of whole frames: filled in, and checked.
+//!
+//! [`fill`] is the last thing that happens to a frame before a sink takes it; [`verify`] tells what a receiver
+//! would say. [`Sum`] and [`Stored`] are the arithmetic (RFC 1071, 1624), for callers that change a few bytes of
+//! a packet which is not whole, the one quoted in an ICMP error for example.
+
+mod destination;
+mod sum;
+
+pub use sum::{Stored, Sum};
+
+use std::net::IpAddr;
+
+use crate::bytes::be16;
+use crate::frame::{Layout, Net, Stop, Transport, protocol};
+
+/// Why a frame's checksums cannot be filled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A header is cut or malformed, so what it covers is unknown.
+    #[error("checksums not filled: {0}")]
+    Headers(Stop),
+    /// The frame ends before the IP packet does.
+    #[error("checksums not filled: the ip packet ends at byte {need} and the frame at byte {have}")]
+    Cut {
+        /// Where the IP length says that the packet ends.
+        need: usize,
+        /// Length of the frame.
+        have: usize,
+    },
+}
+
+/// What a receiver would find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Check {
+    /// Right.
+    Good,
+    /// Wrong.
+    Bad,
+    /// There is none: another protocol, IPv6 (no header checksum), or UDP over IPv4 with checksum 0.
+    Absent,
+    /// The frame does not hold all that the checksum covers: cut, a fragment, or malformed.
+    Unverifiable,
+}
+
+/// The result of [`verify`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Checks {
+    /// The IPv4 header's.
+    pub ipv4: Check,
+    /// The transport's: TCP, UDP, ICMP, ICMPv6, IGMP.
+    pub transport: Check,
+}
+
+/// Writes every checksum of a whole frame: IPv4 header, TCP, UDP (also where it was 0), ICMP, ICMPv6, IGMP, and
+/// the IPv4 header that an ICMP error quotes, where it is whole.
+///
+/// A fragment's transport checksum covers bytes of other frames and is left alone. A frame without IP has none.
+///
+/// # Errors
+/// A cut or malformed frame; nothing is written then.
+pub fn fill(frame: &mut [u8]) -> Result<(), Error> {
+    let layout = Layout::parse(frame);
+    fill_parsed(frame, &layout)
+}
+
+/// As [`fill`], for a caller that has the layout already. `layout` must be that of `frame`.
+///
+/// # Errors
+/// As [`fill`].
+pub fn fill_parsed(frame: &mut [u8], layout: &Layout) -> Result<(), Error> {
+    let Some(end) = layout.l3_end() else {
+        return match layout.stop {
+            Stop::Whole => Ok(()),
+            stop => Err(Error::Headers(stop)),
+        };
+    };
+    if layout.stop != Stop::Whole {
+        return Err(Error::Headers(layout.stop));
+    }
+    if end > frame.len() {
+        return Err(Error::Cut { need: end, have: frame.len() });
+    }
+    if let Transport::Icmp { at } = layout.transport {
+        fill_quoted(&mut frame[at..end]);
+    }
+    if let Some(covered) = Covered::of(frame, layout) {
+        put(frame, covered.field, Stored(0));
+        let stored = covered.sum(frame).stored();
+        put(frame, covered.field, if covered.udp { stored.udp() } else { stored });
+    }
+    if let Net::Ipv4(ip) = layout.net {
+        fill_ipv4_header(&mut frame[ip.at..ip.at + ip.header_len]);
+    }
+    Ok(())
+}
+
+/// Writes the header checksum of the IPv4 header in `header`, which is exactly the header with its options. A
+/// slice shorter than 20 bytes is left alone.
+pub fn fill_ipv4_header(header: &mut [u8]) {
+    if header.len() >= 20 {
+        put(header, 10, Stored(0));
+        let stored = Sum::default().bytes(header).stored();
+        put(header, 10, stored);
+    }
+}
+
+/// Says for each checksum of the frame whether a receiver would accept it.
+pub fn verify(frame: &[u8]) -> Checks {
+    let layout = Layout::parse(frame);
+    let ipv4 = match layout.net {
+        Net::Ipv4(ip) => match frame.get(ip.at..ip.at + ip.header_len) {
+            Some(header) => check(Sum::default().bytes(header)),
+            None => Check::Unverifiable,
+        },
+        _ => Check::Absent,
+    };
+    Checks { ipv4, transport: verify_transport(frame, &layout) }
+}
+
+fn verify_transport(frame: &[u8], layout: &Layout) -> Check {
+    let number = match layout.net {
+        Net::Ipv4(ip) => ip.protocol,
+        Net::Ipv6(ip) => ip.upper,
+        _ => return Check::Absent,
+    };
+    let known = [protocol::TCP, protocol::UDP, protocol::ICMP, protocol::ICMPV6, protocol::IGMP];
+    if layout.stop != Stop::Whole {
+        return Check::Unverifiable;
+    }
+    if !known.contains(&number) {
+        return Check::Absent;
+    }
+    match Covered::of(frame, layout) {
+        Some(covered) if covered.udp && be16(frame, covered.field) == Some(0) => match layout.net {
+            // RFC 8200 section 8.1: over IPv6 a zero checksum is an error.
+            Net::Ipv6(_) => Check::Bad,
+            _ => Check::Absent,
+        },
+        Some(covered) if covered.end <= frame.len() => check(covered.sum(frame)),
+        _ => Check::Unverifiable,
+    }
+}
+
+fn check(sum: Sum) -> Check {
+    if sum.folded() == 0xffff { Check::Good } else { Check::Bad }
+}
+
+/// What a transport checksum covers, and where it stands.
+struct Covered {
+    at: usize,
+    end: usize,
+    /// Offset of the checksum field.
+    field: usize,
+    udp: bool,
+    /// The pseudo-header's sum.
+    pseudo: Sum,
+}
+
+impl Covered {
+    /// `None` where there is no checksum that this frame alone covers.
+    fn of(frame: &[u8], layout: &Layout) -> Option<Covered> {
+        if layout.fragment().is_some() || layout.stop != Stop::Whole {
+            return None;
+        }
+        let mut end = layout.l3_end()?;
+        let (at, field, number) = match layout.transport {
+            Transport::Tcp { at, .. } => (at, at + 16, protocol::TCP),
+            Transport::Udp { at } => {
+                // Bytes between the UDP length and the IP length are not UDP's; the walk checked that the former is
+                // not beyond the latter.
+                end = at + usize::from(be16(frame, at + 4)?);
+                (at, at + 6, protocol::UDP)
+            }
+            Transport::Icmp { at } => (at, at + 2, protocol::ICMP),
+            Transport::Icmpv6 { at } => (at, at + 2, protocol::ICMPV6),
+            Transport::Igmp { at } => (at, at + 2, protocol::IGMP),
+            Transport::None | Transport::Other { .. } => return None,
+        };
+        // ICMP and IGMP have no pseudo-header, over whatever they are sent (RFC 792, RFC 3376).
+        let pseudo = if matches!(number, protocol::ICMP | protocol::IGMP) {
+            Sum::default()
+        } else {
+            let (src, dst) = destination::pseudo_addresses(frame, layout)?;
+            let len = end - at;
+            match (src, dst) {
+                (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                    Sum::default().pseudo_v4(src, dst, number, u16::try_from(len).ok()?)
+                }
+                (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                    Sum::default().pseudo_v6(src, dst, number, u32::try_from(len).ok()?)
+                }
+                _ => return None,
+            }
+        };
+        Some(Covered { at, end, field, udp: number == protocol::UDP, pseudo })
+    }
+
+    /// Sum of pseudo-header and covered bytes; those past the frame's end count as absent.
+    fn sum(&self, frame: &[u8]) -> Sum {
+        self.pseudo.bytes(&frame[self.at.min(frame.len())..self.end.min(frame.len())])
+    }
+}
+
+/// Writes the header checksum of the IPv4 packet that an ICMP error quotes. `icmp` is the whole message.
+fn fill_quoted(icmp: &mut [u8]) {
+    // Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
+    if !matches!(icmp.first(), Some(3 | 4 | 5 | 11 | 12)) {
+        return;
+    }
+    let Some(quoted) = icmp.get_mut(8..) else { return };
+    let Some(&first) = quoted.first() else { return };
+    let len = usize::from(first & 0x0f) * 4;
+    if first >> 4 == 4 && len >= 20 && len <= quoted.len() {
+        fill_ipv4_header(&mut quoted[..len]);
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, stored: Stored) {
+    if let Some(field) = bytes.get_mut(at..at + 2) {
+        field.copy_from_slice(&stored.0.to_be_bytes());
+    }
+}
