@@ -1,0 +1,234 @@
+//! Live sessions merged into one stream of packets by deadline. Pure.
+//!
+//! A binary heap holds one entry a session: the deadline of its next packet. Deadlines are offsets from the start of
+//! the run. Equal deadlines go by session number, and a session's own packets keep their order, so the result is a
+//! total order that depends on nothing but the sessions: same sessions, same bytes.
+//!
+//! Packets are built when they are popped, one at a time: memory is bounded by the number of live sessions.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Duration;
+
+/// A session being played: packets in order of time. `next` builds one; `peek` gives its time without building it.
+pub(crate) trait Source {
+    /// A packet, or the reason why one was left out.
+    type Packet;
+    /// Time of the next packet from the start of the session, `None` at the end.
+    fn peek(&self) -> Option<Duration>;
+    /// Builds the next packet.
+    fn next(&mut self) -> Option<Self::Packet>;
+}
+
+#[derive(Debug)]
+struct Live<S> {
+    source: S,
+    start: Duration,
+}
+
+/// What was popped.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Popped<P> {
+    /// When it is due, from the start of the run.
+    pub deadline: Duration,
+    /// Number of its session.
+    pub session: u64,
+    /// The packet.
+    pub packet: P,
+    /// It was the last one of its session.
+    pub last: bool,
+}
+
+/// The merge of all live sessions.
+#[derive(Debug)]
+pub(crate) struct Merge<S> {
+    heap: BinaryHeap<Reverse<(Duration, u64)>>,
+    live: HashMap<u64, Live<S>>,
+    speed: f64,
+}
+
+impl<S: Source> Merge<S> {
+    /// Nothing live. Time inside sessions runs `speed` times as fast as it was generated.
+    pub(crate) fn new(speed: f64) -> Self {
+        Self { heap: BinaryHeap::new(), live: HashMap::new(), speed }
+    }
+
+    /// Changes the speed of sessions that are added from now on (a live one keeps its deadlines in order, because
+    /// its start is moved so that its next packet stays where it was).
+    pub(crate) fn set_speed(&mut self, speed: f64) {
+        let (old, new) = (self.speed, speed);
+        self.speed = speed;
+        for live in self.live.values_mut() {
+            if let Some(next) = live.source.peek() {
+                let deadline = live.start.saturating_add(scale(next, old));
+                live.start = deadline.saturating_sub(scale(next, new));
+            }
+        }
+    }
+
+    /// Adds session `number`, starting at `start`. `false` if it has no packet at all.
+    pub(crate) fn add(&mut self, number: u64, start: Duration, source: S) -> bool {
+        let Some(first) = source.peek() else { return false };
+        self.heap.push(Reverse((start.saturating_add(scale(first, self.speed)), number)));
+        self.live.insert(number, Live { source, start });
+        true
+    }
+
+    /// Deadline of the next packet.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.heap.peek().map(|Reverse((deadline, _))| *deadline)
+    }
+
+    /// Builds the packet that is due next.
+    pub(crate) fn pop(&mut self) -> Option<Popped<S::Packet>> {
+        let mut top = self.heap.peek_mut()?;
+        let Reverse((deadline, session)) = *top;
+        let live = self.live.get_mut(&session).expect("every heap entry has a live session");
+        let packet = live.source.next();
+        let following = live.source.peek();
+        match following {
+            // The entry is changed in place: one sift instead of a pop and a push. A time that runs backwards would
+            // break the order of the stream, so the deadline never decreases.
+            Some(time) => top.0.0 = live.start.saturating_add(scale(time, self.speed)).max(deadline),
+            None => {
+                std::collections::binary_heap::PeekMut::pop(top);
+                self.live.remove(&session);
+            }
+        }
+        let packet = packet.expect("a source that peeks a time gives a packet");
+        Some(Popped { deadline, session, packet, last: following.is_none() })
+    }
+
+    /// Live sessions.
+    pub(crate) fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Cuts all live sessions and says how many there were.
+    pub(crate) fn cut(&mut self) -> usize {
+        let cut = self.live.len();
+        self.heap.clear();
+        self.live.clear();
+        cut
+    }
+}
+
+/// `time / speed`, exact at speed 1.
+fn scale(time: Duration, speed: f64) -> Duration {
+    if speed == 1.0 {
+        return time;
+    }
+    Duration::try_from_secs_f64(time.as_secs_f64() / speed).unwrap_or(Duration::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Packets are (session, index); times are given in milliseconds.
+    struct Fixed {
+        id: u64,
+        times: Vec<u64>,
+        at: usize,
+    }
+
+    impl Source for Fixed {
+        type Packet = (u64, usize);
+        fn peek(&self) -> Option<Duration> {
+            self.times.get(self.at).map(|ms| Duration::from_millis(*ms))
+        }
+        fn next(&mut self) -> Option<Self::Packet> {
+            (self.at < self.times.len()).then(|| {
+                self.at += 1;
+                (self.id, self.at - 1)
+            })
+        }
+    }
+
+    fn fixed(id: u64, times: &[u64]) -> Fixed {
+        Fixed { id, times: times.to_vec(), at: 0 }
+    }
+
+    fn drain(merge: &mut Merge<Fixed>) -> Vec<(u64, (u64, usize))> {
+        std::iter::from_fn(|| merge.pop()).map(|p| (p.deadline.as_millis() as u64, p.packet)).collect()
+    }
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn packets_come_by_deadline_then_by_session() {
+        let mut merge = Merge::new(1.0);
+        assert!(merge.add(2, 10 * MS, fixed(2, &[0, 5, 5])));
+        assert!(merge.add(1, 15 * MS, fixed(1, &[0, 1])));
+        assert!(!merge.add(3, 0 * MS, fixed(3, &[])), "an empty session is not live");
+        assert_eq!(
+            drain(&mut merge),
+            [(10, (2, 0)), (15, (1, 0)), (15, (2, 1)), (15, (2, 2)), (16, (1, 1))]
+        );
+        assert_eq!((merge.len(), merge.next_deadline()), (0, None));
+    }
+
+    #[test]
+    fn the_last_packet_of_a_session_says_so() {
+        let mut merge = Merge::new(1.0);
+        merge.add(1, 0 * MS, fixed(1, &[0, 1]));
+        let last: Vec<bool> = std::iter::from_fn(|| merge.pop()).map(|p| p.last).collect();
+        assert_eq!(last, [false, true]);
+    }
+
+    #[test]
+    fn speed_scales_time_inside_a_session_only() {
+        let mut merge = Merge::new(2.0);
+        merge.add(1, 100 * MS, fixed(1, &[0, 10, 30]));
+        assert_eq!(drain(&mut merge), [(100, (1, 0)), (105, (1, 1)), (115, (1, 2))]);
+    }
+
+    #[test]
+    fn a_change_of_speed_moves_no_packet_back() {
+        let mut merge = Merge::new(1.0);
+        merge.add(1, 100 * MS, fixed(1, &[0, 10, 30]));
+        merge.pop();
+        merge.set_speed(0.5);
+        assert_eq!(drain(&mut merge), [(110, (1, 1)), (150, (1, 2))]);
+    }
+
+    #[test]
+    fn time_that_runs_backwards_does_not_break_the_order() {
+        let mut merge = Merge::new(1.0);
+        merge.add(1, 0 * MS, fixed(1, &[5, 2, 9]));
+        assert_eq!(drain(&mut merge), [(5, (1, 0)), (5, (1, 1)), (9, (1, 2))]);
+    }
+
+    #[test]
+    fn many_random_sessions_never_invert() {
+        use rand::{Rng, SeedableRng};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
+        let mut merge = Merge::new(1.0);
+        for id in 0..200 {
+            let mut time = 0;
+            let times: Vec<u64> = (0..rng.random_range(1..50))
+                .map(|_| {
+                    time += rng.random_range(0..3);
+                    time
+                })
+                .collect();
+            merge.add(id, MS * rng.random_range(0..50), fixed(id, &times));
+        }
+        let all = drain(&mut merge);
+        let mut seen = HashMap::new();
+        for pair in all.windows(2) {
+            assert!(pair[0].0 <= pair[1].0, "{pair:?}");
+        }
+        for (_, (id, index)) in all {
+            assert_eq!(index, *seen.entry(id).and_modify(|n| *n += 1).or_insert(0_usize));
+        }
+    }
+
+    #[test]
+    fn cut_ends_everything() {
+        let mut merge = Merge::new(1.0);
+        merge.add(1, 0 * MS, fixed(1, &[0, 1]));
+        merge.add(2, 0 * MS, fixed(2, &[0, 1]));
+        assert_eq!((merge.cut(), merge.len(), merge.pop().is_none()), (2, 0, true));
+    }
+}

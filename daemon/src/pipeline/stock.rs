@@ -1,0 +1,384 @@
+//! Sessions that are ready, shelf by shelf: which one to generate next, which one to play next. Pure.
+//!
+//! There is one shelf per label. The pool's depth is shared among the shelves by weight, so that a rare label does not
+//! crowd out a frequent one. Sessions of a shelf are numbered in the order in which they are ordered from the model,
+//! and the number decides the seed; which thread is how fast changes neither.
+//!
+//! A session leaves the shelf when it is played. It is kept aside for a while, so that it can be played again (with
+//! fresh addresses and all else that a replay renews) when the shelf is empty: the wire never waits for the model as
+//! long as there is something left to replay.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use netssm_wire::session::Session;
+
+use crate::profile::Traffic;
+use crate::seeds::{Purpose, derive};
+
+/// A session to be generated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// Which shelf it is for; only meaningful to the stock that gave it, in the same epoch.
+    pub shelf: usize,
+    /// Which reload of the profile this order belongs to.
+    pub epoch: u64,
+    /// Number of the session on its shelf.
+    pub number: u64,
+    /// What to generate.
+    pub label: Arc<str>,
+    /// Seed of the session.
+    pub seed: u64,
+    /// Packets to generate at most.
+    pub packets: u64,
+}
+
+/// What a shelf had to offer.
+#[derive(Debug, Clone)]
+pub(crate) enum Taken {
+    /// A session that was never played.
+    Fresh(Arc<Session>),
+    /// One that was played before.
+    Again(Arc<Session>),
+    /// Nothing is ready and all that was played is used up.
+    Dry,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    label: Arc<str>,
+    weight: f64,
+    packets: u64,
+    /// Fresh sessions that should be ready.
+    target: u64,
+    /// Number of the next order.
+    next: u64,
+    /// Orders that are out.
+    ordered: u64,
+    /// Sessions in `fresh`, without the orders that came to nothing.
+    ready: u64,
+    /// Fresh sessions by number; `None` marks an order that came to nothing.
+    fresh: BTreeMap<u64, Option<Arc<Session>>>,
+    /// Number of the next session in strict order.
+    next_played: u64,
+    /// Played sessions and how often, least recently played first; at most `target` of them.
+    played: VecDeque<(Arc<Session>, u64)>,
+}
+
+impl Shelf {
+    /// Notes that no session of an order that is out will come.
+    fn void_orders(&mut self) {
+        for number in self.next_played..self.next {
+            self.fresh.entry(number).or_insert(None);
+        }
+        self.ordered = 0;
+        self.skip_voids();
+    }
+
+    /// Forgets orders that came to nothing as soon as no earlier session is awaited.
+    fn skip_voids(&mut self) {
+        while self.fresh.first_key_value().is_some_and(|(n, s)| *n == self.next_played && s.is_none()) {
+            self.fresh.pop_first();
+            self.next_played += 1;
+        }
+    }
+
+    /// Keeps a played session for another use, if it has one left; the one played longest ago makes room.
+    fn keep(&mut self, session: Arc<Session>, uses: u64, reuse: u64) {
+        if uses >= reuse {
+            return;
+        }
+        while self.played.len() as u64 >= self.target {
+            self.played.pop_front();
+        }
+        self.played.push_back((session, uses));
+    }
+}
+
+/// All shelves.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    shelves: Vec<Shelf>,
+    seed: u64,
+    reuse: u64,
+    epoch: u64,
+}
+
+impl Stock {
+    /// Empty shelves for `traffic`, `depth` sessions in all, each played at most `reuse` times.
+    pub(crate) fn new(traffic: &[Traffic], depth: u64, reuse: u64, seed: u64) -> Self {
+        let mut stock = Self { shelves: Vec::new(), seed, reuse, epoch: 0 };
+        stock.set(traffic, depth, reuse, seed);
+        stock
+    }
+
+    /// Changes to another profile. A shelf whose label, length and seed stay the same keeps its sessions if
+    /// `keep` says that the model stays the same too; all others start empty. Orders given before are void.
+    pub(crate) fn replace(&mut self, traffic: &[Traffic], depth: u64, reuse: u64, seed: u64, keep: bool) {
+        let old = std::mem::take(&mut self.shelves);
+        let same_seed = seed == self.seed;
+        self.epoch += 1;
+        self.set(traffic, depth, reuse, seed);
+        if !(keep && same_seed) {
+            return;
+        }
+        for shelf in old {
+            let twin = self.shelves.iter_mut().find(|s| s.label == shelf.label && s.packets == shelf.packets);
+            if let Some(twin) = twin {
+                twin.next = shelf.next;
+                twin.next_played = shelf.next_played;
+                twin.fresh = shelf.fresh;
+                twin.ready = shelf.ready;
+                twin.played = shelf.played;
+                // The strict order must not wait for what is on order: it will be ignored.
+                twin.void_orders();
+            }
+        }
+    }
+
+    fn set(&mut self, traffic: &[Traffic], depth: u64, reuse: u64, seed: u64) {
+        let total: f64 = traffic.iter().map(|t| t.weight).sum();
+        self.seed = seed;
+        self.reuse = reuse;
+        self.shelves = traffic
+            .iter()
+            .map(|t| Shelf {
+                label: t.label.clone(),
+                weight: t.weight,
+                packets: t.packets,
+                target: ((depth as f64 * t.weight / total).round() as u64).max(1),
+                next: 0,
+                ordered: 0,
+                ready: 0,
+                fresh: BTreeMap::new(),
+                next_played: 0,
+                played: VecDeque::new(),
+            })
+            .collect();
+    }
+
+    /// The next session worth generating, or `None` while all shelves are full: the shelf that is emptiest for its
+    /// size comes first, the heavier one on a tie.
+    pub(crate) fn order(&mut self) -> Option<Order> {
+        let fill = |s: &Shelf| (s.ready + s.ordered) as f64 / s.target as f64;
+        let (index, shelf) = self
+            .shelves
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, s)| s.ready + s.ordered < s.target)
+            .min_by(|(_, a), (_, b)| fill(a).total_cmp(&fill(b)).then(b.weight.total_cmp(&a.weight)))?;
+        let number = shelf.next;
+        shelf.next += 1;
+        shelf.ordered += 1;
+        Some(Order {
+            shelf: index,
+            epoch: self.epoch,
+            number,
+            label: shelf.label.clone(),
+            seed: derive(self.seed, Purpose::Session, &shelf.label, number),
+            packets: shelf.packets,
+        })
+    }
+
+    /// Takes in what came of an order; `None` if it came to nothing. An order of an earlier epoch is ignored.
+    pub(crate) fn deliver(&mut self, order: &Order, session: Option<Arc<Session>>) {
+        if order.epoch != self.epoch {
+            return;
+        }
+        if let Some(shelf) = self.shelves.get_mut(order.shelf) {
+            shelf.ordered = shelf.ordered.saturating_sub(1);
+            shelf.ready += u64::from(session.is_some());
+            shelf.fresh.insert(order.number, session);
+            shelf.skip_voids();
+        }
+    }
+
+    /// Takes back all orders that are out, because generation was stopped: late deliveries are ignored.
+    pub(crate) fn void_orders(&mut self) {
+        self.epoch += 1;
+        self.shelves.iter_mut().for_each(Shelf::void_orders);
+    }
+
+    /// A session of this shelf to play now: the oldest fresh one, else the least recently played one with uses left.
+    pub(crate) fn take(&mut self, shelf: usize) -> Taken {
+        let (reuse, Some(shelf)) = (self.reuse, self.shelves.get_mut(shelf)) else { return Taken::Dry };
+        while let Some((number, session)) = shelf.fresh.pop_first() {
+            shelf.next_played = shelf.next_played.max(number + 1);
+            if let Some(session) = session {
+                shelf.ready -= 1;
+                shelf.keep(session.clone(), 1, reuse);
+                return Taken::Fresh(session);
+            }
+        }
+        match shelf.played.pop_front() {
+            Some((session, uses)) => {
+                shelf.keep(session.clone(), uses + 1, reuse);
+                Taken::Again(session)
+            }
+            None => Taken::Dry,
+        }
+    }
+
+    /// The next session of this shelf by number, never one that was played: the same sequence however fast the model
+    /// is. `None` while it is not there yet.
+    pub(crate) fn take_in_order(&mut self, shelf: usize) -> Option<Arc<Session>> {
+        let shelf = self.shelves.get_mut(shelf)?;
+        loop {
+            let session = shelf.fresh.remove(&shelf.next_played)?;
+            shelf.next_played += 1;
+            if session.is_some() {
+                shelf.ready -= 1;
+                return session;
+            }
+        }
+    }
+
+    /// Fresh sessions ready, over all shelves.
+    pub(crate) fn ready(&self) -> u64 {
+        self.shelves.iter().map(|s| s.ready).sum()
+    }
+
+    /// Every shelf has at least one session to play.
+    pub(crate) fn all_stocked(&self) -> bool {
+        self.shelves.iter().all(|s| s.ready > 0 || !s.played.is_empty())
+    }
+
+    /// Labels that have nothing to play yet.
+    pub(crate) fn empty_labels(&self) -> Vec<Arc<str>> {
+        self.shelves.iter().filter(|s| s.ready == 0).map(|s| s.label.clone()).collect()
+    }
+
+    /// Sessions wanted in all.
+    pub(crate) fn depth(&self) -> u64 {
+        self.shelves.iter().map(|s| s.target).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::{session, traffic};
+
+    fn fill(stock: &mut Stock) -> Vec<Order> {
+        let orders: Vec<Order> = std::iter::from_fn(|| stock.order()).collect();
+        for order in &orders {
+            stock.deliver(order, Some(Arc::new(session(&order.label, order.seed, 3))));
+        }
+        orders
+    }
+
+    fn seeds(stock: &mut Stock, shelf: usize, n: usize) -> Vec<Option<u64>> {
+        (0..n)
+            .map(|_| match stock.take(shelf) {
+                Taken::Fresh(s) | Taken::Again(s) => Some(s.seed),
+                Taken::Dry => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn depth_is_shared_by_weight_with_at_least_one_each() {
+        let mut stock = Stock::new(&traffic(&[("a", 3.0), ("b", 1.0), ("c", 0.001)]), 32, 1, 7);
+        let orders = fill(&mut stock);
+        let count = |l: &str| orders.iter().filter(|o| &*o.label == l).count();
+        assert_eq!((count("a"), count("b"), count("c")), (24, 8, 1));
+        assert_eq!(stock.ready(), 33);
+        assert!(stock.order().is_none());
+        assert!(stock.all_stocked());
+    }
+
+    #[test]
+    fn orders_go_to_the_emptiest_shelf_first() {
+        let mut stock = Stock::new(&traffic(&[("a", 3.0), ("b", 1.0)]), 8, 1, 7);
+        let labels: String = std::iter::from_fn(|| stock.order()).map(|o| o.label.to_string()).collect();
+        // a (6 wanted) and b (2 wanted) fill in step: never is one full while the other is empty.
+        assert_eq!(labels, "abaaabaa");
+    }
+
+    #[test]
+    fn a_session_is_played_as_often_as_reuse_says_and_only_when_nothing_is_fresh() {
+        let mut stock = Stock::new(&traffic(&[("a", 1.0)]), 2, 3, 7);
+        let orders = fill(&mut stock);
+        let (first, second) = (orders[0].seed, orders[1].seed);
+        assert_eq!(
+            seeds(&mut stock, 0, 7),
+            [Some(first), Some(second), Some(first), Some(second), Some(first), Some(second), None]
+        );
+    }
+
+    #[test]
+    fn reuse_one_never_plays_twice() {
+        let mut stock = Stock::new(&traffic(&[("a", 1.0)]), 1, 1, 7);
+        let orders = fill(&mut stock);
+        assert_eq!(seeds(&mut stock, 0, 2), [Some(orders[0].seed), None]);
+    }
+
+    #[test]
+    fn fresh_beats_played() {
+        let mut stock = Stock::new(&traffic(&[("a", 1.0)]), 1, 5, 7);
+        let first = fill(&mut stock)[0].seed;
+        assert_eq!(seeds(&mut stock, 0, 2), [Some(first), Some(first)]);
+        let second = fill(&mut stock)[0].seed;
+        assert!(matches!(stock.take(0), Taken::Fresh(s) if s.seed == second));
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn in_order_waits_for_the_next_number_and_skips_what_came_to_nothing() {
+        let mut stock = Stock::new(&traffic(&[("a", 1.0)]), 3, 4, 7);
+        let orders: Vec<Order> = std::iter::from_fn(|| stock.order()).collect();
+        let made = |o: &Order| Some(Arc::new(session(&o.label, o.seed, 1)));
+        stock.deliver(&orders[2], made(&orders[2]));
+        assert!(stock.take_in_order(0).is_none(), "number 0 is still being made");
+        stock.deliver(&orders[0], made(&orders[0]));
+        assert_eq!(stock.take_in_order(0).map(|s| s.seed), Some(orders[0].seed));
+        assert!(stock.take_in_order(0).is_none(), "number 1 is still being made");
+        stock.deliver(&orders[1], None);
+        assert_eq!(stock.take_in_order(0).map(|s| s.seed), Some(orders[2].seed));
+    }
+
+    #[test]
+    fn seeds_depend_on_label_and_number_only() {
+        let mut alone = Stock::new(&traffic(&[("b", 1.0)]), 4, 1, 7);
+        let mut mixed = Stock::new(&traffic(&[("a", 9.0), ("b", 1.0)]), 40, 1, 7);
+        let of = |orders: Vec<Order>| -> Vec<u64> {
+            orders.iter().filter(|o| &*o.label == "b").map(|o| o.seed).collect()
+        };
+        assert_eq!(of(fill(&mut alone)), of(fill(&mut mixed)));
+    }
+
+    #[test]
+    fn a_reload_keeps_shelves_that_did_not_change_and_ignores_late_deliveries() {
+        let mut stock = Stock::new(&traffic(&[("a", 1.0), ("b", 1.0)]), 4, 1, 7);
+        let orders = fill(&mut stock);
+        assert!(matches!(stock.take(0), Taken::Fresh(_)));
+        let late = stock.order().unwrap();
+        stock.replace(&traffic(&[("a", 1.0), ("c", 1.0)]), 4, 1, 7, true);
+        stock.deliver(&late, Some(Arc::new(session("a", late.seed, 1))));
+        let a: Vec<u64> = orders.iter().filter(|o| &*o.label == "a").map(|o| o.seed).collect();
+        assert_eq!(seeds(&mut stock, 0, 2), [Some(a[1]), None], "one of two was left, the late one is void");
+        assert_eq!(stock.ready(), 0, "c starts empty");
+        assert_eq!(&*stock.order().unwrap().label, "a");
+    }
+
+    #[test]
+    fn another_model_or_seed_empties_every_shelf() {
+        for (seed, keep) in [(7, false), (8, true)] {
+            let mut stock = Stock::new(&traffic(&[("a", 1.0)]), 2, 4, 7);
+            fill(&mut stock);
+            stock.replace(&traffic(&[("a", 1.0)]), 2, 4, seed, keep);
+            assert!(matches!(stock.take(0), Taken::Dry));
+        }
+    }
+
+    #[test]
+    fn void_orders_are_ordered_anew_under_new_numbers() {
+        let mut stock = Stock::new(&traffic(&[("a", 1.0)]), 2, 1, 7);
+        let first: Vec<Order> = std::iter::from_fn(|| stock.order()).collect();
+        stock.void_orders();
+        let second: Vec<Order> = std::iter::from_fn(|| stock.order()).collect();
+        assert_eq!(first.len(), second.len());
+        stock.deliver(&second[0], Some(Arc::new(session("a", second[0].seed, 1))));
+        assert_eq!(stock.take_in_order(0).map(|s| s.seed), Some(second[0].seed));
+    }
+}

@@ -1,0 +1,58 @@
+//! Replay profiles: TOML as typed, then what the program can use.
+//!
+//! [`raw`] has the keys and their defaults, [`parse`] reads them and finds every mistake of form, [`check`] checks
+//! the values against each other and against the labels of the model and makes a [`validated`] profile. None opens a socket or a device; reading the
+//! file and the model's label list is all that touches the system, and [`Profile::load`] does that in one place.
+
+mod check;
+mod parse;
+mod problem;
+mod raw;
+mod validated;
+
+use std::path::Path;
+
+pub(crate) use problem::{Problem, Problems, nearest};
+pub(crate) use validated::{
+    CheckpointChoice, DeviceChoice, Interface, Model, MtuChoice, Outputs, Pcap, Profile, Sends, Traffic,
+};
+
+use problem::Collector;
+
+/// Answers what labels a model has, given the `checkpoint` key. The error is shown at that key.
+pub(crate) type Labels<'a> = &'a dyn Fn(&CheckpointChoice) -> Result<Vec<String>, String>;
+
+impl Profile {
+    /// Reads and checks a profile file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub(crate) fn load(file: &Path, labels: Labels<'_>) -> Result<Profile, Problems> {
+        let text = std::fs::read_to_string(file).map_err(|error| Problems {
+            file: file.to_owned(),
+            list: vec![Problem {
+                place: None,
+                what: format!("cannot read the profile: {error}"),
+                help: "give the path of a TOML file".into(),
+            }],
+        })?;
+        Self::from_text(file, &text, labels)
+    }
+
+    /// Checks the text of a profile; `file` is only for messages.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub(crate) fn from_text(file: &Path, text: &str, labels: Labels<'_>) -> Result<Profile, Problems> {
+        let mut problems = Collector::new(file, text);
+        let profile = match parse::parse(text, &mut problems) {
+            Some(parsed) if parsed.complete => check::validate(&parsed.raw, labels, &mut problems),
+            _ => None,
+        };
+        problems.finish()?;
+        Ok(profile.expect("without a problem there is a profile"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

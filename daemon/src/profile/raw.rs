@@ -1,0 +1,331 @@
+//! The profile as typed: every key, its meaning, unit, default and range.
+//!
+//! These structs mirror the TOML one to one and check nothing but types; [`super::validated`] turns them into what
+//! the program can use. Values that can be wrong carry their place in the file ([`Spanned`]), so that a message can
+//! point at line and column. Unknown keys are errors. `Default` is the only home of defaults.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A default value has no place in the file; the empty range says so.
+fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+/// A whole replay profile.
+///
+/// ```toml
+/// name = "demo"
+/// seed = 1
+/// [[traffic]]
+/// label = "youtube"
+/// ```
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawProfile {
+    /// A short name for logs and metrics. Default: "unnamed".
+    pub name: String,
+    /// Seed of everything drawn: sessions, arrivals, addresses, payload. The same seed, profile and model give the
+    /// same sessions in the same order. Default: 1.
+    pub seed: u64,
+    /// Which model generates, and how it samples.
+    pub model: RawModel,
+    /// How many sessions are kept ready, and how often one may be used.
+    pub pool: RawPool,
+    /// What to generate: at least one entry.
+    pub traffic: Vec<Spanned<RawTraffic>>,
+    /// When sessions start.
+    pub schedule: RawSchedule,
+    /// Where the hosts of a session are mapped to.
+    pub addresses: RawAddresses,
+    /// Where packets go: at least one of `[[output.interface]]` and `[output.pcap]`.
+    pub output: RawOutput,
+    /// What may leave at all.
+    pub guard: RawGuard,
+    /// Prometheus and health endpoints.
+    pub metrics: RawMetrics,
+    /// How the daemon stops.
+    pub shutdown: RawShutdown,
+}
+
+impl Default for RawProfile {
+    fn default() -> Self {
+        Self {
+            name: "unnamed".into(),
+            seed: 1,
+            model: RawModel::default(),
+            pool: RawPool::default(),
+            traffic: Vec::new(),
+            schedule: RawSchedule::default(),
+            addresses: RawAddresses::default(),
+            output: RawOutput::default(),
+            guard: RawGuard::default(),
+            metrics: RawMetrics::default(),
+            shutdown: RawShutdown::default(),
+        }
+    }
+}
+
+/// `[model]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawModel {
+    /// A checkpoint directory, or "builtin" for the model that ships with netssmd. Relative paths are taken from
+    /// the working directory. Default: "builtin".
+    pub checkpoint: Spanned<String>,
+    /// "auto" (a GPU if this build and this host have one, else the CPU), "cpu" or "cuda:N". Default: "auto".
+    pub device: Spanned<String>,
+    /// Sessions generated side by side, 1 to 4096. More is faster in total and slower for each. Default: 32.
+    pub batch: Spanned<u64>,
+    /// CPU threads for the model, 0 for all. Default: 0.
+    pub threads: Spanned<u64>,
+    /// Sampling temperature; below 1 is tamer, above 1 is wilder, 0 always takes the likeliest token.
+    /// Default: 1.0.
+    pub temperature: Spanned<f64>,
+    /// Sample among the k likeliest tokens only; 0 for all. Default: 0.
+    pub top_k: Spanned<u64>,
+    /// Sample among the likeliest tokens that hold this share of the probability, in (0, 1]. Default: 1.0.
+    pub top_p: Spanned<f64>,
+    /// Drop tokens less likely than this share of the likeliest one, in [0, 1). Default: 0.0.
+    pub min_p: Spanned<f64>,
+    /// Makes tokens seen lately less likely, 1.0 for no penalty. Header bytes repeat by design, so use it with
+    /// care. Default: 1.0.
+    pub repetition_penalty: Spanned<f64>,
+}
+
+impl Default for RawModel {
+    fn default() -> Self {
+        Self {
+            checkpoint: unplaced("builtin".into()),
+            device: unplaced("auto".into()),
+            batch: unplaced(32),
+            threads: unplaced(0),
+            temperature: unplaced(1.0),
+            top_k: unplaced(0),
+            top_p: unplaced(1.0),
+            min_p: unplaced(0.0),
+            repetition_penalty: unplaced(1.0),
+        }
+    }
+}
+
+/// `[pool]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawPool {
+    /// Sessions kept ready ahead of the wire, 1 to 1,000,000; shared among labels by weight, at least one each.
+    /// A session of 200 packets takes about 30 kB. Default: 32.
+    pub sessions: Spanned<u64>,
+    /// How often one session may be played, 1 to 1,000,000. Each time it gets new addresses, ports, sequence
+    /// numbers, IP ids and timestamps. A session is only played again when no fresh one of its label is ready;
+    /// when all have been used up the arrival waits and an underrun is counted. Default: 4.
+    pub reuse: Spanned<u64>,
+}
+
+impl Default for RawPool {
+    fn default() -> Self {
+        Self { sessions: unplaced(32), reuse: unplaced(4) }
+    }
+}
+
+/// `[[traffic]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawTraffic {
+    /// A label that the model knows; `netssmd check` lists them. No default.
+    pub label: Spanned<String>,
+    /// Share of sessions with this label, relative to the other entries, above 0. Default: 1.0.
+    #[serde(default = "default_weight")]
+    pub weight: Spanned<f64>,
+    /// Packets generated for one session, 1 to 1,000,000; a session may end earlier if the model ends it.
+    /// Default: 200.
+    #[serde(default = "default_packets")]
+    pub packets: Spanned<u64>,
+}
+
+fn default_weight() -> Spanned<f64> {
+    unplaced(1.0)
+}
+
+fn default_packets() -> Spanned<u64> {
+    unplaced(200)
+}
+
+/// `[schedule]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawSchedule {
+    /// Sessions started per second on average, above 0; arrivals are a Poisson process. Default: 2.0.
+    pub rate: Spanned<f64>,
+    /// Sessions on the wire at one time, 1 to 1,000,000; at the cap the next arrival waits. Default: 64.
+    pub max_concurrent: Spanned<u64>,
+    /// Speed of time inside a session, above 0: at 2.0 all gaps are halved. Default: 1.0.
+    pub speed: Spanned<f64>,
+    /// Stop by itself after this many sessions; 0 runs until it is told to stop. Default: 0.
+    pub sessions: u64,
+}
+
+impl Default for RawSchedule {
+    fn default() -> Self {
+        Self { rate: unplaced(2.0), max_concurrent: unplaced(64), speed: unplaced(1.0), sessions: 0 }
+    }
+}
+
+/// `[addresses]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawAddresses {
+    /// Prefixes that clients are mapped into, IPv4 and IPv6 in one list. Default: 10.10.0.0/16 and fd00:10:10::/64.
+    pub clients: Vec<Spanned<String>>,
+    /// Prefixes that servers are mapped into; none may overlap a client prefix. Default: 10.20.0.0/16 and
+    /// fd00:10:20::/64.
+    pub servers: Vec<Spanned<String>>,
+    /// Source MAC of client frames: one address for all, or "per-host" for a locally administered one each.
+    /// Default: "per-host".
+    pub client_mac: Spanned<String>,
+    /// The same for servers. Default: "per-host".
+    pub server_mac: Spanned<String>,
+    /// 802.1Q tag on every frame, 1 to 4094; 0 for no tag. Default: 0.
+    pub vlan: Spanned<u64>,
+    /// "fresh" draws new ephemeral ports for every replay, "keep" takes the session's. Default: "fresh".
+    pub ports: Spanned<String>,
+    /// "keep" sends multicast and broadcast packets, "drop" leaves them out. Default: "keep".
+    pub multicast: Spanned<String>,
+}
+
+impl Default for RawAddresses {
+    fn default() -> Self {
+        let list = |items: [&str; 2]| items.map(|item| unplaced(item.to_owned())).to_vec();
+        Self {
+            clients: list(["10.10.0.0/16", "fd00:10:10::/64"]),
+            servers: list(["10.20.0.0/16", "fd00:10:20::/64"]),
+            client_mac: unplaced("per-host".into()),
+            server_mac: unplaced("per-host".into()),
+            vlan: unplaced(0),
+            ports: unplaced("fresh".into()),
+            multicast: unplaced("keep".into()),
+        }
+    }
+}
+
+/// `[output]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawOutput {
+    /// Interfaces to inject on.
+    pub interface: Vec<RawInterface>,
+    /// Rolling captures to write.
+    pub pcap: Option<RawPcap>,
+}
+
+/// `[[output.interface]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawInterface {
+    /// Name of the interface, such as "veth0". No default.
+    pub name: Spanned<String>,
+    /// "both", "to-server" or "to-client": the direction that leaves here. Two interfaces, one a direction, put a
+    /// middlebox in between. Default: "both".
+    #[serde(default = "default_sends")]
+    pub sends: Spanned<String>,
+    /// What happens to a frame longer than the interface takes: "drop" counts it, "refuse" stops the run.
+    /// Default: "drop".
+    #[serde(default = "default_mtu_policy")]
+    pub mtu_policy: Spanned<String>,
+}
+
+fn default_sends() -> Spanned<String> {
+    unplaced("both".into())
+}
+
+fn default_mtu_policy() -> Spanned<String> {
+    unplaced("drop".into())
+}
+
+/// `[output.pcap]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPcap {
+    /// Directory of the captures; it is made if its parent is there. No default.
+    pub directory: Spanned<String>,
+    /// Start of every file name. Default: "netssmd".
+    #[serde(default = "default_prefix")]
+    pub prefix: Spanned<String>,
+    /// A file is closed before it grows beyond this many bytes; 0 for no limit. Default: 100,000,000.
+    #[serde(default = "default_max_bytes")]
+    pub max_bytes: Spanned<u64>,
+    /// A file is closed at every multiple of this many seconds of wall-clock time; 0 for no limit. Default: 60.
+    #[serde(default = "default_max_seconds")]
+    pub max_seconds: Spanned<u64>,
+    /// A file is closed after this many packets; 0 for no limit. Default: 0.
+    #[serde(default)]
+    pub max_packets: u64,
+    /// The oldest captures are deleted when the directory holds more bytes than this; 0 for no limit.
+    /// Default: 10,000,000,000.
+    #[serde(default = "default_directory_bytes")]
+    pub directory_bytes: Spanned<u64>,
+}
+
+fn default_prefix() -> Spanned<String> {
+    unplaced("netssmd".into())
+}
+
+fn default_max_bytes() -> Spanned<u64> {
+    unplaced(100_000_000)
+}
+
+fn default_max_seconds() -> Spanned<u64> {
+    unplaced(60)
+}
+
+fn default_directory_bytes() -> Spanned<u64> {
+    unplaced(10_000_000_000)
+}
+
+/// `[guard]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawGuard {
+    /// Prefixes that may occur as an address of a frame; they must cover `[addresses]`. Needed as soon as an
+    /// interface sends; for captures alone the default is the prefixes of `[addresses]`.
+    pub allow: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Put up nftables rules that keep this host from answering or forwarding test traffic on the interfaces in
+    /// use. Needs CAP_NET_ADMIN. Default: true.
+    pub nftables: bool,
+}
+
+impl Default for RawGuard {
+    fn default() -> Self {
+        Self { allow: None, nftables: true }
+    }
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawMetrics {
+    /// Address and port of /metrics, /live and /ready, or "off". Port 0 takes a free one and logs it.
+    /// Default: "127.0.0.1:9477".
+    pub listen: Spanned<String>,
+}
+
+impl Default for RawMetrics {
+    fn default() -> Self {
+        Self { listen: unplaced("127.0.0.1:9477".into()) }
+    }
+}
+
+/// `[shutdown]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RawShutdown {
+    /// Seconds that live sessions get to finish after the first SIGTERM, 0 to 86,400. Keep it below TimeoutStopSec
+    /// of the systemd unit. Default: 10.
+    pub grace_seconds: Spanned<f64>,
+}
+
+impl Default for RawShutdown {
+    fn default() -> Self {
+        Self { grace_seconds: unplaced(10.0) }
+    }
+}
