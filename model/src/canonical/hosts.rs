@@ -1,0 +1,205 @@
+//! Addresses by order of first use.
+//!
+//! MACs become `02:00:00:kk:kk:kk`, IPv4 and IPv6 addresses a host of a documentation or private prefix of the same scope.
+//! Addresses that name a group or nothing at all say what the packet is for and stay; those that are derived from a
+//! host's own address (solicited-node groups and their MACs, subnet broadcast) follow the mapped host.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use crate::codec::Skip;
+
+/// 198.18.0.0/15 (RFC 2544) is the smallest of the target prefixes; a session with more hosts than it holds is a scan.
+const MAX_HOSTS: u32 = 100_000;
+const PRIVATE: u32 = u32::from_be_bytes([10, 0, 0, 0]);
+const GLOBAL: u32 = u32::from_be_bytes([198, 18, 0, 0]);
+const LINK_LOCAL: u32 = u32::from_be_bytes([169, 254, 0, 0]);
+const SUBNET_BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 255);
+/// ff02::1:ff00:0/104, RFC 4291 section 2.7.1.
+const SOLICITED: [u8; 13] = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
+/// 33:33 followed by the group's last four bytes (RFC 2464 section 7); those of a solicited-node group start with ff.
+const SOLICITED_MAC: [u8; 3] = [0x33, 0x33, 0xff];
+
+/// The address maps of one session.
+#[derive(Debug, Default)]
+pub(super) struct Hosts {
+    macs: HashMap<[u8; 6], u32>,
+    v4: HashMap<Ipv4Addr, Ipv4Addr>,
+    v4_counts: [u32; 3],
+    v6: HashMap<Ipv6Addr, Ipv6Addr>,
+    v6_taken: HashSet<Ipv6Addr>,
+    /// Number of the host whose IPv6 addresses end in these three bytes: they tie an address to its solicited-node
+    /// group, and the addresses that one interface builds from its MAC to each other.
+    v6_tails: HashMap<[u8; 3], u32>,
+    v6_count: u32,
+}
+
+/// `k`-th host number, from 1, that never ends in .0 or .255 so that no host looks like a network or a broadcast.
+fn host_number(k: u32) -> u32 {
+    let (row, column) = ((k - 1) / 254, (k - 1) % 254);
+    row * 256 + column + 1
+}
+
+impl Hosts {
+    pub(super) fn mac(&mut self, mac: [u8; 6]) -> Result<[u8; 6], Skip> {
+        if mac.starts_with(&SOLICITED_MAC) {
+            let [_, b, c, d] = self.tail([mac[3], mac[4], mac[5]])?.to_be_bytes();
+            return Ok([0x33, 0x33, 0xff, b, c, d]);
+        }
+        if mac[0] & 1 == 1 || mac == [0; 6] {
+            return Ok(mac);
+        }
+        let next = self.macs.len() as u32 + 1;
+        if next > MAX_HOSTS && !self.macs.contains_key(&mac) {
+            return Err(Skip::Hosts);
+        }
+        let [_, b, c, d] = self.macs.entry(mac).or_insert(next).to_be_bytes();
+        Ok([0x02, 0, 0, b, c, d])
+    }
+
+    /// `to_broadcast`: the frame goes to ff:ff:ff:ff:ff:ff, so that a unicast-looking destination is its subnet's
+    /// broadcast address.
+    pub(super) fn v4(&mut self, address: Ipv4Addr, to_broadcast: bool) -> Result<Ipv4Addr, Skip> {
+        if address.is_unspecified()
+            || address.is_loopback()
+            || address.is_multicast()
+            || address.is_broadcast()
+        {
+            return Ok(address);
+        }
+        if let Some(&known) = self.v4.get(&address) {
+            return Ok(known);
+        }
+        if to_broadcast {
+            self.v4.insert(address, SUBNET_BROADCAST);
+            return Ok(SUBNET_BROADCAST);
+        }
+        let (class, base) = if address.is_link_local() {
+            (0, LINK_LOCAL)
+        } else if address.is_private() || is_shared(address) {
+            (1, PRIVATE)
+        } else {
+            (2, GLOBAL)
+        };
+        let count = &mut self.v4_counts[class];
+        // 169.254.255.0/24 is reserved (RFC 3927), which bounds the smallest class.
+        if *count >= if class == 0 { 64_000 } else { MAX_HOSTS } {
+            return Err(Skip::Hosts);
+        }
+        *count += 1;
+        let mapped = Ipv4Addr::from(base + host_number(*count));
+        self.v4.insert(address, mapped);
+        Ok(mapped)
+    }
+
+    pub(super) fn v6(&mut self, address: Ipv6Addr) -> Result<Ipv6Addr, Skip> {
+        let octets = address.octets();
+        let last = [octets[13], octets[14], octets[15]];
+        if octets.starts_with(&SOLICITED) {
+            let [_, b, c, d] = self.tail(last)?.to_be_bytes();
+            let mut group = octets;
+            group[13..].copy_from_slice(&[b, c, d]);
+            return Ok(group.into());
+        }
+        if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+            return Ok(address);
+        }
+        if let Some(&known) = self.v6.get(&address) {
+            return Ok(known);
+        }
+        let base = if address.is_unicast_link_local() {
+            Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)
+        } else if address.is_unique_local() {
+            Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0)
+        } else {
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0)
+        };
+        let mut mapped = join(base, self.tail(last)?);
+        // Two hosts may share a tail (`::1` in two networks): the second gets a number of its own.
+        while !self.v6_taken.insert(mapped) {
+            mapped = join(base, self.number()?);
+        }
+        self.v6.insert(address, mapped);
+        Ok(mapped)
+    }
+
+    fn tail(&mut self, tail: [u8; 3]) -> Result<u32, Skip> {
+        if let Some(&k) = self.v6_tails.get(&tail) {
+            return Ok(k);
+        }
+        let k = self.number()?;
+        self.v6_tails.insert(tail, k);
+        Ok(k)
+    }
+
+    fn number(&mut self) -> Result<u32, Skip> {
+        if self.v6_count >= MAX_HOSTS {
+            return Err(Skip::Hosts);
+        }
+        self.v6_count += 1;
+        Ok(self.v6_count)
+    }
+}
+
+/// 100.64.0.0/10, the carrier's own side of an address translator (RFC 6598).
+fn is_shared(address: Ipv4Addr) -> bool {
+    address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64
+}
+
+fn join(base: Ipv6Addr, k: u32) -> Ipv6Addr {
+    Ipv6Addr::from(u128::from(base) | u128::from(k))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_keep_their_scope_and_lose_their_value() {
+        let mut hosts = Hosts::default();
+        let mut v4 =
+            |text: &str| hosts.v4(text.parse().expect("an address"), false).expect("room").to_string();
+        assert_eq!(v4("192.168.7.9"), "10.0.0.1");
+        assert_eq!(v4("8.8.8.8"), "198.18.0.1");
+        assert_eq!(v4("172.16.0.1"), "10.0.0.2");
+        assert_eq!(v4("169.254.9.9"), "169.254.0.1");
+        assert_eq!(v4("8.8.8.8"), "198.18.0.1");
+        for kept in ["224.0.0.251", "255.255.255.255", "0.0.0.0", "127.0.0.1", "239.255.255.250"] {
+            assert_eq!(v4(kept), kept);
+        }
+        assert_eq!(hosts.v4([192, 168, 7, 255].into(), true), Ok(SUBNET_BROADCAST));
+    }
+
+    #[test]
+    fn solicited_node_groups_follow_their_host() {
+        let mut hosts = Hosts::default();
+        let mut v6 = |text: &str| hosts.v6(text.parse().expect("an address")).expect("room").to_string();
+        assert_eq!(v6("ff02::1:ff12:3456"), "ff02::1:ff00:1");
+        assert_eq!(v6("fe80::aabb:ccff:fe12:3456"), "fe80::1");
+        assert_eq!(v6("2a00:1::aabb:ccff:fe12:3456"), "2001:db8::1");
+        assert_eq!(v6("2a00:2::1"), "2001:db8::2");
+        assert_eq!(v6("2a00:3::1"), "2001:db8::3");
+        assert_eq!(v6("ff02::fb"), "ff02::fb");
+        assert_eq!(hosts.mac([0x33, 0x33, 0xff, 0x12, 0x34, 0x56]), Ok([0x33, 0x33, 0xff, 0, 0, 1]));
+    }
+
+    #[test]
+    fn host_numbers_avoid_network_and_broadcast() {
+        for k in 1..2000 {
+            assert!(!matches!(host_number(k) & 0xff, 0 | 255), "{k}");
+        }
+        assert_eq!((host_number(254), host_number(255)), (254, 257));
+    }
+
+    #[test]
+    fn a_scan_runs_out_of_hosts_instead_of_wrapping() {
+        let mut hosts = Hosts::default();
+        let mapped: HashSet<_> =
+            (0..MAX_HOSTS).map(|k| hosts.v4(Ipv4Addr::from(0x0800_0000 + k), false).expect("room")).collect();
+        assert_eq!(mapped.len(), MAX_HOSTS as usize);
+        assert!(mapped.iter().all(|a| matches!(a.octets(), [198, 18 | 19, ..])));
+        assert_eq!(hosts.v4([9, 9, 9, 9].into(), false), Err(Skip::Hosts));
+    }
+}

@@ -1,0 +1,304 @@
+//! The canonical form: a session's headers with every identifier replaced by its order of use.
+//!
+//! A capture's addresses, ports, sequence origins, clocks and random identifiers say nothing about how the traffic
+//! behaves and everything about whose it is. [`Canonical`] maps each session on its own, so that no such value is in the
+//! tokens at all, and so that a small model can learn a handshake: a SYN *is* sequence number 0.
+//!
+//! | field | becomes |
+//! |---|---|
+//! | MAC | `02:00:00:kk:kk:kk` by order; groups stay |
+//! | IPv4 | private `10.0.k`, global `198.18.k`, link-local `169.254.k`; groups, broadcast, loopback, unspecified stay |
+//! | IPv6 | `fd00::k`, `2001:db8::k`, `fe80::k`; groups stay, solicited-node groups follow their host |
+//! | VLAN id | order in the session |
+//! | port | random ones 49152 + order at the host, services stay |
+//! | TCP | seq, ack, SACK, TSval, TSecr relative; cookies and keys to padding |
+//! | IP ID, flow label, all checksums | 0 |
+//! | DNS and echo identifiers | order |
+//! | UDP payload prefix | only where it is a DNS header |
+//! | inside ARP, ICMP, IGMP, neighbour discovery | mapped alike |
+//!
+//! Kept: lengths, flags, windows, TTL, DSCP and ECN, DF, option layout, MSS, window scale, message types and codes.
+//!
+//! A header that the capture length cut is made whole where that is possible (TCP options are dropped from the first cut
+//! one on, and the lengths follow), else refused. The result always satisfies `extent == whole`: nothing is missing
+//! and nothing follows. One value per session; never panics.
+
+mod hosts;
+mod messages;
+mod options;
+mod ports;
+mod stream;
+
+use std::{collections::HashMap, net::IpAddr};
+
+use self::{
+    hosts::Hosts,
+    messages::Message,
+    ports::{End, IdSpace, Ports},
+    stream::Streams,
+};
+use crate::codec::{
+    Skip,
+    shape::{
+        ETHERNET_BYTES, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_TAGS, Extent, IPV4_BYTES, IPV6_BYTES, Kind,
+        Net, Shape, TAG_BYTES, TCP_BYTES, UDP_BYTES, UdpPrefix, be16, be32, extent, is_dns, put,
+    },
+};
+
+const DF: u16 = 0x4000;
+const URG: u8 = 0x20;
+/// A query for one name, recursion desired: what stands in for bytes on a DNS port that are no DNS header.
+const PLAIN_QUERY: [u8; 10] = [0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
+/// More entries than any section of a real message of one datagram has.
+const MAX_DNS_ENTRIES: u16 = 128;
+
+/// The flags of a TCP header that phases are told by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TcpFlags {
+    pub(crate) syn: bool,
+    pub(crate) ack: bool,
+    pub(crate) fin: bool,
+    pub(crate) rst: bool,
+}
+
+/// Reads them from the TCP header at `at`, if it was captured that far.
+pub(crate) fn tcp_flags(frame: &[u8], at: usize) -> Option<TcpFlags> {
+    let flags = *frame.get(at + 13)?;
+    let has = |flag| flags & flag != 0;
+    Some(TcpFlags {
+        syn: has(stream::SYN),
+        ack: has(stream::ACK),
+        fin: has(stream::FIN),
+        rst: has(stream::RST),
+    })
+}
+
+/// The maps of one session.
+#[derive(Debug, Default)]
+pub struct Canonical {
+    hosts: Hosts,
+    ports: Ports,
+    streams: Streams,
+    vlans: HashMap<u16, u16>,
+}
+
+impl Canonical {
+    /// Maps for a session that has not begun.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The canonical header of a captured frame of `wire_len` bytes on the wire.
+    ///
+    /// # Errors
+    /// [`Skip`] when the frame is of a kind that codecs do not carry, contradicts itself, or is cut too early.
+    pub fn apply(&mut self, frame: &[u8], wire_len: u32) -> Result<Vec<u8>, Skip> {
+        let mut bytes = frame.to_vec();
+        restore_offloaded_length(&mut bytes, wire_len);
+        let shape = match extent(&bytes, UdpPrefix::DnsOnly) {
+            Extent::Whole(shape) => shape,
+            Extent::More(_) => return Err(Skip::Cut),
+            Extent::Foreign(why) => return Err(why),
+        };
+        if shape.kind_at + shape.body_len > wire_len as usize {
+            return Err(Skip::Malformed);
+        }
+        let floor = match shape.kind {
+            Kind::Tcp => shape.kind_at + TCP_BYTES,
+            _ => shape.end,
+        };
+        if bytes.len() < floor {
+            return Err(Skip::Cut);
+        }
+        let to_broadcast = bytes.starts_with(&[0xff; 6]);
+        let macs = self.ethernet(&mut bytes, &shape)?;
+        let header = match shape.net {
+            Net::Arp => self.arp(&mut bytes, &shape)?,
+            Net::V4 | Net::V6 => self.ip(&mut bytes, &shape, to_broadcast)?,
+        };
+        let mut out = header;
+        put(&mut out, 0, &macs);
+        Ok(out)
+    }
+
+    /// Maps tags in place and returns the mapped destination and source, source first in order of use.
+    fn ethernet(&mut self, bytes: &mut [u8], shape: &Shape) -> Result<[u8; 12], Skip> {
+        let mac = |at: usize| bytes.get(at..).and_then(<[u8]>::first_chunk::<6>).copied().unwrap_or_default();
+        let (destination, source) = (mac(0), mac(6));
+        let mut macs = [0; 12];
+        put(&mut macs, 6, &self.hosts.mac(source)?);
+        put(&mut macs, 0, &self.hosts.mac(destination)?);
+        for at in (ETHERNET_BYTES..shape.net_at).step_by(TAG_BYTES) {
+            let tag = be16(bytes, at).unwrap_or_default();
+            let next = self.vlans.len() as u16 + 1;
+            let id = match tag & 0x0fff {
+                0 => 0,
+                id => *self.vlans.entry(id).or_insert(next),
+            };
+            put(bytes, at, &(tag & 0xf000 | id).to_be_bytes());
+        }
+        Ok(macs)
+    }
+
+    fn arp(&mut self, bytes: &mut Vec<u8>, shape: &Shape) -> Result<Vec<u8>, Skip> {
+        // Sender, then target: hardware address, protocol address.
+        for at in [shape.net_at + 8, shape.net_at + 18] {
+            let mac = bytes[at..].first_chunk::<6>().map_or(Ok([0; 6]), |&mac| self.hosts.mac(mac))?;
+            put(bytes, at, &mac);
+            let ip = bytes[at + 6..]
+                .first_chunk::<4>()
+                .map_or(Err(Skip::Cut), |&ip| self.hosts.v4(ip.into(), false))?;
+            put(bytes, at + 6, &ip.octets());
+        }
+        bytes.truncate(shape.end);
+        Ok(std::mem::take(bytes))
+    }
+
+    fn ip(&mut self, bytes: &mut [u8], shape: &Shape, to_broadcast: bool) -> Result<Vec<u8>, Skip> {
+        let (source, destination) = self.network(bytes, shape, to_broadcast)?;
+        let mut out = bytes[..shape.kind_at].to_vec();
+        let captured = &bytes[shape.kind_at..bytes.len().min(shape.kind_at + shape.body_len)];
+        let body_len = match shape.kind {
+            Kind::Tcp => self.tcp(captured, shape, (source, destination), &mut out),
+            Kind::Udp => self.udp(captured, shape, (source, destination), &mut out),
+            Kind::Icmp => close(messages::icmp(captured, &mut self.hosts, &mut self.ports)?, shape, &mut out),
+            Kind::Icmpv6 => {
+                close(messages::icmpv6(captured, &mut self.hosts, &mut self.ports)?, shape, &mut out)
+            }
+            Kind::Igmp => close(messages::igmp(captured, &mut self.hosts)?, shape, &mut out),
+            Kind::Arp => shape.body_len,
+        };
+        let header_len = shape.kind_at - shape.net_at;
+        // Both lengths were 16-bit fields and only shrink from there.
+        match shape.net {
+            Net::V4 => put(&mut out, shape.net_at + 2, &((header_len + body_len) as u16).to_be_bytes()),
+            _ => {
+                let payload_len = (header_len - IPV6_BYTES + body_len) as u16;
+                put(&mut out, shape.net_at + 4, &payload_len.to_be_bytes());
+            }
+        }
+        Ok(out)
+    }
+
+    /// Maps the network header in place; returns the *original* addresses, which flows are told apart by.
+    fn network(
+        &mut self,
+        bytes: &mut [u8],
+        shape: &Shape,
+        to_broadcast: bool,
+    ) -> Result<(IpAddr, IpAddr), Skip> {
+        let at = shape.net_at;
+        if shape.net == Net::V4 {
+            let ip = |at: usize| bytes[at..].first_chunk::<4>().copied().unwrap_or_default().into();
+            let (source, destination) = (ip(at + 12), ip(at + 16));
+            let fragment = be16(bytes, at + 6).unwrap_or_default() & DF;
+            put(bytes, at + 4, &[0, 0]);
+            put(bytes, at + 6, &fragment.to_be_bytes());
+            put(bytes, at + 10, &[0, 0]);
+            put(bytes, at + 12, &self.hosts.v4(source, false)?.octets());
+            put(bytes, at + 16, &self.hosts.v4(destination, to_broadcast)?.octets());
+            options::ipv4(&mut bytes[at + IPV4_BYTES..shape.kind_at]);
+            return Ok((source.into(), destination.into()));
+        }
+        let ip = |at: usize| bytes[at..].first_chunk::<16>().copied().unwrap_or_default().into();
+        let (source, destination) = (ip(at + 8), ip(at + 24));
+        // Version and traffic class stay, the flow label goes.
+        bytes[at + 1] &= 0xf0;
+        put(bytes, at + 2, &[0, 0]);
+        put(bytes, at + 8, &self.hosts.v6(source)?.octets());
+        put(bytes, at + 24, &self.hosts.v6(destination)?.octets());
+        if shape.kind_at > at + IPV6_BYTES {
+            options::hop_by_hop(&mut bytes[at + IPV6_BYTES + 2..shape.kind_at]);
+        }
+        Ok((source.into(), destination.into()))
+    }
+
+    fn tcp(&mut self, tcp: &[u8], shape: &Shape, ips: (IpAddr, IpAddr), out: &mut Vec<u8>) -> usize {
+        let (source, destination) = ends(tcp, ips);
+        let flags = tcp[13];
+        let opens = match (flags & stream::SYN != 0, flags & stream::ACK != 0) {
+            (true, syn_ack) => Some(!syn_ack),
+            (false, _) => None,
+        };
+        let ports = self.ports.pair(6, source, destination, opens);
+        let direction = (source, destination);
+        if opens == Some(true) {
+            self.streams.reopen(direction);
+        }
+        let (sequence, acknowledged) = (be32(tcp, 4).unwrap_or_default(), be32(tcp, 8).unwrap_or_default());
+        let (sequence, acknowledged) = self.streams.numbers(direction, flags, sequence, acknowledged);
+        let full_len = shape.end - shape.kind_at;
+        let captured = &tcp[TCP_BYTES..full_len.min(tcp.len())];
+        let options = options::tcp(captured, &mut self.streams, direction, acknowledged);
+
+        let at = out.len();
+        out.extend_from_slice(&tcp[..TCP_BYTES]);
+        put(out, at, &ports.0.to_be_bytes());
+        put(out, at + 2, &ports.1.to_be_bytes());
+        put(out, at + 4, &sequence.to_be_bytes());
+        put(out, at + 8, &acknowledged.to_be_bytes());
+        let len = TCP_BYTES + options.len();
+        out[at + 12] = (len as u8 / 4) << 4 | tcp[12] & 0x0f;
+        put(out, at + 16, &[0, 0]);
+        if flags & URG == 0 {
+            put(out, at + 18, &[0, 0]);
+        }
+        out.extend(options);
+        shape.body_len - full_len + len
+    }
+
+    fn udp(&mut self, udp: &[u8], shape: &Shape, ips: (IpAddr, IpAddr), out: &mut Vec<u8>) -> usize {
+        let (source, destination) = ends(udp, ips);
+        let ports = self.ports.pair(17, source, destination, None);
+        out.extend_from_slice(&ports.0.to_be_bytes());
+        out.extend_from_slice(&ports.1.to_be_bytes());
+        out.extend_from_slice(&(shape.body_len as u16).to_be_bytes());
+        out.extend_from_slice(&[0, 0]);
+        if is_dns(source.1, destination.1) {
+            let mut prefix = udp[UDP_BYTES..shape.end - shape.kind_at].to_vec();
+            if let Some(id) = be16(&prefix, 0) {
+                put(&mut prefix, 0, &self.ports.id(IdSpace::Dns, id).to_be_bytes());
+            }
+            let kept = prefix.len().saturating_sub(2);
+            if !is_dns_header(&prefix) {
+                prefix.truncate(2);
+                prefix.extend_from_slice(&PLAIN_QUERY[..kept]);
+            }
+            out.extend(prefix);
+        }
+        shape.body_len
+    }
+}
+
+fn ends(transport: &[u8], ips: (IpAddr, IpAddr)) -> (End, End) {
+    let port = |at| be16(transport, at).unwrap_or_default();
+    ((ips.0, port(0)), (ips.1, port(2)))
+}
+
+/// Whether twelve bytes on a DNS port read as a DNS header (RFC 1035 section 4.1.1) rather than as somebody's tunnel.
+fn is_dns_header(prefix: &[u8]) -> bool {
+    let opcode = prefix.get(2).map_or(15, |flags| flags >> 3 & 0x0f);
+    prefix.len() == 12
+        && matches!(opcode, 0 | 4 | 5)
+        && [4, 6, 8, 10].iter().all(|&at| be16(prefix, at).is_some_and(|count| count <= MAX_DNS_ENTRIES))
+}
+
+/// Appends a message and returns the length of the packet after the network header.
+fn close(message: Message, shape: &Shape, out: &mut Vec<u8>) -> usize {
+    let len = message.bytes.len();
+    out.extend(message.bytes);
+    if message.whole { len } else { shape.body_len }
+}
+
+/// Segmentation offload leaves an IPv4 total length of zero in captures taken at the sender; the frame's length has it.
+fn restore_offloaded_length(bytes: &mut [u8], wire_len: u32) {
+    let mut at = ETHERTYPE_AT;
+    while be16(bytes, at).is_some_and(|ethertype| ETHERTYPE_TAGS.contains(&ethertype)) {
+        at += TAG_BYTES;
+    }
+    let net_at = at + 2;
+    if be16(bytes, at) == Some(ETHERTYPE_IPV4) && be16(bytes, net_at + 2) == Some(0) {
+        let total_len = (wire_len as usize).saturating_sub(net_at).min(usize::from(u16::MAX));
+        put(bytes, net_at + 2, &(total_len as u16).to_be_bytes());
+    }
+}

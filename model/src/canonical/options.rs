@@ -1,0 +1,158 @@
+//! TCP and IP options: those that say how the connection works stay, those that carry addresses, cookies or keys become
+//! padding of the same length.
+
+use super::stream::{Direction, Streams};
+use crate::codec::shape::{be32, put};
+
+const TCP_END: u8 = 0;
+const TCP_NOP: u8 = 1;
+const TCP_MSS: u8 = 2;
+const TCP_WINDOW_SCALE: u8 = 3;
+const TCP_SACK_PERMITTED: u8 = 4;
+const TCP_SACK: u8 = 5;
+const TCP_TIMESTAMP: u8 = 8;
+
+const IP_END: u8 = 0;
+const IP_NOP: u8 = 1;
+/// RFC 2113; IGMP sends it.
+const IP_ROUTER_ALERT: u8 = 148;
+
+const V6_PAD1: u8 = 0;
+const V6_PADN: u8 = 1;
+/// RFC 2711; multicast listener discovery sends it.
+const V6_ROUTER_ALERT: u8 = 5;
+
+/// Maps TCP options. `options` is what was captured of them, `complete` says whether that is all. The result is a multiple
+/// of four long and not longer than the options were: an option that the capture length cut is dropped, one with an
+/// impossible length ends the list.
+pub(super) fn tcp(options: &[u8], streams: &mut Streams, direction: Direction, acknowledged: u32) -> Vec<u8> {
+    let reverse = (direction.1, direction.0);
+    let mut out = Vec::with_capacity(options.len());
+    let mut rest = options;
+    while let Some(&kind) = rest.first() {
+        if kind == TCP_END {
+            // What follows is padding; real systems use zeros.
+            out.resize(out.len() + rest.len(), TCP_END);
+            break;
+        }
+        if kind == TCP_NOP {
+            out.push(TCP_NOP);
+            rest = &rest[1..];
+            continue;
+        }
+        let len = rest.get(1).map_or(0, |&len| usize::from(len));
+        if len < 2 || len > rest.len() {
+            break;
+        }
+        let (option, after) = rest.split_at(len);
+        rest = after;
+        let at = out.len();
+        match (kind, len) {
+            (TCP_MSS, 4) | (TCP_WINDOW_SCALE, 3) | (TCP_SACK_PERMITTED, 2) => out.extend_from_slice(option),
+            (TCP_TIMESTAMP, 10) => {
+                out.extend_from_slice(option);
+                let value = be32(option, 2).unwrap_or_default();
+                let echo = be32(option, 6).unwrap_or_default();
+                put(&mut out, at + 2, &streams.timestamp(direction, value).to_be_bytes());
+                put(&mut out, at + 6, &streams.echo(reverse, echo).to_be_bytes());
+            }
+            (TCP_SACK, 10 | 18 | 26 | 34) => {
+                out.extend_from_slice(option);
+                for edge in (2..len).step_by(4) {
+                    let value = be32(option, edge).unwrap_or_default();
+                    put(&mut out, at + edge, &streams.sack_edge(reverse, value, acknowledged).to_be_bytes());
+                }
+            }
+            // Fast Open cookies, Multipath keys, signatures, experiments.
+            _ => out.resize(at + len, TCP_NOP),
+        }
+    }
+    // Only a cut or broken list leaves a remainder; there is always room, since the full list was a multiple of four.
+    out.resize(out.len().next_multiple_of(4), TCP_NOP);
+    out
+}
+
+/// Blanks IPv4 options in place, except router alert and padding.
+pub(super) fn ipv4(options: &mut [u8]) {
+    let mut at = 0;
+    while let Some(&kind) = options.get(at) {
+        match kind {
+            IP_END => return options[at..].fill(IP_END),
+            IP_NOP => at += 1,
+            _ => {
+                let len = options.get(at + 1).map_or(0, |&len| usize::from(len));
+                if len < 2 || at + len > options.len() {
+                    return options[at..].fill(IP_END);
+                }
+                if (kind, len) != (IP_ROUTER_ALERT, 4) {
+                    options[at..at + len].fill(IP_NOP);
+                }
+                at += len;
+            }
+        }
+    }
+}
+
+/// Blanks the options of a hop-by-hop header in place, except router alert. `options` starts after its two header bytes.
+pub(super) fn hop_by_hop(options: &mut [u8]) {
+    let mut at = 0;
+    while let Some(&kind) = options.get(at) {
+        if kind == V6_PAD1 {
+            at += 1;
+            continue;
+        }
+        let Some(len) =
+            options.get(at + 1).map(|&len| usize::from(len)).filter(|len| at + 2 + len <= options.len())
+        else {
+            return options[at..].fill(V6_PAD1);
+        };
+        if (kind, len) != (V6_ROUTER_ALERT, 2) {
+            options[at] = V6_PADN;
+            options[at + 2..at + 2 + len].fill(0);
+        }
+        at += 2 + len;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(options: &[u8]) -> Vec<u8> {
+        let end = |last, port| (std::net::IpAddr::from([10, 0, 0, last]), port);
+        tcp(options, &mut Streams::default(), (end(1, 1), end(2, 2)), 7)
+    }
+
+    #[test]
+    fn a_linux_syn_keeps_its_layout() {
+        let syn = [2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7];
+        let expected = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
+        assert_eq!(map(&syn), expected);
+        // Cut at 72 bytes, as the Requet captures are: the window scale is lost, nothing else.
+        assert_eq!(map(&syn[..18]), [&expected[..17], &[1, 1, 1]].concat());
+    }
+
+    #[test]
+    fn cookies_and_broken_lists_become_padding() {
+        assert_eq!(map(&[34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1]), [1; 12]);
+        assert_eq!(map(&[2, 4, 5, 180, 99, 0, 0, 0]), [2, 4, 5, 180]);
+        assert_eq!(map(&[0, 9, 9, 9]), [0; 4]);
+        assert_eq!(map(&[]), []);
+    }
+
+    #[test]
+    fn ip_options_lose_their_addresses() {
+        let mut options = [7, 7, 4, 1, 2, 3, 4, 0];
+        ipv4(&mut options);
+        assert_eq!(options, [1, 1, 1, 1, 1, 1, 1, 0]);
+        let mut alert = [148, 4, 0, 0];
+        ipv4(&mut alert);
+        assert_eq!(alert, [148, 4, 0, 0]);
+        let mut broken = [7, 0, 1, 2];
+        ipv4(&mut broken);
+        assert_eq!(broken, [0; 4]);
+        let mut v6 = [5, 2, 0, 0, 201, 2, 9, 9, 1, 200];
+        hop_by_hop(&mut v6);
+        assert_eq!(v6, [5, 2, 0, 0, 1, 2, 0, 0, 0, 0]);
+    }
+}

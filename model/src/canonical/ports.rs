@@ -1,0 +1,125 @@
+//! Ports and identifiers by order of first use.
+//!
+//! A port that a service listens on says what the flow is and stays; one that a client's system drew at random becomes
+//! 49152 plus its order at that host. DNS and ICMP echo identifiers become their order in the session.
+
+use std::{collections::HashMap, net::IpAddr};
+
+/// IANA's first dynamic port; real systems draw from 32768 up (Linux) or from here (others).
+const FIRST_DYNAMIC: u16 = 49_152;
+const FIRST_EPHEMERAL: u16 = 32_768;
+const WELL_KNOWN: u16 = 1024;
+/// Registered services that devices use as source port too, so that "the opener's port is random" fails for them.
+const SERVICES: [u16; 12] = [1194, 1701, 1900, 3478, 3544, 3702, 4500, 5060, 5353, 5355, 5683, 6771];
+
+/// Port and identifier maps of one session.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    mapped: HashMap<(IpAddr, u16), u16>,
+    per_host: HashMap<IpAddr, u16>,
+    /// Who opened a flow, by the flow's two ends in order.
+    openers: HashMap<FlowEnds, End>,
+    ids: HashMap<(IdSpace, u16), u16>,
+    id_counts: HashMap<IdSpace, u16>,
+}
+
+/// One end of a flow, by its original address.
+pub(super) type End = (IpAddr, u16);
+type FlowEnds = (u8, End, End);
+
+/// Which identifiers share an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum IdSpace {
+    Dns,
+    Echo,
+}
+
+impl Ports {
+    /// Both ports of a packet, mapped. `opens`: `Some(true)` when the packet is its flow's first by its own flags (a SYN),
+    /// `Some(false)` when it answers one (SYN and ACK), `None` when it does not tell.
+    pub(super) fn pair(
+        &mut self,
+        protocol: u8,
+        source: End,
+        destination: End,
+        opens: Option<bool>,
+    ) -> (u16, u16) {
+        let ends = (protocol, source.min(destination), source.max(destination));
+        let opener = match opens {
+            Some(true) => source,
+            Some(false) => destination,
+            // Mid-stream, or no handshake: the side with the higher port dialled, else the one that spoke first.
+            None if source.1 < WELL_KNOWN && destination.1 >= WELL_KNOWN => destination,
+            None => source,
+        };
+        let opener = *self.openers.entry(ends).or_insert(opener);
+        (
+            self.port(source, destination.1, opener == source),
+            self.port(destination, source.1, opener == destination),
+        )
+    }
+
+    fn port(&mut self, end: End, other_port: u16, is_opener: bool) -> u16 {
+        let port = end.1;
+        let service =
+            port < WELL_KNOWN || SERVICES.contains(&port) || port == other_port && port < FIRST_EPHEMERAL;
+        if service || port < FIRST_EPHEMERAL && !is_opener && !self.mapped.contains_key(&end) {
+            return port;
+        }
+        if let Some(&known) = self.mapped.get(&end) {
+            return known;
+        }
+        let count = self.per_host.entry(end.0).or_default();
+        // 16,384 ports a host: a session that uses more starts over, as a real system's allocator does.
+        let mapped = FIRST_DYNAMIC + *count % (u16::MAX - FIRST_DYNAMIC + 1);
+        *count = count.wrapping_add(1);
+        self.mapped.insert(end, mapped);
+        mapped
+    }
+
+    /// An identifier by its order in the session, from 1; 0 (which multicast DNS uses for "none") stays.
+    pub(super) fn id(&mut self, space: IdSpace, id: u16) -> u16 {
+        if id == 0 {
+            return 0;
+        }
+        let count = self.id_counts.entry(space).or_default();
+        *self.ids.entry((space, id)).or_insert_with(|| {
+            *count = count.wrapping_add(1).max(1);
+            *count
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(last: u8, port: u16) -> End {
+        ([10, 0, 0, last].into(), port)
+    }
+
+    #[test]
+    fn the_openers_port_is_mapped_and_the_service_stays() {
+        let mut ports = Ports::default();
+        assert_eq!(ports.pair(6, end(1, 2047), end(2, 8080), Some(true)), (49_152, 8080));
+        assert_eq!(ports.pair(6, end(2, 8080), end(1, 2047), Some(false)), (8080, 49_152));
+        assert_eq!(ports.pair(6, end(1, 60_123), end(2, 443), None), (49_153, 443));
+        // Seen first from the server's side.
+        assert_eq!(ports.pair(17, end(3, 443), end(1, 3000), None), (443, 49_154));
+        // Services that talk to each other.
+        assert_eq!(ports.pair(17, end(1, 5353), end(9, 5353), None), (5353, 5353));
+        assert_eq!(ports.pair(17, end(1, 68), end(9, 67), None), (68, 67));
+        // An ephemeral port that listens.
+        assert_eq!(ports.pair(6, end(1, 40_000), end(4, 49_153), Some(true)), (49_155, 49_152));
+    }
+
+    #[test]
+    fn identifiers_go_by_order() {
+        let mut ports = Ports::default();
+        assert_eq!(ports.id(IdSpace::Dns, 0xbeef), 1);
+        assert_eq!(ports.id(IdSpace::Dns, 0x1234), 2);
+        assert_eq!(ports.id(IdSpace::Dns, 0xbeef), 1);
+        assert_eq!(ports.id(IdSpace::Echo, 0xbeef), 1);
+        assert_eq!(ports.id(IdSpace::Dns, 0), 0);
+    }
+}

@@ -1,0 +1,264 @@
+//! How far the headers of a frame reach, found from as few leading bytes as possible.
+//!
+//! One walk serves both directions: the encoder asks it how many bytes of a captured frame to write, and the decoder asks
+//! it, token by token, whether the header it has so far is whole. So what the encoder writes and what the decoder accepts
+//! cannot drift apart. [`netssm_wire::frame::Layout`] is the walk over *complete* frames; this one differs in saying how
+//! many more bytes it needs, which only a codec wants, and in refusing whatever the codecs do not carry.
+//!
+//! Contract: never panics, never reads past the slice, at most two VLAN tags and one extension header deep.
+
+use super::{MAX_HEADER_BYTES, Skip};
+
+// --- Where fields are ------------------------------------------------------------------------------------------------
+
+/// Ethernet II: two addresses, then the type.
+pub(crate) const ETHERTYPE_AT: usize = 12;
+pub(crate) const ETHERNET_BYTES: usize = 14;
+pub(crate) const TAG_BYTES: usize = 4;
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// 802.1Q, 802.1ad and the older QinQ value.
+pub(crate) const ETHERTYPE_TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+/// RFC 826 for IPv4 over Ethernet: types, lengths, operation, two address pairs.
+pub(crate) const ARP_BYTES: usize = 28;
+pub(crate) const ARP_KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
+pub(crate) const IPV4_BYTES: usize = 20;
+pub(crate) const IPV6_BYTES: usize = 40;
+pub(crate) const TCP_BYTES: usize = 20;
+pub(crate) const UDP_BYTES: usize = 8;
+pub(crate) const ICMP_BYTES: usize = 8;
+
+pub(crate) const PROTOCOL_HOP_BY_HOP: u8 = 0;
+pub(crate) const PROTOCOL_ICMP: u8 = 1;
+pub(crate) const PROTOCOL_IGMP: u8 = 2;
+pub(crate) const PROTOCOL_TCP: u8 = 6;
+pub(crate) const PROTOCOL_UDP: u8 = 17;
+pub(crate) const PROTOCOL_ICMPV6: u8 = 58;
+const IPV6_EXTENSIONS: [u8; 8] = [43, 44, 50, 51, 60, 135, 139, 140];
+
+/// NetSSM keeps this much of a UDP payload: the fixed header of DNS and RTP.
+pub(crate) const UDP_PREFIX_BYTES: usize = 12;
+/// DNS, multicast DNS and LLMNR share the twelve-byte header whose fields the canonical form can map.
+const DNS_PORTS: [u16; 3] = [53, 5353, 5355];
+/// Longest ICMPv6 or IGMP message kept: a neighbour advertisement with its option is 32 bytes, a listener report with
+/// three records 68.
+pub(crate) const MESSAGE_LIMIT_BYTES: usize = 72;
+/// Longest hop-by-hop header carried; the one that matters (router alert of MLD) is 8 bytes.
+const HOP_BY_HOP_LIMIT_BYTES: usize = 24;
+
+/// Which network header a frame has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Net {
+    Arp,
+    V4,
+    V6,
+}
+
+/// What the network header carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Arp,
+    Tcp,
+    Udp,
+    Icmp,
+    Icmpv6,
+    Igmp,
+}
+
+/// A walked header: every offset is from the start of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) net: Net,
+    pub(crate) net_at: usize,
+    pub(crate) kind: Kind,
+    /// Where the transport header (or ARP) starts.
+    pub(crate) kind_at: usize,
+    /// Where the part that codecs carry ends.
+    pub(crate) end: usize,
+    /// Bytes from `kind_at` to where the network header says that the packet ends.
+    pub(crate) body_len: usize,
+}
+
+/// Answer to "how far does the header reach?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// It ends at `Shape::end`, which may lie beyond the bytes given.
+    Whole(Shape),
+    /// Not known before this many bytes are there; always more than were given.
+    More(usize),
+    /// No codec carries such a frame.
+    Foreign(Skip),
+}
+
+/// How much of a UDP payload belongs to the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UdpPrefix {
+    /// Of every datagram, as NetSSM does.
+    Always,
+    /// Only where it is a DNS header.
+    DnsOnly,
+}
+
+pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+pub(crate) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// Writes `value` at `at` if it fits; shapes are checked before, so that it always does.
+pub(crate) fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    if let Some(slot) = bytes.get_mut(at..at + value.len()) {
+        slot.copy_from_slice(value);
+    }
+}
+
+pub(crate) fn is_dns(source_port: u16, destination_port: u16) -> bool {
+    DNS_PORTS.contains(&source_port) || DNS_PORTS.contains(&destination_port)
+}
+
+/// Early exits of the walk: either it needs more bytes, or it met something foreign.
+type Walk<T> = Result<T, Extent>;
+
+fn need(bytes: &[u8], len: usize) -> Walk<()> {
+    if bytes.len() < len { Err(Extent::More(len)) } else { Ok(()) }
+}
+
+fn foreign<T>(why: Skip) -> Walk<T> {
+    Err(Extent::Foreign(why))
+}
+
+/// Walks the headers at the front of `bytes`.
+pub(crate) fn extent(bytes: &[u8], prefix: UdpPrefix) -> Extent {
+    match walk(bytes, prefix) {
+        Ok(shape) if shape.end > MAX_HEADER_BYTES => Extent::Foreign(Skip::TooLong),
+        Ok(shape) => Extent::Whole(shape),
+        Err(other) => other,
+    }
+}
+
+fn walk(bytes: &[u8], prefix: UdpPrefix) -> Walk<Shape> {
+    need(bytes, ETHERNET_BYTES)?;
+    let mut at = ETHERTYPE_AT;
+    let mut ethertype = be16(bytes, at).unwrap_or_default();
+    for _ in 0..2 {
+        if ETHERTYPE_TAGS.contains(&ethertype) {
+            at += TAG_BYTES;
+            need(bytes, at + 2)?;
+            ethertype = be16(bytes, at).unwrap_or_default();
+        }
+    }
+    let net_at = at + 2;
+    match ethertype {
+        ETHERTYPE_ARP => arp(bytes, net_at),
+        ETHERTYPE_IPV4 => ipv4(bytes, net_at, prefix),
+        ETHERTYPE_IPV6 => ipv6(bytes, net_at, prefix),
+        _ => foreign(Skip::Ethertype),
+    }
+}
+
+fn arp(bytes: &[u8], net_at: usize) -> Walk<Shape> {
+    need(bytes, net_at + ARP_KIND.len())?;
+    if bytes[net_at..net_at + ARP_KIND.len()] != ARP_KIND {
+        return foreign(Skip::ArpKind);
+    }
+    let end = net_at + ARP_BYTES;
+    Ok(Shape { net: Net::Arp, net_at, kind: Kind::Arp, kind_at: net_at, end, body_len: ARP_BYTES })
+}
+
+fn ipv4(bytes: &[u8], net_at: usize, prefix: UdpPrefix) -> Walk<Shape> {
+    need(bytes, net_at + 1)?;
+    let header_len = usize::from(bytes[net_at] & 0x0f) * 4;
+    if bytes[net_at] >> 4 != 4 || header_len < IPV4_BYTES {
+        return foreign(Skip::Malformed);
+    }
+    need(bytes, net_at + 10)?;
+    if be16(bytes, net_at + 6).unwrap_or_default() & 0x1fff != 0 {
+        return foreign(Skip::Fragment);
+    }
+    let total_len = usize::from(be16(bytes, net_at + 2).unwrap_or_default());
+    let Some(body_len) = total_len.checked_sub(header_len) else {
+        return foreign(Skip::Malformed);
+    };
+    let kind_at = net_at + header_len;
+    let kind = match bytes[net_at + 9] {
+        PROTOCOL_TCP => Kind::Tcp,
+        PROTOCOL_UDP => Kind::Udp,
+        PROTOCOL_ICMP => Kind::Icmp,
+        PROTOCOL_IGMP => Kind::Igmp,
+        _ => return foreign(Skip::Protocol),
+    };
+    transport(bytes, Shape { net: Net::V4, net_at, kind, kind_at, end: kind_at, body_len }, prefix)
+}
+
+fn ipv6(bytes: &[u8], net_at: usize, prefix: UdpPrefix) -> Walk<Shape> {
+    need(bytes, net_at + 7)?;
+    if bytes[net_at] >> 4 != 6 {
+        return foreign(Skip::Malformed);
+    }
+    let mut body_len = usize::from(be16(bytes, net_at + 4).unwrap_or_default());
+    let mut upper = bytes[net_at + 6];
+    let mut kind_at = net_at + IPV6_BYTES;
+    if upper == PROTOCOL_HOP_BY_HOP {
+        need(bytes, kind_at + 2)?;
+        let len = (usize::from(bytes[kind_at + 1]) + 1) * 8;
+        if len > HOP_BY_HOP_LIMIT_BYTES {
+            return foreign(Skip::Extension);
+        }
+        upper = bytes[kind_at];
+        kind_at += len;
+        body_len = match body_len.checked_sub(len) {
+            Some(rest) => rest,
+            None => return foreign(Skip::Malformed),
+        };
+    }
+    let kind = match upper {
+        PROTOCOL_TCP => Kind::Tcp,
+        PROTOCOL_UDP => Kind::Udp,
+        PROTOCOL_ICMPV6 => Kind::Icmpv6,
+        PROTOCOL_HOP_BY_HOP => return foreign(Skip::Extension),
+        extension if IPV6_EXTENSIONS.contains(&extension) => return foreign(Skip::Extension),
+        _ => return foreign(Skip::Protocol),
+    };
+    transport(bytes, Shape { net: Net::V6, net_at, kind, kind_at, end: kind_at, body_len }, prefix)
+}
+
+/// Finds `end` from the transport header at `shape.kind_at`.
+fn transport(bytes: &[u8], shape: Shape, prefix: UdpPrefix) -> Walk<Shape> {
+    let at = shape.kind_at;
+    let len = match shape.kind {
+        Kind::Arp => ARP_BYTES,
+        Kind::Tcp => {
+            need(bytes, at + 13)?;
+            let len = usize::from(bytes[at + 12] >> 4) * 4;
+            if len < TCP_BYTES {
+                return foreign(Skip::Malformed);
+            }
+            len
+        }
+        Kind::Udp => {
+            need(bytes, at + 4)?;
+            let ports = (be16(bytes, at).unwrap_or_default(), be16(bytes, at + 2).unwrap_or_default());
+            let kept = match prefix {
+                UdpPrefix::Always => UDP_PREFIX_BYTES,
+                UdpPrefix::DnsOnly if is_dns(ports.0, ports.1) => UDP_PREFIX_BYTES,
+                UdpPrefix::DnsOnly => 0,
+            };
+            UDP_BYTES + kept.min(shape.body_len.saturating_sub(UDP_BYTES))
+        }
+        Kind::Icmp => ICMP_BYTES,
+        Kind::Icmpv6 => {
+            need(bytes, at + 1)?;
+            // Errors quote a packet and echoes carry payload: only their headers are learned. The rest is neighbour and
+            // listener discovery, where the body is the message.
+            if bytes[at] <= 129 { ICMP_BYTES } else { shape.body_len.clamp(ICMP_BYTES, MESSAGE_LIMIT_BYTES) }
+        }
+        Kind::Igmp => shape.body_len.clamp(ICMP_BYTES, MESSAGE_LIMIT_BYTES),
+    };
+    if shape.body_len < len {
+        return foreign(Skip::Malformed);
+    }
+    Ok(Shape { end: at + len, ..shape })
+}

@@ -1,0 +1,448 @@
+//! Captures to a corpus: find, label, split, cut into sessions, encode in parallel, write.
+//!
+//! The unit of the train/validation split is the file, so that no flow is on both sides; files with equal content count
+//! once. The output depends on the files' content, the options and the seed, not on the number of threads or the
+//! order in which a folder lists its entries.
+//!
+//! A file that is damaged part way gives the sessions before the damage; one that gives nothing is named in the report.
+//! Records that the codec cannot carry are counted by reason. Only when nothing at all is left is that an error.
+
+mod cut;
+mod labels;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    fmt::{self, Write as _},
+    fs::File,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use self::labels::Labels;
+use crate::{
+    codec::{BytesCodec, Codec, DataError, Form, Vocab, Width},
+    corpus::{CORPUS_FORMAT, CorpusMeta, CorpusWriter, Source, Split, SplitMeta},
+    timing::TimingTable,
+};
+
+/// Files encoded between two writes: enough to keep every core busy, few enough that their tokens fit in memory.
+const BATCH_FILES: usize = 64;
+
+/// What one sequence of the corpus is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SplitBy {
+    /// Everything that a capture holds, flows interleaved (NetSSM section 5.3).
+    #[default]
+    Sessions,
+    /// One flow by five-tuple (NetSSM section 5.1).
+    Flows,
+}
+
+/// Which part of each flow is kept, for phase-specific fine-tuning (NetSSM section 5.1.1). Needs [`SplitBy::Flows`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// All of it.
+    #[default]
+    All,
+    /// SYN, SYN-ACK, ACK.
+    Handshake,
+    /// What lies between; all of a flow that was joined late or has no handshake.
+    Data,
+    /// From the first FIN or RST on.
+    Teardown,
+}
+
+/// Text forms of the two enums above, for the command line and the corpus' record of how it was made.
+macro_rules! names {
+    ($type:ty, $what:literal: $($variant:ident = $name:literal),+) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name),+ })
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = DataError;
+
+            fn from_str(text: &str) -> Result<Self, DataError> {
+                match text {
+                    $($name => Ok(Self::$variant),)+
+                    other => Err(DataError::Options(format!(
+                        concat!($what, " '{}' is none of ", $($name, " "),+), other
+                    ).trim_end().to_owned())),
+                }
+            }
+        }
+    };
+}
+
+names!(SplitBy, "split": Sessions = "sessions", Flows = "flows");
+names!(Phase, "phase": All = "all", Handshake = "handshake", Data = "data", Teardown = "teardown");
+
+/// Where the validation sessions come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Validation {
+    /// This share of each label's files, 0 to below 1; at least one file of every label that has two.
+    Fraction(f64),
+    /// These files and folders.
+    Inputs(Vec<PathBuf>),
+}
+
+/// What [`prepare`] reads and how. [`Default`] is the home of every default.
+#[derive(Clone, Debug)]
+pub struct PrepareOptions {
+    /// Captures to train on: files, or folders that are searched.
+    pub inputs: Vec<PathBuf>,
+    /// The label list; `None` labels each file by its folder's name. Its format is described in the README.
+    pub labels: Option<PathBuf>,
+    /// Labels to rename after that, for example several to one.
+    pub label_map: BTreeMap<String, String>,
+    /// The corpus directory, which must not exist or be empty.
+    pub out: PathBuf,
+    /// Width of a packet of the bytes codec. Default: variable.
+    pub width: Width,
+    /// Default: canonical.
+    pub form: Form,
+    /// An existing vocabulary to extend, so that a checkpoint can be fine-tuned on the corpus.
+    pub vocab: Option<Vocab>,
+    /// Default: sessions.
+    pub split: SplitBy,
+    /// Default: all.
+    pub phase: Phase,
+    /// Default: a tenth of the files.
+    pub validation: Validation,
+    /// Packets kept of a session; what follows is left out and the session gets no end token. Default: no limit.
+    pub max_packets: Option<u64>,
+    /// Shorter sessions are left out. Default: 2, as in NetSSM.
+    pub min_packets: u64,
+    /// A silence longer than this ends a session and starts another. Default: 10 minutes.
+    pub gap: Option<Duration>,
+    /// Chooses the validation files.
+    pub seed: u64,
+}
+
+impl Default for PrepareOptions {
+    fn default() -> Self {
+        Self {
+            inputs: Vec::new(),
+            labels: None,
+            label_map: BTreeMap::new(),
+            out: PathBuf::from("corpus"),
+            width: Width::Variable,
+            form: Form::Canonical,
+            vocab: None,
+            split: SplitBy::Sessions,
+            phase: Phase::All,
+            validation: Validation::Fraction(0.1),
+            max_packets: None,
+            min_packets: 2,
+            gap: Some(Duration::from_secs(600)),
+            seed: 0,
+        }
+    }
+}
+
+/// Follows a run of [`prepare`] and may stop it. Called from several threads.
+pub trait Progress: Sync {
+    /// Encoding begins: so many files, so many bytes in them.
+    fn begin(&self, _files: u64, _bytes: u64) {}
+
+    /// A file of `bytes` is done and gave this much.
+    fn file(&self, _bytes: u64, _packets: u64, _tokens: u64) {}
+
+    /// Asked between files; `true` ends the run with [`DataError::Stopped`] and leaves nothing behind.
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+/// No progress, never stops.
+impl Progress for () {}
+
+/// What [`prepare`] did.
+#[derive(Clone, Debug)]
+pub struct PrepareReport {
+    /// The new corpus' `corpus.json`: counts, sources, timing.
+    pub meta: CorpusMeta,
+    /// Captures found.
+    pub files: u64,
+    /// Captures that could not be read, or not to their end, with the reason.
+    pub faults: Vec<(PathBuf, String)>,
+    /// Captures without a label.
+    pub unlabelled: Vec<PathBuf>,
+    /// Captures left out because another one has the same content.
+    pub duplicates: Vec<PathBuf>,
+    /// Sessions left out for having fewer than the wanted packets.
+    pub short_sessions: u64,
+    /// Labels in the vocabulary of which no training session is left.
+    pub empty_labels: Vec<String>,
+}
+
+/// A capture with its label and side.
+struct Input {
+    path: PathBuf,
+    label: String,
+    split: Split,
+    bytes: u64,
+    sha256: String,
+}
+
+/// Makes a corpus directory.
+///
+/// # Errors
+/// [`DataError`]: contradicting options, an unreadable folder or label list, an output that exists or cannot be written,
+/// nothing left to write, or a stop asked for.
+pub fn prepare(options: &PrepareOptions, progress: &dyn Progress) -> Result<PrepareReport, DataError> {
+    check(options)?;
+    let labels = options.labels.as_deref().map_or_else(|| Ok(Labels::by_folder()), Labels::read)?;
+    let mut report = Found::default();
+    let inputs = find_inputs(options, &labels, progress, &mut report)?;
+    let names: BTreeSet<&str> = inputs.iter().map(|input| input.label.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let vocab = match &options.vocab {
+        Some(vocab) => {
+            let mut vocab = vocab.clone();
+            vocab.extend(&names)?;
+            vocab
+        }
+        None => Vocab::new(&names)?,
+    };
+    let codec = BytesCodec::new(vocab, options.width, options.form);
+    let mut writer = CorpusWriter::create(&options.out)?;
+    match encode_all(options, &codec, &inputs, progress, &mut writer, report) {
+        Ok((meta, report)) => {
+            let meta = writer.finish(meta)?;
+            let empty =
+                |label: &&String| names.contains(&label.as_str()) && !meta.train.labels.contains_key(*label);
+            let empty_labels = meta.vocab.labels().iter().filter(empty).cloned().collect();
+            let Found { files, faults, unlabelled, duplicates, short_sessions } = report;
+            Ok(PrepareReport { meta, files, faults, unlabelled, duplicates, short_sessions, empty_labels })
+        }
+        Err(error) => {
+            writer.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// What is found on the way; becomes the report.
+#[derive(Default)]
+struct Found {
+    files: u64,
+    faults: Vec<(PathBuf, String)>,
+    unlabelled: Vec<PathBuf>,
+    duplicates: Vec<PathBuf>,
+    short_sessions: u64,
+}
+
+impl Found {
+    fn nothing_left(&self) -> DataError {
+        let mut reasons = String::new();
+        for (path, fault) in self.faults.iter().take(5) {
+            let _ = write!(reasons, "{}: {fault}; ", path.display());
+        }
+        for path in self.unlabelled.iter().take(5) {
+            let _ = write!(reasons, "{}: no label matches; ", path.display());
+        }
+        if self.short_sessions > 0 {
+            let _ = write!(reasons, "{} sessions are too short; ", self.short_sessions);
+        }
+        let reasons =
+            if reasons.is_empty() { "no capture was found" } else { reasons.trim_end_matches("; ") };
+        DataError::NothingLeft { files: self.files as usize, reasons: reasons.to_owned() }
+    }
+}
+
+fn check(options: &PrepareOptions) -> Result<(), DataError> {
+    let wrong = |reason: &str| Err(DataError::Options(reason.to_owned()));
+    if options.inputs.is_empty() {
+        return wrong("no input is given");
+    }
+    if options.phase != Phase::All && options.split != SplitBy::Flows {
+        return wrong("a phase is a part of a flow: it needs the split by flows");
+    }
+    if options.max_packets.is_some_and(|max| max < options.min_packets.max(1)) {
+        return wrong("the packet limit is below the least number of packets");
+    }
+    match options.validation {
+        Validation::Fraction(fraction) if !(0.0..1.0).contains(&fraction) => {
+            wrong("the validation share must be at least 0 and below 1")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn find_inputs(
+    options: &PrepareOptions,
+    labels: &Labels,
+    progress: &dyn Progress,
+    report: &mut Found,
+) -> Result<Vec<Input>, DataError> {
+    let mut paths: Vec<(PathBuf, Split)> = Vec::new();
+    let train = labels::find_captures(&options.inputs)?;
+    paths.extend(train.into_iter().map(|path| (path, Split::Train)));
+    if let Validation::Inputs(inputs) = &options.validation {
+        let val = labels::find_captures(inputs)?;
+        paths.extend(val.into_iter().map(|path| (path, Split::Val)));
+    }
+    report.files = paths.len() as u64;
+    let hashes: Vec<_> = paths
+        .par_iter()
+        .map(|(path, _)| if progress.stop() { Err(DataError::Stopped) } else { hash(path) })
+        .collect();
+    let mut inputs = Vec::new();
+    let mut seen = HashSet::new();
+    for ((path, split), hash) in paths.into_iter().zip(hashes) {
+        let (sha256, bytes) = match hash {
+            Ok(hash) => hash,
+            Err(DataError::Io { source, .. }) => {
+                report.faults.push((path, source.to_string()));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(label) = labels.label(&path) else {
+            report.unlabelled.push(path);
+            continue;
+        };
+        if !seen.insert(sha256.clone()) {
+            report.duplicates.push(path);
+            continue;
+        }
+        let label = options.label_map.get(&label).cloned().unwrap_or(label);
+        inputs.push(Input { path, label, split, bytes, sha256 });
+    }
+    if inputs.is_empty() {
+        return Err(report.nothing_left());
+    }
+    if let Validation::Fraction(fraction) = options.validation {
+        choose_validation(&mut inputs, fraction, options.seed);
+    }
+    Ok(inputs)
+}
+
+/// Moves a share of each label's files to validation, in the order of a hash of seed and content.
+fn choose_validation(inputs: &mut [Input], fraction: f64, seed: u64) {
+    let mut by_label = BTreeMap::<String, Vec<([u8; 32], usize)>>::new();
+    for (index, input) in inputs.iter().enumerate() {
+        let mut order = Sha256::new();
+        order.update(seed.to_le_bytes());
+        order.update(&input.sha256);
+        by_label.entry(input.label.clone()).or_default().push((order.finalize().into(), index));
+    }
+    for files in by_label.values_mut().filter(|files| fraction > 0.0 && files.len() > 1) {
+        files.sort_unstable();
+        let share = ((files.len() as f64 * fraction).round() as usize).clamp(1, files.len() - 1);
+        for &(_, index) in &files[..share] {
+            inputs[index].split = Split::Val;
+        }
+    }
+}
+
+fn hash(path: &Path) -> Result<(String, u64), DataError> {
+    let mut file = File::open(path).map_err(DataError::io("read", path))?;
+    let mut hash = HashWriter { hash: Sha256::new(), bytes: 0 };
+    std::io::copy(&mut file, &mut hash).map_err(DataError::io("read", path))?;
+    Ok((hex::encode(hash.hash.finalize()), hash.bytes))
+}
+
+struct HashWriter {
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl std::io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn encode_all(
+    options: &PrepareOptions,
+    codec: &BytesCodec,
+    inputs: &[Input],
+    progress: &dyn Progress,
+    writer: &mut CorpusWriter,
+    mut report: Found,
+) -> Result<(CorpusMeta, Found), DataError> {
+    progress.begin(inputs.len() as u64, inputs.iter().map(|input| input.bytes).sum());
+    let mut skipped = BTreeMap::<String, u64>::new();
+    let mut gaps = BTreeMap::<String, Vec<u64>>::new();
+    let mut sources = Vec::new();
+    let mut sessions = 0_u64;
+    for batch in inputs.chunks(BATCH_FILES) {
+        let encoded: Vec<_> = batch
+            .par_iter()
+            .map(|input| {
+                if progress.stop() {
+                    return Err(DataError::Stopped);
+                }
+                let encoded = cut::encode_file(&input.path, &input.label, codec, options)?;
+                progress.file(input.bytes, encoded.packets(), encoded.tokens());
+                Ok(encoded)
+            })
+            .collect();
+        for (input, encoded) in batch.iter().zip(encoded) {
+            let encoded = encoded?;
+            if let Some(fault) = encoded.fault {
+                report.faults.push((input.path.clone(), fault));
+            }
+            report.short_sessions += encoded.short_sessions;
+            for (reason, count) in encoded.skipped {
+                *skipped.entry(reason.to_owned()).or_default() += count;
+            }
+            let Input { label, split, sha256, .. } = input;
+            for session in encoded.sessions {
+                writer.push(*split, label, &session.tokens, session.packets, sources.len())?;
+                sessions += 1;
+                if *split == Split::Train {
+                    gaps.entry(label.clone()).or_default().extend(session.gaps);
+                }
+            }
+            let records = encoded.records;
+            sources.push(Source { sha256: sha256.clone(), label: label.clone(), split: *split, records });
+        }
+    }
+    if sessions == 0 {
+        return Err(report.nothing_left());
+    }
+    let meta = CorpusMeta {
+        format: CORPUS_FORMAT,
+        codec: codec.id(),
+        vocab: codec.vocab().clone(),
+        made: made(options),
+        train: SplitMeta::default(),
+        val: SplitMeta::default(),
+        skipped,
+        timing: TimingTable::learn(gaps),
+        sources,
+    };
+    Ok((meta, report))
+}
+
+fn made(options: &PrepareOptions) -> BTreeMap<String, String> {
+    let none = || "none".to_owned();
+    let validation = match &options.validation {
+        Validation::Fraction(fraction) => fraction.to_string(),
+        Validation::Inputs(_) => "its own captures".to_owned(),
+    };
+    BTreeMap::from([
+        ("split".to_owned(), options.split.to_string()),
+        ("phase".to_owned(), options.phase.to_string()),
+        ("validation".to_owned(), validation),
+        ("max_packets".to_owned(), options.max_packets.map_or_else(none, |max| max.to_string())),
+        ("min_packets".to_owned(), options.min_packets.to_string()),
+        ("gap_seconds".to_owned(), options.gap.map_or_else(none, |gap| gap.as_secs_f64().to_string())),
+        ("seed".to_owned(), options.seed.to_string()),
+    ])
+}
