@@ -3,3 +3,8 @@
 pub mod error;
 pub mod label;
 pub mod rewrite;
+pub mod clock;
+pub mod guard;
+pub mod interface;
+pub mod pace;
+pub mod sink;

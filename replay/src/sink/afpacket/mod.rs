@@ -1,0 +1,580 @@
+//! An interface as a sink: a raw `AF_PACKET` socket that only sends.
+//!
+//! Frames are copied into one buffer and handed to the kernel with `sendmmsg`, up to 64 in a call. When the kernel takes
+//! only the first few, the rest is offered again from the first that it did not take: order is kept, and no
+//! frame is counted before the kernel has taken it.
+//!
+//! **What "taken" means.** The call returns when the frame has gone through the driver's transmit function or into its
+//! queue; a refusal (`ENOBUFS`) means that it went nowhere, and it is offered again. Two things could make the kernel say yes and
+//! lose the frame all the same, and both are looked for:
+//!
+//! * Through a queueing discipline, a link that has just lost its carrier swallows frames and says yes. So after each batch the link
+//!   is asked whether its carrier changed; if so the interface's counter decides how many frames left, and the sink fails.
+//! * A veth before Linux 6.6 says yes when its far end has no room. So on a veth the interface's counter is compared at
+//!   every [`Sink::tick`] and at the end; what is missing there moves from sent to dropped
+//!   ([`DropReason::Lost`]).
+//!
+//! **`qdisc_bypass`.** With it (the default) frames go straight to the driver: about three times the rate on a veth, and a refusal is always
+//! told. The price: packet taps *on the sending interface* (tcpdump, Zeek, Suricata listening on the sender's side) do
+//! not see such frames, and a shaper on the interface (`tc`) does not apply. Whoever needs either turns it off.
+
+mod sys;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{CloseError, DropReason, Sink, SinkError, SinkStats, WireCounters};
+use crate::clock::{Clock, MonoTime, WallTime};
+use crate::guard::Guard;
+use crate::interface::link::{HARDWARE_ETHERNET, HARDWARE_LOOPBACK, Link, LinkReader};
+use crate::interface::{Interface, LookupError};
+use crate::rewrite::TestbedFrame;
+
+/// Bytes of an Ethernet header and of one VLAN tag, which an MTU does not include.
+const ETHERNET_HEADER: usize = 14;
+const VLAN_TAG: usize = 4;
+/// First and longest pause before a refused frame is offered again. A veth's far end is emptied within tens of
+/// microseconds once the kernel gets to run; a NIC's queue of 1000 long frames drains in 1.2 ms at 10 Gb/s.
+const FIRST_PAUSE: Duration = Duration::from_micros(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+/// How long closing waits for the driver to let go of the last frames.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+
+/// What to do with a frame that is longer than the interface takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MtuPolicy {
+    /// Drop and count it.
+    #[default]
+    Drop,
+    /// Stop with [`InterfaceError::OverMtu`].
+    Refuse,
+}
+
+/// How to use an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceConfig {
+    /// Its name.
+    pub name: String,
+    /// Frames above its MTU.
+    pub mtu_policy: MtuPolicy,
+    /// Straight to the driver, around the queueing discipline; see the module docs for what that costs.
+    pub qdisc_bypass: bool,
+    /// Frames in one system call, 1 to 64. A lone frame never waits for company: [`Sink::flush`] sends what is there.
+    pub batch: usize,
+    /// Bytes that the kernel may hold for this socket. Only used as far as the caller's privileges go.
+    pub send_buffer: usize,
+    /// How long to offer a frame again that the kernel has no room for, before giving up.
+    pub patience: Duration,
+    /// Mark on every frame (`SO_MARK`), by which the rules of [`NftGuard`](crate::guard::nft::NftGuard) know them
+    /// from the host's own; needs `CAP_NET_ADMIN`.
+    pub mark: Option<u32>,
+}
+
+impl InterfaceConfig {
+    /// Defaults for the interface called `name`: drop above MTU, bypass the queueing discipline, 64 frames a call, 4 MiB,
+    /// two seconds, no mark.
+    pub fn new(name: impl Into<String>) -> InterfaceConfig {
+        InterfaceConfig {
+            name: name.into(),
+            mtu_policy: MtuPolicy::default(),
+            qdisc_bypass: true,
+            batch: sys::MAX_BATCH,
+            send_buffer: 4 << 20,
+            patience: Duration::from_secs(2),
+            mark: None,
+        }
+    }
+}
+
+/// Why an interface cannot be sent on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InterfaceError {
+    /// It was not found.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The socket could not be made or set up.
+    #[error("cannot open a packet socket on {name}: {step}{}", if *privilege { " (this needs CAP_NET_RAW, or root)" } else { "" })]
+    Open {
+        /// Interface.
+        name: String,
+        /// What was tried.
+        step: &'static str,
+        /// Whether it was for want of privilege.
+        privilege: bool,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It takes something else than Ethernet frames.
+    #[error("interface {name} does not take ethernet frames (hardware type {hardware}, expected 1 or 772)")]
+    NotEthernet {
+        /// Interface.
+        name: String,
+        /// Its `ARPHRD_*` type.
+        hardware: u16,
+    },
+    /// It is down, or its carrier is gone.
+    #[error("interface {name} {}", if *admin_up { "has no carrier: is the far end up?" } else { "is down: ip link set dev NAME up" })]
+    Down {
+        /// Interface.
+        name: String,
+        /// Administratively up, so the carrier is missing.
+        admin_up: bool,
+    },
+    /// It is not there any more.
+    #[error("interface {name} has disappeared")]
+    Gone {
+        /// Interface.
+        name: String,
+    },
+    /// The kernel had no room for a frame for too long.
+    #[error(
+        "interface {name} has taken no frame for {waited:?}: its queue stays full, or an egress rule drops what is sent"
+    )]
+    Stuck {
+        /// Interface.
+        name: String,
+        /// How long it was offered.
+        waited: Duration,
+    },
+    /// A frame is too long, and the policy is to refuse.
+    #[error("a frame of {len} bytes is longer than interface {name} takes ({limit} bytes with its tags)")]
+    OverMtu {
+        /// Interface.
+        name: String,
+        /// Length of the frame.
+        len: usize,
+        /// Longest frame that would pass.
+        limit: usize,
+    },
+    /// Anything else.
+    #[error("sending on interface {name} failed")]
+    Send {
+        /// Interface.
+        name: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An earlier error ended this sink.
+    #[error("interface {name} was given up earlier: {reason}")]
+    Ended {
+        /// Interface.
+        name: String,
+        /// The earlier error.
+        reason: String,
+    },
+}
+
+/// Frames waiting for the next system call, end to end in one buffer.
+#[derive(Debug, Default)]
+struct Batch {
+    arena: Vec<u8>,
+    /// Where each frame ends.
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    fn push(&mut self, frame: &[u8]) {
+        self.arena.extend_from_slice(frame);
+        self.ends.push(self.arena.len());
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn start(&self, index: usize) -> usize {
+        if index == 0 { 0 } else { self.ends[index - 1] }
+    }
+
+    fn clear(&mut self) {
+        self.arena.clear();
+        self.ends.clear();
+    }
+}
+
+/// An interface to send on.
+#[derive(Debug)]
+pub struct InterfaceSink {
+    config: InterfaceConfig,
+    interface: Interface,
+    socket: Socket,
+    reader: LinkReader,
+    guard: Guard,
+    clock: Arc<dyn Clock>,
+    batch: Batch,
+    stats: SinkStats,
+    /// The link when the sink was opened: counters start from here.
+    first: Link,
+    /// The link as last looked at: what was queued since went through it in this state.
+    last: Link,
+    /// Why the sink has ended, once it has.
+    ended: Option<String>,
+}
+
+impl InterfaceSink {
+    /// Opens a socket on an interface that is up.
+    ///
+    /// # Errors
+    /// [`SinkError::Refused`] if the allowlist does not name the interface; [`InterfaceError`] if it is missing, down,
+    /// without carrier or not Ethernet, or if the privilege to open the socket is missing.
+    pub fn open(config: InterfaceConfig, guard: Guard, clock: Arc<dyn Clock>) -> Result<Self, SinkError> {
+        let name = &config.name;
+        guard.allowlist().check_interface(name).map_err(crate::guard::Refusal::from)?;
+        let interface = Interface::find(name).map_err(InterfaceError::from)?;
+        let link = interface.link;
+        if ![HARDWARE_ETHERNET, HARDWARE_LOOPBACK].contains(&link.hardware) {
+            return Err(InterfaceError::NotEthernet { name: name.clone(), hardware: link.hardware }.into());
+        }
+        if !link.passes() {
+            return Err(InterfaceError::Down { name: name.clone(), admin_up: link.admin_up }.into());
+        }
+        let socket = open_socket(&config, interface.index)?;
+        let failed = |source| open_error(name, "netlink socket", source);
+        let reader = LinkReader::open().map_err(failed)?;
+        Ok(InterfaceSink {
+            batch: Batch::default(),
+            stats: SinkStats { wire: Some(WireCounters::default()), ..SinkStats::default() },
+            first: link,
+            last: link,
+            ended: None,
+            interface,
+            socket,
+            reader,
+            guard,
+            clock,
+            config,
+        })
+    }
+
+    /// The facts of the interface when it was opened.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    fn name_owned(&self) -> String {
+        self.config.name.clone()
+    }
+
+    /// Longest frame that passes, with the tags that this one has.
+    fn limit(&self, frame: &[u8]) -> usize {
+        let mut tags = 0;
+        while let Some(&[a, b]) = frame.get(12 + tags * VLAN_TAG..14 + tags * VLAN_TAG) {
+            if tags == 2 || ![0x8100, 0x88a8, 0x9100].contains(&u16::from_be_bytes([a, b])) {
+                break;
+            }
+            tags += 1;
+        }
+        self.interface.link.mtu as usize + ETHERNET_HEADER + tags * VLAN_TAG
+    }
+
+    /// A frame too long: drop or refuse.
+    fn over_mtu(&mut self, len: usize, limit: usize) -> Result<(), InterfaceError> {
+        self.stats.dropped.add(DropReason::OverMtu, 1);
+        match self.config.mtu_policy {
+            MtuPolicy::Drop => Ok(()),
+            MtuPolicy::Refuse => Err(InterfaceError::OverMtu { name: self.name_owned(), len, limit }),
+        }
+    }
+
+    /// Ends the sink: what is queued from frame `from` on is dropped.
+    fn end<E: Into<SinkError>>(&mut self, from: usize, reason: DropReason, error: E) -> SinkError {
+        let error = error.into();
+        self.stats.dropped.add(reason, (self.batch.len() - from) as u64);
+        self.stats.queued = 0;
+        self.batch.clear();
+        self.ended = Some(describe(&error));
+        error
+    }
+
+    fn check_ended(&mut self) -> Result<(), SinkError> {
+        match &self.ended {
+            None => Ok(()),
+            Some(reason) => {
+                Err(InterfaceError::Ended { name: self.name_owned(), reason: reason.clone() }.into())
+            }
+        }
+    }
+
+    /// Hands the batch to the kernel, all of it or until something ends the sink.
+    fn push_out(&mut self) -> Result<(), SinkError> {
+        let total = self.batch.len();
+        let (mut done, mut taken) = (0, 0);
+        let mut wait = Wait::default();
+        while done < total {
+            if let Err(tripped) = self.guard.gate().check() {
+                return Err(self.end(done, DropReason::Guard, tripped));
+            }
+            let upto = total.min(done + self.config.batch.clamp(1, sys::MAX_BATCH));
+            let start = self.batch.start(done);
+            match sys::send(&self.socket, &self.batch.arena, start, &self.batch.ends[done..upto]) {
+                Ok(n) => {
+                    self.count_taken(done, n);
+                    done += n;
+                    taken += n;
+                    wait = Wait::default();
+                }
+                Err(error) => match self.refused(done, error, &mut wait) {
+                    Ok(skip) => done += skip,
+                    Err((skip, error)) => return Err(self.end(done + skip, DropReason::Interface, error)),
+                },
+            }
+        }
+        self.batch.clear();
+        self.stats.queued = 0;
+        if taken > 0 && !self.config.qdisc_bypass {
+            self.check_carrier()?;
+        }
+        Ok(())
+    }
+
+    fn count_taken(&mut self, from: usize, n: usize) {
+        let bytes = self.batch.start(from + n) - self.batch.start(from);
+        self.stats.frames += n as u64;
+        self.stats.bytes += bytes as u64;
+        self.stats.queued -= n as u64;
+    }
+
+    /// The kernel did not take frame `at`. Says how many frames are done with (0: offer it again), and what ends the
+    /// sink if something does.
+    fn refused(
+        &mut self,
+        at: usize,
+        error: io::Error,
+        wait: &mut Wait,
+    ) -> Result<usize, (usize, InterfaceError)> {
+        let name = self.name_owned();
+        let ended = |error| Err((0, error));
+        match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+            Errno::EINTR => Ok(0),
+            Errno::ENOBUFS | Errno::EAGAIN | Errno::ENOMEM => {
+                self.stats.retries += 1;
+                // A link without carrier refuses everything; do not wait for what cannot come.
+                match self.reader.read(self.interface.index) {
+                    Ok(link) if !link.passes() => {
+                        return ended(InterfaceError::Down { name, admin_up: link.admin_up });
+                    }
+                    Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return ended(InterfaceError::Gone { name }),
+                    _ => {}
+                }
+                match wait.pause(&*self.clock, self.config.patience) {
+                    Ok(()) => Ok(0),
+                    Err(waited) => ended(InterfaceError::Stuck { name, waited }),
+                }
+            }
+            Errno::EMSGSIZE => {
+                // The MTU was lowered since the sink was opened, or the driver takes no second tag.
+                let len = self.batch.ends[at] - self.batch.start(at);
+                self.stats.queued -= 1;
+                self.over_mtu(len, len - 1).map(|()| 1).map_err(|error| (1, error))
+            }
+            Errno::ENETDOWN => ended(InterfaceError::Down { name, admin_up: false }),
+            Errno::ENXIO | Errno::ENODEV => ended(InterfaceError::Gone { name }),
+            _ => ended(InterfaceError::Send { name, source: error }),
+        }
+    }
+
+    /// Whether the link stayed up while the last batch went through its queue.
+    fn check_carrier(&mut self) -> Result<(), SinkError> {
+        let link = self.look()?;
+        let steady = link.passes() && link.carrier_changes == self.last.carrier_changes;
+        if !steady {
+            self.drain();
+            let link = self.look()?;
+            self.reconcile(&link);
+            let error = InterfaceError::Down { name: self.name_owned(), admin_up: link.admin_up };
+            return Err(self.end(0, DropReason::Interface, error));
+        }
+        self.last = link;
+        Ok(())
+    }
+
+    /// Reads the link; a vanished interface ends the sink.
+    fn look(&mut self) -> Result<Link, SinkError> {
+        match self.reader.read(self.interface.index) {
+            Ok(link) => {
+                self.stats.wire = Some(counters(&self.first, &link));
+                Ok(link)
+            }
+            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => {
+                let name = self.name_owned();
+                Err(self.end(0, DropReason::Interface, InterfaceError::Gone { name }))
+            }
+            Err(source) => {
+                let name = self.name_owned();
+                Err(self.end(0, DropReason::Interface, InterfaceError::Send { name, source }))
+            }
+        }
+    }
+
+    /// Frames that the kernel took and the interface never counted were lost.
+    fn reconcile(&mut self, link: &Link) {
+        let left = link.tx_packets.saturating_sub(self.first.tx_packets);
+        let lost = self.stats.frames.saturating_sub(left);
+        if lost > 0 {
+            // Which ones is not known, so neither are their bytes; take those that the interface counted.
+            let bytes = link.tx_bytes.saturating_sub(self.first.tx_bytes);
+            self.stats.frames -= lost;
+            self.stats.bytes = self.stats.bytes.min(bytes);
+            self.stats.dropped.add(DropReason::Lost, lost);
+        }
+    }
+
+    /// Waits until the driver has let go of every frame.
+    fn drain(&mut self) {
+        let give_up = self.clock.now() + DRAIN_LIMIT;
+        while self.clock.now() < give_up && sys::unsent(&self.socket).is_ok_and(|bytes| bytes > 0) {
+            self.clock.sleep_until(self.clock.now() + Duration::from_micros(100));
+        }
+    }
+}
+
+impl Sink for InterfaceSink {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn send(&mut self, frame: &TestbedFrame, _at: WallTime) -> Result<(), SinkError> {
+        self.stats.offered += 1;
+        if let Err(error) = self.check_ended() {
+            self.stats.dropped.add(DropReason::Interface, 1);
+            return Err(error);
+        }
+        if let Err(refusal) = self.guard.admit(frame) {
+            self.stats.dropped.add(DropReason::Guard, 1);
+            return Err(self.end(0, DropReason::Guard, refusal));
+        }
+        let (len, limit) = (frame.len(), self.limit(frame.bytes()));
+        if len > limit {
+            return match self.over_mtu(len, limit) {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    // The frames before it are as good as they were.
+                    let flushed = self.push_out();
+                    let error = self.end(0, DropReason::Interface, error);
+                    flushed.and(Err(error))
+                }
+            };
+        }
+        self.batch.push(frame.bytes());
+        self.stats.queued += 1;
+        if self.batch.len() >= self.config.batch.clamp(1, sys::MAX_BATCH) { self.push_out() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        self.check_ended()?;
+        if self.batch.len() == 0 { Ok(()) } else { self.push_out() }
+    }
+
+    fn tick(&mut self, _now: WallTime) -> Result<(), SinkError> {
+        self.flush()?;
+        let link = self.look()?;
+        if !link.passes() {
+            let error = InterfaceError::Down { name: self.name_owned(), admin_up: link.admin_up };
+            return Err(self.end(0, DropReason::Interface, error));
+        }
+        if link.veth {
+            self.reconcile(&link); // a veth counts within the call, so nothing is under way
+        }
+        self.last = link;
+        Ok(())
+    }
+
+    fn stats(&self) -> SinkStats {
+        self.stats
+    }
+
+    fn close(mut self: Box<Self>) -> Result<SinkStats, CloseError> {
+        let mut result = if self.ended.is_none() { self.flush() } else { Ok(()) };
+        self.drain();
+        match self.reader.read(self.interface.index) {
+            Ok(link) => {
+                self.stats.wire = Some(counters(&self.first, &link));
+                if link.veth {
+                    self.reconcile(&link);
+                }
+            }
+            Err(source) if result.is_ok() && self.ended.is_none() => {
+                result = Err(InterfaceError::Send { name: self.name_owned(), source }.into());
+            }
+            Err(_) => {}
+        }
+        match result {
+            Ok(()) => Ok(self.stats),
+            Err(error) => Err(CloseError { stats: Box::new(self.stats), error }),
+        }
+    }
+}
+
+/// How long the kernel has had no room, and how long to pause next.
+#[derive(Debug, Default)]
+struct Wait {
+    since: Option<MonoTime>,
+    pause: Duration,
+}
+
+impl Wait {
+    /// Pauses, a little longer each time; `Err` with the time waited when patience is at its end.
+    fn pause(&mut self, clock: &dyn Clock, patience: Duration) -> Result<(), Duration> {
+        let now = clock.now();
+        let waited = now.since(*self.since.get_or_insert(now));
+        if waited >= patience {
+            return Err(waited);
+        }
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        clock.sleep_until(now + self.pause);
+        Ok(())
+    }
+}
+
+fn open_socket(config: &InterfaceConfig, index: u32) -> Result<Socket, InterfaceError> {
+    let failed = |step| move |source| open_error(&config.name, step, source);
+    // Protocol 0: a socket that receives nothing, so that no buffer fills up with what others send.
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0))).map_err(failed("socket"))?;
+    sys::bind(&socket, index).map_err(failed("bind"))?;
+    if config.qdisc_bypass {
+        sys::set_qdisc_bypass(&socket).map_err(failed("PACKET_QDISC_BYPASS"))?;
+    }
+    // A stopped queue must not hold the caller for good: then the kernel says EAGAIN, and patience decides.
+    socket.set_write_timeout(Some(Duration::from_millis(20))).map_err(failed("SO_SNDTIMEO"))?;
+    // Beyond the limit of net.core.wmem_max with CAP_NET_ADMIN, up to it without.
+    if setsockopt(&socket, sockopt::SndBufForce, &config.send_buffer).is_err() {
+        socket.set_send_buffer_size(config.send_buffer).map_err(failed("SO_SNDBUF"))?;
+    }
+    if let Some(mark) = config.mark {
+        socket.set_mark(mark).map_err(failed("SO_MARK"))?;
+    }
+    Ok(socket)
+}
+
+fn open_error(name: &str, step: &'static str, source: io::Error) -> InterfaceError {
+    let privilege = source.kind() == io::ErrorKind::PermissionDenied;
+    InterfaceError::Open { name: name.to_owned(), step, privilege, source }
+}
+
+fn counters(first: &Link, now: &Link) -> WireCounters {
+    WireCounters {
+        tx_packets: now.tx_packets.saturating_sub(first.tx_packets),
+        tx_bytes: now.tx_bytes.saturating_sub(first.tx_bytes),
+        tx_dropped: now.tx_dropped.saturating_sub(first.tx_dropped),
+        tx_errors: now.tx_errors.saturating_sub(first.tx_errors),
+    }
+}
+
+/// An error with its sources on one line.
+fn describe(error: &SinkError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}

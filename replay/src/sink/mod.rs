@@ -1,0 +1,312 @@
+//! Sinks: where frames go. An interface, rolling captures, or memory.
+//!
+//! A sink takes [`TestbedFrame`]s only, holds a [`Guard`](crate::guard::Guard) from its construction on, and belongs to
+//! one thread. It may queue what it is sent; [`Sink::flush`] pushes that out, and is due whenever the next packet is not.
+//!
+//! **What the numbers mean.** [`SinkStats::frames`] counts frames that the kernel has taken: on the transmit path of the
+//! interface, or in the file up to a length that was checked. A frame in a queue is in [`SinkStats::queued`], one that went nowhere
+//! is in [`SinkStats::dropped`] under its reason, and every frame offered is in exactly one of the three:
+//! `offered == frames + queued + dropped.total()`.
+
+pub mod afpacket;
+pub mod memory;
+pub mod rolling;
+
+use std::path::PathBuf;
+
+use crate::clock::WallTime;
+use crate::guard::{Refusal, Tripped};
+use crate::rewrite::TestbedFrame;
+
+pub use afpacket::InterfaceError;
+pub use rolling::RollingError;
+
+/// Where frames go.
+pub trait Sink: Send {
+    /// Name for metrics and logs: the interface, or "pcap".
+    fn name(&self) -> &str;
+
+    /// Takes one frame that belongs at `at` on the wall clock (captures and labels carry that time). `Ok` means taken
+    /// care of: sent, queued, or dropped and counted.
+    ///
+    /// # Errors
+    /// [`SinkError`] when this frame and all later ones cannot be delivered. The frame is then counted as dropped.
+    fn send(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError>;
+
+    /// Pushes out what is queued.
+    ///
+    /// # Errors
+    /// As [`Sink::send`].
+    fn flush(&mut self) -> Result<(), SinkError>;
+
+    /// To be called about once a second also when nothing is sent: closes a capture whose time is over, looks for
+    /// room on a disk that was full, notices an interface that went down.
+    ///
+    /// # Errors
+    /// As [`Sink::send`].
+    fn tick(&mut self, now: WallTime) -> Result<(), SinkError>;
+
+    /// The numbers so far.
+    fn stats(&self) -> SinkStats;
+
+    /// What has happened since the last call, oldest first; the caller logs and counts it.
+    fn take_events(&mut self) -> Vec<SinkEvent> {
+        Vec::new()
+    }
+
+    /// Flushes, finishes files, closes sockets. What could not be delivered is counted as dropped in the numbers returned.
+    ///
+    /// # Errors
+    /// The first thing that failed, with the final numbers all the same.
+    fn close(self: Box<Self>) -> Result<SinkStats, CloseError>;
+}
+
+/// A sink that did not close well.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct CloseError {
+    /// The final numbers.
+    pub stats: Box<SinkStats>,
+    /// What failed first.
+    #[source]
+    pub error: SinkError,
+}
+
+/// Why a sink cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// The guard refuses.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The interface refuses.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// The capture directory refuses. A full disk is not among this: see [`SinkEvent::Stalled`].
+    #[error(transparent)]
+    Rolling(#[from] RollingError),
+}
+
+impl From<Tripped> for SinkError {
+    fn from(tripped: Tripped) -> SinkError {
+        SinkError::Refused(tripped.into())
+    }
+}
+
+/// Why a frame was not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// Longer than the interface takes.
+    OverMtu,
+    /// Refused by the guard, or queued when the gate was shut.
+    Guard,
+    /// The interface failed with this frame queued or offered.
+    Interface,
+    /// The kernel took it and then lost it: the link went down, or (a veth before Linux 6.6) the far end had no room.
+    Lost,
+    /// The disk was full (or over quota, or broken).
+    DiskFull,
+    /// Its time cannot be written in a capture: before 1970 or after 2106.
+    Time,
+}
+
+impl DropReason {
+    /// All of them, in the order of [`DropReason::index`].
+    pub const ALL: [DropReason; 6] = [
+        DropReason::OverMtu,
+        DropReason::Guard,
+        DropReason::Interface,
+        DropReason::Lost,
+        DropReason::DiskFull,
+        DropReason::Time,
+    ];
+
+    /// Place in [`DropReason::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Value of the metric's `reason` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DropReason::OverMtu => "over_mtu",
+            DropReason::Guard => "guard",
+            DropReason::Interface => "interface",
+            DropReason::Lost => "lost",
+            DropReason::DiskFull => "disk_full",
+            DropReason::Time => "time",
+        }
+    }
+}
+
+/// Frames dropped, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops([u64; DropReason::ALL.len()]);
+
+impl Drops {
+    /// Counts `frames` more.
+    pub fn add(&mut self, reason: DropReason, frames: u64) {
+        self.0[reason.index()] += frames;
+    }
+
+    /// Frames dropped for one reason.
+    pub fn get(&self, reason: DropReason) -> u64 {
+        self.0[reason.index()]
+    }
+
+    /// Frames dropped for any reason.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Each reason with its count, zero or not.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|&reason| (reason, self.get(reason)))
+    }
+}
+
+/// The numbers of a sink, from its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SinkStats {
+    /// Frames passed to [`Sink::send`].
+    pub offered: u64,
+    /// Frames that the kernel took.
+    pub frames: u64,
+    /// Bytes of these frames, Ethernet header included, frame check sequence not.
+    pub bytes: u64,
+    /// Frames taken but not yet pushed out.
+    pub queued: u64,
+    /// Frames that went nowhere.
+    pub dropped: Drops,
+    /// Times that the kernel had no room and a frame was offered to it again (interfaces only).
+    pub retries: u64,
+    /// The interface's own counters since the sink was opened (interfaces only).
+    pub wire: Option<WireCounters>,
+    /// What the capture sink has done to files (captures only).
+    pub files: Option<FileCounters>,
+}
+
+/// What the interface itself says it did since the sink was opened, whoever sent it. With nothing else on the
+/// interface, `tx_packets == frames`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WireCounters {
+    /// Frames transmitted.
+    pub tx_packets: u64,
+    /// Bytes transmitted.
+    pub tx_bytes: u64,
+    /// Frames that the driver dropped. Those that we offered again are in here too.
+    pub tx_dropped: u64,
+    /// Frames that failed in the driver.
+    pub tx_errors: u64,
+}
+
+/// What the capture sink has done to files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileCounters {
+    /// Captures finished: complete, synced and visible.
+    pub finished: u64,
+    /// Captures deleted to keep the directory under its cap.
+    pub deleted: u64,
+    /// Times that writing stopped for want of room.
+    pub stalls: u64,
+    /// Whether it is stopped now.
+    pub stalled: bool,
+    /// Bytes of the directory that belong to this prefix, open file included.
+    pub directory_bytes: u64,
+}
+
+/// What a sink has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SinkEvent {
+    /// A capture is complete and visible, with its label file.
+    Finished {
+        /// The capture.
+        path: PathBuf,
+        /// Frames in it.
+        frames: u64,
+        /// Its length in bytes.
+        bytes: u64,
+        /// Why it ended.
+        why: FinishReason,
+    },
+    /// An old capture and its label file were deleted to keep the directory under its cap.
+    Deleted {
+        /// The capture.
+        path: PathBuf,
+        /// Bytes freed.
+        bytes: u64,
+    },
+    /// Writing stopped: frames are dropped and counted from here on.
+    Stalled {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        error: String,
+        /// Frames lost that had been queued for the file.
+        lost: u64,
+    },
+    /// There is room again and writing goes on.
+    Resumed {
+        /// The directory.
+        path: PathBuf,
+        /// Frames dropped since [`SinkEvent::Stalled`], those lost then included.
+        dropped: u64,
+    },
+    /// A hidden file of a process that died was completed (it lacked only its last rename) or removed.
+    Recovered {
+        /// The visible capture, or the hidden file that is gone.
+        path: PathBuf,
+        /// Its length in bytes.
+        bytes: u64,
+        /// Whether it is visible now.
+        kept: bool,
+    },
+}
+
+/// Why a capture ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FinishReason {
+    /// The next frame would have made it too long.
+    Bytes,
+    /// It had its number of packets.
+    Packets,
+    /// A multiple of the period has passed on the wall clock.
+    Time,
+    /// The disk is full.
+    Stall,
+    /// The sink was closed.
+    Close,
+}
+
+impl FinishReason {
+    /// Value of the metric's `reason` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FinishReason::Bytes => "bytes",
+            FinishReason::Packets => "packets",
+            FinishReason::Time => "time",
+            FinishReason::Stall => "stall",
+            FinishReason::Close => "close",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_kept_by_reason() {
+        let mut drops = Drops::default();
+        for (i, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), i);
+            drops.add(reason, i as u64 + 1);
+        }
+        assert_eq!(drops.get(DropReason::DiskFull), 5);
+        assert_eq!(drops.total(), 21);
+        assert_eq!(drops.iter().map(|(_, n)| n).sum::<u64>(), 21);
+        let names: std::collections::HashSet<_> = DropReason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(names.len(), DropReason::ALL.len(), "a metric label each");
+    }
+}

@@ -1,0 +1,5 @@
+//! Rolling captures.
+
+mod config;
+
+pub use config::{RollingConfig, RollingError};
