@@ -1,0 +1,316 @@
+//! The Mamba-2 language model: embedding, blocks, last norm, output projection.
+//!
+//! Three ways in: [`Mamba2::forward`] over whole sequences (with gradients, for training and evaluation),
+//! [`Mamba2::prefill`] over ragged prompts, [`Mamba2::step`] over one token of every sequence. All three carry the same
+//! [`State`], so that a sequence may be cut anywhere: prefill then step equals one pass.
+//!
+//! f32 on the CPU takes the fused operations of `ops`; every other device or dtype takes tensor operations with the
+//! chunked scan. [`Mamba2::set_engine`] chooses by hand, for comparison.
+
+use std::sync::OnceLock;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::block::Block;
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::norm;
+use crate::ops::block::Carried;
+use crate::ops::gemm::Packed;
+use crate::ops::loss::cross_entropy;
+use crate::ops::step::StepModel;
+use crate::state::{State, Store};
+use crate::weights::{self, Weights};
+
+/// Tokens a row that one pass of [`Mamba2::prefill`] takes: bounds its memory whatever the prompt's length.
+const PREFILL_TOKENS: usize = 4096;
+
+/// How blocks are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// One fused operation a block; f32 on the CPU only.
+    Fused,
+    /// candle's tensor operations with the chunked scan; any device and dtype.
+    Tensors,
+}
+
+/// A Mamba-2 language model.
+pub struct Mamba2 {
+    cfg: ModelConfig,
+    embedding: Tensor, // (padded vocabulary, d)
+    blocks: Vec<Block>,
+    norm: Tensor, // (d)
+    head: Tensor, // (padded vocabulary, d)
+    engine: Engine,
+    trainable: bool,
+    stepper: OnceLock<StepModel>,
+}
+
+impl Mamba2 {
+    /// Builds the model from tensors with the reference's or Hugging Face's names, all of one device and float dtype.
+    ///
+    /// Tensors that are variables ([`weights::Parameters::tensors`]) make the model trainable; it sees their later
+    /// values. For repeated [`Self::step`] build it from plain tensors: those are packed for stepping only once.
+    ///
+    /// # Errors
+    /// [`Error::Config`], or an error that names the tensor which is missing, unknown or of the wrong shape.
+    pub fn load<'a>(
+        cfg: &ModelConfig,
+        tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>,
+    ) -> Result<Self> {
+        cfg.validate()?;
+        let w = weights::checked(cfg, tensors)?;
+        let embedding = w[weights::EMBEDDING].clone();
+        for (name, t) in &w {
+            if t.dtype() != embedding.dtype() || !t.device().same_device(embedding.device()) {
+                return Err(Error::TensorDtype { name: name.clone(), got: format!("{:?}", t.dtype()).to_lowercase() });
+            }
+        }
+        let blocks = (0..cfg.n_layer).map(|i| Block::new(&w, i, cfg.conv_bias)).collect::<Result<Vec<_>>>()?;
+        let head = if cfg.tie_embeddings { embedding.clone() } else { w[weights::LM_HEAD].clone() };
+        let fused = embedding.device().is_cpu() && embedding.dtype() == DType::F32;
+        Ok(Self {
+            cfg: cfg.clone(),
+            blocks,
+            norm: w[weights::NORM_F].clone(),
+            head,
+            engine: if fused { Engine::Fused } else { Engine::Tensors },
+            trainable: w.values().any(Tensor::track_op),
+            stepper: OnceLock::new(),
+            embedding,
+        })
+    }
+
+    /// A model with the reference's initial weights, not trainable (for that see [`weights::Parameters`]).
+    ///
+    /// # Errors
+    /// As [`crate::init::init_weights`].
+    pub fn init(cfg: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
+        let weights: Weights = crate::init::init_weights(cfg, seed, device)?;
+        Self::load(cfg, &weights)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.cfg
+    }
+
+    /// The device that the model computes on.
+    pub fn device(&self) -> &Device {
+        self.embedding.device()
+    }
+
+    /// The dtype that the model computes in.
+    pub fn dtype(&self) -> DType {
+        self.embedding.dtype()
+    }
+
+    /// The state before the first token of `batch` sequences.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the device cannot hold it.
+    pub fn zero_state(&self, batch: usize) -> Result<State> {
+        State::zeros_dtype(&self.cfg, batch, self.dtype(), self.device())
+    }
+
+    /// Chooses how blocks are computed.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for [`Engine::Fused`] on anything but f32 on the CPU.
+    pub fn set_engine(&mut self, engine: Engine) -> Result<()> {
+        if engine == Engine::Fused && !(self.device().is_cpu() && self.dtype() == DType::F32) {
+            return Err(Error::input("fused engine", "an f32 model on the cpu", format!("{:?}", self.dtype())));
+        }
+        self.engine = engine;
+        Ok(())
+    }
+
+    /// Logits `(b, l, vocab_size)` of every position of `tokens (b, l)`, u32.
+    ///
+    /// Row `i` counts up to `lengths[i]`; logits behind it mean nothing. The state, if given, is what the sequences
+    /// begin with and is replaced by what they end with; no gradient flows through it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a token outside the vocabulary or shapes that do not fit.
+    pub fn forward(&self, tokens: &Tensor, lengths: Option<&[usize]>, state: Option<&mut State>) -> Result<Tensor> {
+        self.logits(&self.hidden(tokens, lengths, state)?)
+    }
+
+    /// Mean nats of `targets`, one per position in row-major order ([`crate::ops::loss::IGNORE`] where none counts),
+    /// as a scalar with a gradient.
+    ///
+    /// # Errors
+    /// As [`Self::forward`] and [`cross_entropy`].
+    pub fn loss(
+        &self,
+        tokens: &Tensor,
+        targets: &[u32],
+        lengths: Option<&[usize]>,
+        state: Option<&mut State>,
+    ) -> Result<Tensor> {
+        cross_entropy(&self.forward(tokens, lengths, state)?, targets)
+    }
+
+    /// Feeds each row its tokens and returns the logits after each row's last, `(b, vocab_size)`.
+    ///
+    /// Without gradients. Long prompts are taken in pieces, so memory does not grow with their length.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a row is empty, a token is outside the vocabulary or the state does not fit.
+    pub fn prefill(&self, tokens: &[&[u32]], state: &mut State) -> Result<Tensor> {
+        if tokens.iter().any(|row| row.is_empty()) {
+            return Err(Error::input("prompt", "at least one token a row", "an empty row"));
+        }
+        state.fits(&self.cfg, tokens.len())?;
+        let longest = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
+        let mut last: Vec<Option<Tensor>> = vec![None; tokens.len()];
+        for from in (0..longest).step_by(PREFILL_TOKENS) {
+            let width = PREFILL_TOKENS.min(longest - from);
+            let mut padded = vec![0u32; tokens.len() * width];
+            let mut lengths = vec![0; tokens.len()];
+            for ((row, out), len) in tokens.iter().zip(padded.chunks_exact_mut(width)).zip(&mut lengths) {
+                let piece = &row[from.min(row.len())..(from + width).min(row.len())];
+                out[..piece.len()].copy_from_slice(piece);
+                *len = piece.len();
+            }
+            let input = Tensor::from_vec(padded, (tokens.len(), width), self.device())?;
+            let hidden = self.hidden(&input, Some(&lengths), Some(state))?.detach();
+            for (i, row) in tokens.iter().enumerate() {
+                if (from..from + width).contains(&(row.len() - 1)) {
+                    last[i] = Some(hidden.narrow(0, i, 1)?.narrow(1, row.len() - 1 - from, 1)?);
+                }
+            }
+        }
+        let last: Vec<Tensor> = last.into_iter().flatten().collect();
+        Ok(self.logits(&Tensor::cat(&last, 0)?)?.squeeze(1)?.detach())
+    }
+
+    /// Feeds each row one token and returns the logits after it, `(b, vocab_size)`. Without gradients.
+    ///
+    /// On the f32 CPU engine a row's result does not depend, to the last bit, on the other rows or on their number.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.
+    pub fn step(&self, tokens: &[u32], state: &mut State) -> Result<Tensor> {
+        state.fits(&self.cfg, tokens.len())?;
+        self.check_tokens(tokens)?;
+        if tokens.is_empty() {
+            return Ok(Tensor::zeros((0, self.cfg.vocab_size), self.dtype(), self.device())?);
+        }
+        if self.engine == Engine::Fused
+            && let Store::Rows(rows) = &mut state.store
+        {
+            let logits = if self.trainable {
+                self.stepper()?.step(tokens, rows)
+            } else {
+                match self.stepper.get() {
+                    Some(stepper) => stepper.step(tokens, rows),
+                    None => {
+                        let stepper = self.stepper()?;
+                        self.stepper.get_or_init(|| stepper).step(tokens, rows)
+                    }
+                }
+            };
+            return Ok(Tensor::from_vec(logits, (tokens.len(), self.cfg.vocab_size), self.device())?);
+        }
+        let input = Tensor::from_slice(tokens, (tokens.len(), 1), self.device())?;
+        Ok(self.logits(&self.hidden(&input, None, Some(state))?)?.squeeze(1)?.detach())
+    }
+
+    fn stepper(&self) -> Result<StepModel> {
+        let values = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1::<f32>()?) };
+        let layers = self.blocks.iter().map(|b| b.pack_step(&self.cfg)).collect::<Result<Vec<_>>>()?;
+        let head = values(&self.head)?;
+        let (v, d) = (self.cfg.vocab_size, self.cfg.d_model);
+        let head = Packed::new(&head[..v * d], v, d);
+        Ok(StepModel::new(&self.cfg, values(&self.embedding)?, layers, values(&self.norm)?, head))
+    }
+
+    fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        match tokens.iter().find(|&&t| t as usize >= self.cfg.vocab_size) {
+            Some(t) => Err(Error::input("token", format!("below the vocabulary's {}", self.cfg.vocab_size), t)),
+            None => Ok(()),
+        }
+    }
+
+    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        let (b, l, d) = hidden.dims3()?;
+        let v = self.cfg.vocab_size;
+        let head = if self.head.dim(0)? == v { self.head.clone() } else { self.head.narrow(0, 0, v)? };
+        let out = hidden.reshape((b * l, d))?.matmul(&head.t()?)?; // (b l, v)
+        Ok(out.reshape((b, l, v))?)
+    }
+
+    /// What the output projection reads, `(b, l, d)`.
+    fn hidden(&self, tokens: &Tensor, lengths: Option<&[usize]>, state: Option<&mut State>) -> Result<Tensor> {
+        let (b, l) = tokens.dims2()?;
+        if let Some(lengths) = lengths
+            && (lengths.len() != b || lengths.iter().any(|&n| n > l))
+        {
+            return Err(Error::input("lengths", format!("{b} of at most {l}"), format!("{lengths:?}")));
+        }
+        if let Some(state) = &state {
+            state.fits(&self.cfg, b)?;
+        }
+        if tokens.dtype() != DType::U32 {
+            return Err(Error::input("tokens", "u32", format!("{:?}", tokens.dtype())));
+        }
+        let flat = tokens.flatten_all()?;
+        self.check_tokens(&flat.to_vec1::<u32>()?)?;
+        let x = self.embedding.index_select(&flat, 0)?.reshape((b, l, self.cfg.d_model))?;
+        let x = match self.engine {
+            Engine::Fused => self.fused(x, lengths, state)?,
+            Engine::Tensors => self.tensors(x, lengths, state)?,
+        };
+        norm::rms_norm(&x, &self.norm, self.cfg.norm_eps)
+    }
+
+    fn fused(&self, mut x: Tensor, lengths: Option<&[usize]>, mut state: Option<&mut State>) -> Result<Tensor> {
+        let (b, l, _) = x.dims3()?;
+        let cfg = &self.cfg;
+        let (conv, ssm) = ((cfg.d_conv - 1) * cfg.conv_dim(), cfg.d_inner() * cfg.d_state);
+        let whole = vec![l; b];
+        let lengths = lengths.unwrap_or(&whole);
+        for (i, block) in self.blocks.iter().enumerate() {
+            let mut carried = Carried { conv: vec![0f32; b * conv], ssm: vec![0f32; b * ssm] };
+            if let Some(state) = state.as_deref_mut() {
+                let Store::Rows(rows) = &mut state.store else {
+                    return Err(Error::input("state", "one on the cpu in f32", "one of another device or dtype"));
+                };
+                for (r, row) in rows.iter().enumerate() {
+                    let (row_conv, row_ssm) = row.layer(i);
+                    carried.conv[r * conv..(r + 1) * conv].copy_from_slice(row_conv);
+                    carried.ssm[r * ssm..(r + 1) * ssm].copy_from_slice(row_ssm);
+                }
+                let after;
+                (x, after) = block.fused(cfg, &x, lengths, carried)?;
+                for (r, row) in rows.iter_mut().enumerate() {
+                    let (row_conv, row_ssm) = row.layer_mut(i);
+                    row_conv.copy_from_slice(&after.conv[r * conv..(r + 1) * conv]);
+                    row_ssm.copy_from_slice(&after.ssm[r * ssm..(r + 1) * ssm]);
+                }
+            } else {
+                (x, _) = block.fused(cfg, &x, lengths, carried)?;
+            }
+        }
+        Ok(x)
+    }
+
+    fn tensors(&self, mut x: Tensor, lengths: Option<&[usize]>, state: Option<&mut State>) -> Result<Tensor> {
+        let (b, _, _) = x.dims3()?;
+        let mut own;
+        let state = match state {
+            Some(state) => state,
+            None => {
+                own = self.zero_state(b)?;
+                &mut own
+            }
+        };
+        let mut layers = state.tensors(self.dtype(), self.device())?;
+        for (block, layer) in self.blocks.iter().zip(&mut layers) {
+            (x, *layer) = block.tensors(&self.cfg, &x, lengths, layer)?;
+        }
+        state.set_tensors(layers)?;
+        Ok(x)
+    }
+}

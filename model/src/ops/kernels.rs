@@ -1,0 +1,452 @@
+//! The work inside a block between its two matrix products, over a whole batch: causal convolution, scan, gated norm.
+//!
+//! `zx` are the rows of `in_proj`, `(b, l, J)` with `J = E + C + H`: z (E), x B C before the convolution (C), raw dt (H).
+//! Work is split by sequence, head and time in pieces of a fixed size, and sums over pieces are made in their order, so
+//! that results do not depend on the number of threads.
+
+use rayon::prelude::*;
+
+use super::math;
+use super::norm::{GatedScratch, gated_row, gated_row_backward, sum_parts};
+use crate::ssd::cpu::{self, HeadGrad, HeadInput, HeadShape};
+
+/// Steps per parallel task of the convolution and the norm.
+const STEPS: usize = 64;
+
+/// Sizes of one call.
+#[derive(Debug, Clone)]
+pub(crate) struct Dims {
+    pub(crate) b: usize,
+    pub(crate) l: usize,
+    /// Channels inside the block `E`.
+    pub(crate) e: usize,
+    /// Heads.
+    pub(crate) h: usize,
+    /// Channels per head.
+    pub(crate) p: usize,
+    /// Groups.
+    pub(crate) g: usize,
+    /// State size.
+    pub(crate) n: usize,
+    /// Convolution taps.
+    pub(crate) k: usize,
+    /// Steps that count in each sequence, at most `l`; what lies beyond neither reads nor changes the state.
+    pub(crate) lengths: Vec<usize>,
+    pub(crate) eps: f32,
+}
+
+impl Dims {
+    /// Channels through the convolution.
+    pub(crate) fn c(&self) -> usize {
+        self.e + 2 * self.g * self.n
+    }
+
+    /// Rows of `in_proj`.
+    pub(crate) fn j(&self) -> usize {
+        self.e + self.c() + self.h
+    }
+
+    pub(crate) fn head(&self) -> HeadShape {
+        HeadShape { p: self.p, n: self.n }
+    }
+
+    /// The scan's input of sequence `b`, head `h`, reading rows of width `width` with x at column 0.
+    fn head_input<'a>(&self, xbc: &'a [f32], raw_dt: &'a [f32], params: &Params<'_>, h: usize) -> HeadInput<'a> {
+        let group = h / (self.h / self.g);
+        HeadInput {
+            shape: self.head(),
+            xbc,
+            width: self.c(),
+            x_at: h * self.p,
+            b_at: self.e + group * self.n,
+            c_at: self.e + (self.g + group) * self.n,
+            raw_dt,
+            a: -params.a_log[h].exp(),
+            d: params.d[h],
+        }
+    }
+}
+
+/// The small parameters of a block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Params<'a> {
+    /// `(C, K)`.
+    pub(crate) conv_w: &'a [f32],
+    /// `(C)`.
+    pub(crate) conv_b: &'a [f32],
+    /// `(H)`.
+    pub(crate) dt_bias: &'a [f32],
+    /// `(H)`.
+    pub(crate) a_log: &'a [f32],
+    /// `(H)`.
+    pub(crate) d: &'a [f32],
+    /// `(E)`.
+    pub(crate) norm_w: &'a [f32],
+}
+
+/// `(C, K)` to `(K, C)`, so that a tap's weights are contiguous over channels.
+pub(crate) fn taps(conv_w: &[f32], c: usize, k: usize) -> Vec<f32> {
+    let mut taps = vec![0f32; k * c];
+    for (i, w) in conv_w.chunks_exact(k).enumerate() {
+        for (tap, w) in w.iter().enumerate() {
+            taps[tap * c + i] = *w;
+        }
+    }
+    taps
+}
+
+/// The convolution's input at step `t` of a sequence: from its rows, or from the tail carried in.
+#[inline(always)]
+fn conv_input<'a>(dims: &Dims, zx: &'a [f32], tail: &'a [f32], t: isize) -> &'a [f32] {
+    let (c, j) = (dims.c(), dims.j());
+    if t >= 0 {
+        let at = t as usize * j + dims.e;
+        &zx[at..at + c]
+    } else {
+        let at = (t + dims.k as isize - 1) as usize * c;
+        &tail[at..at + c]
+    }
+}
+
+/// The convolution before its activation at step `t`.
+#[inline(always)]
+fn conv_row(dims: &Dims, zx: &[f32], tail: &[f32], taps: &[f32], bias: &[f32], t: usize, out: &mut [f32]) {
+    let c = dims.c();
+    out[..c].copy_from_slice(bias);
+    for (k, w) in taps.chunks_exact(c).enumerate() {
+        let x = conv_input(dims, zx, tail, t as isize + k as isize + 1 - dims.k as isize);
+        for ((o, x), w) in out.iter_mut().zip(x).zip(w) {
+            *o = x.mul_add(*w, *o);
+        }
+    }
+}
+
+/// Causal depthwise convolution, bias and SiLU: `zx` (b, l, J) to (b, l, C). `tails` are `(b, K-1, C)`, oldest first.
+pub(crate) fn conv_forward(dims: &Dims, params: &Params<'_>, zx: &[f32], tails: &[f32]) -> Vec<f32> {
+    let (c, j, l) = (dims.c(), dims.j(), dims.l);
+    let taps = taps(params.conv_w, c, dims.k);
+    let mut out = vec![0f32; dims.b * l * c];
+    out.par_chunks_mut(l * c).enumerate().for_each(|(b, out)| {
+        let zx = &zx[b * l * j..(b + 1) * l * j];
+        let tail = &tails[b * (dims.k - 1) * c..(b + 1) * (dims.k - 1) * c];
+        out.par_chunks_mut(STEPS * c).enumerate().for_each(|(piece, out)| {
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for (i, row) in out.chunks_exact_mut(c).enumerate() {
+                        let t = piece * STEPS + i;
+                        if t >= dims.lengths[b] {
+                            break;
+                        }
+                        conv_row(dims, zx, tail, &taps, params.conv_b, t, row);
+                        for v in row.iter_mut() {
+                            *v = math::silu(*v);
+                        }
+                    }
+                },
+            );
+        });
+    });
+    out
+}
+
+/// The convolution tails after the sequences, `(b, K-1, C)`.
+pub(crate) fn conv_tails(dims: &Dims, zx: &[f32], tails: &[f32]) -> Vec<f32> {
+    let (c, j, l, keep) = (dims.c(), dims.j(), dims.l, dims.k - 1);
+    let mut out = vec![0f32; dims.b * keep * c];
+    for (b, out) in out.chunks_exact_mut(keep * c).enumerate() {
+        let zx = &zx[b * l * j..(b + 1) * l * j];
+        let tail = &tails[b * keep * c..(b + 1) * keep * c];
+        for (i, row) in out.chunks_exact_mut(c).enumerate() {
+            let t = dims.lengths[b] as isize + i as isize - keep as isize;
+            row.copy_from_slice(conv_input(dims, zx, tail, t));
+        }
+    }
+    out
+}
+
+/// Raw steps plus bias by head: from column `at` of rows of `width` to `(b, H, l)`.
+pub(crate) fn raw_steps(dims: &Dims, rows: &[f32], width: usize, at: usize, dt_bias: &[f32]) -> Vec<f32> {
+    let (l, h) = (dims.l, dims.h);
+    let mut out = vec![0f32; dims.b * h * l];
+    for b in 0..dims.b {
+        for t in 0..l {
+            let row = &rows[(b * l + t) * width + at..][..h];
+            for (i, v) in row.iter().enumerate() {
+                out[(b * h + i) * l + t] = v + dt_bias[i];
+            }
+        }
+    }
+    out
+}
+
+/// What [`scan_forward`] gives back.
+pub(crate) struct Scanned {
+    /// `(b, H, l, P)`.
+    pub(crate) y: Vec<f32>,
+    /// For the backward pass; empty unless asked for.
+    pub(crate) kept: Vec<f32>,
+}
+
+/// The scan over every sequence and head. `states` are `(b, H, N, P)`, read and overwritten. `xbc` is `(b, l, C)`.
+pub(crate) fn scan_forward(
+    dims: &Dims,
+    params: &Params<'_>,
+    xbc: &[f32],
+    raw_dt: &[f32],
+    states: &mut [f32],
+    keep: bool,
+) -> Scanned {
+    let (l, h, p) = (dims.l, dims.h, dims.p);
+    let kept_len = if keep { dims.head().kept_len(l) } else { 0 };
+    let mut y = vec![0f32; dims.b * h * l * p];
+    let mut kept = vec![0f32; dims.b * h * kept_len];
+    let mut kept_of: Vec<Option<&mut [f32]>> =
+        if keep { kept.chunks_mut(kept_len).map(Some).collect() } else { (0..dims.b * h).map(|_| None).collect() };
+    y.par_chunks_mut(l * p)
+        .zip(states.par_chunks_mut(dims.n * p))
+        .zip(kept_of.par_iter_mut())
+        .enumerate()
+        .for_each(|(i, ((y, state), kept))| {
+            let (b, head) = (i / h, i % h);
+            let len = dims.lengths[b];
+            let rows = &xbc[b * l * dims.c()..(b + 1) * l * dims.c()];
+            let raw = &raw_dt[i * l..i * l + len];
+            cpu::forward(dims.head_input(rows, raw, params, head), state, y, kept.as_deref_mut());
+        });
+    Scanned { y, kept }
+}
+
+/// One step's y of every head, gathered from `(b, H, l, P)` to a row of E.
+#[inline(always)]
+fn gather_row(dims: &Dims, y: &[f32], b: usize, t: usize, out: &mut [f32]) {
+    let (l, h, p) = (dims.l, dims.h, dims.p);
+    for (head, out) in out.chunks_exact_mut(p).enumerate() {
+        let at = ((b * h + head) * l + t) * p;
+        out.copy_from_slice(&y[at..at + p]);
+    }
+}
+
+/// Gated norm of the scan's output: `(b, H, l, P)` and `zx` to `(b, l, E)`.
+pub(crate) fn gated_forward(dims: &Dims, params: &Params<'_>, y: &[f32], zx: &[f32]) -> Vec<f32> {
+    let (l, e, j) = (dims.l, dims.e, dims.j());
+    let mut out = vec![0f32; dims.b * l * e];
+    out.par_chunks_mut(STEPS * e).enumerate().for_each(|(piece, out)| {
+        let mut row = vec![0f32; e];
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (i, out) in out.chunks_exact_mut(e).enumerate() {
+                    let r = piece * STEPS + i;
+                    gather_row(dims, y, r / l, r % l, &mut row);
+                    gated_row(&row, &zx[r * j..r * j + e], params.norm_w, dims.g, dims.eps, out);
+                }
+            },
+        );
+    });
+    out
+}
+
+/// Backward of [`gated_forward`]: writes z's columns of `grad_zx`, returns the gradients of y `(b, l, E)` and weight.
+pub(crate) fn gated_backward(
+    dims: &Dims,
+    params: &Params<'_>,
+    y: &[f32],
+    zx: &[f32],
+    grad: &[f32],
+    grad_zx: &mut [f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let (l, e, j) = (dims.l, dims.e, dims.j());
+    let mut grad_y = vec![0f32; dims.b * l * e];
+    let parts: Vec<Vec<f32>> = grad_y
+        .par_chunks_mut(STEPS * e)
+        .zip(grad_zx.par_chunks_mut(STEPS * j))
+        .enumerate()
+        .map(|(piece, (grad_y, grad_zx))| {
+            let mut row = vec![0f32; e];
+            let mut scratch = GatedScratch::new(e);
+            let mut grad_w = vec![0f32; e];
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for (i, (gy, gzx)) in grad_y.chunks_exact_mut(e).zip(grad_zx.chunks_exact_mut(j)).enumerate() {
+                        let r = piece * STEPS + i;
+                        gather_row(dims, y, r / l, r % l, &mut row);
+                        gated_row_backward(
+                            &row,
+                            &zx[r * j..r * j + e],
+                            params.norm_w,
+                            dims.g,
+                            dims.eps,
+                            &grad[r * e..(r + 1) * e],
+                            &mut scratch,
+                            gy,
+                            &mut gzx[..e],
+                            &mut grad_w,
+                        );
+                    }
+                },
+            );
+            grad_w
+        })
+        .collect();
+    (grad_y, sum_parts(parts, e))
+}
+
+/// What [`scan_backward`] gives back.
+pub(crate) struct ScanGrads {
+    /// `(b, H, l, P + 2 N + 1)`: x, B, C, raw dt of each head. Rows beyond a sequence's length are zero.
+    pub(crate) rows: Vec<f32>,
+    pub(crate) dt_bias: Vec<f32>,
+    pub(crate) a_log: Vec<f32>,
+    pub(crate) d: Vec<f32>,
+}
+
+/// Backward of [`scan_forward`]. `grad_y` is `(b, l, E)`.
+pub(crate) fn scan_backward(
+    dims: &Dims,
+    params: &Params<'_>,
+    xbc: &[f32],
+    raw_dt: &[f32],
+    kept: &[f32],
+    grad_y: &[f32],
+) -> ScanGrads {
+    let (l, h, e, p) = (dims.l, dims.h, dims.e, dims.p);
+    let width = dims.head().grad_width();
+    let kept_len = dims.head().kept_len(l);
+    let mut rows = vec![0f32; dims.b * h * l * width];
+    let heads: Vec<HeadGrad> = rows
+        .par_chunks_mut(l * width)
+        .enumerate()
+        .map(|(i, rows)| {
+            let (b, head) = (i / h, i % h);
+            let len = dims.lengths[b];
+            let xbc = &xbc[b * l * dims.c()..(b + 1) * l * dims.c()];
+            let raw = &raw_dt[i * l..i * l + len];
+            let input = dims.head_input(xbc, raw, params, head);
+            let kept = &kept[i * kept_len..(i + 1) * kept_len];
+            cpu::backward(input, kept, &grad_y[b * l * e..(b + 1) * l * e], e, head * p, rows)
+        })
+        .collect();
+    let mut out = ScanGrads { rows, dt_bias: vec![0.0; h], a_log: vec![0.0; h], d: vec![0.0; h] };
+    for (i, g) in heads.iter().enumerate() {
+        let head = i % h;
+        out.dt_bias[head] += g.dt_bias;
+        out.a_log[head] -= g.a * params.a_log[head].exp(); // A = -exp(a_log)
+        out.d[head] += g.d;
+    }
+    out
+}
+
+/// The gradient of one row of xBC, gathered from the heads' rows: `out` is `(C)`.
+#[inline(always)]
+pub(crate) fn gather_grad(dims: &Dims, grads: &ScanGrads, b: usize, t: usize, out: &mut [f32]) {
+    let (l, h, p, n, e) = (dims.l, dims.h, dims.p, dims.n, dims.e);
+    let width = dims.head().grad_width();
+    let (xs, bc) = out.split_at_mut(e);
+    let (bs, cs) = bc.split_at_mut(dims.g * n);
+    bs.fill(0.0);
+    cs.fill(0.0);
+    for head in 0..h {
+        let row = &grads.rows[((b * h + head) * l + t) * width..][..width];
+        let group = head / (h / dims.g);
+        xs[head * p..(head + 1) * p].copy_from_slice(&row[..p]);
+        math::add_to(&mut bs[group * n..(group + 1) * n], &row[p..p + n]);
+        math::add_to(&mut cs[group * n..(group + 1) * n], &row[p + n..p + 2 * n]);
+    }
+}
+
+/// Backward of [`conv_forward`]: writes the xBC and dt columns of `grad_zx`, returns the gradients of the weight
+/// `(C, K)` and the bias.
+pub(crate) fn conv_backward(
+    dims: &Dims,
+    params: &Params<'_>,
+    zx: &[f32],
+    tails: &[f32],
+    grads: &ScanGrads,
+    grad_zx: &mut [f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let (c, j, l, e, keep) = (dims.c(), dims.j(), dims.l, dims.e, dims.k - 1);
+    let taps = taps(params.conv_w, c, dims.k);
+    let parts: Vec<Vec<f32>> = grad_zx
+        .par_chunks_mut(l * j)
+        .enumerate()
+        .flat_map(|(b, grad_zx)| {
+            let zx = &zx[b * l * j..(b + 1) * l * j];
+            let tail = &tails[b * keep * c..(b + 1) * keep * c];
+            let taps = &taps;
+            grad_zx.par_chunks_mut(STEPS * j).enumerate().map(move |(piece, out)| {
+                // grad_w (K, C) and then the bias (C)
+                let mut part = vec![0f32; (dims.k + 1) * c];
+                let from = piece * STEPS;
+                let mut pre = vec![0f32; c];
+                let mut grad = vec![0f32; c];
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        let steps = out.len() / j;
+                        // A step's output gradient reaches the inputs of the K-1 steps before it, so a piece also
+                        // needs those of the K-1 steps that follow it; they count for its inputs only.
+                        for t in from..(from + steps + keep).min(dims.lengths[b]) {
+                            gather_grad(dims, grads, b, t, &mut grad);
+                            conv_row(dims, zx, tail, taps, params.conv_b, t, &mut pre);
+                            for (g, x) in grad.iter_mut().zip(&pre) {
+                                let s = math::sigmoid(*x);
+                                *g *= s * (1.0 + x * (1.0 - s));
+                            }
+                            for k in 0..dims.k {
+                                let source = t as isize + k as isize - keep as isize;
+                                let w = &taps[k * c..(k + 1) * c];
+                                if source >= from as isize && (source as usize) < from + steps {
+                                    let at = (source as usize - from) * j + e;
+                                    let row = &mut out[at..at + c];
+                                    for ((o, g), w) in row.iter_mut().zip(&grad).zip(w) {
+                                        *o = g.mul_add(*w, *o);
+                                    }
+                                }
+                                if t < from + steps {
+                                    let x = conv_input(dims, zx, tail, source);
+                                    let grad_w = &mut part[k * c..(k + 1) * c];
+                                    for ((o, g), x) in grad_w.iter_mut().zip(&grad).zip(x) {
+                                        *o = g.mul_add(*x, *o);
+                                    }
+                                }
+                            }
+                            if t < from + steps {
+                                math::add_to(&mut part[dims.k * c..], &grad);
+                                scatter_dt(dims, grads, b, t, &mut out[(t - from) * j + e + c..(t - from + 1) * j]);
+                            }
+                        }
+                    },
+                );
+                part
+            })
+        })
+        .collect();
+    let total = sum_parts(parts, (dims.k + 1) * c);
+    let mut grad_w = vec![0f32; c * dims.k];
+    for k in 0..dims.k {
+        for i in 0..c {
+            grad_w[i * dims.k + k] = total[k * c + i];
+        }
+    }
+    (grad_w, total[dims.k * c..].to_vec())
+}
+
+/// The raw step's gradient of every head at one step.
+#[inline(always)]
+pub(crate) fn scatter_dt(dims: &Dims, grads: &ScanGrads, b: usize, t: usize, out: &mut [f32]) {
+    let width = dims.head().grad_width();
+    for (head, o) in out.iter_mut().enumerate() {
+        *o = grads.rows[((b * dims.h + head) * dims.l + t) * width + width - 1];
+    }
+}
+
+/// The scan's output gathered from `(b, H, l, P)` to `(b, l, E)`.
+pub(crate) fn gather(dims: &Dims, y: &[f32]) -> Vec<f32> {
+    let mut out = vec![0f32; dims.b * dims.l * dims.e];
+    for (r, row) in out.chunks_exact_mut(dims.e).enumerate() {
+        gather_row(dims, y, r / dims.l, r % dims.l, row);
+    }
+    out
+}

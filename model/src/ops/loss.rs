@@ -1,0 +1,150 @@
+//! Cross-entropy of next-token logits, fused: one pass forward, one backward, no copy of the logits in between.
+
+use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::math;
+use super::{slice, with_slice};
+use crate::error::{Error, Result};
+
+/// A target that does not count: padding behind a ragged row's end.
+pub const IGNORE: u32 = u32::MAX;
+
+/// Rows per parallel task; fixed, so that the sum's order does not depend on the number of threads.
+const ROWS: usize = 64;
+
+/// Mean of `-ln softmax(logits)[target]` in nats over the targets that are not [`IGNORE`], as a scalar with a gradient.
+///
+/// `logits` are `(.., v)`, `targets` one per row in row-major order.
+///
+/// # Errors
+/// [`Error::Input`] if the number of targets differs from that of rows, a target is not below `v`, or none counts.
+pub fn cross_entropy(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    let v = check(logits, targets)?;
+    let counted = targets.iter().filter(|&&t| t != IGNORE).count();
+    if counted == 0 {
+        return Err(Error::input("targets", "at least one that counts", "none"));
+    }
+    let rows = logits.reshape((targets.len(), v))?;
+    if rows.device().is_cpu() && rows.dtype() == DType::F32 {
+        let op = CrossEntropyOp { targets: targets.to_vec(), v, counted };
+        return Ok(rows.contiguous()?.apply_op1(op)?);
+    }
+    let safe: Vec<u32> = targets.iter().map(|&t| if t == IGNORE { 0 } else { t }).collect();
+    let weight: Vec<f64> = targets.iter().map(|&t| if t == IGNORE { 0.0 } else { 1.0 / counted as f64 }).collect();
+    let safe = Tensor::from_vec(safe, (targets.len(), 1), rows.device())?;
+    let weight = Tensor::from_vec(weight, targets.len(), rows.device())?.to_dtype(rows.dtype())?;
+    let nll = (rows.log_sum_exp(D::Minus1)? - rows.gather(&safe, 1)?.squeeze(1)?)?;
+    Ok((nll * weight)?.sum_all()?)
+}
+
+/// `-ln softmax(logits)[target]` in nats of each row, zero where the target is [`IGNORE`]; without a gradient.
+///
+/// # Errors
+/// As [`cross_entropy`], but targets that all do not count are allowed.
+pub fn token_nats(logits: &Tensor, targets: &[u32]) -> Result<Vec<f32>> {
+    let v = check(logits, targets)?;
+    let rows = logits.detach().to_dtype(DType::F32)?.to_device(&candle_core::Device::Cpu)?;
+    let mut out = vec![0f32; targets.len()];
+    with_slice(&rows, "logits", |rows| {
+        nats(rows, targets, v, &mut out);
+        Ok(())
+    })?;
+    Ok(out)
+}
+
+fn check(logits: &Tensor, targets: &[u32]) -> Result<usize> {
+    let v = logits.dims().last().copied().unwrap_or(0);
+    if v == 0 || logits.elem_count() / v != targets.len() {
+        return Err(Error::input("targets", format!("one per row of logits {:?}", logits.dims()), targets.len()));
+    }
+    if let Some(&t) = targets.iter().find(|&&t| t != IGNORE && t as usize >= v) {
+        return Err(Error::input("target", format!("below {v}"), t));
+    }
+    Ok(v)
+}
+
+#[inline(always)]
+fn row_max(row: &[f32]) -> f32 {
+    row.iter().fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m })
+}
+
+fn nats(rows: &[f32], targets: &[u32], v: usize, out: &mut [f32]) {
+    out.par_chunks_mut(ROWS).zip(rows.par_chunks(ROWS * v).zip(targets.par_chunks(ROWS))).for_each(
+        |(out, (rows, targets))| {
+            let mut powers = vec![0f32; v];
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for ((out, row), &target) in out.iter_mut().zip(rows.chunks_exact(v)).zip(targets) {
+                        if target == IGNORE {
+                            *out = 0.0;
+                            continue;
+                        }
+                        let max = row_max(row);
+                        for (p, x) in powers.iter_mut().zip(row) {
+                            *p = math::exp(x - max);
+                        }
+                        let sum: f64 = powers.iter().map(|&p| f64::from(p)).sum();
+                        *out = (sum.ln() + f64::from(max - row[target as usize])) as f32;
+                    }
+                },
+            );
+        },
+    );
+}
+
+struct CrossEntropyOp {
+    targets: Vec<u32>,
+    v: usize,
+    counted: usize,
+}
+
+impl CustomOp1 for CrossEntropyOp {
+    fn name(&self) -> &'static str {
+        "cross-entropy"
+    }
+
+    fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let rows = slice(s, l, "logits")?;
+        let mut each = vec![0f32; self.targets.len()];
+        nats(rows, &self.targets, self.v, &mut each);
+        let mean = each.iter().map(|&x| f64::from(x)).sum::<f64>() / self.counted as f64;
+        Ok((CpuStorage::F32(vec![mean as f32]), Shape::from(())))
+    }
+
+    fn bwd(&self, logits: &Tensor, _res: &Tensor, grad: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let scale = grad.to_scalar::<f32>()? / self.counted as f32;
+        let v = self.v;
+        let mut out = vec![0f32; logits.elem_count()];
+        with_slice(logits, "logits", |rows| {
+            out.par_chunks_mut(ROWS * v).zip(rows.par_chunks(ROWS * v).zip(self.targets.par_chunks(ROWS))).for_each(
+                |(out, (rows, targets))| {
+                    pulp::Arch::new().dispatch(
+                        #[inline(always)]
+                        || {
+                            for ((out, row), &target) in out.chunks_exact_mut(v).zip(rows.chunks_exact(v)).zip(targets)
+                            {
+                                if target == IGNORE {
+                                    continue;
+                                }
+                                let max = row_max(row);
+                                for (p, x) in out.iter_mut().zip(row) {
+                                    *p = math::exp(x - max);
+                                }
+                                let sum: f64 = out.iter().map(|&p| f64::from(p)).sum();
+                                let scale_row = scale / sum as f32;
+                                for p in out.iter_mut() {
+                                    *p *= scale_row;
+                                }
+                                out[target as usize] -= scale;
+                            }
+                        },
+                    );
+                },
+            );
+            Ok(())
+        })?;
+        Ok(Some(Tensor::from_vec(out, logits.shape(), logits.device())?))
+    }
+}

@@ -1,0 +1,39 @@
+//! Fused f32 CPU operations: what candle's element-wise tensor operations are too slow for.
+//!
+//! A block's whole work besides its two matrix products is element-wise or a recurrence; as separate tensor operations
+//! it would cost more than the products. [`block::BlockOp`] is one candle custom operation per block, forward and
+//! backward; the matrix products inside it are still candle's. [`step`] is the single-token engine for decoding. The
+//! kernels are plain loops over slices, compiled for AVX2 and AVX-512 and chosen at run time by `pulp`.
+
+pub(crate) mod block;
+pub(crate) mod gemm;
+pub(crate) mod kernels;
+pub mod loss;
+pub(crate) mod math;
+pub(crate) mod norm;
+pub(crate) mod step;
+
+use candle_core::{CpuStorage, Layout, Storage, Tensor};
+
+/// The values of a contiguous f32 CPU storage.
+pub(crate) fn slice<'a>(s: &'a CpuStorage, l: &Layout, what: &str) -> candle_core::Result<&'a [f32]> {
+    let values = s.as_slice::<f32>()?;
+    match l.contiguous_offsets() {
+        Some((from, to)) => Ok(&values[from..to]),
+        None => candle_core::bail!("{what}: expected a contiguous tensor, got {l:?}"),
+    }
+}
+
+/// Runs `f` over the values of a contiguous f32 CPU tensor.
+pub(crate) fn with_slice<R>(
+    t: &Tensor,
+    what: &str,
+    f: impl FnOnce(&[f32]) -> candle_core::Result<R>,
+) -> candle_core::Result<R> {
+    let t = t.contiguous()?;
+    let (storage, layout) = t.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(s) => f(slice(s, layout, what)?),
+        _ => candle_core::bail!("{what}: expected a tensor on the cpu"),
+    }
+}

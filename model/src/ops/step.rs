@@ -1,0 +1,177 @@
+//! One token of many sequences on the CPU in f32: every layer of a few rows at a time, without tensors in between.
+//!
+//! Rows are split among threads once a token, not once a layer, so that threads never wait for one another. No row's
+//! result depends on another's (see [`super::gemm`]); the generator's promise of "same seed, same bytes" rests on it.
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::gemm::Packed;
+use super::kernels;
+use super::{math, norm};
+use crate::config::ModelConfig;
+use crate::ssd::cpu;
+use crate::state::RowState;
+
+/// One layer's parameters, ready to use.
+pub(crate) struct StepLayer {
+    pub(crate) norm: Vec<f32>,
+    pub(crate) in_proj: Packed,
+    pub(crate) taps: Vec<f32>, // (K, C)
+    pub(crate) conv_b: Vec<f32>,
+    pub(crate) dt_bias: Vec<f32>,
+    pub(crate) a: Vec<f32>, // -exp(a_log)
+    pub(crate) d: Vec<f32>,
+    pub(crate) gated_norm: Vec<f32>,
+    pub(crate) out_proj: Packed,
+}
+
+/// A model's parameters, packed for decoding.
+pub(crate) struct StepModel {
+    cfg: ModelConfig,
+    embedding: Vec<f32>, // (padded vocabulary, d)
+    layers: Vec<StepLayer>,
+    norm: Vec<f32>,
+    head: Packed, // (vocabulary, d)
+}
+
+/// Buffers of one thread's rows.
+struct Scratch {
+    x: Vec<f32>,      // (rows, d)
+    normed: Vec<f32>, // (rows, d)
+    zx: Vec<f32>,     // (rows, J)
+    gated: Vec<f32>,  // (rows, E)
+}
+
+impl StepModel {
+    pub(crate) fn new(
+        cfg: &ModelConfig,
+        embedding: Vec<f32>,
+        layers: Vec<StepLayer>,
+        norm: Vec<f32>,
+        head: Packed,
+    ) -> Self {
+        Self { cfg: cfg.clone(), embedding, layers, norm, head }
+    }
+
+    /// Steps every row by its token and returns the logits `(rows, vocabulary)`. Tokens are in range.
+    pub(crate) fn step(&self, tokens: &[u32], rows: &mut [RowState]) -> Vec<f32> {
+        let v = self.head.outputs();
+        let mut logits = vec![0f32; tokens.len() * v];
+        let share = tokens.len().div_ceil(rayon::current_num_threads()).max(1);
+        logits
+            .par_chunks_mut(share * v)
+            .zip(rows.par_chunks_mut(share).zip(tokens.par_chunks(share)))
+            .for_each(|(logits, (rows, tokens))| self.step_rows(tokens, rows, logits));
+        logits
+    }
+
+    fn step_rows(&self, tokens: &[u32], rows: &mut [RowState], logits: &mut [f32]) {
+        let cfg = &self.cfg;
+        let (n, d, e, j) = (tokens.len(), cfg.d_model, cfg.d_inner(), cfg.d_in_proj());
+        let mut s = Scratch {
+            x: Vec::with_capacity(n * d),
+            normed: vec![0f32; n * d],
+            zx: vec![0f32; n * j],
+            gated: vec![0f32; n * e],
+        };
+        for &t in tokens {
+            s.x.extend_from_slice(&self.embedding[t as usize * d..(t as usize + 1) * d]);
+        }
+        for (i, layer) in self.layers.iter().enumerate() {
+            normalise(&s.x, &layer.norm, cfg.norm_eps as f32, &mut s.normed);
+            layer.in_proj.multiply(&s.normed, &mut s.zx, false);
+            for ((row, zx), gated) in
+                rows.iter_mut().zip(s.zx.chunks_exact(j)).zip(s.gated.chunks_exact_mut(e))
+            {
+                let (conv, ssm) = row.layer_mut(i);
+                pulp::Arch::new().dispatch(Mix { cfg, layer, zx, conv, ssm, gated });
+            }
+            layer.out_proj.multiply(&s.gated, &mut s.x, true);
+        }
+        normalise(&s.x, &self.norm, cfg.norm_eps as f32, &mut s.normed);
+        self.head.multiply(&s.normed, logits, false);
+    }
+}
+
+fn normalise(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let d = weight.len();
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (x, out) in x.chunks_exact(d).zip(out.chunks_exact_mut(d)) {
+                norm::rms_row(x, weight, eps, out);
+            }
+        },
+    );
+}
+
+/// One row between the two products of a layer: convolution, recurrence, gated norm.
+struct Mix<'a> {
+    cfg: &'a ModelConfig,
+    layer: &'a StepLayer,
+    zx: &'a [f32],
+    conv: &'a mut [f32], // (K-1, C), oldest first
+    ssm: &'a mut [f32],  // (H, N, P)
+    gated: &'a mut [f32],
+}
+
+impl WithSimd for Mix<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { cfg, layer, zx, conv, ssm, gated } = self;
+        let (e, h, p, n, g) = (cfg.d_inner(), cfg.nheads(), cfg.headdim, cfg.d_state, cfg.ngroups);
+        let c = cfg.conv_dim();
+        let (z, rest) = zx.split_at(e);
+        let (input, raw) = rest.split_at(c);
+
+        let mut xbc = layer.conv_b.clone();
+        for (x, w) in conv.chunks_exact(c).chain(std::iter::once(input)).zip(layer.taps.chunks_exact(c)) {
+            for ((o, x), w) in xbc.iter_mut().zip(x).zip(w) {
+                *o = x.mul_add(*w, *o);
+            }
+        }
+        for v in xbc.iter_mut() {
+            *v = math::silu(*v);
+        }
+        conv.copy_within(c.., 0);
+        let last = conv.len() - c;
+        conv[last..].copy_from_slice(input);
+
+        let (x, bc) = xbc.split_at(e);
+        let (bs, cs) = bc.split_at(g * n);
+        let mut dtx = vec![0f32; e];
+        let mut y = vec![0f32; e];
+        for head in 0..h {
+            let range = head * p..(head + 1) * p;
+            let dt = math::softplus(raw[head] + layer.dt_bias[head]);
+            let decay = (dt * layer.a[head]).exp();
+            for i in range.clone() {
+                dtx[i] = dt * x[i];
+                y[i] = layer.d[head] * x[i];
+            }
+            let group = head / (h / g);
+            let (b, c) = (&bs[group * n..(group + 1) * n], &cs[group * n..(group + 1) * n]);
+            let state = &mut ssm[head * n * p..(head + 1) * n * p];
+            let (dtx, y) = (&dtx[range.clone()], &mut y[range]);
+            if p % S::F32_LANES == 0 {
+                cpu::advance(simd, state, dtx, decay, b, c, y);
+            } else {
+                for ((s, &b), &c) in state.chunks_exact_mut(p).zip(b).zip(c) {
+                    for ((s, x), y) in s.iter_mut().zip(dtx).zip(y.iter_mut()) {
+                        *s = decay.mul_add(*s, b * x);
+                        *y = c.mul_add(*s, *y);
+                    }
+                }
+            }
+        }
+        norm::gated_row(&y, z, &layer.gated_norm, g, cfg.norm_eps as f32, gated);
+    }
+}
+
+/// `(C, K)` weights as the step wants them.
+pub(crate) fn taps(cfg: &ModelConfig, conv_w: &[f32]) -> Vec<f32> {
+    kernels::taps(conv_w, cfg.conv_dim(), cfg.d_conv)
+}
