@@ -1,0 +1,172 @@
+//! Capture files as other programs see them: read with libpcap, hashed as bytes, made from scratch.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// How many packets a capture has and how many bytes they had on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes on the wire, from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// Calls `each` with every packet: time in nanoseconds since the epoch, length on the wire, captured bytes.
+///
+/// # Panics
+/// If the file is not a capture or ends in the middle of a packet.
+#[track_caller]
+pub fn for_each(file: &Path, mut each: impl FnMut(i64, u32, &[u8])) {
+    let mut capture = pcap::Capture::from_file_with_precision(file, pcap::Precision::Nano)
+        .unwrap_or_else(|error| panic!("{} is not a capture: {error}", file.display()));
+    loop {
+        match capture.next_packet() {
+            Ok(packet) => {
+                // With Precision::Nano the field that is called microseconds holds nanoseconds.
+                let time = packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec;
+                each(time, packet.header.len, packet.data);
+            }
+            Err(pcap::Error::NoMorePackets) => return,
+            Err(error) => panic!("{} is cut or broken: {error}", file.display()),
+        }
+    }
+}
+
+/// Counts a capture.
+///
+/// # Panics
+/// As [`for_each`], and if a packet in it is not whole.
+#[track_caller]
+#[must_use]
+pub fn totals(file: &Path) -> Totals {
+    let mut totals = Totals::default();
+    for_each(file, |_, wire_len, bytes| {
+        assert_eq!(bytes.len(), wire_len as usize, "{} has a cut packet", file.display());
+        totals.packets += 1;
+        totals.bytes += u64::from(wire_len);
+    });
+    totals
+}
+
+/// The finished captures of a directory, oldest first: names that end in `.pcap` and are not hidden.
+///
+/// # Panics
+/// If the directory cannot be read.
+#[track_caller]
+#[must_use]
+pub fn in_directory(directory: &Path) -> Vec<PathBuf> {
+    files(directory, ".pcap")
+}
+
+/// The label files of a directory, oldest first: names that end in `.jsonl` and are not hidden.
+///
+/// # Panics
+/// If the directory cannot be read.
+#[track_caller]
+#[must_use]
+pub fn labels_in_directory(directory: &Path) -> Vec<PathBuf> {
+    files(directory, ".jsonl")
+}
+
+#[track_caller]
+fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("read the directory").path())
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.ends_with(ending) && !name.starts_with('.')
+        })
+        .collect();
+    files.sort(); // the names carry their time
+    files
+}
+
+/// SHA-256 of a file's bytes, in hex.
+///
+/// # Panics
+/// If it cannot be read.
+#[track_caller]
+#[must_use]
+pub fn sha256(file: &Path) -> String {
+    hex::encode(Sha256::digest(std::fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))))
+}
+
+// ---- captures from scratch -----------------------------------------------------------------------------------
+
+/// Writes a capture of `packets` UDP packets in flows of ten, `gap_us` microseconds apart, with right lengths and
+/// zero checksums: input for `netssmd replay`, made without the product's code.
+///
+/// # Panics
+/// If the file cannot be written.
+pub fn write_udp_capture(file: &Path, packets: u32, gap_us: u32) {
+    let mut bytes = Vec::new();
+    // RFC-draft pcap, little endian: magic (microseconds), version 2.4, zone, accuracy, snaplen, Ethernet.
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 262_144, 1] {
+        bytes.extend(word.to_le_bytes());
+    }
+    for i in 0..packets {
+        let frame = udp_frame(i / 10, i % 2 == 1, 18 + (i % 200) as u16);
+        let micros = u64::from(i) * u64::from(gap_us);
+        let length = u32::try_from(frame.len()).expect("a frame is short");
+        for word in [(micros / 1_000_000) as u32, (micros % 1_000_000) as u32, length, length] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(frame);
+    }
+    std::fs::write(file, bytes).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+}
+
+/// One Ethernet, IPv4, UDP frame of the flow numbered `flow`, from its client or back.
+fn udp_frame(flow: u32, back: bool, payload: u16) -> Vec<u8> {
+    let (client, server) = ([192, 168, 7, 10], [192, 168, 7, 53]);
+    let (client_port, server_port) = (20_000 + (flow % 20_000) as u16, 4_433_u16);
+    let (from, to) = if back { (server, client) } else { (client, server) };
+    let (from_port, to_port) = if back { (server_port, client_port) } else { (client_port, server_port) };
+    let mut frame = Vec::new();
+    frame.extend([2, 0, 0, 0, 0, to[3], 2, 0, 0, 0, 0, from[3], 8, 0]);
+    frame.extend([0x45, 0]);
+    frame.extend((28 + payload).to_be_bytes());
+    frame.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    frame.extend(from);
+    frame.extend(to);
+    frame.extend(from_port.to_be_bytes());
+    frame.extend(to_port.to_be_bytes());
+    frame.extend((8 + payload).to_be_bytes());
+    frame.extend([0, 0]);
+    frame.resize(42 + usize::from(payload), 0);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libpcap_reads_what_we_write() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("made.pcap");
+        write_udp_capture(&file, 25, 1_500_000);
+        let mut times = Vec::new();
+        for_each(&file, |time, wire_len, bytes| {
+            assert_eq!(wire_len as usize, bytes.len());
+            times.push(time);
+        });
+        assert_eq!(totals(&file).packets, 25);
+        assert_eq!(times[1], 1_500_000_000);
+        assert_eq!(times[24], 36_000_000_000);
+    }
+
+    #[test]
+    #[should_panic(expected = "is cut or broken")]
+    fn a_cut_capture_is_noticed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("cut.pcap");
+        write_udp_capture(&file, 3, 1);
+        let bytes = std::fs::read(&file).expect("just written");
+        std::fs::write(&file, &bytes[..bytes.len() - 1]).expect("cut it");
+        let _ = totals(&file);
+    }
+}

@@ -1,0 +1,111 @@
+//! The case folders: `tests/cases/<name>/`, each with a README, a profile, and what to expect.
+//!
+//! A file of a case may name two things that only the running test knows: `@OUT@`, the folder that the test
+//! writes into, and `@CASE@`, the case folder itself.
+
+use std::path::{Path, PathBuf};
+
+use crate::need;
+
+/// One case folder, with a folder of its own to write into.
+#[derive(Debug)]
+pub struct Case {
+    /// `tests/cases/<name>`.
+    pub folder: PathBuf,
+    /// Where this run may write; removed at its end.
+    pub out: tempfile::TempDir,
+}
+
+impl Case {
+    /// Opens the case `name`.
+    ///
+    /// # Panics
+    /// If there is no such folder, or it has no README.
+    #[track_caller]
+    #[must_use]
+    pub fn open(name: &str) -> Self {
+        let folder = need::workspace().join("tests/cases").join(name);
+        assert!(folder.join("README.md").is_file(), "{} has no README.md", folder.display());
+        Self {
+            folder,
+            out: tempfile::Builder::new().prefix("netssmd-").tempdir().expect("a temporary folder"),
+        }
+    }
+
+    /// A path below the output folder, as text.
+    #[must_use]
+    pub fn path(&self, name: &str) -> String {
+        self.out.path().join(name).to_string_lossy().into_owned()
+    }
+
+    /// Copies a file of the case (a profile, usually) into the output folder with its placeholders filled in, and
+    /// gives back the copy's path.
+    ///
+    /// # Panics
+    /// If the file is not there.
+    #[track_caller]
+    pub fn fill(&self, name: &str) -> String {
+        let source = self.folder.join(name);
+        let text = std::fs::read_to_string(&source).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
+        self.write(name, &self.filled(&text))
+    }
+
+    /// [`Case::fill`] with further replacements, each of which must occur.
+    ///
+    /// # Panics
+    /// If the file is not there or a text to replace does not occur in it.
+    #[track_caller]
+    pub fn fill_with(&self, name: &str, replace: &[(&str, &str)]) -> String {
+        let path = self.fill(name);
+        let mut text = std::fs::read_to_string(&path).expect("just written");
+        for (from, to) in replace {
+            assert!(text.contains(from), "{name} has no {from:?} to replace");
+            text = text.replace(from, to);
+        }
+        self.write(name, &text)
+    }
+
+    /// Fills in the placeholders of a text.
+    #[must_use]
+    pub fn filled(&self, text: &str) -> String {
+        let out = self.out.path().to_string_lossy();
+        text.replace("@OUT@", &out).replace("@CASE@", &self.folder.to_string_lossy())
+    }
+
+    /// Writes a file into the output folder and gives back its path.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    #[track_caller]
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.out.path().join(name);
+        std::fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        path.to_string_lossy().into_owned()
+    }
+}
+
+/// The folder of the checkpoint that ships with netssmd.
+///
+/// # Panics
+/// If it is not there.
+#[track_caller]
+#[must_use]
+pub fn shipped_model() -> PathBuf {
+    let folder = need::workspace().join("configs/models/default");
+    assert!(folder.join("model.safetensors").is_file(), "no checkpoint at {}", folder.display());
+    folder
+}
+
+/// Copies a folder of plain files.
+///
+/// # Panics
+/// If that fails.
+#[track_caller]
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap_or_else(|e| panic!("{}: {e}", to.display()));
+    for entry in std::fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display())) {
+        let path = entry.expect("read the folder").path();
+        let target = to.join(path.file_name().expect("an entry has a name"));
+        std::fs::copy(&path, &target).unwrap_or_else(|e| panic!("{}: {e}", target.display()));
+    }
+}

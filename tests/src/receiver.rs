@@ -1,0 +1,113 @@
+//! The far end of the veth pair: every frame that arrives, counted and kept, with proof that none was lost.
+//!
+//! libpcap reads; the product's code has no part in it. Stopping is exact: the receiver ends only when it
+//! has been told to and then found nothing to read for several times as long as the kernel may hold a frame back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::netns::Namespace;
+
+/// Large enough for 100,000 full frames that arrive before the reader gets a core: 256 MiB.
+const BUFFER_BYTES: i32 = 256 << 20;
+/// The kernel hands a block of frames over when it is full, or after this long, in milliseconds (TPACKET_V3).
+const BLOCK_TIMEOUT_MS: i32 = 20;
+/// Silence of this length after the stop means that no block is still open.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// Listens on an interface until [`Receiver::finish`].
+#[derive(Debug)]
+pub struct Receiver {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Received>,
+}
+
+/// What arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Frames.
+    pub packets: u64,
+    /// Their bytes on the wire, from the Ethernet header on.
+    pub bytes: u64,
+    /// The capture that holds them all.
+    pub file: PathBuf,
+}
+
+impl Receiver {
+    /// Starts listening on `interface` in `namespace`, writing to `file`. When this returns, it listens.
+    ///
+    /// # Panics
+    /// If the interface cannot be opened or the file cannot be made.
+    #[must_use]
+    pub fn start(namespace: &Namespace, interface: &str, file: &Path) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (told, file) = (Arc::clone(&stop), file.to_path_buf());
+        let (opened, is_open) = mpsc::channel();
+        let interface = interface.to_owned();
+        // The socket stays in the namespace it was opened in, whichever thread reads it.
+        let capture = namespace.within(|| {
+            pcap::Capture::from_device(interface.as_str())
+                .expect("a capture handle")
+                .promisc(true)
+                .snaplen(262_144)
+                .buffer_size(BUFFER_BYTES)
+                .timeout(BLOCK_TIMEOUT_MS)
+                .open()
+                // A blocking read on a TPACKET_V3 ring returns only when there is a frame: see pcap(3), "timeout".
+                .and_then(pcap::Capture::setnonblock)
+                .unwrap_or_else(|error| panic!("listen on {interface}: {error}"))
+        });
+        let thread = std::thread::spawn(move || {
+            opened.send(()).expect("the starter waits");
+            listen(capture, &file, &told)
+        });
+        is_open.recv().expect("the receiver has started");
+        Self { stop, thread }
+    }
+
+    /// Waits until what has arrived is read, and stops.
+    ///
+    /// # Panics
+    /// If the kernel dropped a frame because the reader was too slow: then no count would mean anything.
+    #[must_use]
+    pub fn finish(self) -> Received {
+        self.stop.store(true, Ordering::SeqCst);
+        match self.thread.join() {
+            Ok(received) => received,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn listen(mut capture: pcap::Capture<pcap::Active>, file: &Path, stop: &AtomicBool) -> Received {
+    let mut writer = capture.savefile(file).unwrap_or_else(|e| panic!("make {}: {e}", file.display()));
+    let (mut packets, mut bytes) = (0, 0);
+    let mut last_frame = Instant::now();
+    loop {
+        let stopping = stop.load(Ordering::SeqCst);
+        match capture.next_packet() {
+            Ok(packet) => {
+                packets += 1;
+                bytes += u64::from(packet.header.len);
+                writer.write(&packet);
+                last_frame = Instant::now();
+            }
+            Err(pcap::Error::TimeoutExpired) if stopping && last_frame.elapsed() > SILENCE => break,
+            Err(pcap::Error::TimeoutExpired) => {
+                if !stopping {
+                    last_frame = Instant::now(); // silence counts from the stop on
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("read from the far end: {error}"),
+        }
+    }
+    writer.flush().expect("write the far end's capture");
+    let stats = capture.stats().expect("libpcap's own counters");
+    assert_eq!((stats.dropped, stats.if_dropped), (0, 0), "the receiver lost frames: {stats:?}");
+    Received { packets, bytes, file: file.to_path_buf() }
+}

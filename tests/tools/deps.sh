@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Installs what netssmd needs from the host: `deps.sh build | demo | test`.
+#
+#   build   a linker, libpcap's headers, Rust (through rustup)
+#   demo    build, plus nft, ip, tcpdump and the namespace tools
+#   test    demo, plus the independent judges: suricata 7, tshark, tcpreplay, systemd-analyze
+#
+# Idempotent, and quick (no package index is read) when everything is there. As root it calls apt-get
+# itself, otherwise through sudo; where neither is possible, or where apt is not Debian's, it prints
+# what to install and fails. NETSSMD_INSTALL_RUST=0 keeps it from fetching rustup.
+set -euo pipefail
+
+usage() { echo "usage: deps.sh build|demo|test" >&2; exit 64; }
+[[ $# -eq 1 ]] || usage
+
+# One line a need: what proves that it is there, then the Debian package that brings it.
+build=(cmd:cc=build-essential file:pcap/pcap.h=libpcap-dev)
+demo=(cmd:nft=nftables cmd:ip=iproute2 cmd:tcpdump=tcpdump cmd:unshare=util-linux cmd:setpriv=util-linux)
+judges=(cmd:tshark=tshark cmd:tcpreplay=tcpreplay cmd:systemd-analyze=systemd cmd:suricata=suricata)
+case $1 in
+  build) needs=("${build[@]}") ;;
+  demo) needs=("${build[@]}" "${demo[@]}") ;;
+  test) needs=("${build[@]}" "${demo[@]}" "${judges[@]}") ;;
+  *) usage ;;
+esac
+
+# sbin is not on an ordinary user's PATH in Debian, and nft lives there.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$HOME/.cargo/bin
+
+present() {
+  case $1 in
+    cmd:*) command -v "${1#cmd:}" >/dev/null ;;
+    file:*) [[ -e /usr/include/${1#file:} || -e /usr/local/include/${1#file:} ]] ;;
+  esac
+}
+
+missing=()
+find_missing() {
+  missing=()
+  local need
+  for need in "${needs[@]}"; do
+    if ! present "${need%%=*}" && [[ " ${missing[*]-} " != *" ${need##*=} "* ]]; then
+      missing+=("${need##*=}")
+    fi
+  done
+}
+
+# apt-get, by whatever right we have to call it.
+apt() {
+  if ((EUID == 0)); then
+    DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >/dev/null
+  else
+    sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >/dev/null
+  fi
+}
+
+give_up() {
+  echo "netssmd needs packages that are not installed, and $1." >&2
+  echo "Install these (Debian's names), then run make again: ${missing[*]}" >&2
+  exit 1
+}
+
+# Suricata left Debian 12's main archive; version 7 is in its backports. Other suites have it, or do not.
+suite_has_suricata_7() {
+  local candidate
+  candidate=$(apt-cache policy suricata 2>/dev/null | sed -n 's/^ *Candidate: *//p')
+  [[ -n $candidate && $candidate != "(none)" ]] && dpkg --compare-versions "${candidate#*:}" ge 7
+}
+
+enable_backports() {
+  local codename mirror list=/etc/apt/sources.list.d/netssmd-backports.sources
+  # shellcheck source=/dev/null
+  codename=$(. /etc/os-release && echo "${ID:-}-${VERSION_CODENAME:-}")
+  [[ $codename == debian-bookworm ]] || return 0
+  # The mirror that the host already uses, so that a proxy or a local mirror keeps working.
+  mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
+    sed -nE 's/^URIs: *([^ ]*debian)\/? *$/\1/p; s/^deb +(\[[^]]*\] +)?([^ ]*debian)\/? +bookworm .*/\2/p' | head -n 1)
+  printf 'Types: deb\nURIs: %s\nSuites: bookworm-backports\nComponents: main\nSigned-By: %s\n' \
+    "${mirror:-http://deb.debian.org/debian}" /usr/share/keyrings/debian-archive-keyring.gpg |
+    if ((EUID == 0)); then cat >"$list"; else sudo tee "$list" >/dev/null; fi
+  echo "deps: enabled bookworm-backports for suricata 7 ($list)"
+  apt update
+}
+
+install_packages() {
+  command -v apt-get >/dev/null || give_up "this host has no apt-get"
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null || give_up "you are not root and there is no sudo"
+  fi
+  echo "deps: installing ${missing[*]}"
+  apt update || echo "deps: apt-get update failed; going on with the package index that is there" >&2
+  local plain=() package
+  for package in "${missing[@]}"; do
+    [[ $package == suricata ]] || plain+=("$package")
+  done
+  if ((${#plain[@]})); then
+    apt install -y --no-install-recommends "${plain[@]}" || give_up "apt-get could not install them"
+  fi
+  if [[ " ${missing[*]} " == *" suricata "* ]]; then
+    suite_has_suricata_7 || enable_backports
+    local from=()
+    if apt-cache policy suricata 2>/dev/null | grep -q bookworm-backports; then
+      from=(-t bookworm-backports)
+    fi
+    if suite_has_suricata_7; then
+      apt install -y --no-install-recommends "${from[@]}" suricata || give_up "apt-get could not install suricata"
+    else
+      echo "deps: this suite has no suricata 7: the tests that run it will say that they were skipped" >&2
+      needs=("${needs[@]/cmd:suricata=suricata/}")
+    fi
+  fi
+}
+
+install_rust() {
+  command -v cargo >/dev/null && return 0
+  local how='curl --proto "=https" --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none'
+  if [[ ${NETSSMD_INSTALL_RUST:-1} == 1 ]]; then
+    if ! command -v curl >/dev/null; then
+      missing=(curl ca-certificates)
+      install_packages
+    fi
+    echo "deps: no cargo on this host; fetching rustup into ${CARGO_HOME:-$HOME/.cargo} (NETSSMD_INSTALL_RUST=0 prevents it)"
+    # The toolchain itself is pinned by rust-toolchain.toml, which rustup reads on the first cargo call.
+    bash -c "set -o pipefail; $how --no-modify-path" && return 0
+  fi
+  echo "netssmd is built with Rust, and cargo is not on this host. Install it with:" >&2
+  echo "  $how" >&2
+  exit 1
+}
+
+find_missing
+if ((${#missing[@]})); then
+  install_packages
+  find_missing
+  ((${#missing[@]} == 0)) || give_up "they are still missing after the installation"
+fi
+install_rust
