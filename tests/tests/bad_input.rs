@@ -1,0 +1,146 @@
+//! Bad input: each `tests/cases/bad-*/case.toml` is one command line with the exit code and the words it must answer
+//! with. A new case is a folder, not code.
+
+use std::path::Path;
+use std::time::Duration;
+
+use netssm_tests::binary;
+use netssm_tests::captures;
+use netssm_tests::case::{Case, copy_folder, shipped_model};
+use netssm_tests::need;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// `case.toml`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expectation {
+    /// Arguments of `netssmd`, with `@OUT@` and `@CASE@`.
+    args: Vec<String>,
+    /// What is made in the output folder first: see [`prepare`].
+    prepare: Option<String>,
+    /// The exit code.
+    exit: i32,
+    /// Texts that standard error must have. `@TENSOR@` is the name of the tensor that was damaged.
+    stderr: Vec<String>,
+    /// Files of the output folder that must not be there afterwards.
+    #[serde(default)]
+    absent_files: Vec<String>,
+}
+
+#[test]
+fn every_bad_input_has_its_message_and_exit_code() {
+    let cases = need::workspace().join("tests/cases");
+    let mut names: Vec<String> = std::fs::read_dir(&cases)
+        .expect("the cases")
+        .map(|entry| entry.expect("read the cases").file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("bad-"))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 16, "cases went missing: {names:?}");
+    let failures: Vec<String> = names.iter().filter_map(|name| judge(name).err()).collect();
+    assert!(failures.is_empty(), "{} of {} cases:\n\n{}", failures.len(), names.len(), failures.join("\n\n"));
+}
+
+/// Runs one case; says everything that was not as it must be.
+fn judge(name: &str) -> Result<(), String> {
+    let case = Case::open(name);
+    let text = std::fs::read_to_string(case.folder.join("case.toml")).expect("every bad-* has a case.toml");
+    let expected: Expectation =
+        toml::from_str(&text).unwrap_or_else(|error| panic!("{name}/case.toml: {error}"));
+    let tensor = expected.prepare.as_deref().map(|what| prepare(what, &case)).unwrap_or_default();
+    if case.folder.join("profile.toml").is_file() {
+        case.fill("profile.toml");
+    }
+    let args: Vec<String> = expected.args.iter().map(|arg| case.filled(arg)).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let finished = binary::run(&args, None, Duration::from_secs(60));
+
+    let mut wrong = Vec::new();
+    if finished.status.code() != Some(expected.exit) {
+        wrong.push(format!("exit is {}, expected {}", finished.status, expected.exit));
+    }
+    for words in &expected.stderr {
+        let words = words.replace("@TENSOR@", &tensor);
+        if !finished.stderr.contains(&words) {
+            wrong.push(format!("standard error does not say `{words}`"));
+        }
+    }
+    if finished.stderr.contains("panicked at") {
+        wrong.push("it panicked".into());
+    }
+    for file in &expected.absent_files {
+        if Path::new(&case.path(file)).exists() {
+            wrong.push(format!("{file} is there"));
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{name}: {}\n  netssmd {}\n  it said: {}", wrong.join("; "), args.join(" "), finished.stderr))
+}
+
+/// Makes the broken input of a case. Gives back the name of the damaged tensor, where there is one.
+fn prepare(what: &str, case: &Case) -> String {
+    let out = case.out.path();
+    match what {
+        "truncate-weights" => {
+            copy_folder(&shipped_model(), &out.join("model"));
+            let weights = out.join("model/model.safetensors");
+            let bytes = std::fs::read(&weights).expect("just copied");
+            std::fs::write(&weights, &bytes[..bytes.len() / 2]).expect("cut it");
+            String::new()
+        }
+        "transpose-a-tensor" => {
+            copy_folder(&shipped_model(), &out.join("model"));
+            transpose_a_tensor(&out.join("model"))
+        }
+        "cut-a-capture" => {
+            let whole = out.join("whole.pcap");
+            captures::write_udp_capture(&whole, 20, 1000);
+            let bytes = std::fs::read(&whole).expect("just written");
+            std::fs::write(out.join("cut.pcap"), &bytes[..bytes.len() - 7]).expect("cut it");
+            String::new()
+        }
+        other => panic!("case.toml asks to prepare {other:?}, which this test does not know"),
+    }
+}
+
+/// Swaps the axes of the first two-dimensional tensor in the header of the weights, and puts the new hash into the
+/// checkpoint's own record, so that nothing but the shape is wrong.
+///
+/// A safetensors file is the header's length (8 bytes, little endian), the header (JSON: name, dtype, shape, offsets), then
+/// the data.
+fn transpose_a_tensor(model: &Path) -> String {
+    let weights = model.join("model.safetensors");
+    let bytes = std::fs::read(&weights).expect("just copied");
+    let old_hash = hex::encode(Sha256::digest(&bytes));
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).expect("a JSON header");
+    let tensors = header.as_object_mut().expect("an object");
+    let (name, tensor) = tensors
+        .iter_mut()
+        .find(|(_, tensor)| {
+            let shape = tensor["shape"].as_array();
+            shape.is_some_and(|shape| shape.len() == 2 && shape[0] != shape[1])
+        })
+        .expect("a checkpoint has a matrix that is not square");
+    let shape = tensor["shape"].as_array_mut().expect("a shape");
+    shape.reverse();
+    let name = name.clone();
+    let mut header = serde_json::to_vec(&header).expect("it was JSON");
+    while header.len() % 8 != 0 {
+        header.push(b' '); // the format pads the header so that the data is aligned
+    }
+    let mut damaged = (header.len() as u64).to_le_bytes().to_vec();
+    damaged.extend(&header);
+    damaged.extend(&bytes[8 + length..]);
+    std::fs::write(&weights, &damaged).expect("write it");
+
+    let record = model.join("netssm.json");
+    let text = std::fs::read_to_string(&record).expect("a checkpoint has netssm.json");
+    assert!(text.contains(&old_hash), "netssm.json has the hash of the weights");
+    let new_hash = hex::encode(Sha256::digest(&damaged));
+    std::fs::write(&record, text.replace(&old_hash, &new_hash)).expect("write it");
+    name
+}
