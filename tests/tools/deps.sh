@@ -34,6 +34,9 @@ present() {
   esac
 }
 
+as_root=()
+((EUID == 0)) || as_root=(sudo)
+
 missing=()
 find_missing() {
   missing=()
@@ -45,12 +48,12 @@ find_missing() {
   done
 }
 
-# apt-get, by whatever right we have to call it.
+# apt-get, by whatever right we have to call it; what it prints is shown only if it fails.
 apt() {
-  if ((EUID == 0)); then
-    DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >/dev/null
-  else
-    sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >/dev/null
+  local said
+  if ! said=$(${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" 2>&1); then
+    echo "$said" >&2
+    return 1
   fi
 }
 
@@ -73,11 +76,11 @@ enable_backports() {
   codename=$(. /etc/os-release && echo "${ID:-}-${VERSION_CODENAME:-}")
   [[ $codename == debian-bookworm ]] || return 0
   # The mirror that the host already uses, so that a proxy or a local mirror keeps working.
-  mirror=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
+  mirror=$({ cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null || true; } |
     sed -nE 's/^URIs: *([^ ]*debian)\/? *$/\1/p; s/^deb +(\[[^]]*\] +)?([^ ]*debian)\/? +bookworm .*/\2/p' | head -n 1)
   printf 'Types: deb\nURIs: %s\nSuites: bookworm-backports\nComponents: main\nSigned-By: %s\n' \
     "${mirror:-http://deb.debian.org/debian}" /usr/share/keyrings/debian-archive-keyring.gpg |
-    if ((EUID == 0)); then cat >"$list"; else sudo tee "$list" >/dev/null; fi
+    ${as_root[@]+"${as_root[@]}"} tee "$list" >/dev/null
   echo "deps: enabled bookworm-backports for suricata 7 ($list)"
   apt update
 }
