@@ -276,7 +276,7 @@ fn ends(transport: &[u8], ips: (IpAddr, IpAddr)) -> (End, End) {
 }
 
 /// Whether twelve bytes on a DNS port read as a DNS header (RFC 1035 section 4.1.1) rather than as somebody's tunnel.
-fn is_dns_header(prefix: &[u8]) -> bool {
+pub(crate) fn is_dns_header(prefix: &[u8]) -> bool {
     let opcode = prefix.get(2).map_or(15, |flags| flags >> 3 & 0x0f);
     prefix.len() == 12
         && matches!(opcode, 0 | 4 | 5)

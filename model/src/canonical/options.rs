@@ -22,9 +22,8 @@ const V6_PADN: u8 = 1;
 /// RFC 2711; multicast listener discovery sends it.
 const V6_ROUTER_ALERT: u8 = 5;
 
-/// Maps TCP options. `options` is what was captured of them, `complete` says whether that is all. The result is a multiple
-/// of four long and not longer than the options were: an option that the capture length cut is dropped, one with an
-/// impossible length ends the list.
+/// Maps TCP options; `options` is what was captured of them. The result is a multiple of four long and not longer than
+/// the options were: an option that the capture length cut is dropped, one with an impossible length ends the list.
 pub(super) fn tcp(options: &[u8], streams: &mut Streams, direction: Direction, acknowledged: u32) -> Vec<u8> {
     let reverse = (direction.1, direction.0);
     let mut out = Vec::with_capacity(options.len());
@@ -137,7 +136,7 @@ mod tests {
         assert_eq!(map(&[34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1]), [1; 12]);
         assert_eq!(map(&[2, 4, 5, 180, 99, 0, 0, 0]), [2, 4, 5, 180]);
         assert_eq!(map(&[0, 9, 9, 9]), [0; 4]);
-        assert_eq!(map(&[]), []);
+        assert_eq!(map(&[]), Vec::<u8>::new());
     }
 
     #[test]

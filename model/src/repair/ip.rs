@@ -1,0 +1,238 @@
+//! IPv4 and IPv6: lengths that agree, addresses that exist, and nothing between the header and its transport that a model
+//! cannot mean.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{
+    Dropped, Part, Repair, RepairKind, clear_checksum, counts::Fixes, discovery, icmp, igmp, tcp, udp,
+};
+use crate::codec::shape::{
+    IPV4_BYTES, IPV6_BYTES, PROTOCOL_HOP_BY_HOP, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP,
+    PROTOCOL_UDP, be16, put,
+};
+
+const DEFAULT_TTL: u8 = 64;
+const RESERVED_FLAG: u16 = 0x8000;
+const DF: u16 = 0x4000;
+/// RFC 2113.
+const ROUTER_ALERT_V4: [u8; 4] = [148, 4, 0, 0];
+/// RFC 2711, as multicast listener discovery sends it: eight bytes with the padding, next header first.
+const ROUTER_ALERT_V6: [u8; 8] = [PROTOCOL_ICMPV6, 0, 5, 2, 0, 0, 1, 0];
+
+/// What a transport needs to know of the packet around it.
+pub(super) struct Around {
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    /// Length after the IP headers as the model declared it; may be anything.
+    pub(super) declared: usize,
+    /// The most that fits.
+    pub(super) limit: usize,
+}
+
+impl Around {
+    /// The declared length, at least `least` and at most what fits.
+    pub(super) fn length(&self, least: usize) -> usize {
+        self.declared.max(least).min(self.limit)
+    }
+
+    fn to_group(&self) -> bool {
+        match self.destination {
+            IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
+            IpAddr::V6(ip) => ip.is_multicast(),
+        }
+    }
+}
+
+type Net = (Part, Option<[u8; 6]>);
+
+impl Repair {
+    pub(super) fn ipv4(&self, rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Net, Dropped> {
+        let mut header = rest.get(..IPV4_BYTES).ok_or(Dropped::Short)?.to_vec();
+        if header[0] >> 4 != 4 {
+            fixes.note(RepairKind::IpVersion);
+        }
+        let declared_len = usize::from(header[0] & 0x0f) * 4;
+        let old_len = if (IPV4_BYTES..=rest.len()).contains(&declared_len) {
+            declared_len
+        } else {
+            fixes.note(RepairKind::IpHeaderLength);
+            IPV4_BYTES
+        };
+        let options = &rest[IPV4_BYTES..old_len];
+        if options.windows(4).step_by(4).any(|option| option == ROUTER_ALERT_V4) {
+            header.extend_from_slice(&ROUTER_ALERT_V4);
+        }
+        if header[IPV4_BYTES..] != *options {
+            fixes.note(RepairKind::IpOptions);
+        }
+        header[0] = 0x40 | (header.len() / 4) as u8;
+
+        let fragment = be16(&header, 6).unwrap_or_default();
+        if fragment & RESERVED_FLAG != 0 {
+            fixes.note(RepairKind::IpReservedFlag);
+        }
+        if fragment & !(RESERVED_FLAG | DF) != 0 {
+            fixes.note(RepairKind::Fragment);
+        }
+        put(&mut header, 6, &(fragment & DF).to_be_bytes());
+        if header[8] == 0 {
+            fixes.set(RepairKind::Ttl, &mut header[8], DEFAULT_TTL);
+        }
+        clear_checksum(&mut header, 10);
+
+        let ip = |at: usize| {
+            header[at..].first_chunk::<4>().copied().map_or(Ipv4Addr::UNSPECIFIED, Ipv4Addr::from)
+        };
+        let (source, destination) = (ip(12), ip(16));
+        let protocol = header[9];
+        check_v4(source, destination, protocol)?;
+        let total_len = usize::from(be16(&header, 2).unwrap_or_default());
+        let around = Around {
+            source: source.into(),
+            destination: destination.into(),
+            declared: total_len.saturating_sub(old_len),
+            limit: self.max_packet_bytes - header.len(),
+        };
+        let upper = &rest[old_len..];
+        let part = match protocol {
+            PROTOCOL_TCP if !around.to_group() => tcp::repair(upper, &around, fixes)?,
+            PROTOCOL_TCP => return Err(Dropped::Address),
+            PROTOCOL_UDP => udp::repair(upper, &around, fixes)?,
+            PROTOCOL_ICMP => icmp::v4(upper, &around, &self.history, fixes)?,
+            PROTOCOL_IGMP if around.to_group() => {
+                fixes.set(RepairKind::Ttl, &mut header[8], 1);
+                igmp::repair(upper, fixes)?
+            }
+            PROTOCOL_IGMP => return Err(Dropped::Address),
+            _ => return Err(Dropped::Protocol),
+        };
+        // A removed option changes the length too; that is part of the same repair.
+        if part.len != around.declared {
+            fixes.note(RepairKind::IpLength);
+        }
+        let len = header.len() + part.len;
+        put(&mut header, 2, &(len as u16).to_be_bytes());
+        header.extend(part.header);
+        Ok((Part { header, len }, mac_v4(destination, link)))
+    }
+
+    pub(super) fn ipv6(&self, rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Net, Dropped> {
+        let mut header = rest.get(..IPV6_BYTES).ok_or(Dropped::Short)?.to_vec();
+        if header[0] >> 4 != 6 {
+            fixes.set(RepairKind::IpVersion, &mut header[0], 0x60);
+        }
+        if header[7] == 0 {
+            fixes.set(RepairKind::Ttl, &mut header[7], DEFAULT_TTL);
+        }
+        let ip = |at: usize| {
+            header[at..].first_chunk::<16>().copied().map_or(Ipv6Addr::UNSPECIFIED, Ipv6Addr::from)
+        };
+        let (source, destination) = (ip(8), ip(24));
+        let mut declared = usize::from(be16(&header, 4).unwrap_or_default());
+        let mut upper = &rest[IPV6_BYTES..];
+        let mut protocol = header[6];
+        let mut alert = false;
+        while protocol == PROTOCOL_HOP_BY_HOP {
+            let &[next, units, ..] = upper else { return Err(Dropped::Short) };
+            let len = (usize::from(units) + 1) * 8;
+            let (extension, after) = upper.split_at_checked(len).ok_or(Dropped::Short)?;
+            if !alert && extension == ROUTER_ALERT_V6 {
+                alert = true;
+            } else {
+                fixes.note(RepairKind::ExtensionHeader);
+            }
+            (protocol, upper, declared) = (next, after, declared.saturating_sub(len));
+        }
+        check_v6(source, destination, protocol)?;
+        let limit = self.max_packet_bytes - IPV6_BYTES - ROUTER_ALERT_V6.len();
+        let around = Around { source: source.into(), destination: destination.into(), declared, limit };
+        let mut hops = header[7];
+        let part = match protocol {
+            PROTOCOL_TCP if !around.to_group() => tcp::repair(upper, &around, fixes)?,
+            PROTOCOL_TCP => return Err(Dropped::Address),
+            PROTOCOL_UDP => udp::repair(upper, &around, fixes)?,
+            PROTOCOL_ICMPV6 => {
+                let &kind = upper.first().ok_or(Dropped::Short)?;
+                if let Some(demanded) = discovery::hop_limit(kind) {
+                    hops = demanded;
+                }
+                icmp::v6(upper, &around, &self.history, fixes)?
+            }
+            _ => return Err(Dropped::Protocol),
+        };
+        fixes.set(RepairKind::Ttl, &mut header[7], hops);
+        if part.len != around.declared {
+            fixes.note(RepairKind::IpLength);
+        }
+        let mut len = part.len;
+        header[6] = protocol;
+        if alert && protocol == PROTOCOL_ICMPV6 {
+            header[6] = PROTOCOL_HOP_BY_HOP;
+            header.extend_from_slice(&ROUTER_ALERT_V6);
+            len += ROUTER_ALERT_V6.len();
+        } else if alert {
+            fixes.note(RepairKind::ExtensionHeader);
+        }
+        put(&mut header, 4, &(len as u16).to_be_bytes());
+        header.extend(part.header);
+        Ok((Part { header, len: IPV6_BYTES + len }, mac_v6(destination, link)))
+    }
+}
+
+/// Addresses that nothing on a wire sends from or to.
+fn check_v4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> Result<(), Dropped> {
+    // 240.0.0.0/4 is reserved; its last address is the broadcast.
+    let reserved = |ip: Ipv4Addr| ip.octets()[0] >= 240;
+    let no_source = source.is_multicast() || reserved(source) || source.is_loopback();
+    // A host without an address speaks DHCP and, while it joins its groups, IGMP.
+    let nameless = source.is_unspecified() && !matches!(protocol, PROTOCOL_UDP | PROTOCOL_IGMP);
+    let no_destination = destination.is_unspecified()
+        || destination.is_loopback()
+        || reserved(destination) && !destination.is_broadcast();
+    if no_source || nameless || no_destination || source == destination {
+        Err(Dropped::Address)
+    } else {
+        Ok(())
+    }
+}
+
+fn check_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8) -> Result<(), Dropped> {
+    let no_source = source.is_multicast() || source.is_loopback();
+    let nameless = source.is_unspecified() && protocol != PROTOCOL_ICMPV6;
+    let no_destination = destination.is_unspecified() || destination.is_loopback();
+    // ::a.b.c.d and ::ffff:a.b.c.d never travel (RFC 4291 section 2.5.5, RFC 4942 section 2.2).
+    let embedded = |ip: Ipv6Addr| !ip.is_unspecified() && ip.octets()[..10] == [0; 10];
+    let absurd = embedded(source) || embedded(destination) || source == destination;
+    if no_source || nameless || no_destination || absurd { Err(Dropped::Address) } else { Ok(()) }
+}
+
+/// The MAC that a destination demands, if the frame has another one.
+fn mac_v4(destination: Ipv4Addr, link: &[u8]) -> Option<[u8; 6]> {
+    let [_, b, c, d] = destination.octets();
+    if destination.is_broadcast() {
+        Some([0xff; 6])
+    } else if destination.is_multicast() {
+        // RFC 1112 section 6.4.
+        Some([0x01, 0x00, 0x5e, b & 0x7f, c, d])
+    } else {
+        unicast(link, d == 255, destination.octets())
+    }
+}
+
+fn mac_v6(destination: Ipv6Addr, link: &[u8]) -> Option<[u8; 6]> {
+    let octets = destination.octets();
+    let [a, b, c, d] = [octets[12], octets[13], octets[14], octets[15]];
+    if destination.is_multicast() {
+        // RFC 2464 section 7.
+        Some([0x33, 0x33, a, b, c, d])
+    } else {
+        unicast(link, false, [a, b, c, d])
+    }
+}
+
+/// A group MAC on the way to one host becomes a local one made from the host's address. The broadcast MAC is right for
+/// the broadcast address of a subnet, which by itself looks like a host.
+fn unicast(link: &[u8], may_broadcast: bool, [a, b, c, d]: [u8; 4]) -> Option<[u8; 6]> {
+    let broadcast = may_broadcast && link.starts_with(&[0xff; 6]);
+    (link[0] & 1 == 1 && !broadcast).then_some([0x02, 0x00, a, b, c, d])
+}

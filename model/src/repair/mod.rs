@@ -1,0 +1,175 @@
+//! Repair: what a model wrote becomes a legal header with a length, or is dropped with a reason.
+//!
+//! ```text
+//! Decoder -> RawPacket -> Repair -> Packet { header, wire_len } -> rewriting, payload, checksums -> wire
+//! ```
+//! A model trained on header bytes gets most fields right and some wrong. Repair keeps what it wrote wherever that is
+//! legal, changes as little as possible where it is not, and counts each kind of change, so that a report can say how
+//! much of a session is the model's. The promise: once payload fills `wire_len` and checksums are computed, the frame
+//! satisfies [`Layout`] as whole, every length agrees, and neither Suricata's decoder nor tshark finds it malformed. A
+//! repaired packet needs no further repair.
+//!
+//! Not repaired: what spans packets (acknowledging data that was never sent, say). An IDS has to cope with that.
+//!
+//! Contract: never panics, whatever the bytes; constant memory per session; one value per session, because error messages
+//! quote an earlier packet of it. Checksum fields come out as zero. UDP payload bytes are kept only where they are a
+//! DNS header; all other payload is synthesised elsewhere.
+
+mod counts;
+mod discovery;
+mod icmp;
+mod igmp;
+mod ip;
+mod quote;
+mod tcp;
+mod udp;
+
+use std::time::Duration;
+
+use netssm_wire::{
+    frame::{Layout, Stop},
+    session::Packet,
+};
+
+pub use self::counts::{Dropped, RepairCounts, RepairKind};
+use self::{counts::Fixes, quote::History};
+use crate::codec::{
+    RawPacket,
+    shape::{
+        ARP_BYTES, ARP_KIND, ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6,
+        ETHERTYPE_TAGS, TAG_BYTES, be16, put,
+    },
+};
+
+/// Ethernet's largest frame without tags and frame check sequence.
+pub const DEFAULT_MAX_FRAME_BYTES: usize = 1514;
+/// RFC 791 and RFC 8200 let nobody demand less than 576 and 1280 bytes; every message here fits in the latter.
+const MIN_MAX_FRAME_BYTES: usize = ETHERNET_BYTES + 1280;
+
+/// The repair stage of one session.
+#[derive(Debug)]
+pub struct Repair {
+    max_packet_bytes: usize,
+    history: History,
+    counts: RepairCounts,
+}
+
+impl Default for Repair {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Repair {
+    /// For frames of at most [`DEFAULT_MAX_FRAME_BYTES`] (tags come on top).
+    pub fn new() -> Self {
+        Self::with_max_frame(DEFAULT_MAX_FRAME_BYTES)
+    }
+
+    /// For frames of at most this many bytes without tags, 1,294 to 65,549; other values are brought into that range.
+    pub fn with_max_frame(bytes: usize) -> Self {
+        let max_frame = bytes.clamp(MIN_MAX_FRAME_BYTES, usize::from(u16::MAX) + ETHERNET_BYTES);
+        Self {
+            max_packet_bytes: max_frame - ETHERNET_BYTES,
+            history: History::default(),
+            counts: RepairCounts::default(),
+        }
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> &RepairCounts {
+        &self.counts
+    }
+
+    /// Makes a packet legal. Its time is zero: the caller sets it.
+    ///
+    /// # Errors
+    /// [`Dropped`] when nothing sensible can be made of it.
+    pub fn repair(&mut self, raw: &RawPacket) -> Result<Packet, Dropped> {
+        let mut fixes = Fixes::default();
+        let outcome = self.frame(&raw.header, &mut fixes).and_then(checked);
+        self.counts.add(&outcome, &fixes);
+        if let Ok(packet) = &outcome {
+            self.history.remember(&packet.header);
+        }
+        outcome
+    }
+
+    fn frame(&self, bytes: &[u8], fixes: &mut Fixes) -> Result<Packet, Dropped> {
+        let mut link = bytes.get(..ETHERNET_BYTES).ok_or(Dropped::Short)?.to_vec();
+        let mut rest = &bytes[ETHERNET_BYTES..];
+        while be16(&link, link.len() - 2).is_some_and(|ethertype| ETHERTYPE_TAGS.contains(&ethertype)) {
+            if link.len() > ETHERTYPE_AT + 2 * TAG_BYTES {
+                return Err(Dropped::Ethertype);
+            }
+            let (tag, after) = rest.split_at_checked(TAG_BYTES).ok_or(Dropped::Short)?;
+            let at = link.len();
+            link.extend_from_slice(tag);
+            // 4095 is reserved (IEEE 802.1Q, table 9-2).
+            let control = be16(tag, 0).unwrap_or_default();
+            if control & 0x0fff == 0x0fff {
+                fixes.put(RepairKind::VlanId, &mut link, at, &(control & 0xf001).to_be_bytes());
+            }
+            rest = after;
+        }
+        let group = link[6] & !1;
+        fixes.set(RepairKind::SourceMac, &mut link[6], group);
+        let (net, destination_mac) = match be16(&link, link.len() - 2) {
+            Some(ETHERTYPE_ARP) => (arp(rest, &link, fixes)?, None),
+            Some(ETHERTYPE_IPV4) => self.ipv4(rest, &link, fixes)?,
+            Some(ETHERTYPE_IPV6) => self.ipv6(rest, &link, fixes)?,
+            _ => return Err(Dropped::Ethertype),
+        };
+        if let Some(mac) = destination_mac {
+            fixes.put(RepairKind::DestinationMac, &mut link, 0, &mac);
+        }
+        let wire_len = (link.len() + net.len) as u32;
+        link.extend(net.header);
+        Ok(Packet { time: Duration::ZERO, wire_len, header: link })
+    }
+}
+
+/// A repaired part of a frame: its header bytes, and its length with the payload that follows them.
+struct Part {
+    header: Vec<u8>,
+    len: usize,
+}
+
+impl Part {
+    /// A part without payload.
+    fn whole(header: Vec<u8>) -> Self {
+        let len = header.len();
+        Self { header, len }
+    }
+}
+
+fn arp(rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Part, Dropped> {
+    let mut arp = rest.get(..ARP_BYTES).ok_or(Dropped::Short)?.to_vec();
+    fixes.put(RepairKind::ArpFields, &mut arp, 0, &ARP_KIND);
+    if !matches!(be16(&arp, 6), Some(1 | 2)) {
+        fixes.put(RepairKind::ArpFields, &mut arp, 6, &[0, 1]);
+    }
+    // Nobody sends ARP from a group or from no address at all.
+    if arp[8] & 1 == 1 || arp[8..14] == [0; 6] {
+        fixes.put(RepairKind::ArpFields, &mut arp, 8, &link[6..12]);
+    }
+    let ip = |at: usize| arp[at..].first_chunk::<4>().map(|&octets| std::net::Ipv4Addr::from(octets));
+    for ip in [ip(14), ip(24)].into_iter().flatten() {
+        if ip.is_multicast() || ip.is_broadcast() || ip.is_loopback() {
+            return Err(Dropped::Address);
+        }
+    }
+    Ok(Part::whole(arp))
+}
+
+/// The last look: nothing leaves that the shared walk over frames does not call whole.
+fn checked(packet: Packet) -> Result<Packet, Dropped> {
+    let whole =
+        Layout::parse(&packet.header).stop == Stop::Whole && packet.header.len() <= packet.wire_len as usize;
+    if whole { Ok(packet) } else { Err(Dropped::Unrepairable) }
+}
+
+/// Zeroes a checksum field; it is computed over the final bytes later, so this is no repair.
+fn clear_checksum(bytes: &mut [u8], at: usize) {
+    put(bytes, at, &[0, 0]);
+}
