@@ -7,7 +7,7 @@
 //! f32 on the CPU takes the fused operations of `ops`; every other device or dtype takes tensor operations with the
 //! chunked scan. [`Mamba2::set_engine`] chooses by hand, for comparison.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Device, Tensor};
 
@@ -34,7 +34,8 @@ pub enum Engine {
     Tensors,
 }
 
-/// A Mamba-2 language model.
+/// A Mamba-2 language model. Clones share their tensors.
+#[derive(Clone)]
 pub struct Mamba2 {
     cfg: ModelConfig,
     embedding: Tensor, // (padded vocabulary, d)
@@ -43,7 +44,7 @@ pub struct Mamba2 {
     head: Tensor, // (padded vocabulary, d)
     engine: Engine,
     trainable: bool,
-    stepper: OnceLock<StepModel>,
+    stepper: Arc<OnceLock<StepModel>>,
 }
 
 impl Mamba2 {
@@ -76,7 +77,7 @@ impl Mamba2 {
             head,
             engine: if fused { Engine::Fused } else { Engine::Tensors },
             trainable: w.values().any(Tensor::track_op),
-            stepper: OnceLock::new(),
+            stepper: Arc::default(),
             embedding,
         })
     }

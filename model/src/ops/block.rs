@@ -14,7 +14,8 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::kernels::{self, Dims, Params};
-use super::{norm, slice, with_slice};
+use super::simd::vectorized;
+use super::{math, norm, slice, with_slice};
 
 /// Where each parameter lies in the flat tensor.
 #[derive(Debug, Clone)]
@@ -115,12 +116,13 @@ fn matrix(rows: usize, cols: usize, at: usize, transposed: bool) -> Layout {
 /// Adds `a` to `y`, in parallel.
 fn add(y: &mut [f32], a: &[f32]) {
     const PIECE: usize = 1 << 14;
-    y.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE)).for_each(|(y, a)| {
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || super::math::add_to(y, a),
-        );
-    });
+    y.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE)).for_each(|(y, a)| add_piece(y, a));
+}
+
+vectorized! {
+    fn add_piece<'a>(y: &'a mut [f32], a: &'a [f32]) {
+        math::add_to(y, a);
+    }
 }
 
 fn values(s: CpuStorage) -> candle_core::Result<Vec<f32>> {

@@ -4,10 +4,13 @@
 //! Work is split by sequence, head and time in pieces of a fixed size, and sums over pieces are made in their order, so
 //! that results do not depend on the number of threads.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::math;
 use super::norm::{GatedScratch, gated_row, gated_row_backward, sum_parts};
+use super::simd::vectorized;
 use crate::ssd::cpu::{self, HeadGrad, HeadInput, HeadShape};
 
 /// Steps per parallel task of the convolution and the norm.
@@ -130,24 +133,31 @@ pub(crate) fn conv_forward(dims: &Dims, params: &Params<'_>, zx: &[f32], tails: 
         let zx = &zx[b * l * j..(b + 1) * l * j];
         let tail = &tails[b * (dims.k - 1) * c..(b + 1) * (dims.k - 1) * c];
         out.par_chunks_mut(STEPS * c).enumerate().for_each(|(piece, out)| {
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    for (i, row) in out.chunks_exact_mut(c).enumerate() {
-                        let t = piece * STEPS + i;
-                        if t >= dims.lengths[b] {
-                            break;
-                        }
-                        conv_row(dims, zx, tail, &taps, params.conv_b, t, row);
-                        for v in row.iter_mut() {
-                            *v = math::silu(*v);
-                        }
-                    }
-                },
-            );
+            let steps = piece * STEPS..dims.lengths[b];
+            conv_rows(dims, zx, tail, &taps, params.conv_b, steps, out);
         });
     });
     out
+}
+
+vectorized! {
+    /// The steps of one sequence that `out` has rows for.
+    fn conv_rows<'a>(
+        dims: &'a Dims,
+        zx: &'a [f32],
+        tail: &'a [f32],
+        taps: &'a [f32],
+        bias: &'a [f32],
+        steps: Range<usize>,
+        out: &'a mut [f32],
+    ) {
+        for (t, row) in steps.zip(out.chunks_exact_mut(dims.c())) {
+            conv_row(dims, zx, tail, taps, bias, t, row);
+            for v in row.iter_mut() {
+                *v = math::silu(*v);
+            }
+        }
+    }
 }
 
 /// The convolution tails after the sequences, `(b, K-1, C)`.
@@ -229,22 +239,31 @@ fn gather_row(dims: &Dims, y: &[f32], b: usize, t: usize, out: &mut [f32]) {
 
 /// Gated norm of the scan's output: `(b, H, l, P)` and `zx` to `(b, l, E)`.
 pub(crate) fn gated_forward(dims: &Dims, params: &Params<'_>, y: &[f32], zx: &[f32]) -> Vec<f32> {
-    let (l, e, j) = (dims.l, dims.e, dims.j());
-    let mut out = vec![0f32; dims.b * l * e];
+    let e = dims.e;
+    let mut out = vec![0f32; dims.b * dims.l * e];
     out.par_chunks_mut(STEPS * e).enumerate().for_each(|(piece, out)| {
-        let mut row = vec![0f32; e];
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (i, out) in out.chunks_exact_mut(e).enumerate() {
-                    let r = piece * STEPS + i;
-                    gather_row(dims, y, r / l, r % l, &mut row);
-                    gated_row(&row, &zx[r * j..r * j + e], params.norm_w, dims.g, dims.eps, out);
-                }
-            },
-        );
+        gated_rows(dims, params.norm_w, y, zx, piece * STEPS, out);
     });
     out
+}
+
+vectorized! {
+    fn gated_rows<'a>(
+        dims: &'a Dims,
+        weight: &'a [f32],
+        y: &'a [f32],
+        zx: &'a [f32],
+        from: usize,
+        out: &'a mut [f32],
+    ) {
+        let (l, e, j) = (dims.l, dims.e, dims.j());
+        let mut row = vec![0f32; e];
+        for (i, out) in out.chunks_exact_mut(e).enumerate() {
+            let r = from + i;
+            gather_row(dims, y, r / l, r % l, &mut row);
+            gated_row(&row, &zx[r * j..r * j + e], weight, dims.g, dims.eps, out);
+        }
+    }
 }
 
 /// Backward of [`gated_forward`]: writes z's columns of `grad_zx`, returns the gradients of y `(b, l, E)` and weight.
@@ -256,41 +275,53 @@ pub(crate) fn gated_backward(
     grad: &[f32],
     grad_zx: &mut [f32],
 ) -> (Vec<f32>, Vec<f32>) {
-    let (l, e, j) = (dims.l, dims.e, dims.j());
-    let mut grad_y = vec![0f32; dims.b * l * e];
+    let (e, j) = (dims.e, dims.j());
+    let mut grad_y = vec![0f32; dims.b * dims.l * e];
     let parts: Vec<Vec<f32>> = grad_y
         .par_chunks_mut(STEPS * e)
         .zip(grad_zx.par_chunks_mut(STEPS * j))
         .enumerate()
         .map(|(piece, (grad_y, grad_zx))| {
-            let mut row = vec![0f32; e];
-            let mut scratch = GatedScratch::new(e);
             let mut grad_w = vec![0f32; e];
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    for (i, (gy, gzx)) in grad_y.chunks_exact_mut(e).zip(grad_zx.chunks_exact_mut(j)).enumerate() {
-                        let r = piece * STEPS + i;
-                        gather_row(dims, y, r / l, r % l, &mut row);
-                        gated_row_backward(
-                            &row,
-                            &zx[r * j..r * j + e],
-                            params.norm_w,
-                            dims.g,
-                            dims.eps,
-                            &grad[r * e..(r + 1) * e],
-                            &mut scratch,
-                            gy,
-                            &mut gzx[..e],
-                            &mut grad_w,
-                        );
-                    }
-                },
-            );
+            gated_rows_backward(dims, params.norm_w, y, zx, grad, piece * STEPS, grad_y, grad_zx, &mut grad_w);
             grad_w
         })
         .collect();
     (grad_y, sum_parts(parts, e))
+}
+
+vectorized! {
+    fn gated_rows_backward<'a>(
+        dims: &'a Dims,
+        weight: &'a [f32],
+        y: &'a [f32],
+        zx: &'a [f32],
+        grad: &'a [f32],
+        from: usize,
+        grad_y: &'a mut [f32],
+        grad_zx: &'a mut [f32],
+        grad_w: &'a mut [f32],
+    ) {
+        let (l, e, j) = (dims.l, dims.e, dims.j());
+        let mut row = vec![0f32; e];
+        let mut scratch = GatedScratch::new(e);
+        for (i, (gy, gzx)) in grad_y.chunks_exact_mut(e).zip(grad_zx.chunks_exact_mut(j)).enumerate() {
+            let r = from + i;
+            gather_row(dims, y, r / l, r % l, &mut row);
+            gated_row_backward(
+                &row,
+                &zx[r * j..r * j + e],
+                weight,
+                dims.g,
+                dims.eps,
+                &grad[r * e..(r + 1) * e],
+                &mut scratch,
+                gy,
+                &mut gzx[..e],
+                grad_w,
+            );
+        }
+    }
 }
 
 /// What [`scan_backward`] gives back.
@@ -366,7 +397,7 @@ pub(crate) fn conv_backward(
     grads: &ScanGrads,
     grad_zx: &mut [f32],
 ) -> (Vec<f32>, Vec<f32>) {
-    let (c, j, l, e, keep) = (dims.c(), dims.j(), dims.l, dims.e, dims.k - 1);
+    let (c, j, l, keep) = (dims.c(), dims.j(), dims.l, dims.k - 1);
     let taps = taps(params.conv_w, c, dims.k);
     let parts: Vec<Vec<f32>> = grad_zx
         .par_chunks_mut(l * j)
@@ -376,49 +407,9 @@ pub(crate) fn conv_backward(
             let tail = &tails[b * keep * c..(b + 1) * keep * c];
             let taps = &taps;
             grad_zx.par_chunks_mut(STEPS * j).enumerate().map(move |(piece, out)| {
-                // grad_w (K, C) and then the bias (C)
-                let mut part = vec![0f32; (dims.k + 1) * c];
-                let from = piece * STEPS;
-                let mut pre = vec![0f32; c];
-                let mut grad = vec![0f32; c];
-                pulp::Arch::new().dispatch(
-                    #[inline(always)]
-                    || {
-                        let steps = out.len() / j;
-                        // A step's output gradient reaches the inputs of the K-1 steps before it, so a piece also
-                        // needs those of the K-1 steps that follow it; they count for its inputs only.
-                        for t in from..(from + steps + keep).min(dims.lengths[b]) {
-                            gather_grad(dims, grads, b, t, &mut grad);
-                            conv_row(dims, zx, tail, taps, params.conv_b, t, &mut pre);
-                            for (g, x) in grad.iter_mut().zip(&pre) {
-                                let s = math::sigmoid(*x);
-                                *g *= s * (1.0 + x * (1.0 - s));
-                            }
-                            for k in 0..dims.k {
-                                let source = t as isize + k as isize - keep as isize;
-                                let w = &taps[k * c..(k + 1) * c];
-                                if source >= from as isize && (source as usize) < from + steps {
-                                    let at = (source as usize - from) * j + e;
-                                    let row = &mut out[at..at + c];
-                                    for ((o, g), w) in row.iter_mut().zip(&grad).zip(w) {
-                                        *o = g.mul_add(*w, *o);
-                                    }
-                                }
-                                if t < from + steps {
-                                    let x = conv_input(dims, zx, tail, source);
-                                    let grad_w = &mut part[k * c..(k + 1) * c];
-                                    for ((o, g), x) in grad_w.iter_mut().zip(&grad).zip(x) {
-                                        *o = g.mul_add(*x, *o);
-                                    }
-                                }
-                            }
-                            if t < from + steps {
-                                math::add_to(&mut part[dims.k * c..], &grad);
-                                scatter_dt(dims, grads, b, t, &mut out[(t - from) * j + e + c..(t - from + 1) * j]);
-                            }
-                        }
-                    },
-                );
+                let mut part = vec![0f32; (dims.k + 1) * c]; // the weight's (K, C), then the bias' (C)
+                let job = ConvBackward { dims, bias: params.conv_b, zx, tail, taps, grads, b, from: piece * STEPS };
+                conv_rows_backward(&job, out, &mut part);
                 part
             })
         })
@@ -431,6 +422,58 @@ pub(crate) fn conv_backward(
         }
     }
     (grad_w, total[dims.k * c..].to_vec())
+}
+
+/// What one piece of the convolution's backward pass reads.
+struct ConvBackward<'a> {
+    dims: &'a Dims,
+    bias: &'a [f32],
+    zx: &'a [f32],
+    tail: &'a [f32],
+    taps: &'a [f32],
+    grads: &'a ScanGrads,
+    b: usize,
+    from: usize,
+}
+
+vectorized! {
+    fn conv_rows_backward<'a>(job: &'a ConvBackward<'a>, out: &'a mut [f32], part: &'a mut [f32]) {
+        let ConvBackward { dims, bias, zx, tail, taps, grads, b, from } = *job;
+        let (c, j, e, keep) = (dims.c(), dims.j(), dims.e, dims.k - 1);
+        let mut pre = vec![0f32; c];
+        let mut grad = vec![0f32; c];
+        let to = from + out.len() / j;
+        // A step's output gradient reaches the inputs of the K-1 steps before it, so a piece also needs those of the
+        // K-1 steps that follow it; they count for its inputs only.
+        for t in from..(to + keep).min(dims.lengths[b]) {
+            gather_grad(dims, grads, b, t, &mut grad);
+            conv_row(dims, zx, tail, taps, bias, t, &mut pre);
+            for (g, x) in grad.iter_mut().zip(&pre) {
+                let s = math::sigmoid(*x);
+                *g *= s * (1.0 + x * (1.0 - s));
+            }
+            for k in 0..dims.k {
+                let source = t as isize + k as isize - keep as isize;
+                let w = &taps[k * c..(k + 1) * c];
+                if source >= from as isize && (source as usize) < to {
+                    let at = (source as usize - from) * j + e;
+                    for ((o, g), w) in out[at..at + c].iter_mut().zip(&grad).zip(w) {
+                        *o = g.mul_add(*w, *o);
+                    }
+                }
+                if t < to {
+                    let x = conv_input(dims, zx, tail, source);
+                    for ((o, g), x) in part[k * c..(k + 1) * c].iter_mut().zip(&grad).zip(x) {
+                        *o = g.mul_add(*x, *o);
+                    }
+                }
+            }
+            if t < to {
+                math::add_to(&mut part[dims.k * c..], &grad);
+                scatter_dt(dims, grads, b, t, &mut out[(t - from) * j + e + c..(t - from + 1) * j]);
+            }
+        }
+    }
 }
 
 /// The raw step's gradient of every head at one step.

@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::math;
+use super::simd::vectorized;
 use super::{slice, with_slice};
 use crate::error::{Error, Result};
 
@@ -64,34 +65,49 @@ fn check(logits: &Tensor, targets: &[u32]) -> Result<usize> {
     Ok(v)
 }
 
-#[inline(always)]
-fn row_max(row: &[f32]) -> f32 {
-    row.iter().fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m })
-}
-
 fn nats(rows: &[f32], targets: &[u32], v: usize, out: &mut [f32]) {
     out.par_chunks_mut(ROWS).zip(rows.par_chunks(ROWS * v).zip(targets.par_chunks(ROWS))).for_each(
-        |(out, (rows, targets))| {
-            let mut powers = vec![0f32; v];
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    for ((out, row), &target) in out.iter_mut().zip(rows.chunks_exact(v)).zip(targets) {
-                        if target == IGNORE {
-                            *out = 0.0;
-                            continue;
-                        }
-                        let max = row_max(row);
-                        for (p, x) in powers.iter_mut().zip(row) {
-                            *p = math::exp(x - max);
-                        }
-                        let sum: f64 = powers.iter().map(|&p| f64::from(p)).sum();
-                        *out = (sum.ln() + f64::from(max - row[target as usize])) as f32;
-                    }
-                },
-            );
-        },
+        |(out, (rows, targets))| nats_rows(rows, targets, v, out),
     );
+}
+
+vectorized! {
+    fn nats_rows<'a>(rows: &'a [f32], targets: &'a [u32], v: usize, out: &'a mut [f32]) {
+        let mut powers = vec![0f32; v];
+        for ((out, row), &target) in out.iter_mut().zip(rows.chunks_exact(v)).zip(targets) {
+            *out = if target == IGNORE {
+                0.0
+            } else {
+                let (max, sum) = soft_powers(row, &mut powers);
+                sum.ln() + (max - row[target as usize])
+            };
+        }
+    }
+}
+
+vectorized! {
+    fn grad_rows<'a>(rows: &'a [f32], targets: &'a [u32], v: usize, scale: f32, out: &'a mut [f32]) {
+        for ((out, row), &target) in out.chunks_exact_mut(v).zip(rows.chunks_exact(v)).zip(targets) {
+            if target != IGNORE {
+                let (_, sum) = soft_powers(row, out);
+                let factor = scale / sum;
+                for p in out.iter_mut() {
+                    *p *= factor;
+                }
+                out[target as usize] -= scale;
+            }
+        }
+    }
+}
+
+/// Writes `exp(x - max)` of a row and returns (max, sum of the powers).
+#[inline(always)]
+fn soft_powers(row: &[f32], powers: &mut [f32]) -> (f32, f32) {
+    let max = math::max(row);
+    for (p, x) in powers.iter_mut().zip(row) {
+        *p = math::exp(x - max);
+    }
+    (max, math::sum(powers))
 }
 
 struct CrossEntropyOp {
@@ -119,29 +135,7 @@ impl CustomOp1 for CrossEntropyOp {
         let mut out = vec![0f32; logits.elem_count()];
         with_slice(logits, "logits", |rows| {
             out.par_chunks_mut(ROWS * v).zip(rows.par_chunks(ROWS * v).zip(self.targets.par_chunks(ROWS))).for_each(
-                |(out, (rows, targets))| {
-                    pulp::Arch::new().dispatch(
-                        #[inline(always)]
-                        || {
-                            for ((out, row), &target) in out.chunks_exact_mut(v).zip(rows.chunks_exact(v)).zip(targets)
-                            {
-                                if target == IGNORE {
-                                    continue;
-                                }
-                                let max = row_max(row);
-                                for (p, x) in out.iter_mut().zip(row) {
-                                    *p = math::exp(x - max);
-                                }
-                                let sum: f64 = out.iter().map(|&p| f64::from(p)).sum();
-                                let scale_row = scale / sum as f32;
-                                for p in out.iter_mut() {
-                                    *p *= scale_row;
-                                }
-                                out[target as usize] -= scale;
-                            }
-                        },
-                    );
-                },
+                |(out, (rows, targets))| grad_rows(rows, targets, v, scale, out),
             );
             Ok(())
         })?;

@@ -83,6 +83,41 @@ pub(crate) fn dot3(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
     tree_sum(acc)
 }
 
+/// Sum of the values, in a fixed order.
+#[inline(always)]
+pub(crate) fn sum(a: &[f32]) -> f32 {
+    let mut acc = [0f32; LANES];
+    let chunks = a.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for x in chunks {
+        for i in 0..LANES {
+            acc[i] += x[i];
+        }
+    }
+    for (i, x) in rest.iter().enumerate() {
+        acc[i] += x;
+    }
+    tree_sum(acc)
+}
+
+/// The largest value; minus infinity of none.
+#[inline(always)]
+pub(crate) fn max(a: &[f32]) -> f32 {
+    let mut acc = [f32::NEG_INFINITY; LANES];
+    let chunks = a.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for x in chunks {
+        for i in 0..LANES {
+            acc[i] = if x[i] > acc[i] { x[i] } else { acc[i] };
+        }
+    }
+    let mut max = f32::NEG_INFINITY;
+    for x in rest.iter().chain(&acc) {
+        max = if *x > max { *x } else { max };
+    }
+    max
+}
+
 #[inline(always)]
 fn tree_sum(mut acc: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
@@ -136,6 +171,8 @@ mod tests {
             let plain: f32 = a.iter().zip(&b).map(|(x, y)| x * y).sum();
             assert_eq!(dot(&a, &b), plain);
             assert_eq!(dot3(&a, &b, &vec![2.0; n]), 2.0 * plain);
+            assert_eq!(sum(&a), a.iter().sum::<f32>());
+            assert_eq!(max(&b), b.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod kernels;
 pub mod loss;
 pub(crate) mod math;
 pub(crate) mod norm;
+pub(crate) mod simd;
 pub(crate) mod step;
 
 use candle_core::{CpuStorage, Layout, Storage, Tensor};

@@ -8,6 +8,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::math::{self, dot3};
+use super::simd::vectorized;
 use super::{slice, with_slice};
 
 /// Rows per parallel task; fixed, so that sums over tasks have the same order on every machine.
@@ -17,15 +18,18 @@ const ROWS: usize = 64;
 pub(crate) fn rms_forward(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let d = weight.len();
     out.par_chunks_mut(ROWS * d).zip(x.par_chunks(ROWS * d)).for_each(|(out, x)| {
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
-                    rms_row(x, weight, eps, out);
-                }
-            },
-        );
+        rms_rows(x, weight, eps, out);
     });
+}
+
+vectorized! {
+    /// [`rms_forward`] on one thread.
+    pub(crate) fn rms_rows<'a>(x: &'a [f32], weight: &'a [f32], eps: f32, out: &'a mut [f32]) {
+        let d = weight.len();
+        for (out, x) in out.chunks_exact_mut(d).zip(x.chunks_exact(d)) {
+            rms_row(x, weight, eps, out);
+        }
+    }
 }
 
 /// One row of [`rms_forward`].
@@ -45,23 +49,33 @@ pub(crate) fn rms_backward(x: &[f32], weight: &[f32], eps: f32, grad: &[f32], gr
         .zip(x.par_chunks(ROWS * d).zip(grad.par_chunks(ROWS * d)))
         .map(|(grad_x, (x, grad))| {
             let mut grad_w = vec![0f32; d];
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    for ((gx, x), g) in grad_x.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(grad.chunks_exact(d)) {
-                        let scale = 1.0 / (math::dot(x, x) / d as f32 + eps).sqrt();
-                        let back = dot3(x, g, weight) * scale * scale * scale / d as f32;
-                        for i in 0..d {
-                            gx[i] += scale * weight[i] * g[i] - x[i] * back;
-                            grad_w[i] += g[i] * x[i] * scale;
-                        }
-                    }
-                },
-            );
+            rms_rows_backward(x, weight, eps, grad, grad_x, &mut grad_w);
             grad_w
         })
         .collect();
     sum_parts(parts, d)
+}
+
+vectorized! {
+    fn rms_rows_backward<'a>(
+        x: &'a [f32],
+        weight: &'a [f32],
+        eps: f32,
+        grad: &'a [f32],
+        grad_x: &'a mut [f32],
+        grad_w: &'a mut [f32],
+    ) {
+        let d = weight.len();
+        let grad_w = &mut grad_w[..d];
+        for ((gx, x), g) in grad_x.chunks_exact_mut(d).zip(x.chunks_exact(d)).zip(grad.chunks_exact(d)) {
+            let scale = 1.0 / (math::dot(x, x) / d as f32 + eps).sqrt();
+            let back = dot3(x, g, weight) * scale * scale * scale / d as f32;
+            for i in 0..d {
+                gx[i] += scale * weight[i] * g[i] - x[i] * back;
+                grad_w[i] += g[i] * x[i] * scale;
+            }
+        }
+    }
 }
 
 /// Sums equally long vectors in order.

@@ -79,7 +79,7 @@ impl StepModel {
             s.x.extend_from_slice(&self.embedding[t as usize * d..(t as usize + 1) * d]);
         }
         for (i, layer) in self.layers.iter().enumerate() {
-            normalise(&s.x, &layer.norm, cfg.norm_eps as f32, &mut s.normed);
+            norm::rms_rows(&s.x, &layer.norm, cfg.norm_eps as f32, &mut s.normed);
             layer.in_proj.multiply(&s.normed, &mut s.zx, false);
             for ((row, zx), gated) in
                 rows.iter_mut().zip(s.zx.chunks_exact(j)).zip(s.gated.chunks_exact_mut(e))
@@ -89,21 +89,9 @@ impl StepModel {
             }
             layer.out_proj.multiply(&s.gated, &mut s.x, true);
         }
-        normalise(&s.x, &self.norm, cfg.norm_eps as f32, &mut s.normed);
+        norm::rms_rows(&s.x, &self.norm, cfg.norm_eps as f32, &mut s.normed);
         self.head.multiply(&s.normed, logits, false);
     }
-}
-
-fn normalise(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let d = weight.len();
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (x, out) in x.chunks_exact(d).zip(out.chunks_exact_mut(d)) {
-                norm::rms_row(x, weight, eps, out);
-            }
-        },
-    );
 }
 
 /// One row between the two products of a layer: convolution, recurrence, gated norm.
