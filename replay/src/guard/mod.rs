@@ -15,6 +15,8 @@
 
 mod allowlist;
 mod gate;
+pub mod nft;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;

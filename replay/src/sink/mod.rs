@@ -9,6 +9,7 @@
 //! `offered == frames + queued + dropped.total()`.
 
 pub mod afpacket;
+pub mod inject;
 pub mod memory;
 pub mod rolling;
 

@@ -361,7 +361,9 @@ impl InterfaceSink {
                     Ok(link) if !link.passes() => {
                         return ended(InterfaceError::Down { name, admin_up: link.admin_up });
                     }
-                    Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return ended(InterfaceError::Gone { name }),
+                    Err(e) if e.raw_os_error() == Some(libc::ENODEV) => {
+                        return ended(InterfaceError::Gone { name });
+                    }
                     _ => {}
                 }
                 match wait.pause(&*self.clock, self.config.patience) {

@@ -26,6 +26,9 @@ pub struct RollingConfig {
     pub directory_bytes: u64,
     /// How often a full disk is looked at again.
     pub probe: Duration,
+    /// Bytes that must be free before writing goes on after the disk was full. More than one look can lose (128 KiB), or the end
+    /// of each attempt would free just enough for the next.
+    pub room: u64,
 }
 
 impl RollingConfig {
@@ -39,6 +42,7 @@ impl RollingConfig {
             max_packets: 0,
             directory_bytes: 10_000_000_000,
             probe: Duration::from_secs(1),
+            room: 512 * 1024,
         }
     }
 
