@@ -15,12 +15,22 @@
 //! Struct parsing and the ones' complement sum come from `etherparse`; the files with their own code say why
 //! in one line.
 
+pub mod arp;
 mod bytes;
 pub mod capture;
 pub mod checksum;
+pub mod ethernet;
 pub mod flow;
 pub mod frame;
+pub mod header;
+pub mod icmp;
+pub mod ipv4;
+pub mod ipv6;
 pub mod mac;
+pub mod packet;
 pub mod session;
+pub mod tcp;
+pub mod udp;
+mod view;
 
 pub use mac::MacAddr;

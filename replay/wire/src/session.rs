@@ -132,3 +132,40 @@ impl Session {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(millis: u64, wire_len: u32) -> Packet {
+        let mut header = vec![2; 12];
+        header.extend([0x88, 0xcc]);
+        Packet { time: Duration::from_millis(millis), wire_len, header }
+    }
+
+    fn session(packets: Vec<Packet>) -> Session {
+        Session { label: "web".into(), seed: 1, model: String::new(), timing: Timing::Drawn, packets }
+    }
+
+    #[test]
+    fn a_good_session_passes_and_adds_up() {
+        let good = session(vec![packet(5, 60), packet(5, 14), packet(9, 1514)]);
+        assert_eq!(good.check(), Ok(()));
+        assert_eq!((good.duration(), good.wire_bytes()), (Duration::from_millis(4), 1588));
+        assert_eq!(session(vec![]).duration(), Duration::ZERO);
+        assert_eq!(good.timing.to_string(), "drawn");
+    }
+
+    #[test]
+    fn each_broken_promise_is_named() {
+        let message = |packets| session(packets).check().unwrap_err().to_string();
+        assert_eq!(
+            message(vec![packet(5, 60), packet(4, 60)]),
+            "packet 1: time 4ms is before the previous packet's 5ms"
+        );
+        assert_eq!(message(vec![packet(0, 13)]), "packet 0: 14 header bytes in a frame of 13 bytes");
+        let mut cut = packet(0, 60);
+        cut.header.pop();
+        assert_eq!(message(vec![cut]), "packet 0: ethernet header cut");
+    }
+}

@@ -145,6 +145,8 @@ pub struct Record {
 pub struct Capture {
     path: PathBuf,
     link_type: LinkType,
+    /// Not pcapng.
+    classic: bool,
     /// `None` after the end or an error.
     file: Option<pcap::Capture<Offline>>,
     read: u64,
@@ -181,7 +183,9 @@ impl Capture {
             let name = Linktype(number).get_name().map(|name| format!(" ({name})")).unwrap_or_default();
             return Err(CaptureError::LinkType { path: owned(), number, name });
         };
-        Ok(Capture { path: owned(), link_type, file: Some(file), read: 0, unmapped: 0 })
+        // libpcap says 2 for every classic file, 1 for pcapng.
+        let classic = file.major_version() != 1;
+        Ok(Capture { path: owned(), link_type, classic, file: Some(file), read: 0, unmapped: 0 })
     }
 
     /// The file's link type; records come in Ethernet form whatever it is.
@@ -204,7 +208,8 @@ impl Capture {
             match file.next_packet() {
                 Ok(packet) => {
                     self.read += 1;
-                    let time_ns = nanoseconds(packet.header.ts.tv_sec, packet.header.ts.tv_usec);
+                    let time_ns =
+                        nanoseconds(self.classic, packet.header.ts.tv_sec, packet.header.ts.tv_usec);
                     match to_ethernet(self.link_type, packet.data, packet.header.len) {
                         Some((frame, wire_len)) => return Ok(Some(Record { time_ns, wire_len, frame })),
                         None => self.unmapped += 1,
@@ -222,7 +227,8 @@ impl Capture {
 }
 
 /// libpcap was asked for nanoseconds, which it puts where its type says microseconds. Saturates: a pcapng file can say any
-/// 64-bit time.
-fn nanoseconds(seconds: i64, fraction: i64) -> i64 {
+/// 64-bit time. A classic file's seconds are unsigned, but libpcap takes them for signed from 2038 on.
+fn nanoseconds(classic: bool, seconds: i64, fraction: i64) -> i64 {
+    let seconds = if classic { i64::from(seconds as u32) } else { seconds };
     seconds.saturating_mul(1_000_000_000).saturating_add(fraction)
 }

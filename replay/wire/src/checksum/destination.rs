@@ -1,13 +1,14 @@
 //! The addresses of the pseudo-header, which are not always those of the IP header.
 //!
 //! A source route means that the packet is still on its way: the checksum was made for the final destination
-//! (RFC 8200 section 8.1, RFC 1122 section 4.1.3.4). A home address option means that the sender's address is
+//! (RFC 8200 section 8.1; IPv4's routes likewise). A home address option means that the sender's address is
 //! in the option (RFC 6275 section 11.3.1).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::bytes::array;
 use crate::frame::{Ipv4Layout, Ipv6Layout, Layout, Net, extension_len, is_extension, protocol};
+use crate::ipv4;
 
 /// Source and destination that the transport checksum was made with.
 pub(super) fn pseudo_addresses(frame: &[u8], layout: &Layout) -> Option<(IpAddr, IpAddr)> {
@@ -24,24 +25,10 @@ pub(super) fn pseudo_addresses(frame: &[u8], layout: &Layout) -> Option<(IpAddr,
     })
 }
 
-/// The last address of a source route that is not used up (RFC 791: loose 131, strict 137).
+/// The last address of a source route that is not used up.
 fn source_route(frame: &[u8], ip: Ipv4Layout) -> Option<Ipv4Addr> {
-    let mut options = frame.get(ip.at + 20..ip.at + ip.header_len)?;
-    loop {
-        match *options.first()? {
-            0 => return None,
-            1 => options = &options[1..],
-            kind => {
-                let len = usize::from(*options.get(1)?);
-                let option = options.get(..len).filter(|o| o.len() >= 2)?;
-                // The pointer counts from 1 and stands past the end when the route is used up.
-                if matches!(kind, 131 | 137) && len >= 7 && usize::from(option[2]) < len {
-                    return array::<4>(option, len - 4).map(Ipv4Addr::from);
-                }
-                options = &options[len..];
-            }
-        }
-    }
+    let options = frame.get(ip.at + 20..ip.at + ip.header_len)?;
+    ipv4::Options::new(options).find_map(|option| option.final_destination())
 }
 
 /// Home address of a destination option, and the final address of a routing header with segments left.

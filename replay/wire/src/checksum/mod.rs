@@ -131,12 +131,13 @@ fn verify_transport(frame: &[u8], layout: &Layout) -> Check {
     if !known.contains(&number) {
         return Check::Absent;
     }
+    if let Transport::Udp { at } = layout.transport
+        && be16(frame, at + 6) == Some(0)
+    {
+        // RFC 8200 section 8.1: over IPv6 a zero checksum is an error.
+        return if matches!(layout.net, Net::Ipv6(_)) { Check::Bad } else { Check::Absent };
+    }
     match Covered::of(frame, layout) {
-        Some(covered) if covered.udp && be16(frame, covered.field) == Some(0) => match layout.net {
-            // RFC 8200 section 8.1: over IPv6 a zero checksum is an error.
-            Net::Ipv6(_) => Check::Bad,
-            _ => Check::Absent,
-        },
         Some(covered) if covered.end <= frame.len() => check(covered.sum(frame)),
         _ => Check::Unverifiable,
     }
@@ -219,5 +220,87 @@ fn fill_quoted(icmp: &mut [u8]) {
 fn put(bytes: &mut [u8], at: usize, stored: Stored) {
     if let Some(field) = bytes.get_mut(at..at + 2) {
         field.copy_from_slice(&stored.0.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Layer;
+
+    /// UDP over IPv4 with all checksums zero.
+    fn udp(payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![2; 12];
+        frame.extend([0x08, 0x00, 0x45, 0, 0, 28 + payload.len() as u8, 0, 0, 0, 0, 64, 17, 0, 0]);
+        frame.extend([10, 0, 0, 1, 10, 0, 0, 2, 0, 1, 0, 2, 0, 8 + payload.len() as u8, 0, 0]);
+        frame.extend(payload);
+        frame
+    }
+
+    #[test]
+    fn the_ipv4_header_of_a_textbook_is_filled() {
+        // The worked example that most texts use; its checksum is 0xb861.
+        let mut header =
+            [0x45, 0, 0, 0x73, 0, 0, 0x40, 0, 0x40, 0x11, 0xff, 0xff, 0xc0, 0xa8, 0, 1, 0xc0, 0xa8, 0, 0xc7];
+        fill_ipv4_header(&mut header);
+        assert_eq!(header[10..12], [0xb8, 0x61]);
+        fill_ipv4_header(&mut header[..19]);
+        assert_eq!(header[10..12], [0xb8, 0x61]);
+    }
+
+    #[test]
+    fn udp_zero_is_sent_as_all_ones_and_received_as_absent() {
+        let mut frame = udp(&[0, 0]);
+        fill(&mut frame).unwrap();
+        // The payload that makes the sum come out as zero is what the checksum was.
+        let checksum = [frame[40], frame[41]];
+        let mut frame = udp(&checksum);
+        assert_eq!(verify(&frame).transport, Check::Absent);
+        fill(&mut frame).unwrap();
+        assert_eq!(frame[40..42], [0xff, 0xff]);
+        assert_eq!(verify(&frame), Checks { ipv4: Check::Good, transport: Check::Good });
+        frame[43] ^= 1;
+        assert_eq!(verify(&frame), Checks { ipv4: Check::Good, transport: Check::Bad });
+        frame[15] ^= 1;
+        assert_eq!(verify(&frame).ipv4, Check::Bad);
+    }
+
+    #[test]
+    fn frames_that_cannot_be_filled_say_why_and_stay() {
+        let mut whole = udp(&[1, 2, 3]);
+        whole[40] = 1;
+        let mut cut = whole[..44].to_vec();
+        assert_eq!(fill(&mut cut), Err(Error::Cut { need: 45, have: 44 }));
+        assert_eq!(cut, whole[..44]);
+        assert_eq!(verify(&cut).transport, Check::Unverifiable);
+        let mut cut = whole[..40].to_vec();
+        assert_eq!(fill(&mut cut), Err(Error::Headers(Stop::Cut(Layer::Udp))));
+        assert_eq!(fill(&mut [0; 10]), Err(Error::Headers(Stop::Cut(Layer::Ethernet))));
+        let mut other = [&[2; 12][..], &[0x88, 0xcc, 1]].concat();
+        assert_eq!(fill(&mut other), Ok(()));
+        let error = Error::Cut { need: 45, have: 44 }.to_string();
+        assert_eq!(error, "checksums not filled: the ip packet ends at byte 45 and the frame at byte 44");
+    }
+
+    #[test]
+    fn a_fragment_keeps_its_transport_checksum() {
+        let mut frame = udp(&[1, 2, 3, 4]);
+        frame[20] = 0x20;
+        (frame[40], frame[41]) = (0xab, 0xcd);
+        fill(&mut frame).unwrap();
+        assert_eq!(frame[40..42], [0xab, 0xcd]);
+        assert_eq!(verify(&frame), Checks { ipv4: Check::Good, transport: Check::Unverifiable });
+    }
+
+    #[test]
+    fn the_quoted_header_of_an_error_is_filled_where_it_is_whole() {
+        let inner = &udp(&[9])[14..];
+        let mut frame = vec![2; 12];
+        frame.extend([0x08, 0x00, 0x45, 0, 0, 28 + inner.len() as u8, 0, 0, 0, 0, 64, 1, 0, 0]);
+        frame.extend([10, 0, 0, 2, 10, 0, 0, 1, 3, 3, 0, 0, 0, 0, 0, 0]);
+        frame.extend(inner);
+        fill(&mut frame).unwrap();
+        assert_eq!(Sum::default().bytes(&frame[42..62]).folded(), 0xffff);
+        assert_eq!(verify(&frame), Checks { ipv4: Check::Good, transport: Check::Good });
     }
 }

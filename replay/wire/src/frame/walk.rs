@@ -11,16 +11,10 @@ use crate::bytes::{be16, be32};
 
 /// How many IPv6 extension headers are walked. RFC 8200 section 4.1 has at most six in order; a longer chain
 /// than this is an attack or noise, and the walk must be bounded by more than the frame's length.
-const MAX_EXTENSIONS: usize = 16;
+pub(crate) const MAX_EXTENSIONS: usize = 16;
 
 pub(super) fn walk(frame: &[u8]) -> Layout {
-    let mut layout = Layout {
-        tags: Tags::default(),
-        ethertype: 0,
-        net: Net::None,
-        transport: Transport::None,
-        stop: Stop::Whole,
-    };
+    let mut layout = empty();
     if frame.len() < ETHERNET_LEN {
         layout.stop = Stop::Cut(Layer::Ethernet);
         return layout;
@@ -45,13 +39,39 @@ pub(super) fn walk(frame: &[u8]) -> Layout {
         layout.tags.push(Tag { at, tpid: kind, tci });
         at += TAG_LEN;
     }
+    network(frame, at, &mut layout);
+    layout
+}
+
+pub(super) fn walk_ip(packet: &[u8]) -> Layout {
+    let mut layout = empty();
+    match packet.first().map(|first| first >> 4) {
+        Some(4) => layout.ethertype = ethertype::IPV4,
+        Some(6) => layout.ethertype = ethertype::IPV6,
+        Some(_) => layout.stop = Stop::Invalid(Layer::Ipv4, "version is neither 4 nor 6"),
+        None => layout.stop = Stop::Cut(Layer::Ipv4),
+    }
+    network(packet, 0, &mut layout);
+    layout
+}
+
+fn empty() -> Layout {
+    Layout {
+        tags: Tags::default(),
+        ethertype: 0,
+        net: Net::None,
+        transport: Transport::None,
+        stop: Stop::Whole,
+    }
+}
+
+fn network(frame: &[u8], at: usize, layout: &mut Layout) {
     match layout.ethertype {
-        ethertype::ARP => arp(frame, at, &mut layout),
-        ethertype::IPV4 => ipv4(frame, at, &mut layout),
-        ethertype::IPV6 => ipv6(frame, at, &mut layout),
+        ethertype::ARP => arp(frame, at, layout),
+        ethertype::IPV4 => ipv4(frame, at, layout),
+        ethertype::IPV6 => ipv6(frame, at, layout),
         _ => layout.net = Net::Other { at },
     }
-    layout
 }
 
 fn arp(frame: &[u8], at: usize, layout: &mut Layout) {
@@ -255,5 +275,135 @@ impl Upper {
         } else {
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ethernet header with the given type in front of `rest`.
+    fn frame(kind: u16, rest: &[u8]) -> Vec<u8> {
+        [&[2; 12][..], &kind.to_be_bytes(), rest].concat()
+    }
+
+    /// A TCP header of 24 bytes in a packet of 44, addresses left zero.
+    fn v4() -> Vec<u8> {
+        let mut packet = vec![0; 44];
+        packet[..4].copy_from_slice(&[0x45, 0, 0, 44]);
+        (packet[9], packet[32]) = (6, 0x60);
+        packet
+    }
+
+    fn stop_of(change: impl Fn(&mut Vec<u8>)) -> Stop {
+        let mut packet = v4();
+        change(&mut packet);
+        Layout::parse(&frame(0x0800, &packet)).stop
+    }
+
+    #[test]
+    fn ipv4_headers_that_contradict_themselves_say_why() {
+        assert_eq!(stop_of(|_| {}), Stop::Whole);
+        assert_eq!(stop_of(|p| p[0] = 0x65), Stop::Invalid(Layer::Ipv4, "version is not 4"));
+        assert_eq!(stop_of(|p| p[0] = 0x44), Stop::Invalid(Layer::Ipv4, "header length below 20 bytes"));
+        assert_eq!(stop_of(|p| p[3] = 19), Stop::Invalid(Layer::Ipv4, "total length below header length"));
+        assert_eq!(stop_of(|p| p[32] = 0x40), Stop::Invalid(Layer::Tcp, "data offset below 5 words"));
+        assert_eq!(stop_of(|p| p[32] = 0x70), Stop::Invalid(Layer::Tcp, "header beyond the ip packet"));
+        assert_eq!(stop_of(|p| p[3] = 39), Stop::Invalid(Layer::Tcp, "header beyond the ip packet"));
+        assert_eq!(stop_of(|p| p.truncate(43)), Stop::Cut(Layer::Tcp));
+        assert_eq!(stop_of(|p| p.truncate(19)), Stop::Cut(Layer::Ipv4));
+        assert_eq!(stop_of(|p| (p[9], p[25]) = (17, 7)), Stop::Invalid(Layer::Udp, "length below 8 bytes"));
+        assert_eq!(
+            stop_of(|p| (p[9], p[25]) = (17, 25)),
+            Stop::Invalid(Layer::Udp, "length beyond the ip packet")
+        );
+        // In a first fragment the UDP length speaks of the whole datagram, and a header may go on in the next one.
+        assert_eq!(stop_of(|p| (p[6], p[9], p[25]) = (0x20, 17, 25)), Stop::Whole);
+        assert_eq!(stop_of(|p| (p[3], p[6]) = (39, 0x20)), Stop::Cut(Layer::Tcp));
+    }
+
+    #[test]
+    fn a_cut_transport_header_still_names_its_protocol_and_ports() {
+        let mut bytes = frame(0x0800, &v4());
+        bytes[34..38].copy_from_slice(&[0, 1, 0, 2]);
+        let layout = Layout::parse(&bytes[..40]);
+        assert_eq!(layout.transport, Transport::Other { at: 34, protocol: 6 });
+        let tuple = layout.five_tuple(&bytes[..40]).unwrap();
+        assert_eq!((tuple.src_port, tuple.dst_port, tuple.protocol), (1, 2, 6));
+        assert_eq!(Layout::parse(&bytes[..37]).five_tuple(&bytes[..37]), None);
+    }
+
+    #[test]
+    fn later_fragments_have_no_transport_but_a_place() {
+        let mut bytes = frame(0x0800, &v4());
+        (bytes[19], bytes[20], bytes[21]) = (9, 0x20, 3);
+        let layout = Layout::parse(&bytes);
+        assert_eq!(layout.fragment(), Some(Fragment { offset: 24, more: true, id: 9 }));
+        assert_eq!((layout.transport, layout.stop), (Transport::None, Stop::Whole));
+        assert_eq!((layout.l4_at(), layout.payload_at(), layout.l3_end()), (Some(34), None, Some(58)));
+        assert_eq!(layout.five_tuple(&bytes).map(|t| (t.src_port, t.dst_port)), Some((0, 0)));
+    }
+
+    #[test]
+    fn two_tags_are_read_and_a_third_is_other() {
+        let tags = |n: usize| [[0x81, 0, 0x20, 7].repeat(n), vec![0x08, 0x00], v4()].concat();
+        for n in [1, 2] {
+            let layout = Layout::parse(&[&[2; 12][..], &tags(n)].concat());
+            assert_eq!((layout.tags.len(), layout.ethertype, layout.stop), (n, 0x0800, Stop::Whole));
+            assert_eq!((layout.tags[0].vlan_id(), layout.tags[0].priority()), (7, 1));
+        }
+        let layout = Layout::parse(&[&[2; 12][..], &tags(3)].concat());
+        assert_eq!((layout.tags.len(), layout.ethertype, layout.net), (2, 0x8100, Net::Other { at: 22 }));
+        for len in 14..16 {
+            assert_eq!(
+                Layout::parse(&[&[2; 12][..], &tags(1)[..len - 12]].concat()).stop,
+                Stop::Cut(Layer::Vlan)
+            );
+        }
+    }
+
+    #[test]
+    fn ipv6_chains_are_followed_to_their_end_and_no_further() {
+        let packet = |first: u8, chain: &[u8]| {
+            let mut head = vec![0; 40];
+            (head[0], head[5], head[6]) = (0x60, chain.len() as u8, first);
+            frame(0x86dd, &[head, chain.to_vec()].concat())
+        };
+        let chain =
+            [[43, 0, 0, 0, 0, 0, 0, 0], [51, 0, 0, 0, 0, 0, 0, 0], [59, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let layout = Layout::parse(&packet(0, &chain));
+        let Net::Ipv6(ip) = layout.net else { panic!("{layout:?}") };
+        assert_eq!(
+            (ip.upper, ip.upper_at, layout.transport, layout.stop),
+            (59, 78, Transport::None, Stop::Whole)
+        );
+        let endless = [0, 0, 1, 4, 0, 0, 0, 0].repeat(MAX_EXTENSIONS + 1);
+        assert!(matches!(Layout::parse(&packet(0, &endless)).stop, Stop::Invalid(Layer::Ipv6, _)));
+        let mut cut = packet(0, &chain);
+        cut.truncate(60);
+        let layout = Layout::parse(&cut);
+        assert_eq!((layout.stop, layout.five_tuple(&cut)), (Stop::Cut(Layer::Ipv6), None));
+        // An atomic fragment is none; a later one hides what it carries.
+        let atomic = Layout::parse(&packet(44, &[59, 0, 0, 0, 0, 0, 0, 7]));
+        assert_eq!((atomic.fragment(), atomic.stop), (None, Stop::Whole));
+        let later = Layout::parse(&packet(44, &[60, 0, 0, 0x10, 0, 0, 0, 7]));
+        assert_eq!(later.fragment(), Some(Fragment { offset: 16, more: false, id: 7 }));
+        assert_eq!((later.transport, later.stop), (Transport::None, Stop::Whole));
+    }
+
+    #[test]
+    fn packets_without_link_header_are_walked_from_zero() {
+        let layout = Layout::parse_ip(&v4());
+        assert_eq!(layout.transport, Transport::Tcp { at: 20, header_len: 24 });
+        assert_eq!(Layout::parse_ip(&[]).stop, Stop::Cut(Layer::Ipv4));
+        assert!(matches!(Layout::parse_ip(&[0x50]).stop, Stop::Invalid(Layer::Ipv4, _)));
+    }
+
+    #[test]
+    fn arp_is_whole_by_its_own_lengths() {
+        let arp = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &[0; 20]].concat();
+        assert_eq!(Layout::parse(&frame(0x0806, &arp)).stop, Stop::Whole);
+        assert_eq!(Layout::parse(&frame(0x0806, &arp[..27])).stop, Stop::Cut(Layer::Arp));
+        assert_eq!(Layout::parse(&frame(0x0806, &arp[..7])).net, Net::Other { at: 14 });
     }
 }

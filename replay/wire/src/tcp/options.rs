@@ -1,0 +1,236 @@
+//! TCP options, every one kept byte for byte.
+//!
+//! Own code because etherparse's iterator ends at the first kind that it does not know, and its elements do not say
+//! where they stand, which rewriting timestamps in place needs.
+
+use crate::bytes::be32;
+
+/// One option. Known kinds with a wrong length are [`TcpOption::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpOption<'a> {
+    /// End of the list, with whatever follows it.
+    End {
+        /// Bytes after the end mark, normally zeros.
+        padding: &'a [u8],
+    },
+    /// No operation.
+    Nop,
+    /// Maximum segment size in bytes.
+    MaxSegmentSize(u16),
+    /// Window scale, a power of two.
+    WindowScale(u8),
+    /// Selective acknowledgements are understood.
+    SackPermitted,
+    /// Selective acknowledgement: pairs of sequence numbers, 8 bytes each; see [`sack_blocks`].
+    Sack(&'a [u8]),
+    /// Timestamps (RFC 7323).
+    Timestamps {
+        /// The sender's clock.
+        value: u32,
+        /// The peer's clock, echoed.
+        echo: u32,
+    },
+    /// Any other, data without kind and length.
+    Other {
+        /// Kind.
+        kind: u8,
+        /// Data.
+        data: &'a [u8],
+    },
+    /// A length that does not fit; nothing after it can be told apart.
+    Malformed(&'a [u8]),
+}
+
+/// The blocks of a SACK option: left and right edge.
+pub fn sack_blocks(data: &[u8]) -> impl Iterator<Item = (super::Seq, super::Seq)> + '_ {
+    data.chunks_exact(8).map(|block| {
+        let edge = |at| super::Seq(be32(block, at).unwrap_or_default());
+        (edge(0), edge(4))
+    })
+}
+
+impl TcpOption<'_> {
+    /// Appends the option's bytes. Data of [`TcpOption::Other`] beyond 253 bytes is left off, since no length says it.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        let mut put = |kind: u8, data: &[u8]| {
+            let data = &data[..data.len().min(253)];
+            out.extend_from_slice(&[kind, data.len() as u8 + 2]);
+            out.extend_from_slice(data);
+        };
+        match *self {
+            TcpOption::End { padding } => {
+                out.push(0);
+                out.extend_from_slice(padding);
+            }
+            TcpOption::Nop => out.push(1),
+            TcpOption::MaxSegmentSize(size) => put(2, &size.to_be_bytes()),
+            TcpOption::WindowScale(shift) => put(3, &[shift]),
+            TcpOption::SackPermitted => put(4, &[]),
+            TcpOption::Sack(blocks) => put(5, blocks),
+            TcpOption::Timestamps { value, echo } => {
+                put(8, &(u64::from(value) << 32 | u64::from(echo)).to_be_bytes());
+            }
+            TcpOption::Other { kind, data } => put(kind, data),
+            TcpOption::Malformed(rest) => out.extend_from_slice(rest),
+        }
+    }
+}
+
+/// Walks option bytes, each option with its offset. Emitting every item in turn gives the bytes back.
+#[derive(Clone, Debug)]
+pub struct OptionWalk<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> OptionWalk<'a> {
+    /// Over the bytes between the fixed header and the payload, perhaps cut.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        OptionWalk { bytes, at: 0 }
+    }
+}
+
+impl<'a> Iterator for OptionWalk<'a> {
+    type Item = (usize, TcpOption<'a>);
+
+    fn next(&mut self) -> Option<(usize, TcpOption<'a>)> {
+        let at = self.at;
+        let rest = self.bytes.get(at..)?;
+        let (&kind, after) = rest.split_first()?;
+        let len = match kind {
+            0 => {
+                self.at = self.bytes.len();
+                return Some((at, TcpOption::End { padding: after }));
+            }
+            1 => {
+                self.at += 1;
+                return Some((at, TcpOption::Nop));
+            }
+            _ => after.first().map_or(0, |len| usize::from(*len)),
+        };
+        let Some(data) = rest.get(..len).and_then(|option| option.get(2..)) else {
+            self.at = self.bytes.len();
+            return Some((at, TcpOption::Malformed(rest)));
+        };
+        self.at += len;
+        let option = match (kind, data) {
+            (2, &[a, b]) => TcpOption::MaxSegmentSize(u16::from_be_bytes([a, b])),
+            (3, &[shift]) => TcpOption::WindowScale(shift),
+            (4, &[]) => TcpOption::SackPermitted,
+            (5, blocks) if !blocks.is_empty() && blocks.len().is_multiple_of(8) => TcpOption::Sack(blocks),
+            (8, &[a, b, c, d, e, f, g, h]) => TcpOption::Timestamps {
+                value: u32::from_be_bytes([a, b, c, d]),
+                echo: u32::from_be_bytes([e, f, g, h]),
+            },
+            _ => TcpOption::Other { kind, data },
+        };
+        Some((at, option))
+    }
+}
+
+/// The options of a header: at most 40 bytes, a multiple of 4.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    bytes: [u8; Options::MAX],
+    len: usize,
+}
+
+impl Options {
+    /// The most that a data offset of 15 words leaves room for.
+    pub const MAX: usize = 40;
+    /// No options.
+    pub const NONE: Options = Options { bytes: [0; Options::MAX], len: 0 };
+
+    /// From raw bytes; `None` unless they are a multiple of 4 and at most 40.
+    pub fn from_bytes(raw: &[u8]) -> Option<Options> {
+        let mut options = Options { len: raw.len(), ..Options::NONE };
+        if !raw.len().is_multiple_of(4) {
+            return None;
+        }
+        options.bytes.get_mut(..raw.len())?.copy_from_slice(raw);
+        Some(options)
+    }
+
+    /// From a list, padded with zeros to a multiple of 4; `None` when they need more than 40 bytes.
+    pub fn from_list(list: &[TcpOption<'_>]) -> Option<Options> {
+        let mut raw = Vec::with_capacity(Options::MAX);
+        list.iter().for_each(|option| option.emit(&mut raw));
+        raw.resize(raw.len().next_multiple_of(4), 0);
+        Options::from_bytes(&raw)
+    }
+
+    /// The bytes as they stand in the header.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Walks them.
+    pub fn iter(&self) -> OptionWalk<'_> {
+        OptionWalk::new(self.as_bytes())
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(|(_, option)| option)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Seq;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A Linux SYN's options.
+    const SYN: [u8; 20] = [2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0, 1, 3, 3, 7];
+
+    #[test]
+    fn reads_and_builds_a_syn() {
+        let list = [
+            TcpOption::MaxSegmentSize(1460),
+            TcpOption::SackPermitted,
+            TcpOption::Timestamps { value: 9, echo: 0 },
+            TcpOption::Nop,
+            TcpOption::WindowScale(7),
+        ];
+        let walked: Vec<_> = OptionWalk::new(&SYN).collect();
+        assert_eq!(walked.iter().map(|(_, option)| *option).collect::<Vec<_>>(), list);
+        assert_eq!(walked.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 4, 6, 16, 17]);
+        assert_eq!(Options::from_list(&list).unwrap().as_bytes(), SYN);
+    }
+
+    #[test]
+    fn sack_blocks_and_unknown_kinds_are_kept() {
+        let bytes = [5, 10, 0, 0, 0, 1, 0, 0, 0, 3, 254, 4, 0xf9, 0x89, 5, 4, 1, 1, 0, 7];
+        let options: Vec<_> = OptionWalk::new(&bytes).map(|(_, option)| option).collect();
+        assert_eq!(options[0], TcpOption::Sack(&bytes[2..10]));
+        assert_eq!(sack_blocks(&bytes[2..10]).collect::<Vec<_>>(), [(Seq(1), Seq(3))]);
+        assert_eq!(options[1], TcpOption::Other { kind: 254, data: &[0xf9, 0x89] });
+        assert_eq!(options[2], TcpOption::Other { kind: 5, data: &[1, 1] });
+        assert_eq!(options[3], TcpOption::End { padding: &[7] });
+    }
+
+    #[test]
+    fn bad_lengths_and_sizes_are_refused() {
+        for bad in [&[8u8][..], &[8, 0, 1], &[8, 1], &[8, 10, 0]] {
+            assert_eq!(OptionWalk::new(bad).collect::<Vec<_>>(), [(0, TcpOption::Malformed(bad))]);
+        }
+        assert_eq!(Options::from_bytes(&[1; 3]), None);
+        assert_eq!(Options::from_bytes(&[1; 44]), None);
+        assert_eq!(Options::from_list(&[TcpOption::Sack(&[0; 40])]), None);
+        assert_eq!(Options::from_list(&[TcpOption::Nop]).unwrap().as_bytes(), [1, 0, 0, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn walk_and_emit_are_inverses(bytes in prop::collection::vec(any::<u8>(), 0..41)) {
+            let mut out = Vec::new();
+            OptionWalk::new(&bytes).for_each(|(at, option)| {
+                assert_eq!(at, out.len());
+                option.emit(&mut out);
+            });
+            prop_assert_eq!(out, bytes);
+        }
+    }
+}
