@@ -48,6 +48,8 @@ pub enum RepairKind {
     UdpLength,
     /// A service's shortest message is longer than what was declared.
     UdpPayload,
+    /// A DNS header promised more questions or records than its payload can hold.
+    DnsCounts,
     /// A code that the ICMP type does not have.
     IcmpCode,
     /// A field of an ICMP message that must be zero, or must not.
@@ -60,7 +62,7 @@ pub enum RepairKind {
 
 impl RepairKind {
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::SourceMac,
         Self::DestinationMac,
         Self::VlanId,
@@ -82,6 +84,7 @@ impl RepairKind {
         Self::TcpAcknowledgement,
         Self::UdpLength,
         Self::UdpPayload,
+        Self::DnsCounts,
         Self::IcmpCode,
         Self::IcmpFields,
         Self::IcmpQuote,
@@ -112,6 +115,7 @@ impl RepairKind {
             Self::TcpAcknowledgement => "tcp-acknowledgement",
             Self::UdpLength => "udp-length",
             Self::UdpPayload => "udp-payload",
+            Self::DnsCounts => "dns-counts",
             Self::IcmpCode => "icmp-code",
             Self::IcmpFields => "icmp-fields",
             Self::IcmpQuote => "icmp-quote",

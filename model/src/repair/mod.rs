@@ -130,6 +130,7 @@ impl Repair {
 }
 
 /// A repaired part of a frame: its header bytes, and its length with the payload that follows them.
+#[derive(Debug)]
 struct Part {
     header: Vec<u8>,
     len: usize,

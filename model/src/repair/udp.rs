@@ -42,10 +42,61 @@ pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<
     put(&mut header, 6, &[0, 0]);
     // The only payload bytes that are the model's: a DNS header, if it is one.
     if is_dns(source, destination)
+        && around.declared >= UDP_BYTES + UDP_PREFIX_BYTES
         && let Some(prefix) = rest.get(UDP_BYTES..UDP_BYTES + UDP_PREFIX_BYTES)
         && is_dns_header(prefix)
     {
         header.extend_from_slice(prefix);
+        fit_counts(&mut header, len - UDP_BYTES - UDP_PREFIX_BYTES, fixes);
     }
     Ok(Part { header, len })
+}
+
+/// Lowers the counts of a DNS header to what `room` bytes can hold. A question takes at least five bytes (the root's name,
+/// type, class), a record eleven (the root's name and its fixed fields).
+fn fit_counts(header: &mut [u8], mut room: usize, fixes: &mut Fixes) {
+    for (index, least) in [5, 11, 11, 11].into_iter().enumerate() {
+        let at = UDP_BYTES + 4 + 2 * index;
+        let count = usize::from(be16(header, at).unwrap_or_default()).min(room / least);
+        room -= count * least;
+        fixes.put(RepairKind::DnsCounts, header, at, &(count as u16).to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn udp(ports: (u16, u16), payload: &[u8], declared: usize) -> (Result<Part, Dropped>, Fixes) {
+        let mut bytes = [ports.0.to_be_bytes(), ports.1.to_be_bytes(), [0, 99], [7, 7]].concat();
+        bytes.extend_from_slice(payload);
+        let around =
+            Around { source: [10, 0, 0, 1].into(), destination: [10, 0, 0, 2].into(), declared, limit: 1480 };
+        let mut fixes = Fixes::default();
+        (repair(&bytes, &around, &mut fixes), fixes)
+    }
+
+    #[test]
+    fn the_length_is_the_packets_and_other_payload_is_not_kept() {
+        let (part, _) = udp((49_152, 443), &[9; 12], 508);
+        let part = part.expect("legal");
+        assert_eq!(
+            (part.len, part.header),
+            (508, [&49_152_u16.to_be_bytes()[..], &[1, 187, 1, 252, 0, 0]].concat())
+        );
+        assert_eq!(udp((0, 443), &[], 8).0.map(|part| part.len), Err(Dropped::Port));
+    }
+
+    #[test]
+    fn dns_counts_fit_in_the_payload() {
+        let prefix = [0, 1, 0x81, 0x80, 0, 1, 0, 9, 0, 0, 0, 2];
+        let (part, _) = udp((53, 49_152), &prefix, 8 + 12 + 5 + 25);
+        assert_eq!(part.expect("legal").header[8..], [0, 1, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0]);
+        let (part, _) = udp((53, 49_152), &prefix, 9);
+        assert_eq!(
+            part.map(|part| (part.len, part.header.len())),
+            Ok((25, 8)),
+            "zero padding is no DNS header"
+        );
+    }
 }
