@@ -28,7 +28,7 @@ impl Case {
         assert!(folder.join("README.md").is_file(), "{} has no README.md", folder.display());
         Self {
             folder,
-            out: tempfile::Builder::new().prefix("netssmd-").tempdir().expect("a temporary folder"),
+            out: tempfile::Builder::new().prefix("netssmd-test-").tempdir().expect("a temporary folder"),
         }
     }
 

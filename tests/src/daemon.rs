@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use crate::binary::netssmd;
 use crate::netns::Namespace;
+use crate::summary::Summary;
 
 /// Where the metrics page listens in a namespace of its own: the program's default.
 pub const METRICS: &str = "127.0.0.1:9477";
@@ -22,6 +23,7 @@ pub struct Daemon<'a> {
     child: Child,
     namespace: Option<&'a Namespace>,
     metrics: SocketAddr,
+    stdout: Arc<Mutex<String>>,
     log: Arc<Mutex<String>>,
 }
 
@@ -50,14 +52,25 @@ impl<'a> Daemon<'a> {
             None => command.spawn(),
         }
         .unwrap_or_else(|error| panic!("start {command:?}: {error}"));
-        let log = Arc::new(Mutex::new(String::new()));
-        follow(child.stdout.take().expect("stdout is piped"), Arc::clone(&log));
+        let (stdout, log) = (Arc::default(), Arc::default());
+        follow(child.stdout.take().expect("stdout is piped"), Arc::clone(&stdout));
         follow(child.stderr.take().expect("stderr is piped"), Arc::clone(&log));
         let metrics = METRICS.parse().expect("a socket address");
-        Self { child, namespace, metrics, log }
+        Self { child, namespace, metrics, stdout, log }
     }
 
-    /// Everything it has printed so far, standard output and error together.
+    /// The summary that `--json` prints at the end, on standard output.
+    ///
+    /// # Panics
+    /// If standard output is not a summary.
+    #[track_caller]
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let text = self.stdout.lock().expect("no reader panics").clone();
+        Summary::parse(&text)
+    }
+
+    /// Everything it has logged so far, on standard error.
     #[must_use]
     pub fn log(&self) -> String {
         self.log.lock().expect("no reader panics").clone()

@@ -21,3 +21,4 @@ pub mod judges;
 pub mod need;
 pub mod netns;
 pub mod receiver;
+pub mod summary;
