@@ -31,7 +31,8 @@ fn holds(frame: &[u8]) {
     if checksum::fill(&mut filled).is_ok() {
         let after = checksum::verify(&filled);
         assert!(matches!(after.ipv4, Check::Good | Check::Absent), "{after:?}");
-        assert!(after.transport != Check::Bad, "{after:?}");
+        // A fragment's is left alone, and zero is bad in UDP over IPv6.
+        assert!(after.transport != Check::Bad || layout.fragment().is_some(), "{after:?}");
         assert!(
             after.transport == Check::Good
                 || after.transport == before.transport
@@ -196,7 +197,7 @@ fn typed() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 4096,
+        cases: 32768,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..ProptestConfig::default()
     })]
