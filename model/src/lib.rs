@@ -12,10 +12,10 @@
 //! `netssm-replay`, which this crate does not know.
 //!
 //! # Reading order
-//! 1. [`codec`]: the alphabet and the grammar; `canonical`, `prepare`, `corpus`: captures to tokens.
-//! 2. [`config`], [`ssd`], `conv`, `norm`, `block`, `lm`, [`state`]: the model, from the scan up.
+//! 1. [`codec`]: the alphabet and the grammar; [`canonical`], [`prepare`], [`corpus`]: captures to tokens.
+//! 2. [`config`], [`ssd`], `conv`, `norm`, `block`, [`lm`], [`state`]: the model, from the scan up.
 //! 3. [`optim`], [`train`], [`checkpoint`]: fitting it and keeping it.
-//! 4. [`sample`], [`generate`], `repair`, `timing`: tokens to sessions.
+//! 4. [`sample`], [`generate`], [`repair`], [`timing`]: tokens to sessions.
 //!
 //! # Letters
 //! Tensor code names its axes with the letters of the papers; each such line ends with its shape.
@@ -57,6 +57,7 @@ mod norm;
 pub mod ops;
 pub mod optim;
 pub mod prepare;
+pub mod repair;
 pub mod sample;
 pub mod ssd;
 pub mod state;

@@ -1,0 +1,79 @@
+//! `netssm.json`: what a checkpoint needs besides shapes and weights to make sessions.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::CheckpointError;
+use crate::codec::{CodecId, Vocab};
+use crate::timing::TimingTable;
+
+/// Version of the checkpoint directory format that this build writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// The content of `netssm.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Format version, [`FORMAT`].
+    pub format: u32,
+    /// The grammar of the tokens with its parameters (packet width, canonical or raw form).
+    pub codec: CodecId,
+    /// The alphabet with its labels.
+    pub vocab: Vocab,
+    /// Inter-arrival times by label for codecs without time; sessions timed from it are marked as
+    /// drawn.
+    pub timing: TimingTable,
+    /// How the weights came about.
+    pub training: TrainFacts,
+    /// Hex sha256 of `model.safetensors`; the name of this model in labels and metrics.
+    pub weights_sha256: String,
+}
+
+/// Facts about a training run, for the reader of a model card; nothing computes with them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainFacts {
+    /// Updates made.
+    pub steps: u64,
+    /// Tokens that a loss term was computed for, repeats counted.
+    pub tokens: u64,
+    /// Where the data came from, in words.
+    pub data: String,
+    /// Seed of weights and order.
+    pub seed: u64,
+    /// Validation loss in nats a token, over everything that was validated.
+    pub nats_per_token: Option<f64>,
+    /// The same a packet.
+    pub nats_per_packet: Option<f64>,
+    /// Name of the JSON lines file with the loss curve, in the run's directory.
+    pub loss_curve: Option<String>,
+    /// Hex sha256 of the weights that the run started from, if it was a fine-tuning.
+    pub init: Option<String>,
+}
+
+impl Manifest {
+    /// Reads `netssm.json`. The format version is looked at first, so that a file of a later version
+    /// is called that and not malformed.
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, CheckpointError> {
+        let value: serde_json::Value = serde_json::from_str(text)
+            .map_err(|e| CheckpointError::format(path, format!("not JSON: {e}")))?;
+        match value.get("format") {
+            Some(v) if v.as_u64() == Some(u64::from(FORMAT)) => {}
+            other => {
+                return Err(CheckpointError::Version {
+                    path: path.to_owned(),
+                    expected: FORMAT,
+                    got: other.map_or("missing".into(), ToString::to_string),
+                });
+            }
+        }
+        serde_json::from_str(text).map_err(|e| CheckpointError::format(path, e.to_string()))
+    }
+
+    /// Writes it into the checkpoint directory `dir`, replacing the one there in one rename.
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), CheckpointError> {
+        let path = dir.join(super::MANIFEST_FILE);
+        super::files::write(&path, &super::json(self, &path)?)
+    }
+}

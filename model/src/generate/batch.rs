@@ -1,0 +1,199 @@
+//! Continuous batching: rows join and leave while the batch steps.
+//!
+//! There is one group of rows for each stage of the chain, with a state of that stage's model. A
+//! step of the batch steps every group that has rows. Joining means reading a prompt into a state of
+//! one row (alone, so that its result does not depend on who joins with it) and appending it.
+
+use std::ops::ControlFlow;
+
+use candle_core::{DType, Tensor};
+
+use super::row::{Next, Row};
+use super::{Ending, GenerateError, Generated, Generator, SessionRequest, Stats};
+use crate::sample::Sampler;
+use crate::state::State;
+
+/// Rows of one stage and their state, in the same order.
+struct Group {
+    rows: Vec<Row>,
+    state: State,
+}
+
+struct Batch<'g> {
+    generator: &'g Generator,
+    groups: Vec<Group>,
+    sampler: Sampler,
+    /// Finished sessions only.
+    done: Stats,
+}
+
+pub(super) fn run(
+    generator: &Generator,
+    requests: &mut dyn Iterator<Item = SessionRequest>,
+    sink: &mut dyn FnMut(Generated),
+    observe: &mut dyn FnMut(&Stats) -> ControlFlow<()>,
+) -> Result<Stats, GenerateError> {
+    let empty = |stage: &super::StageModel| {
+        State::zeros(stage.model.config(), 0, &generator.options.device)
+            .map(|state| Group { rows: Vec::new(), state })
+    };
+    let mut batch = Batch {
+        generator,
+        groups: generator.stages.iter().map(empty).collect::<Result<_, _>>()?,
+        sampler: Sampler::new(generator.options.policy)?,
+        done: Stats::default(),
+    };
+    loop {
+        while batch.live() < generator.options.batch {
+            let Some(request) = requests.next() else { break };
+            batch.join(request, sink)?;
+        }
+        if batch.live() == 0 {
+            return Ok(batch.done);
+        }
+        batch.step(sink)?;
+        if observe(&batch.stats()).is_break() {
+            return Ok(batch.stats());
+        }
+    }
+}
+
+/// Logits on the host, row-major.
+fn values(logits: &Tensor) -> crate::error::Result<Vec<f32>> {
+    Ok(logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?)
+}
+
+impl Batch<'_> {
+    fn live(&self) -> usize {
+        self.groups.iter().map(|g| g.rows.len()).sum()
+    }
+
+    /// Finished and live sessions together.
+    fn stats(&self) -> Stats {
+        let mut stats = self.done.clone();
+        for row in self.groups.iter().flat_map(|g| &g.rows) {
+            stats.counts.add(row.counts());
+        }
+        stats.live = self.live();
+        stats
+    }
+
+    /// A new session: reads its prompt and chooses its first token.
+    fn join(
+        &mut self,
+        request: SessionRequest,
+        sink: &mut dyn FnMut(Generated),
+    ) -> Result<(), GenerateError> {
+        self.generator.check_label(&request.label)?;
+        let label = self.generator.codec.prompt(&request.label)?;
+        let prompt: Vec<u32> = match &request.prompt {
+            Some(prompt) if prompt.starts_with(&label) => prompt.iter().copied().map(u32::from).collect(),
+            Some(_) => {
+                return Err(GenerateError::Options(format!(
+                    "the prompt of request {} does not begin with the token of '{}'",
+                    request.id, request.label
+                )));
+            }
+            None => label.into_iter().map(u32::from).collect(),
+        };
+        let mut row = Row::new(self.generator, request);
+        match row.read_prompt(self.generator, &prompt) {
+            Next::Finish(ending) => self.finish(row, ending, sink),
+            Next::Step | Next::Stage => self.enter(row, &prompt, sink)?,
+        }
+        Ok(())
+    }
+
+    /// Reads `prompt` with the row's stage and goes on until the row waits for a step or ends.
+    fn enter(
+        &mut self,
+        mut row: Row,
+        prompt: &[u32],
+        sink: &mut dyn FnMut(Generated),
+    ) -> Result<(), GenerateError> {
+        let mut prompt = prompt.to_vec();
+        loop {
+            let model = &self.generator.stages[row.stage].model;
+            let mut state = State::zeros(model.config(), 1, &self.generator.options.device)?;
+            let logits = model.prefill(&[&prompt], &mut state)?; // (1, v)
+            let logits = values(&logits)?;
+            match row.choose(self.generator, &mut self.sampler, &logits) {
+                Next::Step => {
+                    let group = &mut self.groups[row.stage];
+                    group.state.append(state)?;
+                    group.rows.push(row);
+                    return Ok(());
+                }
+                Next::Stage => prompt = self.seed_next(&mut row)?,
+                Next::Finish(ending) => {
+                    self.finish(row, ending, sink);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// The prompt of the row's next stage.
+    fn seed_next(&self, row: &mut Row) -> Result<Vec<u32>, GenerateError> {
+        let label = self.generator.codec.prompt(&row.request().label)?;
+        let mut prompt: Vec<u32> = label.into_iter().map(u32::from).collect();
+        prompt.extend(row.next_stage(self.generator));
+        Ok(prompt)
+    }
+
+    /// One token for every live session.
+    fn step(&mut self, sink: &mut dyn FnMut(Generated)) -> Result<(), GenerateError> {
+        for stage in 0..self.groups.len() {
+            let group = &mut self.groups[stage];
+            if group.rows.is_empty() {
+                continue;
+            }
+            let model = &self.generator.stages[stage].model;
+            let tokens: Vec<u32> = group.rows.iter().map(|row| row.token).collect();
+            let logits = model.step(&tokens, &mut group.state)?; // (b, v)
+            let width = logits.dims().last().copied().unwrap_or(0).max(1);
+            let logits = values(&logits)?;
+            let mut left = Vec::new();
+            for (i, (row, logits)) in group.rows.iter_mut().zip(logits.chunks_exact(width)).enumerate() {
+                match row.choose(self.generator, &mut self.sampler, logits) {
+                    Next::Step => {}
+                    next => left.push((i, next)),
+                }
+            }
+            if left.is_empty() {
+                continue;
+            }
+            let stay: Vec<usize> =
+                (0..group.rows.len()).filter(|i| left.iter().all(|(gone, _)| gone != i)).collect();
+            group.state = group.state.select(&stay)?;
+            let mut gone = Vec::with_capacity(left.len());
+            for (i, next) in left.into_iter().rev() {
+                gone.push((group.rows.remove(i), next));
+            }
+            // In row order again, so that sessions reach the sink in the order they joined.
+            for (mut row, next) in gone.into_iter().rev() {
+                match next {
+                    Next::Finish(ending) => self.finish(row, ending, sink),
+                    Next::Step | Next::Stage => {
+                        let prompt = self.seed_next(&mut row)?;
+                        self.enter(row, &prompt, sink)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, row: Row, ending: Ending, sink: &mut dyn FnMut(Generated)) {
+        let generated = row.finish(self.generator, ending);
+        let done = &mut self.done;
+        done.sessions += 1;
+        done.failed += u64::from(!matches!(ending, Ending::Limit | Ending::EndToken));
+        done.counts.add(&generated.counts);
+        let label = &generated.session.label;
+        done.repairs.entry(label.clone()).or_default().merge(&generated.repairs);
+        let drops: u64 = generated.counts.drops.values().sum();
+        *done.drops.entry(label.clone()).or_default() += drops;
+        sink(generated);
+    }
+}

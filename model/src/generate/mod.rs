@@ -1,0 +1,339 @@
+//! Generation: many sessions at a time from one model, or from a chain of models.
+//!
+//! ```text
+//! requests -> rows (prefill joins, finish leaves) -> step all -> sample each -> decoder -> repair -> sink
+//! ```
+//! [`Generator::run`] keeps up to `batch` sessions live. Each has a row in the model's state, its
+//! own random streams from its seed alone, a decoder and a repair stage. A row that finishes leaves
+//! at once and the next request takes its place, so the batch stays full whatever the lengths. What
+//! a session becomes depends on its request, the checkpoint and the policy, and not on the rows it
+//! shares the batch with: `Mamba2` computes each row by itself, and prompts are read one at a time.
+//!
+//! A **chain** (NetSSM, arXiv 2503.22663, section 5.1.1: models fine-tuned for phases of a flow)
+//! passes a session from one checkpoint to the next: after a stage's packets, or its end token, the
+//! last packets' tokens seed the next stage behind the label.
+//!
+//! Memory: a session keeps its packets and nothing else that grows. What the model gets wrong is
+//! counted ([`Counts`]), and a session that only goes wrong ends with the reason ([`Ending`]).
+
+mod batch;
+mod prompt;
+mod row;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use candle_core::Device;
+use netssm_wire::session::Session;
+
+pub use self::prompt::{PromptError, prompt_from_capture, prompt_from_frames};
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::codec::{Codec, DataError};
+use crate::error::Error;
+use crate::lm::Mamba2;
+use crate::repair::RepairCounts;
+use crate::sample::{Policy, SampleError};
+use crate::timing::TimingTable;
+
+/// One checkpoint of a chain and how much of a session it writes.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// The model.
+    pub checkpoint: Checkpoint,
+    /// Packets of a session after which the next stage goes on; its end token does so earlier.
+    /// Ignored for the last stage, which goes on to the request's limit.
+    pub packets: u64,
+}
+
+/// Checkpoints that write a session one after the other.
+#[derive(Clone, Debug)]
+pub struct ChainSpec {
+    /// In order; at least one, all with the same codec and vocabulary.
+    pub stages: Vec<Stage>,
+    /// Packets at the end of a stage whose tokens seed the next.
+    pub seed_packets: usize,
+}
+
+impl ChainSpec {
+    /// A chain of one.
+    pub fn single(checkpoint: Checkpoint) -> Self {
+        Self { stages: vec![Stage { checkpoint, packets: 0 }], seed_packets: 1 }
+    }
+}
+
+/// What holds for all sessions of a generator.
+#[derive(Clone, Debug)]
+pub struct GenerateOptions {
+    /// How tokens are chosen.
+    pub policy: Policy,
+    /// Sessions generated side by side, at least 1.
+    pub batch: usize,
+    /// Where the model runs.
+    pub device: Device,
+    /// Tokens without a complete packet after which a session is cut off.
+    pub max_packet_tokens: u64,
+    /// Dropped packets in a row after which a session ends.
+    pub max_drops: u64,
+    /// Forbid the end token, so that sessions reach their limit.
+    pub ignore_end: bool,
+    /// Longest Ethernet frame without check sequence; repair shortens what declares more.
+    pub max_frame_bytes: usize,
+    /// Gap between packets for labels without a timing table (NetSSM's own checkpoints have none).
+    pub gap: Option<Duration>,
+}
+
+impl Default for GenerateOptions {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            batch: 16,
+            device: Device::Cpu,
+            // The longest packet of any codec is 256 bytes and a delimiter.
+            max_packet_tokens: 512,
+            max_drops: 64,
+            ignore_end: false,
+            max_frame_bytes: 1514,
+            gap: None,
+        }
+    }
+}
+
+/// How long a session may become. It may end earlier by its own end token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Packets that passed repair, those of the prompt included.
+    Packets(u64),
+    /// Tokens, those of the prompt included.
+    Tokens(u64),
+}
+
+/// One session to generate.
+#[derive(Clone, Debug)]
+pub struct SessionRequest {
+    /// Given back with the session; sessions finish in another order than they began.
+    pub id: u64,
+    /// A label of the vocabulary.
+    pub label: String,
+    /// All randomness of the session.
+    pub seed: u64,
+    /// Its length.
+    pub limit: Limit,
+    /// Tokens of a seed capture (see [`prompt_from_capture`]), label first; `None` = the label only.
+    pub prompt: Option<Arc<[u16]>>,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ending {
+    /// The limit of the request.
+    Limit,
+    /// The model's end token.
+    EndToken,
+    /// `max_packet_tokens` without a complete packet.
+    Endless,
+    /// `max_drops` packets in a row that could not be repaired.
+    OnlyDrops,
+    /// The model gave nothing that a token could be chosen from.
+    Logits(SampleError),
+}
+
+/// What went by; of a session or of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Tokens sampled or read from prompts.
+    pub tokens: u64,
+    /// Packets that passed repair.
+    pub packets: u64,
+    /// Packets dropped, by reason.
+    pub drops: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Counts) {
+        self.tokens += other.tokens;
+        self.packets += other.packets;
+        for (&reason, n) in &other.drops {
+            *self.drops.entry(reason).or_default() += n;
+        }
+    }
+}
+
+/// A finished session.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    /// The request's.
+    pub id: u64,
+    /// The session; without packets if nothing passed repair.
+    pub session: Session,
+    /// Why it ended.
+    pub ending: Ending,
+    /// What went by.
+    pub counts: Counts,
+    /// What was repaired in it.
+    pub repairs: RepairCounts,
+}
+
+/// A run so far, finished sessions and live ones.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Sessions finished.
+    pub sessions: u64,
+    /// Sessions that ended otherwise than by limit or end token.
+    pub failed: u64,
+    /// Sessions live.
+    pub live: usize,
+    /// What went by.
+    pub counts: Counts,
+    /// Repairs of finished sessions by label.
+    pub repairs: BTreeMap<String, RepairCounts>,
+    /// Dropped packets of finished sessions by label.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// What stops a generator.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// Options or a chain that cannot work.
+    #[error("generator: {0}")]
+    Options(String),
+    /// A label without learned inter-arrival times, and no gap given in their place.
+    #[error("no inter-arrival times were learned for label '{0}': give a fixed gap")]
+    NoTiming(String),
+    /// A request's label or prompt.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The policy.
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] Error),
+}
+
+/// One stage, ready to run.
+struct StageModel {
+    model: Mamba2,
+    packets: u64,
+}
+
+/// Generates sessions; see the module. Keeps no state between runs.
+pub struct Generator {
+    stages: Vec<StageModel>,
+    seed_packets: usize,
+    codec: Arc<dyn Codec>,
+    timing: TimingTable,
+    name: String,
+    options: GenerateOptions,
+}
+
+impl Generator {
+    /// A generator of one model.
+    ///
+    /// # Errors
+    /// [`GenerateError`] for options out of range or a device that cannot hold the model.
+    pub fn new(checkpoint: &Checkpoint, options: GenerateOptions) -> Result<Self, GenerateError> {
+        Self::chain(&ChainSpec::single(checkpoint.clone()), options)
+    }
+
+    /// A generator of a chain of models.
+    ///
+    /// # Errors
+    /// As [`Generator::new`], and [`GenerateError::Options`] if there is no stage, a stage but the
+    /// last writes no packet, or stages differ in codec or vocabulary.
+    pub fn chain(spec: &ChainSpec, options: GenerateOptions) -> Result<Self, GenerateError> {
+        options.policy.validate()?;
+        if options.batch == 0 || options.max_packet_tokens == 0 || options.max_drops == 0 {
+            return Err(GenerateError::Options(
+                "batch, max_packet_tokens and max_drops: expected at least 1, got 0".into(),
+            ));
+        }
+        let Some((last, before)) = spec.stages.split_last() else {
+            return Err(GenerateError::Options("a chain needs at least one stage".into()));
+        };
+        let first = &spec.stages[0].checkpoint;
+        for (i, stage) in spec.stages.iter().enumerate() {
+            let (a, b) = (first.manifest(), stage.checkpoint.manifest());
+            if a.codec != b.codec || a.vocab != b.vocab {
+                return Err(GenerateError::Options(format!(
+                    "stage {} has codec {} and {} tokens, expected the first stage's {} and {} with the same labels",
+                    i + 1,
+                    b.codec,
+                    b.vocab.size(),
+                    a.codec,
+                    a.vocab.size()
+                )));
+            }
+        }
+        if let Some(i) = before.iter().position(|stage| stage.packets == 0) {
+            return Err(GenerateError::Options(format!(
+                "stage {}: expected at least 1 packet, got 0",
+                i + 1
+            )));
+        }
+        let mut timing = last.checkpoint.manifest().timing.clone();
+        timing.merge(&first.manifest().timing);
+        let stages = spec.stages.iter().map(|stage| {
+            let model = stage.checkpoint.model(&options.device)?;
+            Ok(StageModel { model, packets: stage.packets })
+        });
+        Ok(Self {
+            stages: stages.collect::<Result<_, CheckpointError>>()?,
+            seed_packets: spec.seed_packets,
+            codec: first.codec().clone(),
+            timing,
+            name: spec.stages.iter().map(|s| s.checkpoint.sha256()).collect::<Vec<_>>().join("+"),
+            options,
+        })
+    }
+
+    /// Whether sessions of `label` can be generated.
+    ///
+    /// # Errors
+    /// [`GenerateError::Data`] for a label that the model does not know, with those it knows;
+    /// [`GenerateError::NoTiming`] if its packets could not be timed.
+    pub fn check_label(&self, label: &str) -> Result<(), GenerateError> {
+        self.codec.vocab().require_label(label)?;
+        if !self.timing.knows(label) && self.options.gap.is_none() {
+            return Err(GenerateError::NoTiming(label.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The codec, for making prompts.
+    pub fn codec(&self) -> &Arc<dyn Codec> {
+        &self.codec
+    }
+
+    /// Hex sha256 of the weights; of a chain, those of its stages joined by "+".
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Generates the sessions that `requests` gives, handing each to `sink` as it finishes.
+    ///
+    /// `requests.next()` is asked whenever a row is free, again after it gave `None`, which means
+    /// "nothing now"; the run ends when nothing is live and it gives `None`. `observe` is called
+    /// after every step of the batch; [`ControlFlow::Break`] drops the live sessions and ends the
+    /// run. Both run on the calling thread, which does the work.
+    ///
+    /// # Errors
+    /// [`GenerateError`] for a request whose label [`Generator::check_label`] refuses, or an operation
+    /// that failed; live sessions are lost. What a model writes is never an error here.
+    pub fn run(
+        &mut self,
+        requests: &mut dyn Iterator<Item = SessionRequest>,
+        sink: &mut dyn FnMut(Generated),
+        observe: &mut dyn FnMut(&Stats) -> ControlFlow<()>,
+    ) -> Result<Stats, GenerateError> {
+        batch::run(self, requests, sink, observe)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Seed captures: the first packets of a capture as the tokens that a session begins with.
+//!
+//! The generation seed of NetSSM (arXiv 2503.22663, section 4.3): the label's token, then packets in
+//! the model's own form. In canonical form no address of the capture is in the tokens.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use netssm_wire::capture::{Capture, CaptureError};
+
+use crate::codec::{Codec, DataError, FrameRef, SessionEnd, Skip};
+
+/// Why a capture gives no prompt.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PromptError {
+    /// The capture cannot be read.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The label is unknown.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Nothing in it can be encoded.
+    #[error("seed capture: none of {frames} packets can be encoded{}", first.map_or(String::new(), |s| format!(" (the first: {})", s.as_str())))]
+    Nothing {
+        /// Packets looked at.
+        frames: u64,
+        /// Why the first was refused.
+        first: Option<Skip>,
+    },
+}
+
+/// The tokens of the first `packets` frames that the codec can carry, behind the label.
+///
+/// # Errors
+/// [`PromptError`].
+pub fn prompt_from_frames<'a>(
+    codec: &dyn Codec,
+    label: &str,
+    frames: impl IntoIterator<Item = FrameRef<'a>>,
+    packets: u64,
+) -> Result<Arc<[u16]>, PromptError> {
+    let mut prompt = Builder::new(codec, label)?;
+    for frame in frames {
+        if prompt.packets >= packets {
+            break;
+        }
+        prompt.push(frame);
+    }
+    prompt.finish()
+}
+
+/// The same from a capture file.
+///
+/// # Errors
+/// [`PromptError`]; a capture that ends in an error after enough packets is fine.
+pub fn prompt_from_capture(
+    codec: &dyn Codec,
+    label: &str,
+    path: &Path,
+    packets: u64,
+) -> Result<Arc<[u16]>, PromptError> {
+    let mut prompt = Builder::new(codec, label)?;
+    let mut capture = Capture::open(path)?;
+    while prompt.packets < packets {
+        match capture.next_record()? {
+            Some(record) => prompt.push(FrameRef::from(&record)),
+            None => break,
+        }
+    }
+    prompt.finish()
+}
+
+struct Builder {
+    encoder: Box<dyn crate::codec::Encoder>,
+    tokens: Vec<u16>,
+    packets: u64,
+    frames: u64,
+    first: Option<Skip>,
+}
+
+impl Builder {
+    fn new(codec: &dyn Codec, label: &str) -> Result<Self, DataError> {
+        Ok(Self { encoder: codec.encoder(label)?, tokens: Vec::new(), packets: 0, frames: 0, first: None })
+    }
+
+    fn push(&mut self, frame: FrameRef<'_>) {
+        self.frames += 1;
+        match self.encoder.push(frame, &mut self.tokens) {
+            Ok(()) => self.packets += 1,
+            Err(skip) => self.first = self.first.or(Some(skip)),
+        }
+    }
+
+    fn finish(mut self) -> Result<Arc<[u16]>, PromptError> {
+        if self.packets == 0 {
+            return Err(PromptError::Nothing { frames: self.frames, first: self.first });
+        }
+        self.encoder.finish(SessionEnd::Cut, &mut self.tokens);
+        Ok(self.tokens.into())
+    }
+}

@@ -1,0 +1,371 @@
+//! From logits to one token: the sampling policy, its exact order, and an explicit generator.
+//!
+//! The order is fixed, because each filter sees what the one before left:
+//!
+//! 1. **mask**: tokens the codec's grammar forbids are removed;
+//! 2. **repetition penalty** r over the last `repetition_window` tokens: a positive logit is
+//!    divided by r, a negative one multiplied (Keskar et al., CTRL, arXiv 1909.05858, section 4.1,
+//!    in the form that leaves the sign of a logit alone);
+//! 3. **temperature**: logits are divided by it; 0 means the largest logit wins, and nothing below
+//!    applies;
+//! 4. **top-k**: the k largest stay;
+//! 5. softmax over what is left;
+//! 6. **min-p**: tokens less likely than `min_p` times the likeliest go (Nguyen et al., arXiv
+//!    2407.01082);
+//! 7. **top-p**: the fewest most likely tokens whose probabilities reach `top_p` of the sum stay
+//!    (Holtzman et al., arXiv 1904.09751);
+//! 8. one uniform number in [0, 1) picks from the cumulative sum.
+//!
+//! Equal logits rank by token id, the lower one first, so a cut is never ambiguous. Each draw
+//! takes exactly one `u64` from the generator (greedy: none), whatever the filters left, so the
+//! position in the random stream is the number of tokens drawn. Probabilities are f64.
+
+use std::collections::VecDeque;
+
+use rand::RngCore;
+
+/// How a token is chosen; see the module for the order.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Divides the logits; above 0. 1 samples the model's own distribution, 0 is greedy.
+    pub temperature: f64,
+    /// Keep this many tokens; 0 = all.
+    pub top_k: usize,
+    /// Keep the likeliest tokens up to this probability, in (0, 1]; 1 = all.
+    pub top_p: f64,
+    /// Drop tokens less likely than this share of the likeliest, in [0, 1); 0 = none.
+    pub min_p: f64,
+    /// At least 1; 1 = off. Header bytes repeat by design, so use it with care.
+    pub repetition_penalty: f64,
+    /// Tokens that the repetition penalty looks back on.
+    pub repetition_window: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            repetition_window: 64,
+        }
+    }
+}
+
+impl Policy {
+    /// Checks every field's range; the error names the field, the value and the range.
+    pub fn validate(&self) -> Result<(), SampleError> {
+        let check = |name, value: f64, ok: bool, range| {
+            if ok { Ok(()) } else { Err(SampleError::Policy { name, value, range }) }
+        };
+        let t = self.temperature;
+        check("temperature", t, t.is_finite() && t >= 0.0, "0 (greedy) or above")?;
+        check("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0, at most 1")?;
+        check("min_p", self.min_p, (0.0..1.0).contains(&self.min_p), "at least 0, below 1")?;
+        let r = self.repetition_penalty;
+        check("repetition_penalty", r, r.is_finite() && r >= 1.0, "1 (off) or above")
+    }
+
+    /// Whether the sampler needs to know the last tokens.
+    pub fn looks_back(&self) -> bool {
+        self.repetition_penalty > 1.0 && self.repetition_window > 0
+    }
+}
+
+/// Why no token could be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum SampleError {
+    /// The model gave a logit that is no number.
+    #[error("logit of token {token} is {value}, expected a finite number")]
+    NotFinite {
+        /// The token.
+        token: u32,
+        /// Its logit.
+        value: f32,
+    },
+    /// The mask left nothing to choose from.
+    #[error("no legal token among {vocab} logits")]
+    NothingLegal {
+        /// Logits given.
+        vocab: usize,
+    },
+    /// A field of the policy is out of range.
+    #[error("sampling {name}: expected {range}, got {value}")]
+    Policy {
+        /// Field.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What is allowed.
+        range: &'static str,
+    },
+}
+
+/// The last tokens of one session, for the repetition penalty.
+#[derive(Clone, Debug, Default)]
+pub struct Recent(VecDeque<u32>);
+
+impl Recent {
+    /// Remembers `token`, forgetting what is older than the policy's window.
+    pub fn push(&mut self, token: u32, policy: &Policy) {
+        if policy.looks_back() {
+            while self.0.len() >= policy.repetition_window {
+                self.0.pop_front();
+            }
+            self.0.push_back(token);
+        }
+    }
+
+    fn contains(&self, token: u32) -> bool {
+        self.0.contains(&token)
+    }
+}
+
+/// Applies a policy; owns scratch space, so that sampling does not allocate.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    policy: Policy,
+    /// (weight, token): logit first, then probability.
+    candidates: Vec<(f64, u32)>,
+}
+
+impl Sampler {
+    /// A sampler for a policy that [`Policy::validate`] accepts.
+    pub fn new(policy: Policy) -> Result<Self, SampleError> {
+        policy.validate()?;
+        Ok(Self { policy, candidates: Vec::new() })
+    }
+
+    /// The policy in use.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Chooses a token id below `logits.len()`. `legal` is a bit mask, token t at bit t % 64 of
+    /// word t / 64, missing words meaning forbidden; `None` = all.
+    pub fn sample(
+        &mut self,
+        logits: &[f32],
+        legal: Option<&[u64]>,
+        recent: &Recent,
+        rng: &mut impl RngCore,
+    ) -> Result<u32, SampleError> {
+        self.gather(logits, legal, recent)?;
+        let p = self.policy;
+        let c = &mut self.candidates;
+        if p.temperature == 0.0 {
+            let best = c.iter().copied().reduce(|a, b| if ranks_before(&b, &a) { b } else { a });
+            return best.map(|(_, token)| token).ok_or(SampleError::NothingLegal { vocab: logits.len() });
+        }
+        if p.top_k > 0 && p.top_k < c.len() {
+            c.select_nth_unstable_by(p.top_k - 1, order);
+            c.truncate(p.top_k);
+        }
+        let top = c.iter().fold(f64::NEG_INFINITY, |m, &(logit, _)| m.max(logit));
+        for (weight, _) in c.iter_mut() {
+            *weight = ((*weight - top) / p.temperature).exp();
+        }
+        if p.min_p > 0.0 {
+            // The likeliest has weight 1 exactly.
+            c.retain(|&(weight, _)| weight >= p.min_p);
+        }
+        if p.top_p < 1.0 {
+            c.sort_unstable_by(order);
+            let goal = p.top_p * c.iter().map(|&(weight, _)| weight).sum::<f64>();
+            let mut sum = 0.0;
+            let keep = c.iter().position(|&(weight, _)| {
+                sum += weight;
+                sum >= goal
+            });
+            c.truncate(keep.map_or(c.len(), |at| at + 1));
+        } else if p.top_k > 0 {
+            // The selection above leaves an order that depends on its pivots; ids do not.
+            c.sort_unstable_by_key(|&(_, token)| token);
+        }
+        let total = c.iter().map(|&(weight, _)| weight).sum::<f64>();
+        let at = uniform(rng) * total;
+        let mut sum = 0.0;
+        for &(weight, token) in c.iter() {
+            sum += weight;
+            if at < sum {
+                return Ok(token);
+            }
+        }
+        // Rounding can leave `at` on the last sum itself.
+        c.last().map(|&(_, token)| token).ok_or(SampleError::NothingLegal { vocab: logits.len() })
+    }
+
+    /// Steps 1 and 2: legal tokens with penalised logits.
+    fn gather(&mut self, logits: &[f32], legal: Option<&[u64]>, recent: &Recent) -> Result<(), SampleError> {
+        self.candidates.clear();
+        let penalty = self.policy.repetition_penalty;
+        let looks_back = self.policy.looks_back();
+        for (token, &value) in (0u32..).zip(logits) {
+            let word = token as usize / 64;
+            if legal.is_some_and(|mask| mask.get(word).is_none_or(|bits| bits >> (token % 64) & 1 == 0)) {
+                continue;
+            }
+            if !value.is_finite() {
+                return Err(SampleError::NotFinite { token, value });
+            }
+            let mut logit = f64::from(value);
+            if looks_back && recent.contains(token) {
+                logit = if logit > 0.0 { logit / penalty } else { logit * penalty };
+            }
+            self.candidates.push((logit, token));
+        }
+        if self.candidates.is_empty() {
+            return Err(SampleError::NothingLegal { vocab: logits.len() });
+        }
+        Ok(())
+    }
+}
+
+/// Larger weight first, then lower id. Weights here are finite, so `total_cmp` is the usual order.
+fn order(a: &(f64, u32), b: &(f64, u32)) -> std::cmp::Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+fn ranks_before(a: &(f64, u32), b: &(f64, u32)) -> bool {
+    order(a, b).is_lt()
+}
+
+/// 53 random bits as a number in [0, 1).
+fn uniform(rng: &mut impl RngCore) -> f64 {
+    (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn draw(policy: Policy, logits: &[f32], legal: Option<&[u64]>, seed: u64) -> Result<u32, SampleError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        Sampler::new(policy)?.sample(logits, legal, &Recent::default(), &mut rng)
+    }
+
+    #[test]
+    fn frequencies_follow_the_softmax() {
+        let logits = [0.0f32, 1.0, 2.0];
+        let mut sampler = Sampler::new(Policy { temperature: 0.5, ..Policy::default() }).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let mut counts = [0f64; 3];
+        for _ in 0..40_000 {
+            let t = sampler.sample(&logits, None, &Recent::default(), &mut rng).unwrap();
+            counts[t as usize] += 1.0 / 40_000.0;
+        }
+        let z = 1.0 + 2f64.exp() + 4f64.exp();
+        for (i, expected) in [1.0 / z, 2f64.exp() / z, 4f64.exp() / z].into_iter().enumerate() {
+            assert!((counts[i] - expected).abs() < 0.01, "token {i}: {} against {expected}", counts[i]);
+        }
+    }
+
+    #[test]
+    fn greedy_takes_the_lowest_id_of_equals() {
+        let policy = Policy { temperature: 0.0, ..Policy::default() };
+        assert_eq!(draw(policy, &[1.0, 3.0, 3.0, 2.0], None, 1), Ok(1));
+        assert_eq!(draw(policy, &[1.0, 3.0, 3.0, 2.0], Some(&[0b1100]), 1), Ok(2));
+    }
+
+    #[test]
+    fn min_p_and_top_p_cut_where_they_say() {
+        // Probabilities 0.5, 0.3, 0.2.
+        let logits = [0.5f32.ln(), 0.3f32.ln(), 0.2f32.ln()];
+        let reach = |policy: Policy| {
+            let mut seen: Vec<u32> =
+                (0..400).map(|seed| draw(policy, &logits, None, seed).unwrap()).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            seen
+        };
+        assert_eq!(reach(Policy { min_p: 0.59, ..Policy::default() }), [0, 1]);
+        assert_eq!(reach(Policy { min_p: 0.61, ..Policy::default() }), [0]);
+        assert_eq!(reach(Policy { top_p: 0.49, ..Policy::default() }), [0]);
+        assert_eq!(reach(Policy { top_p: 0.79, ..Policy::default() }), [0, 1]);
+        assert_eq!(reach(Policy { top_p: 0.81, ..Policy::default() }), [0, 1, 2]);
+        assert_eq!(reach(Policy { top_k: 2, ..Policy::default() }), [0, 1]);
+    }
+
+    #[test]
+    fn the_penalty_lowers_a_recent_token_of_either_sign() {
+        let policy = Policy { temperature: 0.0, repetition_penalty: 2.0, ..Policy::default() };
+        let mut sampler = Sampler::new(policy).unwrap();
+        let mut recent = Recent::default();
+        recent.push(1, &policy);
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        assert_eq!(sampler.sample(&[1.0, 1.5], None, &recent, &mut rng), Ok(0));
+        assert_eq!(sampler.sample(&[-1.5, -1.0], None, &recent, &mut rng), Ok(0));
+        for token in 2..100 {
+            recent.push(token, &policy);
+        }
+        assert_eq!(sampler.sample(&[1.0, 1.5], None, &recent, &mut rng), Ok(1), "1 left the window");
+    }
+
+    #[test]
+    fn bad_logits_and_masks_are_values() {
+        let default = Policy::default();
+        assert!(matches!(
+            draw(default, &[0.0, f32::NAN], None, 1),
+            Err(SampleError::NotFinite { token: 1, .. })
+        ));
+        assert!(matches!(draw(default, &[f32::INFINITY], None, 1), Err(SampleError::NotFinite { .. })));
+        assert_eq!(draw(default, &[0.0, f32::NAN], Some(&[1]), 1), Ok(0), "a forbidden logit is not read");
+        assert_eq!(draw(default, &[0.0, 1.0], Some(&[0]), 1), Err(SampleError::NothingLegal { vocab: 2 }));
+        assert_eq!(draw(default, &[], None, 1), Err(SampleError::NothingLegal { vocab: 0 }));
+        let hot = Policy { temperature: -1.0, ..default };
+        assert_eq!(
+            draw(hot, &[0.0], None, 1).unwrap_err().to_string(),
+            "sampling temperature: expected 0 (greedy) or above, got -1"
+        );
+    }
+
+    proptest! {
+        /// The set a draw can come from, by the definition: sort everything, cut in order.
+        #[test]
+        fn every_draw_lies_in_the_set_the_definition_gives(
+            logits in prop::collection::vec(-8f32..8.0, 1..300),
+            mask in prop::collection::vec(any::<u64>(), 5),
+            (top_k, top_p, min_p, temperature) in (0usize..40, 0.05f64..=1.0, 0f64..0.9, 0.05f64..3.0),
+            seed in any::<u64>(),
+        ) {
+            let policy = Policy { temperature, top_k, top_p, min_p, ..Policy::default() };
+            let mut all: Vec<(f64, u32)> = (0u32..).zip(&logits)
+                .filter(|(t, _)| mask[*t as usize / 64] >> (t % 64) & 1 == 1)
+                .map(|(t, &l)| (f64::from(l), t)).collect();
+            all.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap().then(a.1.cmp(&b.1)));
+            let result = draw(policy, &logits, Some(&mask), seed);
+            if all.is_empty() {
+                prop_assert_eq!(result, Err(SampleError::NothingLegal { vocab: logits.len() }));
+                return Ok(());
+            }
+            if top_k > 0 { all.truncate(top_k); }
+            let top = all[0].0;
+            let mut p: Vec<f64> = all.iter().map(|(l, _)| ((l - top) / temperature).exp()).collect();
+            let kept = p.iter().filter(|&&w| w >= min_p).count();
+            p.truncate(kept);
+            let goal = top_p * p.iter().sum::<f64>() * (1.0 + 1e-9);
+            let mut sum = 0.0;
+            let upto = p.iter().position(|w| { sum += w; sum >= goal }).map_or(p.len(), |at| at + 1);
+            let token = result.unwrap();
+            prop_assert!(all[..upto].iter().any(|&(_, t)| t == token), "{} not in {:?}", token, &all[..upto]);
+            prop_assert_eq!(draw(policy, &logits, Some(&mask), seed), Ok(token), "same seed, same token");
+        }
+
+        #[test]
+        fn a_draw_takes_one_number(top_k in 0usize..5, top_p in 0.1f64..=1.0, seed in any::<u64>()) {
+            let policy = Policy { top_k, top_p, ..Policy::default() };
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut sampler = Sampler::new(policy).unwrap();
+            for _ in 0..3 { sampler.sample(&[0.1, 0.2, 0.3], None, &Recent::default(), &mut rng).unwrap(); }
+            let mut other = ChaCha8Rng::seed_from_u64(seed);
+            for _ in 0..3 { other.next_u64(); }
+            prop_assert_eq!(rng.next_u64(), other.next_u64());
+        }
+    }
+}

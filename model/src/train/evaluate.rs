@@ -1,0 +1,191 @@
+//! Validation: nats a token and nats a packet over whole sessions with carried state.
+//!
+//! Sessions are read in windows of [`WINDOW`] tokens with the recurrent state carried from the
+//! first token on, so the result is that of one pass over each session, whatever the windows. The
+//! loss of each session is summed in f64 by itself, and sessions in a fixed order, so neither
+//! batching nor threads change the result beyond the model's own rounding.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use candle_core::{Device, Tensor};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::TrainError;
+use super::data::Sequence;
+use super::engine::serial_pool;
+use super::events::Nats;
+use crate::lm::Mamba2;
+use crate::ops::loss::token_nats;
+use crate::state::State;
+
+/// Tokens a pass; long enough for the products, short enough for the caches.
+const WINDOW: usize = 512;
+/// Sessions side by side on a thread.
+const ROWS: usize = 8;
+
+/// Loss by group and in all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Losses {
+    /// Everything that was read.
+    pub total: Nats,
+    /// By group.
+    pub groups: BTreeMap<String, Nats>,
+    /// False if a limit left sessions out.
+    pub whole: bool,
+}
+
+/// The group of every label: from the configuration's lists, "*" taking what no list names; labels
+/// stand for themselves where nothing is configured.
+pub fn group_of(label: &str, groups: &BTreeMap<String, Vec<String>>) -> Option<String> {
+    if groups.is_empty() {
+        return Some(label.to_owned());
+    }
+    let named = groups.iter().find(|(_, labels)| labels.iter().any(|l| l == label));
+    let named = named.or_else(|| groups.iter().find(|(_, labels)| labels.iter().any(|l| l == "*")));
+    named.map(|(name, _)| name.clone())
+}
+
+/// Validates `model` on `sessions`; labels in no group are left out. With `limit` above 0 each group
+/// reads whole sessions, in an order fixed by `seed`, until it has that many tokens. `None` when
+/// `stop` was set on the way.
+pub fn evaluate(
+    model: &Mamba2,
+    sessions: &[Sequence<'_>],
+    groups: &BTreeMap<String, Vec<String>>,
+    (limit, seed): (u64, u64),
+    threads: usize,
+    device: &Device,
+    stop: &AtomicBool,
+) -> Result<Option<Losses>, TrainError> {
+    let mut order: Vec<usize> = (0..sessions.len()).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let mut read = BTreeMap::<String, u64>::new();
+    let mut chosen = Vec::new();
+    let mut whole = true;
+    for i in order {
+        let session = &sessions[i];
+        let Some(group) = group_of(&session.label, groups) else { continue };
+        if session.tokens.len() < 2 {
+            continue;
+        }
+        let so_far = read.entry(group.clone()).or_default();
+        if limit > 0 && *so_far >= limit {
+            whole = false;
+            continue;
+        }
+        *so_far += session.tokens.len() as u64 - 1;
+        chosen.push((i, group));
+    }
+    // Longest first, so that the rows of a batch end at about the same time.
+    chosen.sort_by_key(|(i, _)| (std::cmp::Reverse(sessions[*i].tokens.len()), *i));
+    let batches: Vec<&[(usize, String)]> = chosen.chunks(ROWS).collect();
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Vec<f64>)>, TrainError> {
+        let pool = serial_pool()?;
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(batch) = batches.get(at).filter(|_| !stop.load(Ordering::Relaxed)) else {
+                return Ok(done);
+            };
+            let tokens: Vec<&[u16]> = batch.iter().map(|(i, _)| &*sessions[*i].tokens).collect();
+            done.push((at, pool.install(|| batch_nats(model, &tokens, device, stop))?));
+        }
+    };
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or(Err(TrainError::Panicked))).collect()
+    });
+    if stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let mut by_batch = BTreeMap::new();
+    for result in results {
+        by_batch.extend(result?);
+    }
+    let mut sums = BTreeMap::<String, (f64, Nats)>::new();
+    for (batch, nats) in batches.iter().zip(by_batch.values()) {
+        for ((i, group), nats) in batch.iter().zip(nats) {
+            let (sum, counts) = sums.entry(group.clone()).or_default();
+            *sum += nats;
+            counts.tokens += sessions[*i].tokens.len() as u64 - 1;
+            counts.packets += sessions[*i].packets;
+            counts.sessions += 1;
+        }
+    }
+    let mut total = (0.0, Nats::default());
+    for (sum, counts) in sums.values() {
+        total.0 += sum;
+        total.1.tokens += counts.tokens;
+        total.1.packets += counts.packets;
+        total.1.sessions += counts.sessions;
+    }
+    let groups = sums.into_iter().map(|(group, sum)| (group, rates(sum))).collect();
+    Ok(Some(Losses { total: rates(total), groups, whole }))
+}
+
+fn rates((sum, counts): (f64, Nats)) -> Nats {
+    Nats {
+        per_token: sum / counts.tokens.max(1) as f64,
+        per_packet: sum / counts.packets.max(1) as f64,
+        ..counts
+    }
+}
+
+/// Summed negative log-likelihood of each session.
+fn batch_nats(
+    model: &Mamba2,
+    sessions: &[&[u16]],
+    device: &Device,
+    stop: &AtomicBool,
+) -> Result<Vec<f64>, TrainError> {
+    let mut nats = vec![0f64; sessions.len()];
+    let mut rows: Vec<usize> = (0..sessions.len()).collect();
+    let mut state = State::zeros(model.config(), rows.len(), device)?;
+    let mut at = 0;
+    while !rows.is_empty() && !stop.load(Ordering::Relaxed) {
+        let lengths: Vec<usize> = rows.iter().map(|&r| WINDOW.min(sessions[r].len() - 1 - at)).collect();
+        let width = lengths.iter().copied().max().unwrap_or(0);
+        let mut inputs = vec![0u32; rows.len() * width];
+        let mut targets = vec![super::streams::IGNORE; rows.len() * width];
+        for (i, (&r, &n)) in rows.iter().zip(&lengths).enumerate() {
+            for (k, pair) in sessions[r][at..=at + n].windows(2).enumerate() {
+                inputs[i * width + k] = u32::from(pair[0]);
+                targets[i * width + k] = u32::from(pair[1]);
+            }
+        }
+        let inputs = Tensor::from_vec(inputs, (rows.len(), width), device)?; // (b, l)
+        let logits = model.forward(&inputs, Some(&lengths), Some(&mut state))?; // (b, l, v)
+        let each = token_nats(&logits, &targets)?;
+        for (&r, each) in rows.iter().zip(each.chunks(width)) {
+            nats[r] += each.iter().map(|&x| f64::from(x)).sum::<f64>();
+        }
+        at += WINDOW;
+        let left: Vec<usize> = (0..rows.len()).filter(|&i| sessions[rows[i]].len() > at + 1).collect();
+        if left.len() < rows.len() {
+            state = state.select(&left)?;
+            rows = left.into_iter().map(|i| rows[i]).collect();
+        }
+    }
+    Ok(nats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_take_their_labels_and_the_star_the_rest() {
+        let mut groups = BTreeMap::new();
+        assert_eq!(group_of("a", &groups).as_deref(), Some("a"));
+        groups.insert("video".to_string(), vec!["youtube".to_string()]);
+        assert_eq!(group_of("youtube", &groups).as_deref(), Some("video"));
+        assert_eq!(group_of("aria", &groups), None);
+        groups.insert("rest".to_string(), vec!["*".to_string()]);
+        assert_eq!(group_of("aria", &groups).as_deref(), Some("rest"));
+        assert_eq!(group_of("youtube", &groups).as_deref(), Some("video"));
+    }
+}

@@ -1,0 +1,513 @@
+//! The loop: start or resume, update, validate, save, stop.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use candle_core::Device;
+
+use super::config::TrainConfig;
+use super::data::Dataset;
+use super::engine::Engine;
+use super::evaluate::{Losses, evaluate};
+use super::events::{End, Event, Progress, Reporter};
+use super::params::Params;
+use super::resume::{self, RunState};
+use super::schedule::Schedule;
+use super::streams::{Streams, drop_labels};
+use super::{TrainError, events::LOG_FILE};
+use crate::checkpoint::{Checkpoint, FORMAT, Manifest, TrainFacts, files};
+use crate::lm::Mamba2;
+use crate::optim::{AdamW, Applied};
+
+/// Updates in a row without a finite gradient after which a run has diverged. A single one is a
+/// freak batch and is skipped; the optimiser is left as it was.
+const MAX_SKIPPED: u32 = 10;
+
+/// Where a run begins.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// New weights; the output directory must not hold a run.
+    Fresh,
+    /// The newest checkpoint in the output directory; a fresh start if there is none.
+    Resume,
+    /// The weights of a checkpoint, new optimiser: fine-tuning. Labels of the corpus that the
+    /// checkpoint does not know extend its vocabulary.
+    Init(Box<Checkpoint>),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Steps made, those of earlier processes included.
+    pub step: u64,
+    /// Why it ended.
+    pub end: End,
+    /// The newest checkpoint.
+    pub last: PathBuf,
+    /// The one with the lowest validation loss, where there was a validation.
+    pub best: Option<PathBuf>,
+    /// The last validation over all sessions, where there was one.
+    pub losses: Option<Losses>,
+}
+
+/// Trains on `data` into the directory `out`. `stop` is looked at between steps and during
+/// validations.
+///
+/// # Errors
+/// [`TrainError`]: nothing to train on, a configuration that cannot be used, a directory that does
+/// not fit what was asked, a run that diverged, or an operation that failed.
+pub fn train(
+    data: Dataset<'_>,
+    config: &TrainConfig,
+    out: &Path,
+    start: Start,
+    device: &Device,
+    stop: &AtomicBool,
+    progress: &mut dyn Progress,
+) -> Result<Outcome, TrainError> {
+    config.validate()?;
+    let begun = Instant::now();
+    std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
+    let newest = resume::steps(out)?.pop();
+    if newest.is_some() && !matches!(start, Start::Resume) {
+        return Err(TrainError::Exists { path: out.to_owned() });
+    }
+    let (data, params, from) = begin(data, config, start, newest, device)?;
+    let config = from.as_ref().map_or(config, |(_, state)| &state.config).clone();
+    Run::new(&data, config, out, params, from, (device, stop), Reporter::open(out, progress)?)?.go(begun)
+}
+
+type Resumed = (PathBuf, RunState);
+
+/// Weights, and the data in their alphabet.
+fn begin<'a>(
+    data: Dataset<'a>,
+    config: &TrainConfig,
+    start: Start,
+    newest: Option<(u64, PathBuf)>,
+    device: &Device,
+) -> Result<(Dataset<'a>, (Params, Option<String>), Option<Resumed>), TrainError> {
+    let codec_fits = |checkpoint: &Checkpoint, data: &Dataset<'_>| {
+        let (theirs, ours) = (&checkpoint.manifest().codec, &data.codec);
+        if theirs == ours {
+            return Ok(());
+        }
+        Err(TrainError::CodecMismatch { checkpoint: theirs.to_string(), corpus: ours.to_string() })
+    };
+    match (start, newest) {
+        (Start::Resume, Some((_, path))) => {
+            let checkpoint = Checkpoint::open(&path)?;
+            codec_fits(&checkpoint, &data)?;
+            let mut data = data.onto(checkpoint.manifest().vocab.clone())?;
+            data.timing = checkpoint.manifest().timing.clone();
+            let mut state = resume::read(&path)?;
+            check_resume(&path, &state, &checkpoint, &data, config)?;
+            let threads = state.config.run.threads;
+            state.config = config.clone();
+            state.config.run.threads = threads;
+            let params = Params::new(checkpoint.config().clone(), checkpoint.weights(), device)?;
+            let init = state.init.clone();
+            Ok((data, (params, init), Some((path, state))))
+        }
+        (Start::Init(checkpoint), _) => {
+            codec_fits(&checkpoint, &data)?;
+            let old = &checkpoint.manifest().vocab;
+            let mut data = data.onto(old.clone())?;
+            let mut timing = checkpoint.manifest().timing.clone();
+            timing.merge(&data.timing);
+            data.timing = timing;
+            let params = Params::extended(
+                checkpoint.config(),
+                checkpoint.weights(),
+                (old, &data.vocab),
+                config.run.seed,
+                device,
+            )?;
+            Ok((data, (params, Some(checkpoint.sha256().to_owned())), None))
+        }
+        (Start::Fresh | Start::Resume, _) => {
+            let params = Params::fresh(config.model.config(data.vocab.size())?, config.run.seed, device)?;
+            Ok((data, (params, None), None))
+        }
+    }
+}
+
+/// A resumed run must continue the very same one.
+fn check_resume(
+    path: &Path,
+    state: &RunState,
+    checkpoint: &Checkpoint,
+    data: &Dataset<'_>,
+    config: &TrainConfig,
+) -> Result<(), TrainError> {
+    let refuse = |what: String| Err(TrainError::Resume { path: path.to_owned(), what });
+    let old = &state.config;
+    let fixed = [
+        ("[model]", format!("{:?}", old.model), format!("{:?}", config.model)),
+        ("[data]", format!("{:?}", old.data), format!("{:?}", config.data)),
+        ("[optimizer]", format!("{:?}", old.optimizer), format!("{:?}", config.optimizer)),
+        ("run.seed", old.run.seed.to_string(), config.run.seed.to_string()),
+    ];
+    // With --init the model section is not what made the weights, and does not matter here either.
+    for (name, old, new) in fixed.iter().skip(usize::from(state.init.is_some())) {
+        if old != new {
+            return refuse(format!("{name} changed: expected {old}, got {new}"));
+        }
+    }
+    if config.run.threads != 0 && config.run.threads != state.threads {
+        return refuse(format!("run.threads: expected {}, got {}", state.threads, config.run.threads));
+    }
+    if checkpoint.manifest().vocab.size() != data.vocab.size() {
+        return refuse(format!(
+            "the corpus has labels that the run does not know ({})",
+            data.vocab.labels()[checkpoint.labels().len()..].join(", ")
+        ));
+    }
+    if state.fingerprint != data.fingerprint() {
+        return refuse("the corpus is not the one that the run began with".into());
+    }
+    Ok(())
+}
+
+/// A run in progress.
+struct Run<'r> {
+    data: &'r Dataset<'r>,
+    out: &'r Path,
+    device: &'r Device,
+    stop: &'r AtomicBool,
+    reporter: Reporter<'r>,
+    params: Params,
+    model: Mamba2,
+    optim: AdamW,
+    engine: Engine,
+    streams: Streams<'r>,
+    schedule: Schedule,
+    state: RunState,
+    skipped: u32,
+    saved: Option<PathBuf>,
+    /// Tokens a second, smoothed.
+    rate: Option<f64>,
+}
+
+impl<'r> Run<'r> {
+    fn new(
+        data: &'r Dataset<'r>,
+        config: TrainConfig,
+        out: &'r Path,
+        (params, init): (Params, Option<String>),
+        from: Option<Resumed>,
+        (device, stop): (&'r Device, &'r AtomicBool),
+        reporter: Reporter<'r>,
+    ) -> Result<Self, TrainError> {
+        let d = &config.data;
+        let window = if d.bptt == 0 { d.sequence_length } else { d.bptt };
+        let sessions = data.train.iter().map(|s| &*s.tokens);
+        let mut streams = Streams::new(sessions, (d.batch, window, d.sequence_length), config.run.seed)
+            .ok_or(TrainError::NothingToTrain)?;
+        let threads = match (&from, config.run.threads) {
+            (Some((_, state)), _) => state.threads,
+            (None, 0) => std::thread::available_parallelism().map_or(1, usize::from).min(d.batch),
+            (None, n) => n.min(d.batch),
+        };
+        let model = params.model()?;
+        let vars = params.parameters.vars().iter().map(|(n, v)| (n.clone(), v.clone()));
+        let mut optim = AdamW::new(vars, config.optimizer.adamw())?;
+        let mut engine = Engine::new(&params.config, d.batch, threads, device)?;
+        let total = match config.run.steps {
+            0 => streams.windows_in(config.run.epochs) / d.accumulate as u64,
+            n => n,
+        };
+        let s = &config.schedule;
+        let schedule = Schedule { peak: s.lr, floor: s.min_lr, warmup: s.warmup, total };
+        let (state, saved) = match from {
+            Some((path, state)) => {
+                resume::restore(&path, &state, &mut optim, &mut engine)?;
+                if !streams.seek(state.cursor.clone()) {
+                    let what = "the data position is not one of this corpus".into();
+                    return Err(TrainError::Resume { path, what });
+                }
+                (state, Some(path))
+            }
+            None => {
+                let state = RunState {
+                    windows: 0,
+                    step: 0,
+                    updates: 0,
+                    tokens: 0,
+                    cursor: streams.cursor().clone(),
+                    best: None,
+                    stale: 0,
+                    threads,
+                    fingerprint: data.fingerprint(),
+                    init,
+                    config,
+                };
+                (state, None)
+            }
+        };
+        Ok(Self {
+            data,
+            out,
+            device,
+            stop,
+            reporter,
+            params,
+            model,
+            optim,
+            engine,
+            streams,
+            schedule,
+            state,
+            skipped: 0,
+            saved,
+            rate: None,
+        })
+    }
+
+    fn go(mut self, begun: Instant) -> Result<Outcome, TrainError> {
+        let path = self.out.join("config.toml");
+        files::write(&path, self.state.config.to_toml()?.as_bytes())?;
+        self.announce()?;
+        let mut losses = None;
+        let end = loop {
+            if self.stop.load(Ordering::Relaxed) {
+                break End::Stopped;
+            }
+            if self.state.step >= self.schedule.total {
+                break End::Finished;
+            }
+            self.step()?;
+            let (step, run, eval) = (self.state.step, &self.state.config.run, &self.state.config.eval);
+            let save = step.is_multiple_of(run.checkpoint_every);
+            let patience = eval.patience;
+            if eval.every > 0 && step.is_multiple_of(eval.every) && step < self.schedule.total {
+                self.validate(self.state.config.eval.tokens)?;
+                if patience > 0 && self.state.stale >= patience {
+                    break End::Patience;
+                }
+            }
+            if save && self.newest() != Some(step) {
+                self.save()?;
+            }
+        };
+        if end != End::Stopped {
+            self.validate(self.state.config.eval.tokens)?;
+        }
+        if self.newest() != Some(self.state.step) {
+            self.save()?;
+        }
+        if end != End::Stopped {
+            losses = self.validate_best()?;
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        self.reporter.report(&Event::End { step: self.state.step, reason: end, seconds })?;
+        Ok(Outcome {
+            step: self.state.step,
+            end,
+            last: resume::step_path(self.out, self.state.step),
+            best: self.state.best.map(|(step, _)| resume::step_path(self.out, step)),
+            losses,
+        })
+    }
+
+    fn announce(&mut self) -> Result<(), TrainError> {
+        let d = &self.state.config.data;
+        let longest = self.data.train.iter().map(|s| s.tokens.len()).max().unwrap_or(0);
+        let longest = longest.min(d.sequence_length);
+        let note = if d.bptt == 0 || d.bptt >= longest {
+            "gradients reach back to each session's first token".to_string()
+        } else {
+            format!(
+                "truncated back-propagation: gradients reach back at most {} tokens, the carried state to \
+                 the session's first of up to {longest}",
+                d.bptt
+            )
+        };
+        self.reporter.report(&Event::Start {
+            step: self.state.step,
+            of: self.schedule.total,
+            parameters: self.params.config.parameters(),
+            tokens_per_epoch: self.streams.tokens(),
+            threads: self.state.threads,
+            note,
+        })
+    }
+
+    /// One update: `accumulate` windows forward and backward, then the optimiser.
+    fn step(&mut self) -> Result<(), TrainError> {
+        let begun = Instant::now();
+        let config = &self.state.config;
+        let accumulate = config.data.accumulate;
+        let mut windows = Vec::with_capacity(accumulate);
+        for _ in 0..accumulate {
+            let mut window = self.streams.next();
+            let (p, seed) = (config.data.label_dropout, config.run.seed);
+            let hidden = u32::from(self.data.vocab.packet());
+            drop_labels(&mut window, hidden, p, seed, self.state.windows);
+            self.state.windows += 1;
+            windows.push(window);
+        }
+        let valid: usize = windows.iter().map(super::streams::Window::valid).sum();
+        let positions: usize = windows.iter().map(|w| w.inputs.len()).sum();
+        let scale = 1.0 / valid.max(1) as f64;
+        let mut loss = 0.0;
+        for window in &windows {
+            let (l, grads) = self.engine.gradients(&self.model, window, scale)?;
+            loss += l;
+            for grads in &grads {
+                self.optim.accumulate(grads)?;
+            }
+        }
+        let lr = self.schedule.rate(self.state.step);
+        let Applied { norm, applied } = self.optim.apply(lr, config.optimizer.clip)?;
+        self.skipped = if applied { 0 } else { self.skipped + 1 };
+        self.state.step += 1;
+        self.state.updates = self.optim.steps();
+        self.state.tokens += valid as u64;
+        self.state.cursor = self.streams.cursor().clone();
+        if self.skipped >= MAX_SKIPPED {
+            return Err(TrainError::Diverged { step: self.state.step, updates: self.skipped });
+        }
+        let rate = valid as f64 / begun.elapsed().as_secs_f64().max(1e-9);
+        let rate = self.rate.map_or(rate, |old| old + 0.05 * (rate - old));
+        self.rate = Some(rate);
+        let left = self.schedule.total.saturating_sub(self.state.step) as f64;
+        self.reporter.report(&Event::Step {
+            step: self.state.step,
+            of: self.schedule.total,
+            loss,
+            lr,
+            grad_norm: applied.then_some(norm),
+            tokens: self.state.tokens,
+            padding: 1.0 - valid as f64 / positions.max(1) as f64,
+            tokens_per_s: rate,
+            epoch: self.state.cursor.epoch,
+            eta_s: left * valid as f64 / rate,
+        })
+    }
+
+    /// Validates, reports, and saves a checkpoint if it is the best so far. `limit` 0 = everything.
+    fn validate(&mut self, limit: u64) -> Result<Option<Losses>, TrainError> {
+        if self.data.val.is_empty() {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let (groups, seed) = (&self.state.config.eval.groups, self.state.config.run.seed);
+        let model = self.params.frozen()?;
+        let threads = self.state.threads;
+        let losses =
+            evaluate(&model, &self.data.val, groups, (limit, seed), threads, self.device, self.stop)?;
+        let Some(losses) = losses.filter(|l| l.total.tokens > 0) else { return Ok(None) };
+        let nats = losses.total.per_token;
+        let best = nats.is_finite() && self.state.best.is_none_or(|(_, old)| nats < old);
+        self.state.stale = if best { 0 } else { self.state.stale + 1 };
+        self.reporter.report(&Event::Eval {
+            step: self.state.step,
+            total: losses.total,
+            groups: losses.groups.clone(),
+            whole: losses.whole,
+            best,
+            seconds: begun.elapsed().as_secs_f64(),
+        })?;
+        if best {
+            self.state.best = Some((self.state.step, nats));
+            self.save_with(Some(&losses))?;
+        }
+        Ok(Some(losses))
+    }
+
+    /// Validates the best checkpoint on all sessions and writes the result into its manifest.
+    fn validate_best(&mut self) -> Result<Option<Losses>, TrainError> {
+        let Some((step, _)) = self.state.best else { return Ok(None) };
+        let begun = Instant::now();
+        let path = resume::step_path(self.out, step);
+        let checkpoint = Checkpoint::open(&path)?;
+        let config = &self.state.config;
+        let losses = evaluate(
+            &checkpoint.model(self.device)?,
+            &self.data.val,
+            &config.eval.groups,
+            (0, config.run.seed),
+            self.state.threads,
+            self.device,
+            self.stop,
+        )?;
+        let Some(losses) = losses else { return Ok(None) };
+        self.reporter.report(&Event::Eval {
+            step,
+            total: losses.total,
+            groups: losses.groups.clone(),
+            whole: losses.whole,
+            best: true,
+            seconds: begun.elapsed().as_secs_f64(),
+        })?;
+        let mut manifest = checkpoint.manifest().clone();
+        manifest.training.nats_per_token = Some(losses.total.per_token);
+        manifest.training.nats_per_packet = Some(losses.total.per_packet);
+        manifest.write(&path)?;
+        Ok(Some(losses))
+    }
+
+    fn newest(&self) -> Option<u64> {
+        let path = self.saved.as_ref()?;
+        (*path == resume::step_path(self.out, self.state.step)).then_some(self.state.step)
+    }
+
+    fn save(&mut self) -> Result<(), TrainError> {
+        self.save_with(None)
+    }
+
+    /// Writes the checkpoint of this step, points `best` at it if it is, and drops old ones.
+    fn save_with(&mut self, losses: Option<&Losses>) -> Result<(), TrainError> {
+        let path = resume::step_path(self.out, self.state.step);
+        let manifest = Manifest {
+            format: FORMAT,
+            codec: self.data.codec.clone(),
+            vocab: self.data.vocab.clone(),
+            timing: self.data.timing.clone(),
+            training: TrainFacts {
+                steps: self.state.step,
+                tokens: self.state.tokens,
+                data: self.data.about.clone(),
+                seed: self.state.config.run.seed,
+                nats_per_token: losses.map(|l| l.total.per_token),
+                nats_per_packet: losses.map(|l| l.total.per_packet),
+                loss_curve: Some(LOG_FILE.to_owned()),
+                init: self.state.init.clone(),
+            },
+            weights_sha256: String::new(),
+        };
+        let weights = self.params.weights();
+        files::directory(&path, |dir| -> Result<(), TrainError> {
+            Checkpoint::write_into(dir, &self.params.config, manifest, &weights)?;
+            resume::write(dir, &self.state, &self.optim, &self.engine)
+        })?;
+        let best = self.state.best.map(|(step, _)| step);
+        if best == Some(self.state.step) {
+            point(&self.out.join("best"), &path)?;
+        }
+        self.saved = Some(path.clone());
+        let mut kept = resume::steps(self.out)?;
+        kept.retain(|(step, _)| best != Some(*step));
+        let surplus = kept.len().saturating_sub(self.state.config.run.keep);
+        for (_, old) in kept.into_iter().take(surplus) {
+            std::fs::remove_dir_all(&old).map_err(TrainError::io("remove", &old))?;
+        }
+        self.reporter.report(&Event::Saved { step: self.state.step, path })
+    }
+}
+
+/// Makes `link` point at `target`, a sibling, replacing what it pointed at in one rename.
+fn point(link: &Path, target: &Path) -> Result<(), TrainError> {
+    let hidden = link.with_file_name(".best.tmp");
+    match std::fs::remove_file(&hidden) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(TrainError::io("remove", &hidden)(e));
+        }
+        _ => {}
+    }
+    let name = target.file_name().unwrap_or_default();
+    std::os::unix::fs::symlink(name, &hidden).map_err(TrainError::io("link", &hidden))?;
+    std::fs::rename(&hidden, link).map_err(TrainError::io("rename", &hidden))
+}

@@ -1,0 +1,295 @@
+//! Sessions laid into parallel streams: what each step of training reads.
+//!
+//! A batch has `rows` streams. Each walks through one session after the other, a window of `window`
+//! tokens a step, and carries its recurrent state from window to window: truncated
+//! back-propagation, where the state reaches back to the session's first token and the gradient to
+//! the window's. A row whose session is used up takes the next from one shared order (a fresh
+//! permutation each epoch), so rows never wait for each other and a long session costs no padding
+//! elsewhere.
+//!
+//! A session's last window is short; the rest of the row is padding that no loss term reads. The
+//! alternative, starting the next session inside the window, would need a state reset between two
+//! positions of one scan; padding wastes half a window a session on average, and
+//! [`Streams::next`] reports exactly how much. The window is cut to the longest row.
+//!
+//! Everything here is a function of (seed, lengths, rows, window), so a position in the data is
+//! the small [`Cursor`], which a checkpoint stores.
+
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+pub use crate::ops::loss::IGNORE;
+
+/// Where a run stands in its data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Permutations begun, less one.
+    pub epoch: u64,
+    /// Sessions of the current permutation already given to a row.
+    pub dealt: usize,
+    /// Each row's session and next input position; `None` before its first session.
+    pub rows: Vec<Option<(usize, usize)>>,
+}
+
+/// One step's input, row-major, `width` tokens a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Tokens a row has here; at most the configured window.
+    pub width: usize,
+    /// Input tokens, `rows * width`; padding is token 0.
+    pub inputs: Vec<u32>,
+    /// Next tokens, [`IGNORE`] where there is none.
+    pub targets: Vec<u32>,
+    /// Valid positions of each row, at least 1.
+    pub lengths: Vec<usize>,
+    /// Rows that begin a session here: their carried state must be zeroed first.
+    pub fresh: Vec<bool>,
+}
+
+impl Window {
+    /// Positions with a target.
+    pub fn valid(&self) -> usize {
+        self.lengths.iter().sum()
+    }
+}
+
+/// The sessions' tokens, the order and the rows.
+pub struct Streams<'a> {
+    sessions: Vec<&'a [u16]>,
+    window: usize,
+    seed: u64,
+    order: Vec<u32>,
+    cursor: Cursor,
+}
+
+impl<'a> Streams<'a> {
+    /// Streams over `sessions`, each cut to `sequence` tokens; sessions of fewer than 2 tokens have
+    /// nothing to predict and are left out. `None` if no session is left or a size is 0.
+    pub fn new(
+        sessions: impl IntoIterator<Item = &'a [u16]>,
+        (rows, window, sequence): (usize, usize, usize),
+        seed: u64,
+    ) -> Option<Self> {
+        let sessions: Vec<&[u16]> =
+            sessions.into_iter().map(|s| &s[..s.len().min(sequence)]).filter(|s| s.len() >= 2).collect();
+        if sessions.is_empty() || rows == 0 || window == 0 {
+            return None;
+        }
+        let order = permutation(sessions.len(), seed, 0);
+        let cursor = Cursor { epoch: 0, dealt: 0, rows: vec![None; rows] };
+        Some(Self { sessions, window, seed, order, cursor })
+    }
+
+    /// Where the streams stand.
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// Puts the streams where another of the same sessions, sizes and seed stood. False, and
+    /// nothing changed, if the cursor cannot be one of these.
+    pub fn seek(&mut self, cursor: Cursor) -> bool {
+        let fits = cursor.rows.len() == self.cursor.rows.len()
+            && cursor.dealt <= self.sessions.len()
+            && cursor
+                .rows
+                .iter()
+                .flatten()
+                .all(|&(s, at)| self.sessions.get(s).is_some_and(|tokens| at < tokens.len()));
+        if fits {
+            self.order = permutation(self.sessions.len(), self.seed, cursor.epoch);
+            self.cursor = cursor;
+        }
+        fits
+    }
+
+    /// Positions with a target in one epoch.
+    pub fn tokens(&self) -> u64 {
+        self.sessions.iter().map(|s| s.len() as u64 - 1).sum()
+    }
+
+    /// The next window. The streams never end: after the last session of an epoch comes the next
+    /// epoch's first.
+    pub fn next(&mut self) -> Window {
+        let rows = self.cursor.rows.len();
+        let mut fresh = vec![false; rows];
+        for (row, fresh) in fresh.iter_mut().enumerate() {
+            let used_up = self.cursor.rows[row].is_none_or(|(s, at)| at + 1 >= self.sessions[s].len());
+            if used_up {
+                self.cursor.rows[row] = Some((self.deal(), 0));
+                *fresh = true;
+            }
+        }
+        let here: Vec<(usize, usize)> = self.cursor.rows.iter().copied().flatten().collect();
+        let lengths: Vec<usize> =
+            here.iter().map(|&(s, at)| self.window.min(self.sessions[s].len() - 1 - at)).collect();
+        let width = lengths.iter().copied().max().unwrap_or(0);
+        let mut inputs = vec![0u32; rows * width];
+        let mut targets = vec![IGNORE; rows * width];
+        for (row, (&(s, at), &n)) in here.iter().zip(&lengths).enumerate() {
+            let tokens = &self.sessions[s][at..=at + n];
+            for (i, pair) in tokens.windows(2).enumerate() {
+                inputs[row * width + i] = u32::from(pair[0]);
+                targets[row * width + i] = u32::from(pair[1]);
+            }
+            self.cursor.rows[row] = Some((s, at + n));
+        }
+        Window { width, inputs, targets, lengths, fresh }
+    }
+
+    fn deal(&mut self) -> usize {
+        if self.cursor.dealt == self.order.len() {
+            self.cursor.epoch += 1;
+            self.cursor.dealt = 0;
+            self.order = permutation(self.sessions.len(), self.seed, self.cursor.epoch);
+        }
+        self.cursor.dealt += 1;
+        self.order[self.cursor.dealt - 1] as usize
+    }
+
+    /// Windows until `epochs` epochs are dealt out and the first row would begin the next: the
+    /// length of a run that is given in epochs. Walks lengths only.
+    pub fn windows_in(&self, epochs: u64) -> u64 {
+        let rows = self.cursor.rows.len();
+        let mut left = vec![0usize; rows];
+        let (mut epoch, mut dealt) = (0, 0);
+        let mut order = permutation(self.sessions.len(), self.seed, 0);
+        for step in 0.. {
+            for left in &mut left {
+                if *left > 0 {
+                    continue;
+                }
+                if dealt == order.len() {
+                    (epoch, dealt) = (epoch + 1, 0);
+                    if epoch >= epochs {
+                        return step;
+                    }
+                    order = permutation(self.sessions.len(), self.seed, epoch);
+                }
+                *left = self.sessions[order[dealt] as usize].len() - 1;
+                dealt += 1;
+            }
+            for left in &mut left {
+                *left -= self.window.min(*left);
+            }
+        }
+        0
+    }
+}
+
+/// The order of `n` sessions in an epoch.
+fn permutation(n: usize, seed: u64, epoch: u64) -> Vec<u32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(epoch);
+    let mut order: Vec<u32> = (0..n as u32).collect();
+    order.shuffle(&mut rng);
+    order
+}
+
+/// Replaces the first input of fresh rows by `token` with probability `p`: the model then also
+/// learns what traffic looks like when no label is given. Seeded by step, so it needs no state.
+pub fn drop_labels(window: &mut Window, token: u32, p: f64, seed: u64, step: u64) {
+    if p <= 0.0 {
+        return;
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6c61_6265_6c73);
+    rng.set_stream(step);
+    for (row, fresh) in window.fresh.iter().enumerate() {
+        if *fresh && rng.random_bool(p.min(1.0)) {
+            window.inputs[row * window.width] = token;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Session i holds i*100, i*100 + 1, ...
+    fn sessions(lengths: &[usize]) -> Vec<Vec<u16>> {
+        lengths.iter().enumerate().map(|(i, &n)| (0..n).map(|k| (i * 100 + k) as u16).collect()).collect()
+    }
+
+    #[test]
+    fn a_session_is_read_in_order_with_its_next_tokens() {
+        let data = sessions(&[8]);
+        let mut streams = Streams::new(data.iter().map(Vec::as_slice), (1, 3, 1000), 1).unwrap();
+        let w = streams.next();
+        assert_eq!((w.inputs, w.targets), (vec![0, 1, 2], vec![1, 2, 3]));
+        assert_eq!(w.fresh, [true]);
+        let w = streams.next();
+        assert_eq!((w.inputs, w.fresh), (vec![3, 4, 5], vec![false]));
+        let w = streams.next();
+        assert_eq!((w.width, w.inputs, w.targets), (1, vec![6], vec![7]), "the short tail");
+        assert!(streams.next().fresh[0]);
+        assert_eq!(streams.cursor().epoch, 1);
+    }
+
+    #[test]
+    fn short_rows_are_padded_and_ignored() {
+        let data = sessions(&[9, 3]);
+        let mut streams = Streams::new(data.iter().map(Vec::as_slice), (2, 4, 1000), 1).unwrap();
+        let w = streams.next();
+        assert_eq!(w.width, 4);
+        let short = w.lengths.iter().position(|&n| n == 2).unwrap();
+        assert_eq!(w.inputs[short * 4..short * 4 + 4], [100, 101, 0, 0]);
+        assert_eq!(w.targets[short * 4..short * 4 + 4], [101, 102, IGNORE, IGNORE]);
+        assert_eq!(w.valid(), 6);
+        assert!(Streams::new([&[1u16][..]], (1, 4, 10), 1).is_none(), "nothing to predict");
+    }
+
+    #[test]
+    fn label_dropout_touches_only_first_tokens() {
+        let data = sessions(&[9, 9]);
+        let mut streams = Streams::new(data.iter().map(Vec::as_slice), (2, 4, 1000), 1).unwrap();
+        let mut w = streams.next();
+        let before = w.clone();
+        drop_labels(&mut w, 999, 1.0, 1, 0);
+        assert_eq!((w.inputs[0], w.inputs[4]), (999, 999));
+        assert_eq!((&w.inputs[1..4], &w.targets), (&before.inputs[1..4], &before.targets));
+        let mut w = streams.next();
+        let before = w.clone();
+        drop_labels(&mut w, 999, 1.0, 1, 1);
+        assert_eq!(w, before, "a session that goes on keeps its tokens");
+    }
+
+    proptest! {
+        #[test]
+        fn an_epoch_predicts_every_token_once(
+            lengths in prop::collection::vec(0usize..90, 1..20),
+            rows in 1usize..5, window in 1usize..20, seed in any::<u64>(),
+        ) {
+            let data = sessions(&lengths);
+            let Some(mut streams) =
+                Streams::new(data.iter().map(Vec::as_slice), (rows, window, 60), seed) else {
+                prop_assert!(lengths.iter().all(|&n| n < 2));
+                return Ok(());
+            };
+            let epochs = 3;
+            let steps = streams.windows_in(epochs);
+            let mut seen = std::collections::HashMap::new();
+            let mut middle = None;
+            for step in 0..steps {
+                if step == steps / 2 { middle = Some((streams.cursor().clone(), step)); }
+                for t in streams.next().targets { if t != IGNORE { *seen.entry(t).or_insert(0u64) += 1; } }
+            }
+            // Up to the end every session was dealt `epochs` times, and only rows still busy are short.
+            prop_assert!(streams.cursor().epoch < epochs);
+            prop_assert_eq!(seen.values().sum::<u64>() <= epochs * streams.tokens(), true);
+            prop_assert!(seen.values().sum::<u64>() + (rows as u64) * 60 >= epochs * streams.tokens());
+            for (t, n) in seen { prop_assert!(n <= epochs, "target {} {} times", t, n); }
+            if let Some((cursor, step)) = middle {
+                let mut other = Streams::new(data.iter().map(Vec::as_slice), (rows, window, 60), seed).unwrap();
+                prop_assert!(other.seek(cursor.clone()));
+                let mut again = Streams::new(data.iter().map(Vec::as_slice), (rows, window, 60), seed).unwrap();
+                for _ in 0..step { again.next(); }
+                for _ in 0..20 { prop_assert_eq!(other.next(), again.next()); }
+                let mut bad = cursor;
+                bad.rows.push(None);
+                prop_assert!(!other.seek(bad));
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A run over a few synthetic sessions: learns, resumes bit for bit, fine-tunes, stops, refuses.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::Device;
+
+use super::*;
+use crate::checkpoint::Checkpoint;
+use crate::codec::{BytesCodec, Codec, Form, Vocab, Width};
+use crate::timing::TimingTable;
+
+/// Sessions of packets that count up from the label's own first byte: easy to learn.
+fn dataset(labels: &[&str], sessions: usize) -> Dataset<'static> {
+    let vocab = Vocab::new(labels).unwrap();
+    let session = |i: usize| {
+        let label = labels[i % labels.len()];
+        let mut tokens = vec![vocab.label(label).unwrap()];
+        let packets = 3 + i % 4;
+        for packet in 0..packets {
+            tokens.extend((0..9).map(|k| ((i % labels.len()) * 40 + packet + k) as u16));
+            tokens.push(vocab.packet());
+        }
+        tokens.extend(vocab.end());
+        Sequence { label: label.to_string(), tokens: Cow::Owned(tokens), packets: packets as u64 }
+    };
+    Dataset {
+        codec: BytesCodec::new(vocab.clone(), Width::Variable, Form::Raw).id(),
+        timing: TimingTable::learn(BTreeMap::from([(labels[0].to_owned(), vec![1_000, 2_000])])),
+        train: (0..sessions).map(session).collect(),
+        val: (0..6).map(session).collect(),
+        about: "counting".into(),
+        vocab,
+    }
+}
+
+fn config(steps: u64) -> TrainConfig {
+    TrainConfig::parse(&format!(
+        "[model]\nd_model = 16\nn_layer = 2\nd_state = 8\nheaddim = 8\n\
+         [data]\nbatch = 4\nbptt = 16\n\
+         [schedule]\nlr = 0.02\nmin_lr = 0.002\nwarmup = 3\n\
+         [run]\nsteps = {steps}\nthreads = 2\ncheckpoint_every = 1000\n\
+         [eval]\nevery = 0"
+    ))
+    .unwrap()
+}
+
+fn go(
+    data: Dataset<'_>,
+    config: &TrainConfig,
+    out: &Path,
+    start: Start,
+) -> Result<(Outcome, Vec<Event>), TrainError> {
+    let mut events = Vec::new();
+    let stop = AtomicBool::new(false);
+    let outcome =
+        train(data, config, out, start, &Device::Cpu, &stop, &mut |e: &Event| events.push(e.clone()))?;
+    Ok((outcome, events))
+}
+
+fn losses(events: &[Event]) -> Vec<f64> {
+    events.iter().filter_map(|e| if let Event::Step { loss, .. } = e { Some(*loss) } else { None }).collect()
+}
+
+#[test]
+fn it_learns_and_reports() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut config = config(60);
+    config.eval.every = 20;
+    config.run.checkpoint_every = 25;
+    config.run.keep = 1;
+    let (outcome, events) = go(dataset(&["a", "b"], 10), &config, tmp.path(), Start::Fresh).unwrap();
+    let steps = losses(&events);
+    assert_eq!(steps.len(), 60);
+    assert!(steps[0] > 5.0, "starts near ln 264: {}", steps[0]);
+    assert!(steps[50..].iter().sum::<f64>() / 10.0 < 1.0, "{:?}", &steps[50..]);
+    assert_eq!((outcome.step, outcome.end), (60, End::Finished));
+    let whole = outcome.losses.unwrap();
+    assert!(whole.whole && whole.total.per_token < 1.0, "{whole:?}");
+    assert_eq!(whole.total.sessions, 6);
+    assert_eq!(whole.groups.keys().collect::<Vec<_>>(), ["a", "b"]);
+    let a = whole.groups["a"];
+    let per_packet = a.per_token * a.tokens as f64 / a.packets as f64;
+    assert!((a.per_packet - per_packet).abs() < 1e-9);
+    // The best is linked, its manifest has the losses over everything, and one other is kept.
+    let best = Checkpoint::open(&tmp.path().join("best")).unwrap();
+    assert_eq!(best.manifest().training.nats_per_token, Some(whole.total.per_token));
+    assert_eq!(best.manifest().training.data, "counting");
+    assert!(resume::steps(tmp.path()).unwrap().len() <= 2);
+    // The log has the same events, one a line.
+    let log = std::fs::read_to_string(tmp.path().join(LOG_FILE)).unwrap();
+    let read: Vec<Event> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(read.len(), events.len());
+    // Reading a number from JSON may be off by its last bit.
+    assert!(losses(&read).iter().zip(&steps).all(|(a, b)| (a - b).abs() < 1e-12));
+    assert_eq!(
+        TrainConfig::parse(&std::fs::read_to_string(tmp.path().join("config.toml")).unwrap()).unwrap(),
+        config
+    );
+}
+
+#[test]
+fn ten_steps_and_ten_more_are_twenty() {
+    let tmp = tempfile::tempdir().unwrap();
+    let (straight, broken) = (tmp.path().join("straight"), tmp.path().join("broken"));
+    let mut config = config(20);
+    config.data.label_dropout = 0.3;
+    config.data.accumulate = 2;
+    let data = || dataset(&["a", "b", "c"], 9);
+    let (one, events) = go(data(), &config, &straight, Start::Fresh).unwrap();
+
+    // The same run, told to stop after the tenth step, then resumed.
+    let stop = AtomicBool::new(false);
+    let mut first = Vec::new();
+    let mut watch = |e: &Event| {
+        first.push(e.clone());
+        if matches!(e, Event::Step { step: 10, .. }) {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    let outcome = train(data(), &config, &broken, Start::Fresh, &Device::Cpu, &stop, &mut watch).unwrap();
+    assert_eq!((outcome.step, outcome.end), (10, End::Stopped));
+    let (two, second) = go(data(), &config, &broken, Start::Resume).unwrap();
+    assert_eq!(two.step, 20);
+    assert_eq!([losses(&first), losses(&second)].concat(), losses(&events));
+    for file in ["model.safetensors", "resume/optimizer.safetensors", "resume/carry.safetensors"] {
+        let (a, b) =
+            (std::fs::read(one.last.join(file)).unwrap(), std::fs::read(two.last.join(file)).unwrap());
+        assert!(!a.is_empty() && a == b, "{file} differs after the resumption");
+    }
+}
+
+#[test]
+fn shards_change_rounding_and_nothing_else() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut config = config(12);
+    let mut run = |threads| {
+        config.run.threads = threads;
+        let out = tmp.path().join(threads.to_string());
+        losses(&go(dataset(&["a", "b"], 10), &config, &out, Start::Fresh).unwrap().1)
+    };
+    let (one, three) = (run(1), run(3));
+    for (a, b) in one.iter().zip(&three) {
+        assert!((a - b).abs() < 1e-3, "{a} {b}");
+    }
+}
+
+#[test]
+fn fine_tuning_adds_labels_and_starts_from_the_weights() {
+    let tmp = tempfile::tempdir().unwrap();
+    let base = tmp.path().join("base");
+    go(dataset(&["a", "b"], 10), &config(60), &base, Start::Fresh).unwrap();
+    let checkpoint = Checkpoint::open(&base.join("best")).unwrap();
+    // "b" has another id in this corpus, "c" is new.
+    let tuned = tmp.path().join("tuned");
+    let start = Start::Init(Box::new(checkpoint.clone()));
+    let (outcome, events) = go(dataset(&["b", "c"], 10), &config(8), &tuned, start).unwrap();
+    assert!(losses(&events)[0] < 4.5, "starts from what is known: {:?}", losses(&events)[0]);
+    let result = Checkpoint::open(&outcome.last).unwrap();
+    assert_eq!(result.labels(), ["a", "b", "c"]);
+    assert_eq!(result.manifest().training.init.as_deref(), Some(checkpoint.sha256()));
+    assert!(result.manifest().timing.knows("a") && result.manifest().timing.knows("b"));
+    // A resumed fine-tuning goes on too.
+    let (more, _) = go(dataset(&["b", "c"], 10), &config(10), &tuned, Start::Resume).unwrap();
+    assert_eq!(more.step, 10);
+    let other = Dataset {
+        codec: BytesCodec::new(Vocab::new(&["a"]).unwrap(), Width::Fixed(94), Form::Raw).id(),
+        ..dataset(&["a"], 4)
+    };
+    let error = go(other, &config(2), &tmp.path().join("x"), Start::Init(Box::new(checkpoint))).unwrap_err();
+    assert!(error.to_string().contains("the corpus has bytes/1"), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let tmp = tempfile::tempdir().unwrap();
+    let out = tmp.path().join("run");
+    let base = config(2);
+    go(dataset(&["a"], 4), &base, &out, Start::Fresh).unwrap();
+    let message = |data, config: &TrainConfig, start| go(data, config, &out, start).unwrap_err().to_string();
+    assert!(message(dataset(&["a"], 4), &base, Start::Fresh).contains("already holds a run"));
+    let mut other = base.clone();
+    other.data.batch = 3;
+    assert!(message(dataset(&["a"], 4), &other, Start::Resume).contains("[data] changed"));
+    let mut other = base.clone();
+    other.run.threads = 1;
+    assert!(message(dataset(&["a"], 4), &other, Start::Resume).contains("run.threads: expected 2, got 1"));
+    assert!(
+        message(dataset(&["a"], 5), &base, Start::Resume).contains("not the one that the run began with")
+    );
+    assert!(message(dataset(&["a", "z"], 4), &base, Start::Resume).contains("(z)"));
+    let mut odd = base.clone();
+    odd.model.headdim = 7;
+    let error = go(dataset(&["a"], 4), &odd, &tmp.path().join("y"), Start::Fresh).unwrap_err();
+    assert!(error.to_string().contains("headdim"), "{error}");
+    let empty = Dataset { train: vec![], ..dataset(&["a"], 4) };
+    let error = go(empty, &base, &tmp.path().join("z"), Start::Fresh).unwrap_err();
+    assert!(matches!(error, TrainError::NothingToTrain), "{error}");
+    // A checkpoint that was cut short is not resumed from.
+    let last = resume::steps(&out).unwrap().pop().unwrap().1;
+    let path = last.join("resume/optimizer.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let text = message(dataset(&["a"], 4), &base, Start::Resume);
+    assert!(text.contains("optimizer.safetensors") && text.contains("not a whole"), "{text}");
+}
+
+#[test]
+fn validation_stops_a_run_that_no_longer_improves() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut config = config(400);
+    // A rate that destroys the model after it has learned: the loss on validation must rise.
+    config.schedule.lr = 1.0;
+    config.schedule.min_lr = 1.0;
+    config.eval.every = 5;
+    config.eval.patience = 3;
+    let (outcome, _) = go(dataset(&["a"], 4), &config, tmp.path(), Start::Fresh).unwrap();
+    assert_eq!(outcome.end, End::Patience);
+    assert!(outcome.step < 400, "{}", outcome.step);
+}
