@@ -102,15 +102,43 @@ pub fn sha256(file: &Path) -> String {
 /// # Panics
 /// If the file cannot be written.
 pub fn write_udp_capture(file: &Path, packets: u32, gap_us: u32) {
+    let frames = (0..packets).map(|i| udp_frame(i / 10, i % 2 == 1, 18 + (i % 200) as u16));
+    write_capture(file, frames, gap_us);
+}
+
+/// Writes a capture with one TCP connection (handshake with MSS and timestamps, a request of 100 bytes, an answer of 300, close)
+/// and two UDP packets, a millisecond apart.
+///
+/// # Panics
+/// If the file cannot be written.
+pub fn write_mixed_capture(file: &Path) {
+    let [fin, syn, psh, ack] = [1, 2, 8, 16];
+    // Sequence numbers as two stacks would choose them: the client starts at 7,000, the server at 90,000.
+    let frames = [
+        tcp_frame(false, 7_000, 0, syn, 0),
+        tcp_frame(true, 90_000, 7_001, syn | ack, 0),
+        tcp_frame(false, 7_001, 90_001, ack, 0),
+        tcp_frame(false, 7_001, 90_001, psh | ack, 100),
+        tcp_frame(true, 90_001, 7_101, psh | ack, 300),
+        tcp_frame(false, 7_101, 90_301, fin | ack, 0),
+        tcp_frame(true, 90_301, 7_102, fin | ack, 0),
+        tcp_frame(false, 7_102, 90_302, ack, 0),
+        udp_frame(1, false, 40),
+        udp_frame(1, true, 120),
+    ];
+    write_capture(file, frames.into_iter(), 1000);
+}
+
+/// A pcap in microseconds, little endian, Ethernet.
+fn write_capture(file: &Path, frames: impl Iterator<Item = Vec<u8>>, gap_us: u32) {
     let mut bytes = Vec::new();
-    // RFC-draft pcap, little endian: magic (microseconds), version 2.4, zone, accuracy, snaplen, Ethernet.
+    // Magic (microseconds), version 2.4, zone, accuracy, snaplen, Ethernet.
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 262_144, 1] {
         bytes.extend(word.to_le_bytes());
     }
-    for i in 0..packets {
-        let frame = udp_frame(i / 10, i % 2 == 1, 18 + (i % 200) as u16);
-        let micros = u64::from(i) * u64::from(gap_us);
+    for (i, frame) in frames.enumerate() {
         let length = u32::try_from(frame.len()).expect("a frame is short");
+        let micros = i as u64 * u64::from(gap_us);
         for word in [(micros / 1_000_000) as u32, (micros % 1_000_000) as u32, length, length] {
             bytes.extend(word.to_le_bytes());
         }
@@ -119,24 +147,51 @@ pub fn write_udp_capture(file: &Path, packets: u32, gap_us: u32) {
     std::fs::write(file, bytes).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
 }
 
-/// One Ethernet, IPv4, UDP frame of the flow numbered `flow`, from its client or back.
-fn udp_frame(flow: u32, back: bool, payload: u16) -> Vec<u8> {
+/// Ethernet and IPv4 in front of `length` bytes of transport, from the client or back.
+fn ipv4_frame(back: bool, protocol: u8, length: u16) -> Vec<u8> {
     let (client, server) = ([192, 168, 7, 10], [192, 168, 7, 53]);
-    let (client_port, server_port) = (20_000 + (flow % 20_000) as u16, 4_433_u16);
     let (from, to) = if back { (server, client) } else { (client, server) };
-    let (from_port, to_port) = if back { (server_port, client_port) } else { (client_port, server_port) };
     let mut frame = Vec::new();
     frame.extend([2, 0, 0, 0, 0, to[3], 2, 0, 0, 0, 0, from[3], 8, 0]);
     frame.extend([0x45, 0]);
-    frame.extend((28 + payload).to_be_bytes());
-    frame.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    frame.extend((20 + length).to_be_bytes());
+    frame.extend([0, 0, 0, 0, 64, protocol, 0, 0]);
     frame.extend(from);
     frame.extend(to);
-    frame.extend(from_port.to_be_bytes());
-    frame.extend(to_port.to_be_bytes());
+    frame
+}
+
+/// One UDP frame of the flow numbered `flow`, from its client or back.
+fn udp_frame(flow: u32, back: bool, payload: u16) -> Vec<u8> {
+    let (client, server) = (20_000 + (flow % 20_000) as u16, 4_433_u16);
+    let (from, to) = if back { (server, client) } else { (client, server) };
+    let mut frame = ipv4_frame(back, 17, 8 + payload);
+    frame.extend(from.to_be_bytes());
+    frame.extend(to.to_be_bytes());
     frame.extend((8 + payload).to_be_bytes());
     frame.extend([0, 0]);
     frame.resize(42 + usize::from(payload), 0);
+    frame
+}
+
+/// One TCP frame between ports 51,000 and 443, with a timestamp option, and MSS 1460 in a SYN.
+fn tcp_frame(back: bool, sequence: u32, acknowledgement: u32, flags: u8, payload: u16) -> Vec<u8> {
+    let (from, to) = if back { (443_u16, 51_000_u16) } else { (51_000, 443) };
+    let mut options = Vec::new();
+    if flags & 2 != 0 {
+        options.extend([2, 4, 5, 0xb4]);
+    }
+    options.extend([1, 1, 8, 10]);
+    options.extend(if back { [500_u32, 1_000] } else { [1_000, 500] }.map(u32::to_be_bytes).concat());
+    let header = 20 + options.len() as u16;
+    let mut frame = ipv4_frame(back, 6, header + payload);
+    frame.extend(from.to_be_bytes());
+    frame.extend(to.to_be_bytes());
+    frame.extend(sequence.to_be_bytes());
+    frame.extend(acknowledgement.to_be_bytes());
+    frame.extend([(header / 4 << 4) as u8, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
+    frame.extend(options);
+    frame.extend((0..payload).map(|i| i as u8));
     frame
 }
 
@@ -157,6 +212,22 @@ mod tests {
         assert_eq!(totals(&file).packets, 25);
         assert_eq!(times[1], 1_500_000_000);
         assert_eq!(times[24], 36_000_000_000);
+    }
+
+    #[test]
+    fn tshark_follows_the_connection_that_we_write() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("mixed.pcap");
+        write_mixed_capture(&file);
+        assert_eq!(totals(&file).packets, 10);
+        let Some(trouble) =
+            crate::judges::tshark_field(&file, "tcp.analysis.flags || _ws.malformed", "frame.number")
+        else {
+            return;
+        };
+        assert!(trouble.is_empty(), "lost, repeated or malformed: {trouble:?}");
+        let acknowledged = crate::judges::tshark_field(&file, "tcp.ack == 301", "frame.number");
+        assert_eq!(acknowledged.unwrap_or_default().len(), 1, "the client acknowledges 300 bytes");
     }
 
     #[test]

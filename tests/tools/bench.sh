@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The numbers of the README: `bench.sh PROGRAM`. Says first what machine and commit they are of; a number without these is none.
+set -euo pipefail
+program=$(realpath -- "${1:?usage: bench.sh PROGRAM}")
+
+echo "machine   $(nproc) x $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), Linux $(uname -r)"
+echo "load      $(cut -d' ' -f 1-3 /proc/loadavg) (other work makes every number below worse)"
+echo "commit    $(git -C "$(dirname "$0")" describe --always --dirty 2>/dev/null || echo unknown)"
+
+run() {
+  echo
+  echo "== netssmd $*"
+  "$program" "$@"
+}
+run bench generate --batches 1,16,64 --seconds 10
+run bench scan
+run bench inject
+run bench write
