@@ -99,6 +99,11 @@ impl<S: Source> Merge<S> {
         Some(Popped { deadline, session, packet, last: following.is_none() })
     }
 
+    /// A live session.
+    pub(crate) fn source_mut(&mut self, number: u64) -> Option<&mut S> {
+        self.live.get_mut(&number).map(|live| &mut live.source)
+    }
+
     /// Live sessions.
     pub(crate) fn len(&self) -> usize {
         self.live.len()
@@ -161,10 +166,7 @@ mod tests {
         assert!(merge.add(2, 10 * MS, fixed(2, &[0, 5, 5])));
         assert!(merge.add(1, 15 * MS, fixed(1, &[0, 1])));
         assert!(!merge.add(3, 0 * MS, fixed(3, &[])), "an empty session is not live");
-        assert_eq!(
-            drain(&mut merge),
-            [(10, (2, 0)), (15, (1, 0)), (15, (2, 1)), (15, (2, 2)), (16, (1, 1))]
-        );
+        assert_eq!(drain(&mut merge), [(10, (2, 0)), (15, (1, 0)), (15, (2, 1)), (15, (2, 2)), (16, (1, 1))]);
         assert_eq!((merge.len(), merge.next_deadline()), (0, None));
     }
 

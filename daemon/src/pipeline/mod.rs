@@ -4,14 +4,26 @@
 //! generator ---> pool ---> player: schedule -> rewrite -> merge by deadline -> allowlist -> sinks
 //! (own thread)  (bounded)  (own thread)
 //! ```
-//! [`stock`], [`schedule`] and [`merge`] are pure and hold all decisions; the threads only move things.
+//! [`stock`], [`schedule`] and [`merge`] are pure and hold all decisions; the threads only move things. Time is a
+//! [`Timeline`]: real for the daemon, virtual for `generate` and `run --virtual-clock`, which are the same pipeline.
 
+mod engine;
+mod generator;
 mod merge;
+mod outputs;
+mod player;
+mod pool;
 mod schedule;
 mod stock;
+mod tally;
 #[cfg(test)]
 mod testing;
+mod timeline;
 
-pub(crate) use merge::{Merge, Popped, Source};
-pub(crate) use schedule::{Arrival, Arrivals, Schedule};
-pub(crate) use stock::{Order, Stock, Taken};
+pub(crate) use engine::{Engine, Finished, Happening};
+pub(crate) use generator::Model;
+pub(crate) use outputs::{Closed, Output, OutputKind, Outputs};
+pub(crate) use player::{Control, End, Parts, Plan, Played, Player};
+pub(crate) use pool::{Limits, Pool};
+pub(crate) use schedule::{Arrivals, Schedule};
+pub(crate) use timeline::Timeline;

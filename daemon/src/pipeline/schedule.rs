@@ -55,6 +55,21 @@ impl Schedule {
         Self { rng, arrivals, next: Arrival { at: Duration::ZERO, label, number: 0 }, live: 0 }
     }
 
+    /// The labels of all arrivals to come, until the limit or, where one is given, until `end`: what a process with
+    /// these values will ask for, as long as nothing holds an arrival back.
+    pub(crate) fn labels(
+        arrivals: Arrivals,
+        seed: u64,
+        end: Option<Duration>,
+    ) -> impl Iterator<Item = usize> + Send {
+        let mut process = Self::new(Arrivals { max_concurrent: u64::MAX, ..arrivals }, seed);
+        std::iter::from_fn(move || {
+            let next = process.next().filter(|next| end.is_none_or(|end| next.at < end))?;
+            process.started();
+            Some(next.label)
+        })
+    }
+
     /// Continues with other rates, weights and seed from `now` on; live sessions stay counted.
     pub(crate) fn replace(&mut self, arrivals: Arrivals, seed: u64, now: Duration) {
         self.rng = ChaCha8Rng::seed_from_u64(derive(seed, Purpose::Arrivals, "", self.next.number));
@@ -147,7 +162,10 @@ mod tests {
         let deviation = (gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / n).sqrt();
         // Standard error of the mean is 0.25 / sqrt(20000) = 0.0018; 4 of them either way.
         assert!((mean - 0.25).abs() < 0.0072, "mean gap {mean}");
-        assert!((deviation / mean - 1.0).abs() < 0.03, "an exponential has deviation = mean, got {deviation}");
+        assert!(
+            (deviation / mean - 1.0).abs() < 0.03,
+            "an exponential has deviation = mean, got {deviation}"
+        );
         let beyond = gaps.iter().filter(|g| **g > 0.25).count() as f64 / n;
         assert!((beyond - (-1.0_f64).exp()).abs() < 0.014, "P(gap > mean) = 1/e, got {beyond}");
     }
@@ -164,6 +182,15 @@ mod tests {
     fn the_same_seed_gives_the_same_arrivals_and_another_does_not() {
         assert_eq!(draw(100, 2.0, &[1.0, 2.0], 1), draw(100, 2.0, &[1.0, 2.0], 1));
         assert_ne!(draw(100, 2.0, &[1.0, 2.0], 1), draw(100, 2.0, &[1.0, 2.0], 2));
+    }
+
+    #[test]
+    fn the_labels_to_come_are_those_that_come() {
+        let all = draw(50, 4.0, &[1.0, 2.0], 9);
+        let end = all[30].at;
+        let planned: Vec<usize> = Schedule::labels(arrivals(4.0, 1, 0, &[1.0, 2.0]), 9, Some(end)).collect();
+        assert_eq!(planned, all[..30].iter().map(|a| a.label).collect::<Vec<_>>());
+        assert_eq!(Schedule::labels(arrivals(4.0, 1, 7, &[1.0, 2.0]), 9, None).count(), 7);
     }
 
     #[test]

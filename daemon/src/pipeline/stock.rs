@@ -96,20 +96,42 @@ impl Shelf {
 }
 
 /// All shelves.
-#[derive(Debug)]
 pub(crate) struct Stock {
     shelves: Vec<Shelf>,
     seed: u64,
     reuse: u64,
     epoch: u64,
+    planned: Option<Planned>,
+}
+
+/// Shelves of the sessions that will be played, in order, and how many may be ahead of the player.
+struct Planned {
+    labels: std::iter::Peekable<Box<dyn Iterator<Item = usize> + Send>>,
+    depth: u64,
+}
+
+impl std::fmt::Debug for Stock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stock")
+            .field("shelves", &self.shelves)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Stock {
     /// Empty shelves for `traffic`, `depth` sessions in all, each played at most `reuse` times.
     pub(crate) fn new(traffic: &[Traffic], depth: u64, reuse: u64, seed: u64) -> Self {
-        let mut stock = Self { shelves: Vec::new(), seed, reuse, epoch: 0 };
+        let mut stock = Self { shelves: Vec::new(), seed, reuse, epoch: 0, planned: None };
         stock.set(traffic, depth, reuse, seed);
         stock
+    }
+
+    /// Orders exactly the sessions that will be played, in that order, instead of filling shelves: `labels` are the
+    /// shelves of the arrivals to come. For runs whose player waits for the model ([`Stock::take_in_order`]): nothing
+    /// is generated in vain, and at most `depth` sessions are held.
+    pub(crate) fn follow(&mut self, labels: Box<dyn Iterator<Item = usize> + Send>, depth: u64) {
+        self.planned = Some(Planned { labels: labels.peekable(), depth });
     }
 
     /// Changes to another profile. A shelf whose label, length and seed stay the same keeps its sessions if
@@ -160,13 +182,11 @@ impl Stock {
     /// The next session worth generating, or `None` while all shelves are full: the shelf that is emptiest for its
     /// size comes first, the heavier one on a tie.
     pub(crate) fn order(&mut self) -> Option<Order> {
-        let fill = |s: &Shelf| (s.ready + s.ordered) as f64 / s.target as f64;
-        let (index, shelf) = self
-            .shelves
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, s)| s.ready + s.ordered < s.target)
-            .min_by(|(_, a), (_, b)| fill(a).total_cmp(&fill(b)).then(b.weight.total_cmp(&a.weight)))?;
+        let index = self.next_shelf()?;
+        if let Some(planned) = &mut self.planned {
+            planned.labels.next();
+        }
+        let shelf = self.shelves.get_mut(index)?;
         let number = shelf.next;
         shelf.next += 1;
         shelf.ordered += 1;
@@ -178,6 +198,18 @@ impl Stock {
             seed: derive(self.seed, Purpose::Session, &shelf.label, number),
             packets: shelf.packets,
         })
+    }
+
+    /// The shelf that the next order is for.
+    fn next_shelf(&mut self) -> Option<usize> {
+        let out: u64 = self.shelves.iter().map(|s| s.ready + s.ordered).sum();
+        if let Some(planned) = &mut self.planned {
+            return if out < planned.depth { planned.labels.peek().copied() } else { None };
+        }
+        let fill = |s: &Shelf| (s.ready + s.ordered) as f64 / s.target as f64;
+        let open = self.shelves.iter().enumerate().filter(|(_, s)| s.ready + s.ordered < s.target);
+        open.min_by(|(_, a), (_, b)| fill(a).total_cmp(&fill(b)).then(b.weight.total_cmp(&a.weight)))
+            .map(|(index, _)| index)
     }
 
     /// Takes in what came of an order; `None` if it came to nothing. An order of an earlier epoch is ignored.
@@ -231,6 +263,11 @@ impl Stock {
                 return session;
             }
         }
+    }
+
+    /// Whether [`Stock::order`] has something to give.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.next_shelf().is_some()
     }
 
     /// Fresh sessions ready, over all shelves.
@@ -369,6 +406,25 @@ mod tests {
             stock.replace(&traffic(&[("a", 1.0)]), 2, 4, seed, keep);
             assert!(matches!(stock.take(0), Taken::Dry));
         }
+    }
+
+    #[test]
+    fn a_plan_orders_what_will_be_played_and_no_more() {
+        let mut stock = Stock::new(&traffic(&[("a", 1.0), ("b", 1.0)]), 2, 1, 7);
+        stock.follow(Box::new([1, 1, 0, 1].into_iter()), 2);
+        let first: Vec<Order> = std::iter::from_fn(|| stock.order()).collect();
+        let named =
+            |orders: &[Order]| orders.iter().map(|o| (o.label.to_string(), o.number)).collect::<Vec<_>>();
+        assert_eq!(named(&first), [("b".into(), 0), ("b".into(), 1)], "two at a time");
+        assert!(!stock.has_room());
+        for order in &first {
+            stock.deliver(order, Some(Arc::new(session("b", order.seed, 1))));
+        }
+        assert!(stock.take_in_order(1).is_some() && stock.take_in_order(1).is_some());
+        let rest: Vec<Order> = std::iter::from_fn(|| stock.order()).collect();
+        assert_eq!(named(&rest), [("a".into(), 0), ("b".into(), 2)]);
+        rest.iter().for_each(|order| stock.deliver(order, None));
+        assert!(stock.order().is_none(), "the plan is over");
     }
 
     #[test]

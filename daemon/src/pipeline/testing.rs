@@ -9,7 +9,10 @@ use crate::profile::Traffic;
 
 /// Traffic entries with these labels and weights.
 pub(crate) fn traffic(entries: &[(&str, f64)]) -> Vec<Traffic> {
-    entries.iter().map(|(label, weight)| Traffic { label: Arc::from(*label), weight: *weight, packets: 10 }).collect()
+    entries
+        .iter()
+        .map(|(label, weight)| Traffic { label: Arc::from(*label), weight: *weight, packets: 10 })
+        .collect()
 }
 
 /// A session of `packets` UDP packets between 10.0.0.1:49152 and 198.18.0.1:53, 10 ms apart, there and back.

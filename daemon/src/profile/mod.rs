@@ -12,15 +12,27 @@ mod validated;
 
 use std::path::Path;
 
-pub(crate) use problem::{Problem, Problems, nearest};
+use problem::Collector;
+pub(crate) use problem::{Problem, Problems};
 pub(crate) use validated::{
     CheckpointChoice, DeviceChoice, Interface, Model, MtuChoice, Outputs, Pcap, Profile, Sends, Traffic,
 };
 
-use problem::Collector;
+/// Answers what labels a model has, given the `checkpoint` key; `None` if that does not matter. The error is shown at
+/// that key.
+pub(crate) type Labels<'a> = &'a dyn Fn(&CheckpointChoice) -> Result<Option<Vec<String>>, String>;
 
-/// Answers what labels a model has, given the `checkpoint` key. The error is shown at that key.
-pub(crate) type Labels<'a> = &'a dyn Fn(&CheckpointChoice) -> Result<Vec<String>, String>;
+/// For commands that use a profile's addresses only.
+pub(crate) fn any_label(_: &CheckpointChoice) -> Result<Option<Vec<String>>, String> {
+    Ok(None)
+}
+
+/// The addresses of a profile that says nothing about them.
+pub(crate) fn default_addresses() -> netssm_replay::rewrite::AddressPlan {
+    let mut problems = Collector::new(Path::new("defaults"), "");
+    check::addresses(&raw::RawAddresses::default(), &mut problems)
+        .expect("the defaults are valid: a test checks them")
+}
 
 impl Profile {
     /// Reads and checks a profile file.

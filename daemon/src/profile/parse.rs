@@ -68,12 +68,7 @@ fn first_line(message: &str) -> &str {
 }
 
 /// Turns serde's words into ours.
-fn explain(
-    message: &str,
-    root: &Spanned<DeTable<'_>>,
-    span: &Range<usize>,
-    text: &str,
-) -> (String, String) {
+fn explain(message: &str, root: &Spanned<DeTable<'_>>, span: &Range<usize>, text: &str) -> (String, String) {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     if message.starts_with("unknown field") {
         let (typed, known) = quoted.split_first().map_or(("", &[][..]), |(first, rest)| (*first, rest));
@@ -88,14 +83,17 @@ fn explain(
     if let Some(field) = message.strip_prefix("missing field ") {
         return (format!("missing key {}", field.replace('`', "\"")), "it has no default".into());
     }
-    if let Some((found, expected)) =
-        message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")).and_then(
-            |rest| rest.split_once(", expected "),
-        )
+    if let Some((found, expected)) = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.split_once(", expected "))
     {
         let path = table_of(root.get_ref(), span, "").unwrap_or_default();
         let of = if path.is_empty() { String::new() } else { format!(" for \"{path}\"") };
-        return (format!("wrong type{of}: {}", found.replace('`', "")), format!("expected {}", plain(expected)));
+        return (
+            format!("wrong type{of}: {}", found.replace('`', "")),
+            format!("expected {}", plain(expected)),
+        );
     }
     let shown = text.get(span.clone()).map(first_line).unwrap_or_default();
     (format!("cannot read \"{shown}\": {}", first_line(message)), String::new())
@@ -154,7 +152,10 @@ fn take_out_of_value(value: &mut DeValue<'_>, span: &Range<usize>) -> bool {
         DeValue::Table(inner) => take_out(inner, span),
         DeValue::Array(items) => {
             if items.iter().any(|item| item.span() == *span) {
-                *items = std::mem::replace(items, DeArray::new()).into_iter().filter(|item| item.span() != *span).collect();
+                *items = std::mem::replace(items, DeArray::new())
+                    .into_iter()
+                    .filter(|item| item.span() != *span)
+                    .collect();
                 return true;
             }
             items.iter_mut().any(|item| take_out_of_value(item.get_mut(), span))

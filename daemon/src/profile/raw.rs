@@ -292,11 +292,15 @@ pub(crate) struct RawGuard {
     /// Put up nftables rules that keep this host from answering or forwarding test traffic on the interfaces in
     /// use. Needs CAP_NET_ADMIN. Default: true.
     pub nftables: bool,
+    /// Interfaces of this host that the traffic arrives on, such as the far end of a veth pair in the same network
+    /// namespace: the rules keep the host from answering there too. Leave out those that a middlebox under test
+    /// forwards between. Default: none.
+    pub quiet: Vec<Spanned<String>>,
 }
 
 impl Default for RawGuard {
     fn default() -> Self {
-        Self { allow: None, nftables: true }
+        Self { allow: None, nftables: true, quiet: Vec::new() }
     }
 }
 

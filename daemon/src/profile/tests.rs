@@ -8,7 +8,7 @@ const LABELS: [&str; 3] = ["youtube", "twitch", "nest_camera"];
 
 fn load(text: &str) -> Result<Profile, String> {
     let labels = |checkpoint: &CheckpointChoice| match checkpoint {
-        CheckpointChoice::Builtin => Ok(LABELS.map(String::from).to_vec()),
+        CheckpointChoice::Builtin => Ok(Some(LABELS.map(String::from).to_vec())),
         CheckpointChoice::Path(path) => Err(format!("no checkpoint at {}", path.display())),
     };
     Profile::from_text(Path::new("p.toml"), text, &labels).map_err(|problems| problems.to_string())
@@ -84,7 +84,11 @@ fn each_wrong_value_has_its_message() {
             "label = \"twitch\"",
             "p.toml:8:9: label \"twitch\" occurs twice; add up the weights in one entry",
         ),
-        ("rate = 0.5", "rate = -2", "p.toml:11:8: schedule.rate is negative: -2; expected 0.000001 to 1000000"),
+        (
+            "rate = 0.5",
+            "rate = -2",
+            "p.toml:11:8: schedule.rate is negative: -2; expected 0.000001 to 1000000",
+        ),
         ("rate = 0.5", "rate = nan", "p.toml:11:8: schedule.rate is NaN; expected 0.000001 to 1000000"),
         (
             "rate = 0.5",
@@ -96,7 +100,11 @@ fn each_wrong_value_has_its_message() {
             "rate = 1\nmax_conurrent = 3",
             "p.toml:12:1: unknown key \"max_conurrent\" in [schedule]; did you mean \"max_concurrent\"?",
         ),
-        ("weight = 3", "weight = -1.5", "p.toml:6:10: traffic.weight is negative: -1.5; expected 0 to 1000000000"),
+        (
+            "weight = 3",
+            "weight = -1.5",
+            "p.toml:6:10: traffic.weight is negative: -1.5; expected 0 to 1000000000",
+        ),
         (
             "weight = 3",
             "weight = 0",
@@ -174,7 +182,11 @@ fn each_wrong_value_has_its_message() {
             "seed = 7\nmodel.device = \"gpu\"",
             "p.toml:4:16: unknown device \"gpu\"; expected auto, cpu or cuda:N",
         ),
-        ("seed = 7", "seed = 7\nmodel.top_p = 0.0", "p.toml:4:15: model.top_p is 0; expected above 0, at most 1"),
+        (
+            "seed = 7",
+            "seed = 7\nmodel.top_p = 0.0",
+            "p.toml:4:15: model.top_p is 0; expected above 0, at most 1",
+        ),
         ("seed = 7", "seed = 7\npool.reuse = 0", "p.toml:4:14: pool.reuse is 0; expected 1 to 1000000"),
     ];
     for (from, to, expected) in table {
@@ -199,8 +211,7 @@ fn all_problems_are_told_at_once_in_order() {
 
 #[test]
 fn a_file_that_is_not_there_is_a_problem_of_the_file() {
-    let labels = |_: &CheckpointChoice| Ok(Vec::new());
-    let problems = Profile::load(Path::new("/nowhere/p.toml"), &labels).unwrap_err();
+    let problems = Profile::load(Path::new("/nowhere/p.toml"), &any_label).unwrap_err();
     assert!(problems.to_string().starts_with("/nowhere/p.toml: cannot read the profile: "), "{problems}");
 }
 
@@ -209,4 +220,11 @@ fn devices_are_auto_cpu_or_cuda_with_a_number() {
     assert_eq!("cuda:3".parse(), Ok(DeviceChoice::Cuda(3)));
     assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
     assert!("cuda:".parse::<DeviceChoice>().is_err());
+}
+
+#[test]
+fn the_default_addresses_are_a_valid_plan() {
+    default_addresses().validate().unwrap();
+    let profile = load("[[traffic]]\nlabel = \"youtube\"\n[output.pcap]\ndirectory = \"out\"\n").unwrap();
+    assert_eq!(profile.addresses, default_addresses());
 }

@@ -38,6 +38,8 @@ pub(crate) struct Profile {
     pub allow: Vec<IpNet>,
     /// Put up nftables rules.
     pub nftables: bool,
+    /// Interfaces that traffic arrives on, and where in the file each is named.
+    pub quiet: Vec<(String, String)>,
     /// Where the admin server listens; `None` for not at all.
     pub metrics: Option<SocketAddr>,
     /// How long live sessions may go on after a stop.

@@ -9,17 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netssm_model::sample::Policy;
+use netssm_replay::rewrite::AddressPlan;
 use toml::Spanned;
 
 use super::Labels;
 use super::problem::{Collector, nearest};
-use super::raw::{RawModel, RawProfile, RawTraffic};
+use super::raw::{RawAddresses, RawModel, RawProfile, RawTraffic};
 use super::validated::{CheckpointChoice, DeviceChoice, Model, Outputs, Profile, Traffic};
 use crate::pipeline::Arrivals;
-use network::{check_addresses, check_allow, check_interfaces, check_listen, check_pcap};
+use network::{check_addresses, check_allow, check_interfaces, check_listen, check_pcap, check_quiet};
 
 /// Checks every value. `None` if a problem was noted.
-pub(super) fn validate(raw: &RawProfile, labels: Labels<'_>, problems: &mut Collector<'_>) -> Option<Profile> {
+pub(super) fn validate(
+    raw: &RawProfile,
+    labels: Labels<'_>,
+    problems: &mut Collector<'_>,
+) -> Option<Profile> {
     let model = check_model(&raw.model, problems);
     let traffic = check_traffic(raw, &model.checkpoint, labels, problems);
     let pool_sessions = whole(&raw.pool.sessions, "pool.sessions", 1, 1_000_000, problems);
@@ -38,6 +43,7 @@ pub(super) fn validate(raw: &RawProfile, labels: Labels<'_>, problems: &mut Coll
         );
     }
     let allow = check_allow(raw, addresses.as_ref(), !interfaces.is_empty(), problems);
+    let quiet = check_quiet(&raw.guard.quiet, problems);
     let metrics = check_listen(&raw.metrics.listen, problems);
     let grace = number(&raw.shutdown.grace_seconds, "shutdown.grace_seconds", 0.0, 86_400.0, problems);
     if !problems.is_empty() {
@@ -57,9 +63,15 @@ pub(super) fn validate(raw: &RawProfile, labels: Labels<'_>, problems: &mut Coll
         outputs: Outputs { interfaces, pcap },
         allow,
         nftables: raw.guard.nftables,
+        quiet,
         metrics,
         grace: Duration::try_from_secs_f64(grace).unwrap_or_default(),
     })
+}
+
+/// Checks `[addresses]` alone.
+pub(super) fn addresses(raw: &RawAddresses, problems: &mut Collector<'_>) -> Option<AddressPlan> {
+    check_addresses(raw, problems)
 }
 
 /// A whole number within `low..=high`.
@@ -108,7 +120,11 @@ fn check_model(raw: &RawModel, problems: &mut Collector<'_>) -> Model {
         DeviceChoice::Auto
     });
     if raw.checkpoint.get_ref().is_empty() {
-        problems.at(raw.checkpoint.span(), "model.checkpoint is empty", "expected \"builtin\" or a directory");
+        problems.at(
+            raw.checkpoint.span(),
+            "model.checkpoint is empty",
+            "expected \"builtin\" or a directory",
+        );
     }
     let top_p = number(&raw.top_p, "model.top_p", 0.0, 1.0, problems);
     if top_p == 0.0 {
@@ -128,7 +144,13 @@ fn check_model(raw: &RawModel, problems: &mut Collector<'_>) -> Model {
             top_k: whole(&raw.top_k, "model.top_k", 0, 1 << 20, problems) as usize,
             top_p,
             min_p,
-            repetition_penalty: number(&raw.repetition_penalty, "model.repetition_penalty", 1.0, 100.0, problems),
+            repetition_penalty: number(
+                &raw.repetition_penalty,
+                "model.repetition_penalty",
+                1.0,
+                100.0,
+                problems,
+            ),
             ..Policy::default()
         },
     }
@@ -145,7 +167,8 @@ fn check_traffic(
     }
     let known = labels(checkpoint)
         .inspect_err(|error| problems.at(raw.model.checkpoint.span(), error, "give a checkpoint directory"))
-        .ok();
+        .ok()
+        .flatten();
     let mut traffic: Vec<Traffic> = Vec::new();
     for entry in &raw.traffic {
         let RawTraffic { label, weight, packets } = entry.get_ref();
@@ -159,11 +182,19 @@ fn check_traffic(
             problems.at(label.span(), format!("the model does not know the label \"{name}\""), help);
         }
         if traffic.iter().any(|t| *t.label == **name) {
-            problems.at(label.span(), format!("label \"{name}\" occurs twice"), "add up the weights in one entry");
+            problems.at(
+                label.span(),
+                format!("label \"{name}\" occurs twice"),
+                "add up the weights in one entry",
+            );
         }
         let weight_value = number(weight, "traffic.weight", 0.0, 1e9, problems);
         if weight_value == 0.0 {
-            problems.at(weight.span(), "traffic.weight is 0", "leave the entry out, or give it a weight above 0");
+            problems.at(
+                weight.span(),
+                "traffic.weight is 0",
+                "leave the entry out, or give it a weight above 0",
+            );
         }
         traffic.push(Traffic {
             label: Arc::from(name.as_str()),

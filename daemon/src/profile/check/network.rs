@@ -61,7 +61,8 @@ pub(super) fn check_addresses(raw: &RawAddresses, problems: &mut Collector<'_>) 
         return None;
     }
     if let Err(error) = plan.validate() {
-        let of = |side: Side| if side == Side::Client { (&clients, "clients") } else { (&servers, "servers") };
+        let of =
+            |side: Side| if side == Side::Client { (&clients, "clients") } else { (&servers, "servers") };
         // A prefix that is given twice is found at its last place, which is the one to take out.
         let span_of = |side: Side, prefix: &IpNet| {
             of(side).0.iter().rev().find(|(net, _)| net == prefix).map_or(0..0, |(_, span)| span.clone())
@@ -83,7 +84,9 @@ pub(super) fn check_addresses(raw: &RawAddresses, problems: &mut Collector<'_>) 
             PlanError::Mac { side: Side::Client, .. } => {
                 (raw.client_mac.span(), "a form such as \"02:00:00:00:00:01\" is right".into())
             }
-            PlanError::Mac { .. } => (raw.server_mac.span(), "a form such as \"02:00:00:00:00:01\" is right".into()),
+            PlanError::Mac { .. } => {
+                (raw.server_mac.span(), "a form such as \"02:00:00:00:00:01\" is right".into())
+            }
             _ => (0..0, String::new()),
         };
         problems.at(span, error.to_string(), help);
@@ -110,16 +113,8 @@ fn mac_policy(value: &Spanned<String>, key: &str, problems: &mut Collector<'_>) 
 pub(super) fn check_interfaces(list: &[RawInterface], problems: &mut Collector<'_>) -> Vec<Interface> {
     let mut checked: Vec<Interface> = Vec::new();
     for raw in list {
-        let name = raw.name.get_ref();
-        // IFNAMSIZ is 16 with the terminating zero; the kernel refuses '/' and white space.
-        if name.is_empty() || name.len() > 15 || name.contains('/') || name.contains(char::is_whitespace) {
-            problems.at(
-                raw.name.span(),
-                format!("\"{name}\" cannot be the name of an interface"),
-                "expected 1 to 15 characters without '/' and spaces, as `ip link` shows them",
-            );
-        }
-        if checked.iter().any(|i| i.name == *name) {
+        let name = interface_name(&raw.name, problems);
+        if checked.iter().any(|i| i.name == name) {
             problems.at(
                 raw.name.span(),
                 format!("interface \"{name}\" occurs twice"),
@@ -127,7 +122,7 @@ pub(super) fn check_interfaces(list: &[RawInterface], problems: &mut Collector<'
             );
         }
         checked.push(Interface {
-            name: name.clone(),
+            name: name.to_owned(),
             sends: choice(
                 &raw.sends,
                 "output.interface.sends",
@@ -146,9 +141,32 @@ pub(super) fn check_interfaces(list: &[RawInterface], problems: &mut Collector<'
     checked
 }
 
+/// A name that an interface can have.
+fn interface_name<'n>(name: &'n Spanned<String>, problems: &mut Collector<'_>) -> &'n str {
+    let text = name.get_ref().as_str();
+    // IFNAMSIZ is 16 with the terminating zero; the kernel refuses '/' and white space.
+    if text.is_empty() || text.len() > 15 || text.contains('/') || text.contains(char::is_whitespace) {
+        problems.at(
+            name.span(),
+            format!("\"{text}\" cannot be the name of an interface"),
+            "expected 1 to 15 characters without '/' and spaces, as `ip link` shows them",
+        );
+    }
+    text
+}
+
+/// Names of interfaces with their places.
+pub(super) fn check_quiet(list: &[Spanned<String>], problems: &mut Collector<'_>) -> Vec<(String, String)> {
+    list.iter().map(|name| (interface_name(name, problems).to_owned(), problems.place(name.span()))).collect()
+}
+
 pub(super) fn check_pcap(raw: &RawPcap, problems: &mut Collector<'_>) -> Pcap {
     if raw.directory.get_ref().is_empty() {
-        problems.at(raw.directory.span(), "output.pcap.directory is empty", "expected the path of a directory");
+        problems.at(
+            raw.directory.span(),
+            "output.pcap.directory is empty",
+            "expected the path of a directory",
+        );
     }
     let prefix = raw.prefix.get_ref();
     if prefix.is_empty() || prefix.starts_with('.') || prefix.contains('/') {
@@ -164,7 +182,12 @@ pub(super) fn check_pcap(raw: &RawPcap, problems: &mut Collector<'_>) -> Pcap {
         max_bytes: no_or_at_least(&raw.max_bytes, "output.pcap.max_bytes", 10_000, problems),
         max_seconds: whole(&raw.max_seconds, "output.pcap.max_seconds", 0, 86_400, problems),
         max_packets: raw.max_packets,
-        directory_bytes: no_or_at_least(&raw.directory_bytes, "output.pcap.directory_bytes", 10_000, problems),
+        directory_bytes: no_or_at_least(
+            &raw.directory_bytes,
+            "output.pcap.directory_bytes",
+            10_000,
+            problems,
+        ),
     }
 }
 
@@ -172,7 +195,11 @@ pub(super) fn check_pcap(raw: &RawPcap, problems: &mut Collector<'_>) -> Pcap {
 fn no_or_at_least(value: &Spanned<u64>, key: &str, low: u64, problems: &mut Collector<'_>) -> u64 {
     let got = *value.get_ref();
     if got != 0 && got < low {
-        problems.at(value.span(), format!("{key} is {got}"), format!("expected 0 for no limit, or {low} or more"));
+        problems.at(
+            value.span(),
+            format!("{key} is {got}"),
+            format!("expected 0 for no limit, or {low} or more"),
+        );
     }
     got
 }

@@ -1,0 +1,20 @@
+//! Tells the program which commit it was built from: `NETSSMD_COMMIT`, "unknown" outside of a git checkout.
+
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=NETSSMD_COMMIT");
+    // Written on every commit and checkout; absent in a source archive.
+    if std::path::Path::new("../.git/logs/HEAD").exists() {
+        println!("cargo::rerun-if-changed=../.git/logs/HEAD");
+    }
+    let given = std::env::var("NETSSMD_COMMIT").ok().filter(|commit| !commit.is_empty());
+    let commit = given.or_else(from_git).unwrap_or_else(|| "unknown".into());
+    println!("cargo::rustc-env=NETSSMD_COMMIT={commit}");
+}
+
+fn from_git() -> Option<String> {
+    let output = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

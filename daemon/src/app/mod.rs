@@ -1,0 +1,192 @@
+//! `netssmd run`: profile in, daemon out. The one place that knows every part.
+//!
+//! ```text
+//! start:  profile -> admin -> model -> guard -> sockets and files -> pool warm -> player -> READY
+//! stop:   no new sessions -> live ones finish or are cut -> outputs closed -> generator -> guard removed -> admin
+//! ```
+//! Nothing is sent before the guard is up, and the guard goes only when nothing can be sent any more. The main thread
+//! does the waiting: signals, ended threads, the watchdog; see [`control`].
+
+mod control;
+mod notify;
+mod reload;
+mod summary;
+mod testbed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use netssm_replay::rewrite::{Allocator, Rewriter};
+
+use crate::admin::Admin;
+use crate::cli::RunArgs;
+use crate::cli::values::Start;
+use crate::exit::{Failure, Outcome};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::models;
+use crate::pipeline::{Engine, Finished, Limits, Parts, Plan, Schedule, Timeline};
+use crate::profile::Profile;
+use crate::signals;
+
+pub(crate) use summary::{OutputSummary, Summary};
+pub(crate) use testbed::{Testbed, check_interfaces};
+
+use control::Controller;
+use notify::Notifier;
+
+/// Runs the daemon until it is told to stop.
+pub(crate) fn run(args: &RunArgs) -> Outcome {
+    let profile = Profile::load(&args.profile, &models::labels).map_err(Failure::config)?;
+    check_clock(args, &profile)?;
+    let missing = check_interfaces(&profile);
+    if !missing.is_empty() {
+        return Err(Failure::Config(anyhow::anyhow!(missing.join("\n"))));
+    }
+    let (metrics, health, notifier) = (Metrics::new(), Arc::new(Health::default()), Notifier::new());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        commit = env!("NETSSMD_COMMIT"),
+        profile = %args.profile.display(),
+        name = profile.name,
+        seed = profile.seed,
+        "netssmd starts"
+    );
+    let admin = match profile.metrics {
+        None => None,
+        Some(address) => {
+            let admin = Admin::start(address, metrics.clone(), Arc::clone(&health))?;
+            tracing::info!("metrics at http://{}/metrics", admin.address());
+            Some(admin)
+        }
+    };
+    let outcome = play(args, profile, &metrics, &health, &notifier);
+    // Last, so that the final numbers and the reason of a failure can still be read.
+    if let Some(admin) = admin {
+        admin.stop();
+    }
+    outcome
+}
+
+/// The virtual clock is for captures, and must have an end.
+fn check_clock(args: &RunArgs, profile: &Profile) -> Outcome {
+    if !args.virtual_clock {
+        return Ok(());
+    }
+    if !profile.outputs.interfaces.is_empty() {
+        return Err(Failure::usage(
+            "--virtual-clock writes captures only, and this profile has an [[output.interface]]",
+        ));
+    }
+    if args.stop_after.is_none() && profile.arrivals.limit == 0 {
+        return Err(Failure::usage("--virtual-clock needs an end: give --for, or [schedule] sessions"));
+    }
+    Ok(())
+}
+
+fn play(
+    args: &RunArgs,
+    profile: Profile,
+    metrics: &Metrics,
+    health: &Arc<Health>,
+    notifier: &Notifier,
+) -> Outcome {
+    let labels: Vec<&str> = profile.traffic.iter().map(|t| &*t.label).collect();
+    let (model, facts) = models::load(&profile.model, &labels)?;
+    metrics.set_model(&facts.sha256, &facts.codec, facts.labels.len());
+    let allocator = Allocator::new();
+    let plan = plan(&profile, &allocator)?;
+    let quiet: Vec<String> = profile.quiet.iter().map(|(name, _)| name.clone()).collect();
+    let testbed = Testbed::open(&profile.outputs, testbed::allowlist(&profile)?, profile.nftables, &quiet)?;
+    let depth = profile.pool_sessions;
+    let stop_after = args.stop_after.map(|at| (at, profile.grace));
+    let limits = plan.limits.clone();
+    let mut engine = Engine::start(model, &limits, metrics, health, |pool| {
+        if args.virtual_clock {
+            let ahead = Schedule::labels(plan.arrivals.clone(), profile.seed, args.stop_after);
+            pool.follow(Box::new(ahead), depth);
+        }
+    })?;
+    signals::channel(engine.sender())?;
+    let mut controller =
+        Controller::new(args, profile, allocator, testbed.allowlist(), metrics, health, notifier);
+    let time = match (args.virtual_clock, args.start) {
+        (true, Start::At(start)) => Some(Timeline::from(start)),
+        (true, Start::Now) => {
+            Some(Timeline::from(netssm_replay::clock::Clock::wall(&netssm_replay::clock::SystemClock::new())))
+        }
+        (false, _) => None,
+    };
+    let warm = time.is_some() || controller.warm_up(&engine);
+    let Testbed { outputs, gate, watch, .. } = testbed;
+    if warm {
+        // Offset 0 is now: nothing that took time to get ready makes the first packet late.
+        let time = time.unwrap_or_else(Timeline::real);
+        let metrics = metrics.clone();
+        engine.play(|pool, pulse| Parts { time, pool, plan, outputs, gate, metrics, pulse, stop_after })?;
+        controller.ready();
+        controller.run(&engine);
+    } else {
+        let (closed, _) = outputs.close(metrics);
+        tracing::info!(outputs = closed.len(), "stopped before the first session");
+    }
+    let finished = engine.finish()?;
+    let removed = watch.map_or(Ok(()), |watch| watch.stop());
+    conclude(args, &mut controller, finished, removed.map_err(anyhow::Error::new))
+}
+
+/// What the profile tells the player.
+fn plan(profile: &Profile, allocator: &Arc<Allocator>) -> Outcome<Plan> {
+    let rewriter =
+        Rewriter::new(profile.addresses.clone(), Arc::clone(allocator)).map_err(Failure::config)?;
+    Ok(Plan {
+        arrivals: profile.arrivals.clone(),
+        limits: Limits {
+            traffic: profile.traffic.clone(),
+            depth: profile.pool_sessions,
+            reuse: profile.reuse,
+            seed: profile.seed,
+        },
+        speed: profile.speed,
+        rewriter,
+    })
+}
+
+/// How long the metrics stay up after the guard stopped a run, at most; a scrape should see why.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Says how it went, and which exit code that is.
+fn conclude(
+    args: &RunArgs,
+    controller: &mut Controller<'_>,
+    finished: Finished,
+    guard: anyhow::Result<()>,
+) -> Outcome {
+    let forced = controller.was_forced();
+    let Finished { played, generated, failure } = finished;
+    let mut outcome = Ok(());
+    if let Some(played) = played {
+        let summary = Summary::new(controller.profile_name(), &played, &generated);
+        summary.log();
+        if args.json {
+            summary.print()?;
+        }
+        if let Some(error) = Summary::failure(played.end) {
+            if error.guard {
+                controller.guard_failed(&error.failure, LINGER);
+            }
+            outcome = Err(error.failure);
+        }
+    }
+    if let Err(error) = guard {
+        tracing::warn!("the guard's rules could not be removed: {error:#}");
+        outcome = outcome.and(Err(Failure::Run(error.context("remove the guard's rules"))));
+    }
+    if let Some(error) = failure {
+        outcome = outcome.and(Err(Failure::Run(error)));
+    }
+    if forced {
+        outcome = outcome.and(Err(Failure::Run(anyhow::anyhow!("stopped at once by a second signal"))));
+    }
+    outcome
+}

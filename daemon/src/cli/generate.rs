@@ -1,0 +1,139 @@
+//! `netssmd generate`, and the flags that every generating command shares.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+use ipnet::IpNet;
+use netssm_model::sample::Policy;
+
+use super::values;
+use crate::exit::{Failure, Outcome};
+use crate::profile::{CheckpointChoice, DeviceChoice};
+
+/// Which model, where it runs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ModelArgs {
+    /// A checkpoint directory, or "builtin" for the model that ships with netssmd.
+    #[arg(long, value_name = "DIR", default_value = "builtin")]
+    pub model: String,
+    /// auto (a GPU if this build and host have one, else the CPU), cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Sessions generated side by side.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: u16,
+    /// CPU threads for the model, 0 for all.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+}
+
+impl ModelArgs {
+    /// The checkpoint that is meant.
+    pub(crate) fn checkpoint(&self) -> CheckpointChoice {
+        CheckpointChoice::parse(&self.model)
+    }
+}
+
+/// How tokens are chosen.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct SamplingArgs {
+    /// Divides the logits: below 1 is tamer, above 1 is wilder, 0 always takes the likeliest token.
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Choose among the K likeliest tokens only; 0 for all.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub top_k: usize,
+    /// Choose among the likeliest tokens that hold this share of the probability.
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Drop tokens less likely than this share of the likeliest one.
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub min_p: f64,
+    /// Make tokens seen lately less likely; 1 is off.
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+}
+
+impl SamplingArgs {
+    /// The checked policy.
+    pub(crate) fn policy(&self) -> Outcome<Policy> {
+        let policy = Policy {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            ..Policy::default()
+        };
+        policy.validate().map_err(|error| Failure::usage(format_args!("{error}")))?;
+        Ok(policy)
+    }
+}
+
+/// Where hosts are mapped to.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Addresses")]
+pub(crate) struct AddressArgs {
+    /// Prefixes of the client side, separated by commas; IPv4 and IPv6. Default: 10.10.0.0/16,fd00:10:10::/64.
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    pub clients: Vec<IpNet>,
+    /// Prefixes of the server side. Default: 10.20.0.0/16,fd00:10:20::/64.
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    pub servers: Vec<IpNet>,
+    /// Take addresses, VLAN and policies from the [addresses] of a profile.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["clients", "servers"])]
+    pub profile: Option<PathBuf>,
+}
+
+/// `netssmd generate`
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("length").args(["packets", "tokens", "chain"]))]
+pub(crate) struct GenerateArgs {
+    /// Label of the sessions; repeat it to mix labels in equal parts.
+    #[arg(long, value_name = "LABEL", required = true)]
+    pub label: Vec<String>,
+    /// Sessions to generate.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub sessions: u64,
+    /// Packets of each session, unless the model ends it earlier. [default: 200]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub packets: Option<u64>,
+    /// Tokens of each session instead of packets.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub tokens: Option<u64>,
+    /// Chain models, each writing so many packets of a session: DIR=packets,DIR=packets,... for example one for
+    /// handshakes, one for data, one for teardown.
+    #[arg(long, value_name = "LINKS", value_delimiter = ',', value_parser = values::link, conflicts_with = "model")]
+    pub chain: Vec<values::Link>,
+    /// Seed of everything drawn.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The capture to write; labels go beside it, with .labels.jsonl in place of its extension.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Start every session from these packets: the model continues the capture's first session.
+    #[arg(long, value_name = "PCAP")]
+    pub prompt: Option<PathBuf>,
+    /// Packets of --prompt to start from.
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "prompt", value_parser = clap::value_parser!(u64).range(1..))]
+    pub prompt_packets: u64,
+    /// Packets at the end of a link of --chain that the next one reads before it goes on.
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "chain", value_parser = clap::value_parser!(u64).range(1..))]
+    pub chain_seed: u64,
+    /// Sessions started per second on average, in the time of the capture.
+    #[arg(long, default_value_t = 2.0)]
+    pub rate: f64,
+    /// First moment of the capture: RFC 3339, seconds since 1970, or "now".
+    #[arg(long, value_name = "TIME", default_value = values::EPOCH, value_parser = values::wall_time)]
+    pub start: values::Start,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub addresses: AddressArgs,
+    /// Print a summary as JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,162 @@
+//! `netssmd prepare`, `netssmd train`, `netssmd codec`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use netssm_model::codec::{Form, Width};
+use netssm_model::prepare::{Phase, SplitBy};
+
+use super::values;
+use crate::profile::DeviceChoice;
+
+/// Which codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CodecName {
+    /// NetSSM's: one token a header byte, a token between packets, a token a label.
+    Bytes,
+}
+
+/// "variable" or a number of bytes.
+fn width(text: &str) -> Result<Width, String> {
+    text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
+}
+
+fn split(text: &str) -> Result<SplitBy, String> {
+    text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
+}
+
+fn phase(text: &str) -> Result<Phase, String> {
+    text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
+}
+
+/// Parameters of the bytes codec.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CodecArgs {
+    /// Which codec.
+    #[arg(long, value_enum, default_value_t = CodecName::Bytes)]
+    pub codec: CodecName,
+    /// Bytes of a packet: "variable" for as many as its headers have, or a fixed number such as 94, 106 or 128, padded
+    /// with zeros (NetSSM's checkpoints have 128).
+    #[arg(long, value_name = "BYTES", default_value = "variable", value_parser = width)]
+    pub width: Width,
+    /// "canonical" replaces addresses, ephemeral ports, sequence numbers and the like by small numbers in order of
+    /// first use, so that none of the capture's is in the tokens; "raw" keeps all bytes, as NetSSM does.
+    #[arg(long, default_value = "canonical", value_parser = form)]
+    pub form: Form,
+}
+
+/// `netssmd prepare`
+#[derive(Debug, Args)]
+pub(crate) struct PrepareArgs {
+    /// Captures, or folders that are searched for them; repeat it for more.
+    #[arg(long = "in", value_name = "PATH", required = true)]
+    pub input: Vec<PathBuf>,
+    /// CSV with the columns file,label: a file name, a folder ending in "/", or a pattern with * and **, against the
+    /// end of a capture's path; the first line that matches wins, and {folder} in a label is the capture's folder.
+    /// Without it the label is the folder's name.
+    #[arg(long, value_name = "CSV")]
+    pub labels: Option<PathBuf>,
+    /// Rename a label after that: OLD=NEW; repeat it, also to merge several into one.
+    #[arg(long, value_name = "OLD=NEW", value_parser = rename)]
+    pub rename: Vec<(String, String)>,
+    /// The corpus directory to make; it must not exist or be empty.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub codec: CodecArgs,
+    /// What one sequence is: "sessions" for everything in a capture, flows interleaved, or "flows" for one five-tuple.
+    #[arg(long, default_value = "sessions", value_parser = split)]
+    pub split: SplitBy,
+    /// With --split flows, the part of each flow that is kept, for fine-tuning a model a phase: all, handshake, data or
+    /// teardown.
+    #[arg(long, default_value = "all", value_parser = phase)]
+    pub phase: Phase,
+    /// Validate on this share of each label's captures.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, conflicts_with = "val")]
+    pub val_share: f64,
+    /// Validate on these captures or folders instead; repeat it for more.
+    #[arg(long, value_name = "PATH")]
+    pub val: Vec<PathBuf>,
+    /// Packets kept of a session; the rest is left out.
+    #[arg(long, value_name = "N")]
+    pub max_packets: Option<u64>,
+    /// Leave out sessions with fewer packets.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub min_packets: u64,
+    /// A silence longer than this ends a session and starts another; 0s for never.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::duration)]
+    pub gap: Duration,
+    /// Keep and extend the labels of this checkpoint, so that it can be fine-tuned on the corpus.
+    #[arg(long, value_name = "DIR")]
+    pub extend: Option<PathBuf>,
+    /// Chooses the validation captures.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Print a report as JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn rename(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.into(), new.into())),
+        _ => Err("expected OLD=NEW".into()),
+    }
+}
+
+/// `netssmd train`
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// A corpus that `prepare` made.
+    #[arg(long, value_name = "DIR")]
+    pub corpus: PathBuf,
+    /// Sizes and training parameters as TOML; every key has a default.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of the run: checkpoints, the log train.jsonl, the effective configuration.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Go on from the newest checkpoint in --out; start afresh if there is none.
+    #[arg(long, conflicts_with = "init")]
+    pub resume: bool,
+    /// Start from the weights of this checkpoint (or "builtin"): fine-tuning. Labels of the corpus that it does not know
+    /// extend its vocabulary.
+    #[arg(long, value_name = "DIR")]
+    pub init: Option<String>,
+    /// auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Updates to make, in place of the configuration's.
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Print the result as JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `netssmd codec`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CodecCommand {
+    /// Encode, decode, compare: every header must come back as the codec took it. Exit code 1 if one does not.
+    Roundtrip(CodecFilesArgs),
+    /// Packets, tokens, tokens a packet, and packets that the codec cannot carry, by reason.
+    Stats(CodecFilesArgs),
+}
+
+/// Captures and a codec.
+#[derive(Debug, Args)]
+pub(crate) struct CodecFilesArgs {
+    #[command(flatten)]
+    pub codec: CodecArgs,
+    /// The captures.
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Print the numbers as JSON on standard output.
+    #[arg(long)]
+    pub json: bool,
+}

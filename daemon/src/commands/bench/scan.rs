@@ -1,0 +1,154 @@
+//! How fast is each form of the selective scan, and how far from the reference?
+
+use std::time::Duration;
+
+use candle_core::{Device, Tensor};
+use netssm_model::ssd::{Form, ScanInput, scan_as};
+use netssm_replay::clock::{Clock, SystemClock};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::cli::bench::BenchScanArgs;
+use crate::commands::tell;
+use crate::exit::Outcome;
+
+/// Each form is repeated for this long, once at least.
+const MEASURE: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Serialize)]
+struct Report {
+    batch: usize,
+    heads: usize,
+    headdim: usize,
+    d_state: usize,
+    chunk: usize,
+    threads: usize,
+    rows: Vec<Measured>,
+}
+
+#[derive(Debug, Serialize)]
+struct Measured {
+    form: &'static str,
+    length: usize,
+    runs: u32,
+    tokens_per_second: f64,
+    /// Largest difference of y to the reference, absolute.
+    difference: f32,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &BenchScanArgs) -> Outcome {
+    let mut rows = Vec::new();
+    for &length in &args.lengths {
+        let tensors = Tensors::random(args, length)?;
+        let input = tensors.input(args);
+        let (truth, _) = scan_as(Form::Reference, &input)?;
+        for (name, form) in
+            [("reference", Form::Reference), ("chunked", Form::Chunked), ("fused", Form::Fused)]
+        {
+            rows.push(measure(name, form, &input, &truth, args.batch * length, length)?);
+        }
+    }
+    let report = Report {
+        batch: args.batch,
+        heads: args.heads,
+        headdim: args.headdim,
+        d_state: args.d_state,
+        chunk: args.chunk,
+        threads: rayon::current_num_threads(),
+        rows,
+    };
+    tell(args.json, &report, |r| {
+        let mut text = format!(
+            "batch {}, {} heads of {}, state {}, chunk {}, {} threads\n{:>10} {:>8} {:>12} {:>12}\n",
+            r.batch,
+            r.heads,
+            r.headdim,
+            r.d_state,
+            r.chunk,
+            r.threads,
+            "form",
+            "length",
+            "tokens/s",
+            "difference"
+        );
+        for m in &r.rows {
+            text += &format!(
+                "{:>10} {:>8} {:>12.0} {:>12.1e}\n",
+                m.form, m.length, m.tokens_per_second, m.difference
+            );
+        }
+        text
+    })
+}
+
+struct Tensors {
+    xbc: Tensor,
+    dt: Tensor,
+    a_log: Tensor,
+    d: Tensor,
+    dt_bias: Tensor,
+}
+
+impl Tensors {
+    /// Values as a trained model has them: activations around 0, A from -16 to -1, steps after softplus from 0.001
+    /// to 0.1.
+    fn random(args: &BenchScanArgs, length: usize) -> Outcome<Self> {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let channels = args.heads * args.headdim + 2 * args.d_state;
+        let mut draw = |shape: &[usize], low: f32, high: f32| {
+            let n = shape.iter().product();
+            let values: Vec<f32> = (0..n).map(|_| rng.random_range(low..high)).collect();
+            Tensor::from_vec(values, shape, &Device::Cpu)
+        };
+        Ok(Self {
+            xbc: draw(&[args.batch, length, channels], -1.0, 1.0)?, // (b, l, C)
+            dt: draw(&[args.batch, length, args.heads], -1.0, 1.0)?, // (b, l, h)
+            a_log: draw(&[args.heads], 0.0, 16_f32.ln())?,          // (h)
+            d: draw(&[args.heads], 0.5, 1.5)?,                      // (h)
+            dt_bias: draw(&[args.heads], -6.9, -2.2)?,              // (h)
+        })
+    }
+
+    fn input(&self, args: &BenchScanArgs) -> ScanInput<'_> {
+        ScanInput {
+            xbc: &self.xbc,
+            dt: &self.dt,
+            a_log: &self.a_log,
+            d: &self.d,
+            dt_bias: &self.dt_bias,
+            groups: 1,
+            d_state: args.d_state,
+            chunk_size: args.chunk,
+            lengths: None,
+            initial: None,
+        }
+    }
+}
+
+fn measure(
+    name: &'static str,
+    form: Form,
+    input: &ScanInput<'_>,
+    truth: &Tensor,
+    tokens: usize,
+    length: usize,
+) -> Outcome<Measured> {
+    let clock = SystemClock::new();
+    let (y, _) = scan_as(form, input)?;
+    let difference = (y.to_dtype(truth.dtype())? - truth)?.abs()?.flatten_all()?.max(0)?;
+    let difference = difference.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?;
+    let begun = clock.now();
+    let mut runs = 0;
+    let took = loop {
+        scan_as(form, input)?;
+        runs += 1;
+        let took = clock.now().since(begun);
+        if took >= MEASURE {
+            break took;
+        }
+    };
+    let tokens_per_second = tokens as f64 * f64::from(runs) / took.as_secs_f64();
+    Ok(Measured { form: name, length, runs, tokens_per_second, difference })
+}

@@ -1,0 +1,274 @@
+//! `netssmd generate`: the daemon's pipeline on a virtual clock, into one file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use netssm_model::checkpoint::Checkpoint;
+use netssm_model::generate::{ChainSpec, GenerateOptions, Generator, Stage, Stats, prompt_from_capture};
+use netssm_replay::clock::{Clock, SystemClock};
+use netssm_replay::rewrite::{Allocator, Rewriter};
+use serde::Serialize;
+
+use super::{addresses, files, tell};
+use crate::app::Summary;
+use crate::cli::generate::GenerateArgs;
+use crate::cli::values::Start;
+use crate::device;
+use crate::exit::{Failure, Outcome};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::models;
+use crate::pipeline::{
+    Arrivals, Control, Engine, Finished, Happening, Limits, Model, Outputs, Parts, Plan, Schedule, Timeline,
+};
+use crate::profile::{CheckpointChoice, Traffic};
+use crate::progress::Progress;
+use crate::signals::{self, Signal};
+
+/// Packets of a session when nothing is said about its length.
+const PACKETS: u64 = 200;
+/// Sessions that may be ahead of the file, in batches: one being generated, one waiting for an earlier session that
+/// takes longer.
+const AHEAD: u64 = 2;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    out: PathBuf,
+    labels_file: PathBuf,
+    model: String,
+    seed: u64,
+    sessions: u64,
+    /// Sessions that the model did not end well; what it wrote before is in the file.
+    failed_sessions: u64,
+    tokens: u64,
+    packets_generated: u64,
+    packets_written: u64,
+    bytes_written: u64,
+    seconds: f64,
+    tokens_per_second: f64,
+    packets_per_second: f64,
+    /// Packets that needed at least one repair and were kept.
+    packets_repaired: u64,
+    repairs: BTreeMap<&'static str, u64>,
+    /// By label: repairs of each kind.
+    repairs_by_label: BTreeMap<String, BTreeMap<&'static str, u64>>,
+    /// Packets that gave no frame, by reason.
+    dropped: BTreeMap<String, u64>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &GenerateArgs) -> Outcome {
+    if !(args.rate > 0.0 && args.rate.is_finite()) {
+        return Err(Failure::usage(format_args!("--rate is {}; expected a number above 0", args.rate)));
+    }
+    let plan = addresses::plan(&args.addresses)?;
+    let (model, name) = model(args)?;
+    let traffic: Vec<Traffic> = args
+        .label
+        .iter()
+        .map(|label| Traffic { label: Arc::from(label.as_str()), weight: 1.0, packets: packets(args) })
+        .collect();
+    let arrivals = Arrivals {
+        rate: args.rate,
+        max_concurrent: u64::MAX,
+        limit: args.sessions,
+        weights: traffic.iter().map(|t| t.weight).collect(),
+    };
+    let depth = AHEAD * u64::from(args.model.batch);
+    let limits = Limits { traffic, depth, reuse: 1, seed: args.seed };
+    let (guard, gate) = addresses::guard(&plan)?;
+    let rewriter = Rewriter::new(plan, Allocator::new()).map_err(Failure::config)?;
+    let outputs = Outputs::new(vec![files::output(&args.out, guard)?]);
+    let start = match args.start {
+        Start::At(start) => start,
+        Start::Now => SystemClock::new().wall(),
+    };
+    let (metrics, health) = (Metrics::new(), Arc::new(Health::default()));
+    let clock = SystemClock::new();
+    let begun = clock.now();
+    let mut engine = Engine::start(model, &limits, &metrics, &health, |pool| {
+        pool.follow(Box::new(Schedule::labels(arrivals.clone(), args.seed, None)), depth);
+    })?;
+    signals::channel(engine.sender())?;
+    let plan = Plan { arrivals, limits, speed: 1.0, rewriter };
+    engine.play(|pool, pulse| Parts {
+        time: Timeline::from(start),
+        pool,
+        plan,
+        outputs,
+        gate,
+        metrics,
+        pulse,
+        stop_after: None,
+    })?;
+    let stopped = watch(args, &engine);
+    let Finished { played, generated, failure } = engine.finish()?;
+    let seconds = clock.now().since(begun).as_secs_f64();
+    if let Some(error) = failure {
+        return Err(Failure::Run(error));
+    }
+    let Some(played) = played else { return Ok(()) };
+    let summary = Summary::new("generate", &played, &generated);
+    if let Some(failure) = Summary::failure(played.end) {
+        return Err(failure.failure);
+    }
+    if stopped {
+        let n = summary.sessions.finished;
+        return Err(Failure::Run(anyhow::anyhow!("stopped after {n} of {} sessions", args.sessions)));
+    }
+    tell(args.json, &report(args, &name, &summary, &generated, seconds), lines)
+}
+
+/// Packets of a session: as said, all links of a chain, or the default.
+fn packets(args: &GenerateArgs) -> u64 {
+    match args.chain.as_slice() {
+        [] => args.packets.unwrap_or(PACKETS),
+        links => links.iter().map(|link| link.packets).sum(),
+    }
+}
+
+/// The generator that was asked for.
+fn model(args: &GenerateArgs) -> Outcome<(Model, String)> {
+    let policy = args.sampling.policy()?;
+    let stages = if args.chain.is_empty() {
+        vec![Stage { checkpoint: models::open(&args.model.checkpoint())?, packets: 0 }]
+    } else {
+        let open = |link: &crate::cli::values::Link| {
+            let checkpoint = models::open(&CheckpointChoice::parse(&link.checkpoint.to_string_lossy()))?;
+            Ok(Stage { checkpoint, packets: link.packets })
+        };
+        args.chain.iter().map(open).collect::<Outcome<Vec<_>>>()?
+    };
+    check_labels(args, &stages[0].checkpoint)?;
+    let options = GenerateOptions {
+        policy,
+        batch: usize::from(args.model.batch),
+        device: device::open(args.model.device)?,
+        ..GenerateOptions::default()
+    };
+    let seed_packets = usize::try_from(args.chain_seed).unwrap_or(usize::MAX);
+    let generator =
+        Generator::chain(&ChainSpec { stages, seed_packets }, options).map_err(Failure::config)?;
+    let mut prompts = HashMap::new();
+    for label in &args.label {
+        generator.check_label(label).map_err(Failure::config)?;
+        if let Some(capture) = &args.prompt {
+            let prompt =
+                prompt_from_capture(generator.codec().as_ref(), label, capture, args.prompt_packets)?;
+            prompts.insert(label.clone(), prompt);
+        }
+    }
+    let threads = device::threads(args.model.threads)?;
+    let name = generator.name().to_owned();
+    Ok((Model { generator, threads, tokens: args.tokens, prompts }, name))
+}
+
+fn check_labels(args: &GenerateArgs, checkpoint: &Checkpoint) -> Outcome {
+    for (i, label) in args.label.iter().enumerate() {
+        if !checkpoint.labels().contains(label) {
+            let known = checkpoint.labels().join(", ");
+            return Err(Failure::usage(format_args!(
+                "the model does not know the label \"{label}\"; it knows {known}"
+            )));
+        }
+        if args.label[..i].contains(label) {
+            return Err(Failure::usage(format_args!("--label {label} is given twice")));
+        }
+    }
+    Ok(())
+}
+
+/// Shows progress until both threads have ended or a signal says stop. Gives whether it was stopped.
+fn watch(args: &GenerateArgs, engine: &Engine) -> bool {
+    let (unit, total) = match args.tokens {
+        Some(tokens) => ("tokens", tokens.saturating_mul(args.sessions)),
+        None => ("packets", packets(args).saturating_mul(args.sessions)),
+    };
+    let mut progress = Progress::new(format!("generate {} sessions", args.sessions), unit, total, args.json);
+    let mut stopped = false;
+    loop {
+        match engine.next(Duration::from_millis(200)) {
+            Some(Happening::PlayerEnded) => break,
+            // Without a generator the player would wait for ever.
+            Some(Happening::GeneratorEnded) => engine.tell(Control::Cut),
+            Some(Happening::Signal(Signal::Stop)) if stopped => std::process::exit(1),
+            Some(Happening::Signal(Signal::Stop)) => {
+                stopped = true;
+                engine.tell(Control::Cut);
+            }
+            Some(Happening::Signal(Signal::Reload)) | None => {}
+        }
+        let stats = engine.stats();
+        let done = if args.tokens.is_some() { stats.counts.tokens } else { stats.counts.packets };
+        progress.set(done, &format!("{} sessions done, {} live", stats.sessions, stats.live));
+    }
+    progress.finish();
+    stopped
+}
+
+fn report(args: &GenerateArgs, model: &str, summary: &Summary, generated: &Stats, seconds: f64) -> Report {
+    let mut repairs: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut by_label: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
+    let mut repaired = 0;
+    for (label, counts) in &generated.repairs {
+        repaired += counts.repaired();
+        for (kind, n) in counts.kinds() {
+            *repairs.entry(kind.as_str()).or_default() += n;
+            *by_label.entry(label.clone()).or_default().entry(kind.as_str()).or_default() += n;
+        }
+    }
+    let mut dropped = summary.dropped.clone();
+    for (reason, n) in &generated.counts.drops {
+        *dropped.entry((*reason).to_owned()).or_default() += n;
+    }
+    let (frames, bytes) = summary.outputs.iter().fold((0, 0), |(f, b), o| (f + o.frames, b + o.bytes));
+    let counts = &generated.counts;
+    Report {
+        out: args.out.clone(),
+        labels_file: files::labels_beside(&args.out),
+        model: model.to_owned(),
+        seed: args.seed,
+        sessions: summary.sessions.finished,
+        failed_sessions: generated.failed,
+        tokens: counts.tokens,
+        packets_generated: counts.packets,
+        packets_written: frames,
+        bytes_written: bytes,
+        seconds,
+        tokens_per_second: counts.tokens as f64 / seconds,
+        packets_per_second: counts.packets as f64 / seconds,
+        packets_repaired: repaired,
+        repairs,
+        repairs_by_label: by_label,
+        dropped,
+    }
+}
+
+fn lines(report: &Report) -> String {
+    let list = |counts: Vec<(String, u64)>| {
+        if counts.is_empty() {
+            return "none".into();
+        }
+        counts.into_iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "{}: {} sessions, {} packets, {} bytes; labels in {}\n\
+         {} tokens in {:.1} s: {:.0} tokens/s, {:.1} packets/s\n\
+         repaired {} packets: {}\n\
+         dropped: {}",
+        report.out.display(),
+        report.sessions,
+        report.packets_written,
+        report.bytes_written,
+        report.labels_file.display(),
+        report.tokens,
+        report.seconds,
+        report.tokens_per_second,
+        report.packets_per_second,
+        report.packets_repaired,
+        list(report.repairs.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect()),
+        list(report.dropped.iter().map(|(k, n)| (k.clone(), *n)).collect()),
+    )
+}

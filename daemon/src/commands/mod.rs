@@ -1,0 +1,50 @@
+//! One file a command: takes what was typed, checks it against the world, calls the libraries, tells the result.
+
+mod addresses;
+mod bench;
+mod capture;
+mod check;
+mod codec;
+mod files;
+mod generate;
+mod prepare;
+mod replay;
+mod rewrite;
+mod train;
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::app;
+use crate::cli::Command;
+use crate::cli::train::CodecCommand;
+use crate::exit::Outcome;
+
+/// Runs a command to its end.
+pub(crate) fn run(command: Command) -> Outcome {
+    match command {
+        Command::Run(args) => app::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Prepare(args) => prepare::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Codec(CodecCommand::Roundtrip(args)) => codec::roundtrip(&args),
+        Command::Codec(CodecCommand::Stats(args)) => codec::stats(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Rewrite(args) => rewrite::run(&args),
+        Command::Bench(command) => bench::run(&command),
+    }
+}
+
+/// Prints a result as JSON for programs, or as lines for people.
+fn tell<T: Serialize>(json: bool, result: &T, lines: impl FnOnce(&T) -> String) -> Outcome {
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, result)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "{}", lines(result).trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! `netssmd prepare`: captures to a corpus.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use netssm_model::codec::DataError;
+use netssm_model::corpus::Split;
+use netssm_model::prepare::{PrepareOptions, PrepareReport, Progress as Follow, Validation, prepare};
+use serde::Serialize;
+
+use super::tell;
+use crate::cli::train::PrepareArgs;
+use crate::exit::{Failure, Outcome};
+use crate::models;
+use crate::profile::CheckpointChoice;
+use crate::progress::Progress;
+use crate::signals::StopFlag;
+
+/// Passes the library's progress on. Files are done on several threads.
+struct Follower {
+    shown: Mutex<Shown>,
+    stop: StopFlag,
+    quiet: bool,
+}
+
+#[derive(Default)]
+struct Shown {
+    progress: Option<Progress>,
+    files: u64,
+    bytes: u64,
+    packets: u64,
+}
+
+impl Follow for Follower {
+    fn begin(&self, files: u64, bytes: u64) {
+        let progress = Progress::new(format!("prepare {files} captures"), "bytes", bytes, self.quiet);
+        self.lock().progress = Some(progress);
+    }
+
+    fn file(&self, bytes: u64, packets: u64, _tokens: u64) {
+        let mut shown = self.lock();
+        shown.files += 1;
+        shown.bytes += bytes;
+        shown.packets += packets;
+        let note = format!("{} files, {} packets", shown.files, shown.packets);
+        let done = shown.bytes;
+        if let Some(progress) = &mut shown.progress {
+            progress.set(done, &note);
+        }
+    }
+
+    fn stop(&self) -> bool {
+        self.stop.is_set()
+    }
+}
+
+impl Follower {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    corpus: String,
+    codec: String,
+    files: u64,
+    duplicates: usize,
+    unlabelled: usize,
+    faults: BTreeMap<String, String>,
+    short_sessions: u64,
+    labels: usize,
+    empty_labels: Vec<String>,
+    train: Counted,
+    val: Counted,
+    seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Counted {
+    sessions: u64,
+    packets: u64,
+    tokens: u64,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &PrepareArgs) -> Outcome {
+    let vocab = match &args.extend {
+        None => None,
+        Some(dir) => {
+            let checkpoint = models::open(&CheckpointChoice::parse(&dir.to_string_lossy()))?;
+            Some(checkpoint.manifest().vocab.clone())
+        }
+    };
+    let options = PrepareOptions {
+        inputs: args.input.clone(),
+        labels: args.labels.clone(),
+        label_map: args.rename.iter().cloned().collect(),
+        out: args.out.clone(),
+        width: args.codec.width,
+        form: args.codec.form,
+        vocab,
+        split: args.split,
+        phase: args.phase,
+        validation: if args.val.is_empty() {
+            Validation::Fraction(args.val_share)
+        } else {
+            Validation::Inputs(args.val.clone())
+        },
+        max_packets: args.max_packets,
+        min_packets: args.min_packets,
+        gap: (!args.gap.is_zero()).then_some(args.gap),
+        seed: args.seed,
+    };
+    let follower = Follower { shown: Mutex::default(), stop: StopFlag::install()?, quiet: args.json };
+    let report = prepare(&options, &follower).map_err(|error| match error {
+        DataError::Options(_) => Failure::Usage(error.into()),
+        DataError::Labels { .. } => Failure::Config(error.into()),
+        other => Failure::Run(other.into()),
+    })?;
+    let seconds = follower.lock().progress.as_ref().map_or(0.0, |p| p.finish().as_secs_f64());
+    tell(args.json, &summarise(args, &report, seconds), |r| {
+        let mut text = String::new();
+        for (path, why) in &r.faults {
+            text += &format!("damaged: {path}: {why}\n");
+        }
+        text += &format!(
+            "{}: {} of {} labels; to train {} sessions, {} packets, {} tokens; to validate {}, {}, {}; {:.1} s",
+            r.corpus,
+            r.codec,
+            r.labels,
+            r.train.sessions,
+            r.train.packets,
+            r.train.tokens,
+            r.val.sessions,
+            r.val.packets,
+            r.val.tokens,
+            r.seconds
+        );
+        text
+    })
+}
+
+fn summarise(args: &PrepareArgs, report: &PrepareReport, seconds: f64) -> Report {
+    let counted = |split| {
+        let total = report.meta.split(split).total;
+        Counted { sessions: total.sessions, packets: total.packets, tokens: total.tokens }
+    };
+    Report {
+        corpus: args.out.display().to_string(),
+        codec: report.meta.codec.to_string(),
+        files: report.files,
+        duplicates: report.duplicates.len(),
+        unlabelled: report.unlabelled.len(),
+        faults: report.faults.iter().map(|(path, why)| (path.display().to_string(), why.clone())).collect(),
+        short_sessions: report.short_sessions,
+        labels: report.meta.vocab.labels().len(),
+        empty_labels: report.empty_labels.clone(),
+        train: counted(Split::Train),
+        val: counted(Split::Val),
+        seconds,
+    }
+}

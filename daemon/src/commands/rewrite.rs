@@ -1,0 +1,77 @@
+//! `netssmd rewrite`: a capture into a testbed's addresses, packet times kept.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use netssm_replay::rewrite::{Allocator, PayloadPolicy, Rewriter};
+use serde::Serialize;
+
+use super::{addresses, capture, files, tell};
+use crate::cli::wire::RewriteArgs;
+use crate::exit::{Failure, Outcome};
+
+#[derive(Debug, Serialize)]
+struct Report {
+    input: PathBuf,
+    output: PathBuf,
+    labels_file: PathBuf,
+    packets_read: usize,
+    packets_written: u64,
+    bytes_written: u64,
+    /// Packets that cannot be rewritten safely, by reason.
+    dropped: BTreeMap<&'static str, u64>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &RewriteArgs) -> Outcome {
+    let plan = addresses::plan(&args.addresses)?;
+    let recording = capture::read(&args.input, args.seed)?;
+    let (guard, _gate) = addresses::guard(&plan)?;
+    let policy = payload_policy(args.synthetic_payload);
+    let rewriter = Rewriter::new(plan, Allocator::new()).map_err(Failure::config)?.payload(policy);
+    let packets_read = recording.session.packets.len();
+    let mut replay = rewriter.begin(Arc::new(recording.session), args.seed)?;
+    let mut sink = files::output(&args.output, guard)?.sink;
+    let mut dropped: BTreeMap<&'static str, u64> = BTreeMap::new();
+    while let Some(packet) = replay.next() {
+        match packet {
+            Ok(frame) => {
+                sink.send(&frame, recording.start + frame.offset())?;
+                replay.recycle(frame);
+            }
+            Err(reason) => *dropped.entry(reason.reason()).or_default() += 1,
+        }
+    }
+    let stats = sink.close().map_err(|error| error.error)?;
+    let report = Report {
+        input: args.input.clone(),
+        output: args.output.clone(),
+        labels_file: files::labels_beside(&args.output),
+        packets_read,
+        packets_written: stats.frames,
+        bytes_written: stats.bytes,
+        dropped,
+    };
+    tell(args.json, &report, |r| {
+        let dropped: Vec<String> = r.dropped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+        let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
+        format!(
+            "{}: {} of {} packets, {} bytes; labels in {}; dropped: {dropped}",
+            r.output.display(),
+            r.packets_written,
+            r.packets_read,
+            r.bytes_written,
+            r.labels_file.display()
+        )
+    })?;
+    match recording.damage {
+        None => Ok(()),
+        Some(error) => Err(Failure::from(error).context("the capture was rewritten up to its damage only")),
+    }
+}
+
+/// The payload of a user's own capture is kept unless the user says otherwise.
+pub(super) fn payload_policy(synthetic: bool) -> PayloadPolicy {
+    if synthetic { PayloadPolicy::Synthesise } else { PayloadPolicy::Keep }
+}

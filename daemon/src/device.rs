@@ -1,0 +1,74 @@
+//! Where the model runs: a device, and the threads of the CPU.
+
+use anyhow::Context;
+use candle_core::Device;
+
+use crate::exit::{Failure, Outcome};
+use crate::profile::DeviceChoice;
+
+/// Opens the device. `auto` is a GPU if this build and this host have one, else the CPU; a GPU that is asked for by
+/// number and not there is an error, never the CPU instead.
+///
+/// # Errors
+/// A configuration error that says what is missing.
+pub(crate) fn open(choice: DeviceChoice) -> Outcome<Device> {
+    let cuda = |n: usize| {
+        if !cfg!(feature = "cuda") {
+            return Err(Failure::Config(anyhow::anyhow!(
+                "device cuda:{n} was asked for, but this build has no GPU support: build with --features cuda, or use cpu"
+            )));
+        }
+        Device::new_cuda(n).with_context(|| format!("open device cuda:{n}")).map_err(Failure::Config)
+    };
+    match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Cuda(n) => cuda(n),
+        DeviceChoice::Auto if cfg!(feature = "cuda") && candle_core::utils::cuda_is_available() => {
+            // A build with GPU support on a host without a GPU: the CPU is what auto means there.
+            Ok(Device::new_cuda(0)
+                .inspect_err(|error| tracing::info!(%error, "no usable GPU: the CPU is used"))
+                .unwrap_or(Device::Cpu))
+        }
+        DeviceChoice::Auto => Ok(Device::Cpu),
+    }
+}
+
+/// Threads for the model, 0 for one a core. The model uses the pool that it is called in.
+///
+/// # Errors
+/// If the threads cannot be started.
+pub(crate) fn threads(count: usize) -> Outcome<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .thread_name(|i| format!("model-{i}"))
+        .build()
+        .context("start the model's threads")
+        .map_err(Failure::Run)
+}
+
+/// The device in words, for logs.
+pub(crate) fn describe(device: &Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Metal(_) => "metal",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        assert!(matches!(open(DeviceChoice::Cpu), Ok(Device::Cpu)));
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_gpu_that_this_build_cannot_use_is_a_clear_error() {
+        let Err(Failure::Config(error)) = open(DeviceChoice::Cuda(1)) else { panic!("no error") };
+        assert!(error.to_string().contains("build with --features cuda"), "{error}");
+        assert!(matches!(open(DeviceChoice::Auto), Ok(Device::Cpu)));
+    }
+}

@@ -1,0 +1,125 @@
+//! From errors to exit codes, in one place.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done, or stopped as asked |
+//! | 1 | something failed at run time |
+//! | 64 | the command line is wrong (EX_USAGE of sysexits.h) |
+//! | 78 | a profile, checkpoint or training configuration is wrong (EX_CONFIG) |
+//!
+//! systemd does not restart after 78: the same configuration would fail again.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+/// What failed, by who can mend it.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line.
+    Usage(anyhow::Error),
+    /// A profile, checkpoint or configuration file.
+    Config(anyhow::Error),
+    /// The world.
+    Run(anyhow::Error),
+}
+
+/// What commands give back.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    /// A wrong command line.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::Usage(anyhow::anyhow!("{message}"))
+    }
+
+    /// A wrong configuration.
+    pub(crate) fn config(error: impl Into<anyhow::Error>) -> Self {
+        Self::Config(error.into())
+    }
+
+    /// Adds what was being done.
+    pub(crate) fn context(self, what: impl fmt::Display + Send + Sync + 'static) -> Self {
+        match self {
+            Self::Usage(error) => Self::Usage(error.context(what)),
+            Self::Config(error) => Self::Config(error.context(what)),
+            Self::Run(error) => Self::Run(error.context(what)),
+        }
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Run(_) => 1,
+            Self::Usage(_) => 64,
+            Self::Config(_) => 78,
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Usage(error) | Self::Config(error) | Self::Run(error)) = self;
+        // The chain on one line each: outermost first, sources that only repeat their parent left out.
+        let mut previous = error.to_string();
+        f.write_str(&previous)?;
+        for cause in error.chain().skip(1) {
+            let text = cause.to_string();
+            if !previous.contains(&text) {
+                write!(f, ": {text}")?;
+            }
+            previous = text;
+        }
+        Ok(())
+    }
+}
+
+/// Prints what clap has to say: help and version are not errors, all else is 64.
+pub(crate) fn command_line(error: &clap::Error) -> ExitCode {
+    // Nothing sensible is left to do if even this cannot be printed.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(64),
+    }
+}
+
+/// Prints a failure and gives its code. Plain text on standard error, also with `--log-format json`: the last line of
+/// a failed run is for people.
+pub(crate) fn report(failure: &Failure) -> ExitCode {
+    eprintln!("netssmd: {failure}");
+    ExitCode::from(failure.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_code() {
+        assert_eq!(Failure::from(std::io::Error::other("x")).code(), 1);
+        assert_eq!(Failure::usage("x").code(), 64);
+        assert_eq!(Failure::config(std::io::Error::other("x")).context("y").code(), 78);
+    }
+
+    #[test]
+    fn the_chain_is_told_without_repeats() {
+        let inner = anyhow::anyhow!("no such device");
+        let failure = Failure::Run(inner.context("open veth0: no such device").context("start output"));
+        assert_eq!(failure.to_string(), "start output: open veth0: no such device");
+    }
+
+    #[test]
+    fn wrong_flags_are_usage_and_help_is_not() {
+        use clap::Parser;
+        let kind = |args: &[&str]| crate::cli::Cli::try_parse_from(args).unwrap_err().kind();
+        assert_eq!(kind(&["netssmd", "--help"]), ErrorKind::DisplayHelp);
+        assert_ne!(kind(&["netssmd", "generate"]), ErrorKind::DisplayHelp);
+    }
+}

@@ -1,0 +1,180 @@
+//! Generator and player as two threads, and the channel on which everything that happens to them arrives.
+//!
+//! The main thread owns an [`Engine`], waits for [`Happening`]s and tells the player what to do. A thread that ends,
+//! by itself, by an error or by a panic, says so. Stopping goes downstream: first the player stops starting sessions and
+//! closes its outputs, then the pool ends the generator.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use netssm_model::generate::{GenerateError, Stats};
+use netssm_replay::clock::{Clock, SystemClock};
+
+use super::generator::{Model, Watched, generate};
+use super::player::{Control, Parts, Played, Player};
+use super::pool::{Limits, Pool};
+use crate::health::{GENERATOR_LIMIT, Health, PLAYER_LIMIT};
+use crate::metrics::Metrics;
+use crate::signals::Signal;
+
+/// Something that the main thread must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Happening {
+    /// A signal came.
+    Signal(Signal),
+    /// The player's thread ended.
+    PlayerEnded,
+    /// The generator's thread ended.
+    GeneratorEnded,
+}
+
+impl From<Signal> for Happening {
+    fn from(signal: Signal) -> Self {
+        Self::Signal(signal)
+    }
+}
+
+/// Says that a thread ended when it is dropped, also by a panic.
+struct Farewell(Sender<Happening>, Happening);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // The receiver is gone only when nobody wants to know any more.
+        let _ = self.0.send(self.1);
+    }
+}
+
+/// Both threads.
+pub(crate) struct Engine {
+    pool: Arc<Pool<Model>>,
+    watched: Watched,
+    health: Arc<Health>,
+    generator: JoinHandle<Result<(), GenerateError>>,
+    player: Option<(Sender<Control<Model>>, JoinHandle<Played>)>,
+    said: Sender<Happening>,
+    happenings: Receiver<Happening>,
+}
+
+/// What is left when both threads have ended.
+pub(crate) struct Finished {
+    /// What was played; `None` if the player was never started.
+    pub played: Option<Played>,
+    /// What was generated.
+    pub generated: Stats,
+    /// Why the generator failed, if it did.
+    pub failure: Option<anyhow::Error>,
+}
+
+impl Engine {
+    /// Starts to fill an empty pool.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub(crate) fn start(
+        model: Model,
+        limits: &Limits,
+        metrics: &Metrics,
+        health: &Arc<Health>,
+        prepare: impl FnOnce(&Pool<Model>),
+    ) -> anyhow::Result<Self> {
+        let pool = Arc::new(Pool::new(limits));
+        prepare(&pool);
+        let watched = Watched::default();
+        let (said, happenings) = channel();
+        let pulse = health.pulse("generator", GENERATOR_LIMIT, SystemClock::new().now());
+        let generator = {
+            let (pool, metrics, watched) = (Arc::clone(&pool), metrics.clone(), watched.clone());
+            let farewell = Farewell(said.clone(), Happening::GeneratorEnded);
+            std::thread::Builder::new().name("generator".into()).spawn(move || {
+                let _farewell = farewell;
+                generate(model, &pool, &metrics, &pulse, &watched)
+            })
+        }
+        .context("start the generator's thread")?;
+        Ok(Self { pool, watched, health: Arc::clone(health), generator, player: None, said, happenings })
+    }
+
+    /// Starts to play. `parts` gets the pool and a pulse.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub(crate) fn play(
+        &mut self,
+        parts: impl FnOnce(Arc<Pool<Model>>, crate::health::Pulse) -> Parts<Model>,
+    ) -> anyhow::Result<()> {
+        let pulse = self.health.pulse("player", PLAYER_LIMIT, SystemClock::new().now());
+        let player = Player::new(parts(Arc::clone(&self.pool), pulse));
+        let (control, orders) = channel();
+        let farewell = Farewell(self.said.clone(), Happening::PlayerEnded);
+        let thread = std::thread::Builder::new()
+            .name("player".into())
+            .spawn(move || {
+                let _farewell = farewell;
+                if let Err(error) = SystemClock::sharpen_this_thread() {
+                    tracing::debug!(%error, "timer slack stays as it is");
+                }
+                player.run(&orders)
+            })
+            .context("start the player's thread")?;
+        self.player = Some((control, thread));
+        Ok(())
+    }
+
+    /// Where signals and other news are to be sent to.
+    pub(crate) fn sender(&self) -> Sender<Happening> {
+        self.said.clone()
+    }
+
+    /// The next happening, if there is one within `patience`.
+    pub(crate) fn next(&self, patience: Duration) -> Option<Happening> {
+        match self.happenings.recv_timeout(patience) {
+            Ok(happening) => Some(happening),
+            // `self` holds a sender, so the channel is never disconnected.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Tells the player something. Nothing happens if it has ended.
+    pub(crate) fn tell(&self, message: Control<Model>) {
+        if let Some((control, _)) = &self.player {
+            let _ = control.send(message);
+        }
+    }
+
+    /// The pool.
+    pub(crate) fn pool(&self) -> &Pool<Model> {
+        &self.pool
+    }
+
+    /// What was generated so far.
+    pub(crate) fn stats(&self) -> Stats {
+        self.watched.stats()
+    }
+
+    /// Waits for the player's end, then ends the generator and waits for that too.
+    ///
+    /// # Errors
+    /// If the player panicked; the outputs were then not closed.
+    pub(crate) fn finish(self) -> anyhow::Result<Finished> {
+        let played = match self.player {
+            None => None,
+            Some((control, thread)) => {
+                let played = thread.join().map_err(|_| anyhow::anyhow!("the player thread panicked"));
+                drop(control);
+                Some(played)
+            }
+        };
+        self.health.forget("player");
+        self.pool.stop();
+        self.health.forget("generator");
+        let failure = match self.generator.join() {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(anyhow::Error::new(error).context("generate sessions")),
+            Err(_) => Some(anyhow::anyhow!("the generator thread panicked")),
+        };
+        Ok(Finished { played: played.transpose()?, generated: self.watched.stats(), failure })
+    }
+}

@@ -1,0 +1,410 @@
+//! The player: one thread that starts sessions when they are due and sends every packet at its deadline.
+//!
+//! ```text
+//!            arrival due: pool -> rewriter -> merge
+//! wait ---->                                          ----> outputs (allowlist, interfaces, captures) ----> wait
+//!            packet due:  merge -> frame
+//! ```
+//! Deadlines are offsets from one anchor ([`Timeline`]), so nothing drifts. Packets are rewritten when they are due,
+//! not before. When the host is late, packets leave back to back in order until the plan is caught up with.
+//!
+//! The player owns the outputs and closes them whatever happens. It never waits for the model: an arrival whose label
+//! has nothing left to play is put off and looked at again. Only on the virtual timeline, where waiting costs no
+//! time, does it wait, and takes sessions strictly in order.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use netssm_replay::clock::{Clock, SystemClock};
+use netssm_replay::error::RewriteError;
+use netssm_replay::guard::Gate;
+use netssm_replay::rewrite::{Dropped, Rewriter, SessionReplay, TestbedFrame};
+use netssm_replay::sink::SinkError;
+
+use super::merge::{Merge, Source};
+use super::outputs::{Closed, Outputs};
+use super::pool::{Limits, Pool};
+use super::schedule::{Arrivals, Schedule};
+use super::stock::Taken;
+use super::tally::Tally;
+use super::timeline::Timeline;
+use crate::events::{Event, SessionRefused, SessionsCut, Underrun};
+use crate::health::Pulse;
+use crate::metrics::Metrics;
+use crate::seeds::{Purpose, derive};
+
+/// How long an arrival that found the pool dry is put off; short against the gaps of any sensible rate.
+const RETRY: Duration = Duration::from_millis(20);
+/// The longest nap: control messages, gate and pulse are looked at this often.
+const NAP: Duration = Duration::from_millis(50);
+/// The last stretch before a deadline is slept through without listening, because a condition variable wakes up
+/// later than `clock_nanosleep` does.
+const PRECISE: Duration = Duration::from_millis(2);
+/// Frames between two looks at the clock and the control messages while catching up.
+const BATCH: usize = 64;
+/// How often the metrics are told.
+const FOLD: Duration = Duration::from_millis(250);
+/// How often sinks get their tick.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the player is told.
+#[derive(Debug)]
+pub(crate) enum Control<M> {
+    /// Start no more sessions; live ones may go on for this long.
+    Drain(Duration),
+    /// Stop sending now.
+    Cut,
+    /// Another profile for new sessions, perhaps with another model.
+    Reload(Box<Plan>, Option<M>),
+}
+
+/// What a profile tells the player.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// When sessions start.
+    pub arrivals: Arrivals,
+    /// Which sessions there are.
+    pub limits: Limits,
+    /// Factor on time inside sessions.
+    pub speed: f64,
+    /// Where hosts go.
+    pub rewriter: Rewriter,
+}
+
+/// Why the player ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Every session that was to be played was played, or the drain was complete.
+    Done,
+    /// It was told to stop at once, or the grace period was over.
+    Cut,
+    /// The guard refused, or an output failed.
+    Failed(SinkError),
+}
+
+/// What is left of a run.
+#[derive(Debug)]
+pub(crate) struct Played {
+    /// Why it ended.
+    pub end: End,
+    /// Sessions that were cut.
+    pub cut: u64,
+    /// What was counted.
+    pub tally: Tally,
+    /// Each sink's final numbers.
+    pub outputs: Vec<Closed>,
+    /// How long it played, in its own time.
+    pub took: Duration,
+}
+
+/// The parts that a player is made of.
+pub(crate) struct Parts<M> {
+    /// Time.
+    pub time: Timeline,
+    /// Where sessions come from.
+    pub pool: Arc<Pool<M>>,
+    /// What to play.
+    pub plan: Plan,
+    /// Where frames go.
+    pub outputs: Outputs,
+    /// Looked at also while nothing is sent.
+    pub gate: Arc<Gate>,
+    /// Counted into.
+    pub metrics: Metrics,
+    /// Shows that the thread moves.
+    pub pulse: Pulse,
+    /// Drain by itself at this offset, with this grace.
+    pub stop_after: Option<(Duration, Duration)>,
+}
+
+/// See the module.
+pub(crate) struct Player<M> {
+    time: Timeline,
+    pool: Arc<Pool<M>>,
+    rewriter: Rewriter,
+    limits: Limits,
+    schedule: Schedule,
+    merge: Merge<SessionReplay>,
+    outputs: Outputs,
+    gate: Arc<Gate>,
+    metrics: Metrics,
+    pulse: Pulse,
+    stop_after: Option<(Duration, Duration)>,
+    /// While draining: when live sessions are cut.
+    cut_at: Option<Duration>,
+    /// The label of an arrival that waits for the model; said once.
+    dry: Option<usize>,
+    tally: Tally,
+    /// Deadlines of the frames since the last flush.
+    unflushed: Vec<Duration>,
+    next_fold: Duration,
+    next_tick: Duration,
+}
+
+impl Source for SessionReplay {
+    type Packet = Result<TestbedFrame, Dropped>;
+
+    fn peek(&self) -> Option<Duration> {
+        self.peek_time()
+    }
+
+    fn next(&mut self) -> Option<Self::Packet> {
+        Iterator::next(self)
+    }
+}
+
+impl<M> Player<M> {
+    /// A player at the start of its time.
+    pub(crate) fn new(parts: Parts<M>) -> Self {
+        let Plan { arrivals, limits, speed, rewriter } = parts.plan;
+        Self {
+            schedule: Schedule::new(arrivals, limits.seed),
+            merge: Merge::new(speed),
+            rewriter,
+            limits,
+            time: parts.time,
+            pool: parts.pool,
+            outputs: parts.outputs,
+            gate: parts.gate,
+            metrics: parts.metrics,
+            pulse: parts.pulse,
+            stop_after: parts.stop_after,
+            cut_at: None,
+            dry: None,
+            tally: Tally::default(),
+            unflushed: Vec::new(),
+            next_fold: Duration::ZERO,
+            next_tick: Duration::ZERO,
+        }
+    }
+
+    /// Plays until there is nothing more to play or `control` says so, then closes the outputs.
+    pub(crate) fn run(mut self, control: &Receiver<Control<M>>) -> Played {
+        let end = match self.play(control) {
+            Ok(end) => end,
+            Err(error) => End::Failed(error),
+        };
+        let took = self.time.now();
+        let cut = self.merge.cut() as u64;
+        SessionsCut { sessions: cut }.emit(&self.metrics);
+        let (outputs, failure) = self.outputs.close(&self.metrics);
+        self.tally.fold(&self.metrics);
+        self.metrics.sessions_live.set(0.0);
+        let end = match (end, failure) {
+            (End::Failed(first), _) => End::Failed(first),
+            (_, Some(error)) => End::Failed(error),
+            (end, None) => end,
+        };
+        Played { end, cut, tally: self.tally, outputs, took }
+    }
+
+    fn play(&mut self, control: &Receiver<Control<M>>) -> Result<End, SinkError> {
+        loop {
+            self.pulse.beat(SystemClock::new().now());
+            self.gate.check()?;
+            loop {
+                match control.try_recv() {
+                    Ok(Control::Cut) => return Ok(End::Cut),
+                    Ok(message) => self.obey(message),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            let now = self.time.now();
+            if let Some((at, grace)) = self.stop_after.filter(|(at, _)| now >= *at) {
+                self.stop_after = None;
+                self.drain(at + grace);
+            }
+            if self.cut_at.is_some_and(|at| now >= at) {
+                self.flush()?;
+                return Ok(End::Cut);
+            }
+            self.housekeeping(now)?;
+            let Some(next) = self.next_event() else {
+                if self.is_over() {
+                    self.flush()?;
+                    return Ok(End::Done);
+                }
+                // Only a session that ends, or a message, can bring something new.
+                self.wait(now + NAP, control)?;
+                continue;
+            };
+            if next > now {
+                self.wait(next, control)?;
+            } else {
+                self.work(now)?;
+            }
+        }
+    }
+
+    fn obey(&mut self, message: Control<M>) {
+        match message {
+            Control::Cut => {}
+            Control::Drain(grace) => self.drain(self.time.now() + grace),
+            Control::Reload(plan, model) => {
+                let now = self.time.now();
+                let Plan { arrivals, limits, speed, rewriter } = *plan;
+                self.pool.replace(&limits, model);
+                self.schedule.replace(arrivals, limits.seed, now);
+                self.merge.set_speed(speed);
+                self.limits = limits;
+                self.rewriter = rewriter;
+                self.dry = None;
+            }
+        }
+    }
+
+    fn drain(&mut self, cut_at: Duration) {
+        self.cut_at = Some(self.cut_at.map_or(cut_at, |earlier| earlier.min(cut_at)));
+    }
+
+    fn is_draining(&self) -> bool {
+        self.cut_at.is_some()
+    }
+
+    fn is_over(&self) -> bool {
+        self.merge.len() == 0 && (self.is_draining() || self.schedule.is_over())
+    }
+
+    /// When the next arrival is due, if any may start.
+    fn next_arrival(&self) -> Option<Duration> {
+        if self.is_draining() { None } else { self.schedule.next().map(|arrival| arrival.at) }
+    }
+
+    /// When something is due: an arrival, a packet, or an end that was asked for.
+    fn next_event(&self) -> Option<Duration> {
+        let work = [self.next_arrival(), self.merge.next_deadline()].into_iter().flatten().min()?;
+        let ends = [self.cut_at, self.stop_after.map(|(at, _)| at)];
+        Some(ends.into_iter().flatten().fold(work, Duration::min))
+    }
+
+    /// Does what is due, in order of time; an arrival goes before a packet of the same moment.
+    fn work(&mut self, now: Duration) -> Result<(), SinkError> {
+        while self.unflushed.len() < BATCH {
+            let (arrival, packet) = (self.next_arrival(), self.merge.next_deadline());
+            match (arrival, packet) {
+                (Some(at), packet) if at <= now && packet.is_none_or(|packet| at <= packet) => self.start(at),
+                (_, Some(deadline)) if deadline <= now => self.send_next()?,
+                _ => break,
+            }
+        }
+        self.flush()
+    }
+
+    /// Starts the session that is due, or puts it off.
+    fn start(&mut self, at: Duration) {
+        let Some(arrival) = self.schedule.next() else { return };
+        let label = self.limits.traffic[arrival.label].label.clone();
+        let session = if self.time.is_virtual() {
+            self.pool.take_in_order(arrival.label, NAP)
+        } else {
+            match self.pool.take(arrival.label) {
+                Taken::Fresh(session) => Some(session),
+                Taken::Again(session) => {
+                    self.tally.reused += 1;
+                    Some(session)
+                }
+                Taken::Dry => {
+                    if self.dry != Some(arrival.label) {
+                        self.dry = Some(arrival.label);
+                        self.tally.underruns += 1;
+                        Underrun { label }.emit(&self.metrics);
+                    }
+                    // Counted from now, not from when it was due: no burst follows a dry spell.
+                    self.schedule.delay(self.time.now() + RETRY);
+                    return;
+                }
+            }
+        };
+        let Some(session) = session else { return };
+        self.dry = None;
+        let replay_seed = derive(self.limits.seed, Purpose::Replay, "", arrival.number);
+        let packets = session.packets.len() as u64;
+        match self.rewriter.begin(session, replay_seed) {
+            Ok(replay) => {
+                self.schedule.started();
+                if self.merge.add(arrival.number, at, replay) {
+                    *self.tally.started.entry(label).or_default() += 1;
+                } else {
+                    self.schedule.ended(at);
+                }
+            }
+            Err(error) => {
+                // A label whose sessions never fit would block all others, so this arrival is given up.
+                self.schedule.started();
+                self.schedule.ended(at);
+                let error = RewriteError::to_string(&error);
+                SessionRefused { label, packets, error }.emit(&self.metrics);
+            }
+        }
+    }
+
+    fn send_next(&mut self) -> Result<(), SinkError> {
+        let Some(popped) = self.merge.pop() else { return Ok(()) };
+        match popped.packet {
+            Ok(frame) => {
+                self.outputs.send(&frame, self.time.wall_at(popped.deadline))?;
+                self.unflushed.push(popped.deadline);
+                if let Some(replay) = self.merge.source_mut(popped.session) {
+                    replay.recycle(frame);
+                }
+            }
+            Err(dropped) => *self.tally.dropped.entry(dropped.reason()).or_default() += 1,
+        }
+        if popped.last {
+            self.tally.finished += 1;
+            self.schedule.ended(popped.deadline);
+        }
+        Ok(())
+    }
+
+    /// Hands over what is queued and notes how late it is.
+    fn flush(&mut self) -> Result<(), SinkError> {
+        if self.unflushed.is_empty() {
+            return Ok(());
+        }
+        self.outputs.flush()?;
+        self.tally.sent(&self.unflushed, self.time.now());
+        self.unflushed.clear();
+        Ok(())
+    }
+
+    fn housekeeping(&mut self, now: Duration) -> Result<(), SinkError> {
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.outputs.tick(self.time.wall_at(now))?;
+        }
+        if now >= self.next_fold {
+            self.next_fold = now + FOLD;
+            self.tally.fold(&self.metrics);
+            self.outputs.report(&self.metrics);
+            self.metrics.sessions_live.set(self.merge.len() as f64);
+            self.metrics.pool_sessions.set(self.pool.fill().0 as f64);
+        }
+        Ok(())
+    }
+
+    /// Waits until `until`, at most a nap: first listening, then precisely.
+    fn wait(&mut self, until: Duration, control: &Receiver<Control<M>>) -> Result<(), SinkError> {
+        self.flush()?;
+        if self.time.is_virtual() {
+            self.time.sleep_until(until);
+            return Ok(());
+        }
+        let now = self.time.now();
+        let until = until.min(now + NAP);
+        let listen = until.saturating_sub(now).saturating_sub(PRECISE);
+        if listen > Duration::ZERO {
+            match control.recv_timeout(listen) {
+                Ok(Control::Cut) => self.cut_at = Some(Duration::ZERO),
+                Ok(message) => self.obey(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody is left to say anything: just sleep.
+                Err(RecvTimeoutError::Disconnected) => self.time.sleep_until(until),
+            }
+            return Ok(());
+        }
+        self.time.sleep_until(until);
+        Ok(())
+    }
+}

@@ -1,0 +1,269 @@
+//! The pool between the generator and the player: a [`Stock`] behind a lock.
+//!
+//! The player never waits for the lock longer than a few map operations take: nothing is generated, loaded or freed
+//! in it. The generator waits on a condition while the shelves are full, which bounds memory.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use netssm_wire::session::Session;
+
+use super::stock::{Order, Stock, Taken};
+use crate::profile::Traffic;
+
+/// What a waiting generator is woken for.
+#[derive(Debug)]
+pub(crate) enum Work<M> {
+    /// There is room on a shelf.
+    Orders,
+    /// Another model is to be used from now on.
+    Model(M),
+    /// No more sessions are needed.
+    Stop,
+}
+
+/// The shared pool. `M` is what generates, passed on to the generator's thread by a reload.
+#[derive(Debug)]
+pub(crate) struct Pool<M> {
+    state: Mutex<State<M>>,
+    demand: Condvar,
+    supply: Condvar,
+}
+
+#[derive(Debug)]
+struct State<M> {
+    stock: Stock,
+    /// Changes whenever running orders become useless.
+    epoch: u64,
+    model: Option<M>,
+    stop: bool,
+}
+
+/// What a profile says about the pool.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Limits {
+    /// Labels and their weights.
+    pub traffic: Vec<Traffic>,
+    /// Sessions kept ready.
+    pub depth: u64,
+    /// Plays of one session.
+    pub reuse: u64,
+    /// Seed of the sessions.
+    pub seed: u64,
+}
+
+impl<M> Pool<M> {
+    /// An empty pool.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let stock = Stock::new(&limits.traffic, limits.depth, limits.reuse, limits.seed);
+        let state = State { stock, epoch: 0, model: None, stop: false };
+        Self { state: Mutex::new(state), demand: Condvar::new(), supply: Condvar::new() }
+    }
+
+    /// Orders exactly the sessions of the arrivals to come: see [`Stock::follow`].
+    pub(crate) fn follow(&self, labels: Box<dyn Iterator<Item = usize> + Send>, depth: u64) {
+        self.lock().stock.follow(labels, depth);
+    }
+
+    /// Changes to another profile, and to another model if there is one; sessions of an old model are thrown away.
+    pub(crate) fn replace(&self, limits: &Limits, model: Option<M>) {
+        let mut state = self.lock();
+        let keep = model.is_none();
+        state.stock.replace(&limits.traffic, limits.depth, limits.reuse, limits.seed, keep);
+        state.epoch += 1;
+        if model.is_some() {
+            state.model = model;
+        }
+        self.demand.notify_all();
+        self.supply.notify_all();
+    }
+
+    /// No more sessions are needed: the generator ends, and nobody waits any more.
+    pub(crate) fn stop(&self) {
+        self.lock().stop = true;
+        self.demand.notify_all();
+        self.supply.notify_all();
+    }
+
+    // --- the generator's side ------------------------------------------------------------------------------------
+
+    /// Waits for something to do, at most `patience`; `None` if there was nothing.
+    pub(crate) fn wait_for_work(&self, patience: Duration) -> Option<Work<M>> {
+        let mut state = self.lock();
+        for last in [false, true] {
+            if state.stop {
+                return Some(Work::Stop);
+            }
+            if let Some(model) = state.model.take() {
+                return Some(Work::Model(model));
+            }
+            if state.stock.has_room() {
+                return Some(Work::Orders);
+            }
+            if last {
+                break;
+            }
+            state = self.demand.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        None
+    }
+
+    /// The next order, or `None` while nothing is wanted.
+    pub(crate) fn order(&self) -> Option<Order> {
+        let mut state = self.lock();
+        if state.stop { None } else { state.stock.order() }
+    }
+
+    /// Takes in what came of an order.
+    pub(crate) fn deliver(&self, order: &Order, session: Option<Session>) {
+        let session = session.map(Arc::new);
+        self.lock().stock.deliver(order, session);
+        self.supply.notify_all();
+    }
+
+    /// Running orders will not be delivered.
+    pub(crate) fn void_orders(&self) {
+        self.lock().stock.void_orders();
+    }
+
+    /// Changes when running orders become useless.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.lock().epoch
+    }
+
+    /// Whether the generator is to end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.lock().stop
+    }
+
+    // --- the player's side ---------------------------------------------------------------------------------------
+
+    /// A session of this shelf, at once; fresh if possible.
+    pub(crate) fn take(&self, shelf: usize) -> Taken {
+        let taken = self.lock().stock.take(shelf);
+        self.demand.notify_all();
+        taken
+    }
+
+    /// The next session of this shelf by number; waits for it at most `patience`. The same sequence however fast the
+    /// model is.
+    pub(crate) fn take_in_order(&self, shelf: usize, patience: Duration) -> Option<Arc<Session>> {
+        let mut state = self.lock();
+        for last in [false, true] {
+            if let Some(session) = state.stock.take_in_order(shelf) {
+                self.demand.notify_all();
+                return Some(session);
+            }
+            if last || state.stop {
+                break;
+            }
+            state = self.supply.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        None
+    }
+
+    // --- for everybody -------------------------------------------------------------------------------------------
+
+    /// Waits until every label has a session to play, at most `patience`. Gives the labels that have none.
+    pub(crate) fn wait_stocked(&self, patience: Duration) -> Vec<Arc<str>> {
+        let mut state = self.lock();
+        if !state.stop && !state.stock.all_stocked() {
+            state = self.supply.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.stock.empty_labels()
+    }
+
+    /// Sessions ready that were never played, and how many there should be.
+    pub(crate) fn fill(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.stock.ready(), state.stock.depth())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<M>> {
+        // A panicked holder is reported by its own thread; the stock's operations leave it consistent.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::{session, traffic};
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn limits(labels: &[(&str, f64)], depth: u64) -> Limits {
+        Limits { traffic: traffic(labels), depth, reuse: 1, seed: 7 }
+    }
+
+    fn pool(labels: &[(&str, f64)], depth: u64) -> Pool<&'static str> {
+        Pool::new(&limits(labels, depth))
+    }
+
+    fn deliver_all(pool: &Pool<&'static str>) -> usize {
+        let orders: Vec<Order> = std::iter::from_fn(|| pool.order()).collect();
+        for order in &orders {
+            pool.deliver(order, Some(session(&order.label, order.seed, 2)));
+        }
+        orders.len()
+    }
+
+    #[test]
+    fn the_generator_is_idle_while_the_shelves_are_full() {
+        let pool = pool(&[("a", 1.0)], 2);
+        assert!(matches!(pool.wait_for_work(NOW), Some(Work::Orders)));
+        assert_eq!(deliver_all(&pool), 2);
+        assert!(pool.wait_for_work(NOW).is_none());
+        assert!(matches!(pool.take(0), Taken::Fresh(_)));
+        assert!(matches!(pool.wait_for_work(NOW), Some(Work::Orders)));
+    }
+
+    #[test]
+    fn a_reload_hands_over_the_model_before_any_order() {
+        let pool = pool(&[("a", 1.0)], 2);
+        deliver_all(&pool);
+        let epoch = pool.epoch();
+        pool.replace(&limits(&[("b", 1.0)], 1), Some("other model"));
+        assert_ne!(pool.epoch(), epoch);
+        assert!(matches!(pool.wait_for_work(NOW), Some(Work::Model("other model"))));
+        assert!(matches!(pool.wait_for_work(NOW), Some(Work::Orders)));
+        assert_eq!(pool.order().map(|o| o.label.to_string()), Some("b".into()));
+    }
+
+    #[test]
+    fn a_stop_wakes_everybody_and_ends_orders() {
+        let pool = Arc::new(pool(&[("a", 1.0)], 1));
+        let waiting = {
+            let pool = Arc::clone(&pool);
+            std::thread::spawn(move || pool.take_in_order(0, Duration::from_secs(600)))
+        };
+        pool.stop();
+        assert!(waiting.join().unwrap().is_none(), "it did not wait ten minutes");
+        assert!(matches!(pool.wait_for_work(NOW), Some(Work::Stop)));
+        assert!(pool.order().is_none() && pool.is_stopped());
+    }
+
+    #[test]
+    fn a_waiting_player_gets_the_session_as_soon_as_it_is_there() {
+        let pool = Arc::new(pool(&[("a", 1.0)], 1));
+        let order = pool.order().unwrap();
+        let waiting = {
+            let pool = Arc::clone(&pool);
+            std::thread::spawn(move || pool.take_in_order(0, Duration::from_secs(600)))
+        };
+        pool.deliver(&order, Some(session("a", order.seed, 2)));
+        assert_eq!(waiting.join().unwrap().map(|s| s.seed), Some(order.seed));
+    }
+
+    #[test]
+    fn warm_means_one_session_of_each_label() {
+        let pool = pool(&[("a", 1.0), ("b", 1.0)], 4);
+        assert_eq!(pool.wait_stocked(NOW).len(), 2);
+        let order = pool.order().unwrap();
+        pool.deliver(&order, Some(session(&order.label, 1, 2)));
+        assert_eq!(pool.wait_stocked(NOW).len(), 1);
+        deliver_all(&pool);
+        assert!(pool.wait_stocked(NOW).is_empty());
+        assert_eq!(pool.fill(), (4, 4));
+    }
+}

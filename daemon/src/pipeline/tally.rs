@@ -1,0 +1,156 @@
+//! What the player counts between two looks at the metrics, and over the whole run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::metrics::{LATENESS_BUCKETS, Metrics};
+
+/// Lateness over a whole run: the histogram that Prometheus gets too, and the largest.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Lateness {
+    /// Packets by bucket of [`LATENESS_BUCKETS`], not cumulative; the last one is what lies above all.
+    buckets: [u64; LATENESS_BUCKETS.len() + 1],
+    count: u64,
+    max: Duration,
+}
+
+impl Lateness {
+    fn add(&mut self, late: Duration) {
+        let seconds = late.as_secs_f64();
+        self.buckets[LATENESS_BUCKETS.partition_point(|bound| *bound < seconds)] += 1;
+        self.count += 1;
+        self.max = self.max.max(late);
+    }
+
+    /// The bound that this share of the packets stayed below, in seconds; the largest lateness if none does. `None`
+    /// without packets.
+    pub(crate) fn below(&self, share: f64) -> Option<f64> {
+        let wanted = (self.count as f64 * share).ceil() as u64;
+        let mut seen = 0;
+        for (n, bound) in self.buckets.iter().zip(LATENESS_BUCKETS) {
+            seen += n;
+            if seen >= wanted {
+                return (self.count > 0).then_some(bound.min(self.max.as_secs_f64()));
+            }
+        }
+        Some(self.max.as_secs_f64())
+    }
+
+    /// The largest.
+    pub(crate) fn max(&self) -> Duration {
+        self.max
+    }
+}
+
+/// Counts of the player. Plain numbers: the innermost loop touches nothing shared.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// Frames handed to the outputs.
+    pub frames: u64,
+    /// Sessions started, by label.
+    pub started: BTreeMap<Arc<str>, u64>,
+    /// Sessions that ended by themselves.
+    pub finished: u64,
+    /// Sessions played again.
+    pub reused: u64,
+    /// Arrivals that had to wait for the model.
+    pub underruns: u64,
+    /// Packets that gave no frame, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// How late frames were.
+    pub lateness: Lateness,
+    /// Lateness not yet given to the metrics.
+    fresh: Vec<Duration>,
+    folded: Folded,
+}
+
+/// What the metrics have been told already.
+#[derive(Debug, Default)]
+struct Folded {
+    started: BTreeMap<Arc<str>, u64>,
+    reused: u64,
+    dropped: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    /// Frames with these deadlines were handed to the outputs at `now`.
+    pub(crate) fn sent(&mut self, deadlines: &[Duration], now: Duration) {
+        self.frames += deadlines.len() as u64;
+        for deadline in deadlines {
+            let late = now.saturating_sub(*deadline);
+            self.lateness.add(late);
+            self.fresh.push(late);
+        }
+    }
+
+    /// Gives the metrics what they have not been told yet.
+    pub(crate) fn fold(&mut self, metrics: &Metrics) {
+        for (label, total) in &self.started {
+            let told = self.folded.started.insert(label.clone(), *total).unwrap_or(0);
+            if *total > told {
+                metrics.sessions_started(label).increment(total - told);
+            }
+        }
+        for (reason, total) in &self.dropped {
+            let told = self.folded.dropped.insert(reason, *total).unwrap_or(0);
+            if *total > told {
+                metrics.dropped(reason).increment(total - told);
+            }
+        }
+        metrics.session_reuses.increment(self.reused - self.folded.reused);
+        self.folded.reused = self.reused;
+        for late in self.fresh.drain(..) {
+            metrics.lateness.record(late.as_secs_f64());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const US: Duration = Duration::from_micros(1);
+
+    #[test]
+    fn lateness_is_counted_by_bucket_and_never_negative() {
+        let mut tally = Tally::default();
+        tally.sent(&[100 * US, 60 * US, 40 * US], 90 * US);
+        let lateness = &tally.lateness;
+        assert_eq!((lateness.count, lateness.max()), (3, 50 * US));
+        // 0 us, 30 us and 50 us: bounds 5, 50 and 50 us.
+        assert_eq!((lateness.below(0.3), lateness.below(0.99)), (Some(5e-6), Some(5e-5)));
+        assert_eq!(Lateness::default().below(0.5), None);
+    }
+
+    #[test]
+    fn what_is_beyond_all_buckets_shows_its_own_value() {
+        let mut tally = Tally::default();
+        tally.sent(&[Duration::ZERO], Duration::from_secs(99));
+        assert_eq!(tally.lateness.below(0.5), Some(99.0));
+    }
+
+    #[test]
+    fn the_metrics_are_told_everything_once() {
+        let metrics = Metrics::new();
+        let mut tally = Tally::default();
+        for round in 1..=3 {
+            *tally.started.entry("a".into()).or_default() += 2;
+            *tally.dropped.entry("headers").or_default() += 1;
+            tally.reused += 1;
+            tally.sent(&[Duration::ZERO], US);
+            tally.fold(&metrics);
+            tally.fold(&metrics);
+            metrics.upkeep();
+            let page = metrics.render();
+            for line in [
+                format!("netssmd_sessions_started_total{{label=\"a\"}} {}", 2 * round),
+                format!("netssmd_dropped_packets_total{{reason=\"headers\"}} {round}"),
+                format!("netssmd_session_reuses_total {round}"),
+                format!("netssmd_send_lateness_seconds_count {round}"),
+            ] {
+                assert!(page.lines().any(|l| l == line), "no line {line} in\n{page}");
+            }
+        }
+    }
+}
