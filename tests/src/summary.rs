@@ -7,7 +7,8 @@ use serde::Deserialize;
 /// The parts of a summary that are compared with what others counted.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Summary {
-    /// How many frames were handed to the outputs.
+    /// How many frames were handed to the outputs; `run` only.
+    #[serde(default)]
     pub frames: u64,
     /// Each output's own numbers.
     pub outputs: Vec<Output>,

@@ -48,11 +48,14 @@ fn kill_nine_leaves_only_complete_captures() {
     let first = captures::in_directory(&directory);
     let packets = assert_complete(&directory, &first);
     assert_eq!(packets, 200 * first.len() as u64, "each visible capture has all of its 200 packets");
-    let hidden = std::fs::read_dir(&directory)
-        .expect("the directory")
-        .filter(|entry| entry.as_ref().expect("an entry").file_name().to_string_lossy().starts_with('.'))
-        .count();
-    assert!(hidden > 0, "the capture that was open has a hidden name");
+    let parts = std::fs::read_dir(directory.join(".netssmd.parts"))
+        .expect("the hidden folder of what is being written");
+    let parts: Vec<String> =
+        parts.map(|part| part.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    assert!(
+        parts.iter().any(|name| name.ends_with(".pcap.part")),
+        "the capture that was open is hidden: {parts:?}"
+    );
 
     let hashes: Vec<String> = first.iter().map(|file| captures::sha256(file)).collect();
     let mut again = Daemon::start(&["run", "--profile", &profile], Some(&namespace), &[]);

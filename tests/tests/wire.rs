@@ -75,7 +75,14 @@ fn a_replay_that_sigterm_stops() {
     daemon.wait_until("500 packets are sent", Duration::from_secs(20), |_| {
         testbed.near.counters(NEAR).tx_packets > 500
     });
-    daemon.terminate(Duration::from_secs(15));
+    daemon.signal(Signal::SIGTERM);
+    let status = daemon.wait(Duration::from_secs(5));
+    assert_eq!(
+        status.code(),
+        Some(1),
+        "a replay that was cut has not done what it was asked; {}",
+        daemon.log()
+    );
     let sent = assert_agreement(&testbed, receiver, &daemon.summary());
     assert!((500..100_000).contains(&sent), "{sent} packets are not the middle");
 }

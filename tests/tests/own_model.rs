@@ -1,0 +1,125 @@
+//! Case `own-model`: own captures to a corpus, to a model, to sessions.
+
+use std::path::Path;
+use std::time::Duration;
+
+use netssm_tests::binary::{self, Finished};
+use netssm_tests::captures;
+use netssm_tests::case::Case;
+
+#[track_caller]
+fn netssmd(args: &[&str]) -> Finished {
+    binary::run(args, None, Duration::from_secs(120)).expect_code(0)
+}
+
+/// Steps that the log of a training run has, oldest first.
+fn steps(run: &Path) -> Vec<u64> {
+    let log = std::fs::read_to_string(run.join("train.jsonl")).expect("the run's log");
+    let events = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a JSON object a line"));
+    events.filter_map(|event| event["step"].as_u64()).collect()
+}
+
+/// The checkpoint of a run: the folder in it, or the run itself, that has a model.
+fn checkpoint(run: &Path) -> String {
+    let entries =
+        std::fs::read_dir(run).expect("the run's folder").map(|entry| entry.expect("an entry").path());
+    let mut found: Vec<_> = std::iter::once(run.to_path_buf())
+        .chain(entries)
+        .filter(|folder| folder.join("netssm.json").is_file())
+        .collect();
+    found.sort();
+    found
+        .pop()
+        .unwrap_or_else(|| panic!("no checkpoint below {}", run.display()))
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[test]
+fn own_captures_become_a_model_and_the_model_becomes_sessions() {
+    let case = Case::open("own-model");
+    let config = case.folder.join("tiny.toml").to_string_lossy().into_owned();
+    let at = |name: &str| case.path(name);
+    for (folder, count) in [("captures/web", 6), ("captures/camera", 6), ("more/printer", 6)] {
+        std::fs::create_dir_all(at(folder)).expect("a new folder");
+        for i in 0..count {
+            captures::write_mixed_capture(Path::new(&at(&format!("{folder}/{i}.pcap"))));
+        }
+    }
+
+    netssmd(&["prepare", "--in", &at("captures"), "--out", &at("corpus")]);
+    netssmd(&[
+        "train",
+        "--corpus",
+        &at("corpus"),
+        "--config",
+        &config,
+        "--out",
+        &at("run"),
+        "--device",
+        "cpu",
+    ]);
+    let run = case.out.path().join("run");
+    assert_eq!(steps(&run).last(), Some(&6));
+    // Going on: three more updates, from where it stopped.
+    netssmd(&[
+        "train",
+        "--corpus",
+        &at("corpus"),
+        "--config",
+        &config,
+        "--out",
+        &at("run"),
+        "--resume",
+        "--steps",
+        "9",
+        "--device",
+        "cpu",
+    ]);
+    assert_eq!(steps(&run).last(), Some(&9));
+    let first = checkpoint(&run);
+
+    let generate = |model: &str, label: &str| {
+        let out = at("generated.pcap");
+        let _ = std::fs::remove_file(&out);
+        let args = [
+            "generate",
+            "--model",
+            model,
+            "--label",
+            label,
+            "--sessions",
+            "2",
+            "--packets",
+            "4",
+            "--out",
+            &out,
+        ];
+        binary::run(&args, None, Duration::from_secs(120))
+    };
+    let _ = generate(&first, "camera").expect_code(0);
+    let refused = generate(&first, "printer").expect_code(64);
+    assert!(refused.stderr.contains("camera") && refused.stderr.contains("web"), "{}", refused.stderr);
+
+    // Fine-tuning on a label that the first model does not know.
+    netssmd(&["prepare", "--in", &at("more"), "--extend", &first, "--out", &at("corpus2")]);
+    netssmd(&[
+        "train",
+        "--corpus",
+        &at("corpus2"),
+        "--config",
+        &config,
+        "--out",
+        &at("run2"),
+        "--init",
+        &first,
+        "--device",
+        "cpu",
+    ]);
+    let second = checkpoint(&case.out.path().join("run2"));
+    for label in ["camera", "web", "printer"] {
+        let _ = generate(&second, label).expect_code(0);
+    }
+}
