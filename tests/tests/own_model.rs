@@ -21,22 +21,6 @@ fn steps(run: &Path) -> Vec<u64> {
     events.filter_map(|event| event["step"].as_u64()).collect()
 }
 
-/// The checkpoint of a run: the folder in it, or the run itself, that has a model.
-fn checkpoint(run: &Path) -> String {
-    let entries =
-        std::fs::read_dir(run).expect("the run's folder").map(|entry| entry.expect("an entry").path());
-    let mut found: Vec<_> = std::iter::once(run.to_path_buf())
-        .chain(entries)
-        .filter(|folder| folder.join("netssm.json").is_file())
-        .collect();
-    found.sort();
-    found
-        .pop()
-        .unwrap_or_else(|| panic!("no checkpoint below {}", run.display()))
-        .to_string_lossy()
-        .into_owned()
-}
-
 #[test]
 fn own_captures_become_a_model_and_the_model_becomes_sessions() {
     let case = Case::open("own-model");
@@ -79,7 +63,7 @@ fn own_captures_become_a_model_and_the_model_becomes_sessions() {
         "cpu",
     ]);
     assert_eq!(steps(&run).last(), Some(&9));
-    let first = checkpoint(&run);
+    let first = at("run/best");
 
     let generate = |model: &str, label: &str| {
         let out = at("generated.pcap");
@@ -118,7 +102,7 @@ fn own_captures_become_a_model_and_the_model_becomes_sessions() {
         "--device",
         "cpu",
     ]);
-    let second = checkpoint(&case.out.path().join("run2"));
+    let second = at("run2/best");
     for label in ["camera", "web", "printer"] {
         let _ = generate(&second, label).expect_code(0);
     }
