@@ -9,159 +9,28 @@
 
 mod cut;
 mod labels;
+mod options;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    fmt::{self, Write as _},
+    fmt::Write as _,
     fs::File,
     path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
 };
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use self::labels::Labels;
+pub use self::options::{Phase, PrepareOptions, Progress, SplitBy, Validation};
 use crate::{
-    codec::{BytesCodec, Codec, DataError, Form, Vocab, Width},
+    codec::{BytesCodec, Codec, DataError, Vocab},
     corpus::{CORPUS_FORMAT, CorpusMeta, CorpusWriter, Source, Split, SplitMeta},
     timing::TimingTable,
 };
 
 /// Files encoded between two writes: enough to keep every core busy, few enough that their tokens fit in memory.
 const BATCH_FILES: usize = 64;
-
-/// What one sequence of the corpus is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SplitBy {
-    /// Everything that a capture holds, flows interleaved (NetSSM section 5.3).
-    #[default]
-    Sessions,
-    /// One flow by five-tuple (NetSSM section 5.1).
-    Flows,
-}
-
-/// Which part of each flow is kept, for phase-specific fine-tuning (NetSSM section 5.1.1). Needs [`SplitBy::Flows`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Phase {
-    /// All of it.
-    #[default]
-    All,
-    /// SYN, SYN-ACK, ACK.
-    Handshake,
-    /// What lies between; all of a flow that was joined late or has no handshake.
-    Data,
-    /// From the first FIN or RST on.
-    Teardown,
-}
-
-/// Text forms of the two enums above, for the command line and the corpus' record of how it was made.
-macro_rules! names {
-    ($type:ty, $what:literal: $($variant:ident = $name:literal),+) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $name),+ })
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = DataError;
-
-            fn from_str(text: &str) -> Result<Self, DataError> {
-                match text {
-                    $($name => Ok(Self::$variant),)+
-                    other => Err(DataError::Options(format!(
-                        concat!($what, " '{}' is none of ", $($name, " "),+), other
-                    ).trim_end().to_owned())),
-                }
-            }
-        }
-    };
-}
-
-names!(SplitBy, "split": Sessions = "sessions", Flows = "flows");
-names!(Phase, "phase": All = "all", Handshake = "handshake", Data = "data", Teardown = "teardown");
-
-/// Where the validation sessions come from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Validation {
-    /// This share of each label's files, 0 to below 1; at least one file of every label that has two.
-    Fraction(f64),
-    /// These files and folders.
-    Inputs(Vec<PathBuf>),
-}
-
-/// What [`prepare`] reads and how. [`Default`] is the home of every default.
-#[derive(Clone, Debug)]
-pub struct PrepareOptions {
-    /// Captures to train on: files, or folders that are searched.
-    pub inputs: Vec<PathBuf>,
-    /// The label list; `None` labels each file by its folder's name. Its format is described in the README.
-    pub labels: Option<PathBuf>,
-    /// Labels to rename after that, for example several to one.
-    pub label_map: BTreeMap<String, String>,
-    /// The corpus directory, which must not exist or be empty.
-    pub out: PathBuf,
-    /// Width of a packet of the bytes codec. Default: variable.
-    pub width: Width,
-    /// Default: canonical.
-    pub form: Form,
-    /// An existing vocabulary to extend, so that a checkpoint can be fine-tuned on the corpus.
-    pub vocab: Option<Vocab>,
-    /// Default: sessions.
-    pub split: SplitBy,
-    /// Default: all.
-    pub phase: Phase,
-    /// Default: a tenth of the files.
-    pub validation: Validation,
-    /// Packets kept of a session; what follows is left out and the session gets no end token. Default: no limit.
-    pub max_packets: Option<u64>,
-    /// Shorter sessions are left out. Default: 2, as in NetSSM.
-    pub min_packets: u64,
-    /// A silence longer than this ends a session and starts another. Default: 10 minutes.
-    pub gap: Option<Duration>,
-    /// Chooses the validation files.
-    pub seed: u64,
-}
-
-impl Default for PrepareOptions {
-    fn default() -> Self {
-        Self {
-            inputs: Vec::new(),
-            labels: None,
-            label_map: BTreeMap::new(),
-            out: PathBuf::from("corpus"),
-            width: Width::Variable,
-            form: Form::Canonical,
-            vocab: None,
-            split: SplitBy::Sessions,
-            phase: Phase::All,
-            validation: Validation::Fraction(0.1),
-            max_packets: None,
-            min_packets: 2,
-            gap: Some(Duration::from_secs(600)),
-            seed: 0,
-        }
-    }
-}
-
-/// Follows a run of [`prepare`] and may stop it. Called from several threads.
-pub trait Progress: Sync {
-    /// Encoding begins: so many files, so many bytes in them.
-    fn begin(&self, _files: u64, _bytes: u64) {}
-
-    /// A file of `bytes` is done and gave this much.
-    fn file(&self, _bytes: u64, _packets: u64, _tokens: u64) {}
-
-    /// Asked between files; `true` ends the run with [`DataError::Stopped`] and leaves nothing behind.
-    fn stop(&self) -> bool {
-        false
-    }
-}
-
-/// No progress, never stops.
-impl Progress for () {}
 
 /// What [`prepare`] did.
 #[derive(Clone, Debug)]
@@ -197,7 +66,7 @@ struct Input {
 /// [`DataError`]: contradicting options, an unreadable folder or label list, an output that exists or cannot be written,
 /// nothing left to write, or a stop asked for.
 pub fn prepare(options: &PrepareOptions, progress: &dyn Progress) -> Result<PrepareReport, DataError> {
-    check(options)?;
+    options.check()?;
     let labels = options.labels.as_deref().map_or_else(|| Ok(Labels::by_folder()), Labels::read)?;
     let mut report = Found::default();
     let inputs = find_inputs(options, &labels, progress, &mut report)?;
@@ -254,25 +123,6 @@ impl Found {
         let reasons =
             if reasons.is_empty() { "no capture was found" } else { reasons.trim_end_matches("; ") };
         DataError::NothingLeft { files: self.files as usize, reasons: reasons.to_owned() }
-    }
-}
-
-fn check(options: &PrepareOptions) -> Result<(), DataError> {
-    let wrong = |reason: &str| Err(DataError::Options(reason.to_owned()));
-    if options.inputs.is_empty() {
-        return wrong("no input is given");
-    }
-    if options.phase != Phase::All && options.split != SplitBy::Flows {
-        return wrong("a phase is a part of a flow: it needs the split by flows");
-    }
-    if options.max_packets.is_some_and(|max| max < options.min_packets.max(1)) {
-        return wrong("the packet limit is below the least number of packets");
-    }
-    match options.validation {
-        Validation::Fraction(fraction) if !(0.0..1.0).contains(&fraction) => {
-            wrong("the validation share must be at least 0 and below 1")
-        }
-        _ => Ok(()),
     }
 }
 
@@ -420,7 +270,7 @@ fn encode_all(
         format: CORPUS_FORMAT,
         codec: codec.id(),
         vocab: codec.vocab().clone(),
-        made: made(options),
+        made: options.summary(),
         train: SplitMeta::default(),
         val: SplitMeta::default(),
         skipped,
@@ -428,21 +278,4 @@ fn encode_all(
         sources,
     };
     Ok((meta, report))
-}
-
-fn made(options: &PrepareOptions) -> BTreeMap<String, String> {
-    let none = || "none".to_owned();
-    let validation = match &options.validation {
-        Validation::Fraction(fraction) => fraction.to_string(),
-        Validation::Inputs(_) => "its own captures".to_owned(),
-    };
-    BTreeMap::from([
-        ("split".to_owned(), options.split.to_string()),
-        ("phase".to_owned(), options.phase.to_string()),
-        ("validation".to_owned(), validation),
-        ("max_packets".to_owned(), options.max_packets.map_or_else(none, |max| max.to_string())),
-        ("min_packets".to_owned(), options.min_packets.to_string()),
-        ("gap_seconds".to_owned(), options.gap.map_or_else(none, |gap| gap.as_secs_f64().to_string())),
-        ("seed".to_owned(), options.seed.to_string()),
-    ])
 }

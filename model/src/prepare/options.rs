@@ -1,0 +1,176 @@
+//! What `prepare` is asked to do, and the trait that follows its progress.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
+
+use crate::codec::{DataError, Form, Vocab, Width};
+
+/// What one sequence of the corpus is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SplitBy {
+    /// Everything that a capture holds, flows interleaved (NetSSM section 5.3).
+    #[default]
+    Sessions,
+    /// One flow by five-tuple (NetSSM section 5.1).
+    Flows,
+}
+
+/// Which part of each flow is kept, for phase-specific fine-tuning (NetSSM section 5.1.1). Needs [`SplitBy::Flows`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// All of it.
+    #[default]
+    All,
+    /// SYN, SYN-ACK, ACK.
+    Handshake,
+    /// What lies between; all of a flow that was joined late or has no handshake.
+    Data,
+    /// From the first FIN or RST on.
+    Teardown,
+}
+
+/// Text forms of the two enums above, for the command line and the corpus' record of how it was made.
+macro_rules! names {
+    ($type:ty, $what:literal: $($variant:ident = $name:literal),+) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name),+ })
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = DataError;
+
+            fn from_str(text: &str) -> Result<Self, DataError> {
+                match text {
+                    $($name => Ok(Self::$variant),)+
+                    other => Err(DataError::Options(format!(
+                        concat!($what, " '{}' is none of ", $($name, " "),+), other
+                    ).trim_end().to_owned())),
+                }
+            }
+        }
+    };
+}
+
+names!(SplitBy, "split": Sessions = "sessions", Flows = "flows");
+names!(Phase, "phase": All = "all", Handshake = "handshake", Data = "data", Teardown = "teardown");
+
+/// Where the validation sessions come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Validation {
+    /// This share of each label's files, 0 to below 1; at least one file of every label that has two.
+    Fraction(f64),
+    /// These files and folders.
+    Inputs(Vec<PathBuf>),
+}
+
+/// What [`prepare`] reads and how. [`Default`] is the home of every default.
+#[derive(Clone, Debug)]
+pub struct PrepareOptions {
+    /// Captures to train on: files, or folders that are searched.
+    pub inputs: Vec<PathBuf>,
+    /// The label list; `None` labels each file by its folder's name. Its format is described in the README.
+    pub labels: Option<PathBuf>,
+    /// Labels to rename after that, for example several to one.
+    pub label_map: BTreeMap<String, String>,
+    /// The corpus directory, which must not exist or be empty.
+    pub out: PathBuf,
+    /// Width of a packet of the bytes codec. Default: variable.
+    pub width: Width,
+    /// Default: canonical.
+    pub form: Form,
+    /// An existing vocabulary to extend, so that a checkpoint can be fine-tuned on the corpus.
+    pub vocab: Option<Vocab>,
+    /// Default: sessions.
+    pub split: SplitBy,
+    /// Default: all.
+    pub phase: Phase,
+    /// Default: a tenth of the files.
+    pub validation: Validation,
+    /// Packets kept of a session; what follows is left out and the session gets no end token. Default: no limit.
+    pub max_packets: Option<u64>,
+    /// Shorter sessions are left out. Default: 2, as in NetSSM.
+    pub min_packets: u64,
+    /// A silence longer than this ends a session and starts another. Default: 10 minutes.
+    pub gap: Option<Duration>,
+    /// Chooses the validation files.
+    pub seed: u64,
+}
+
+impl Default for PrepareOptions {
+    fn default() -> Self {
+        Self {
+            inputs: Vec::new(),
+            labels: None,
+            label_map: BTreeMap::new(),
+            out: PathBuf::from("corpus"),
+            width: Width::Variable,
+            form: Form::Canonical,
+            vocab: None,
+            split: SplitBy::Sessions,
+            phase: Phase::All,
+            validation: Validation::Fraction(0.1),
+            max_packets: None,
+            min_packets: 2,
+            gap: Some(Duration::from_secs(600)),
+            seed: 0,
+        }
+    }
+}
+
+/// Follows a run of [`prepare`] and may stop it. Called from several threads.
+pub trait Progress: Sync {
+    /// Encoding begins: so many files, so many bytes in them.
+    fn begin(&self, _files: u64, _bytes: u64) {}
+
+    /// A file of `bytes` is done and gave this much.
+    fn file(&self, _bytes: u64, _packets: u64, _tokens: u64) {}
+
+    /// Asked between files; `true` ends the run with [`DataError::Stopped`] and leaves nothing behind.
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+/// No progress, never stops.
+impl Progress for () {}
+
+impl PrepareOptions {
+    /// Refuses what contradicts itself.
+    pub(super) fn check(&self) -> Result<(), DataError> {
+        let wrong = |reason: &str| Err(DataError::Options(reason.to_owned()));
+        if self.inputs.is_empty() {
+            return wrong("no input is given");
+        }
+        if self.phase != Phase::All && self.split != SplitBy::Flows {
+            return wrong("a phase is a part of a flow: it needs the split by flows");
+        }
+        if self.max_packets.is_some_and(|max| max < self.min_packets.max(1)) {
+            return wrong("the packet limit is below the least number of packets");
+        }
+        match self.validation {
+            Validation::Fraction(fraction) if !(0.0..1.0).contains(&fraction) => {
+                wrong("the validation share must be at least 0 and below 1")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How the corpus was made, for `corpus.json`.
+    pub(super) fn summary(&self) -> BTreeMap<String, String> {
+        let none = || "none".to_owned();
+        let validation = match &self.validation {
+            Validation::Fraction(fraction) => fraction.to_string(),
+            Validation::Inputs(_) => "its own captures".to_owned(),
+        };
+        BTreeMap::from([
+            ("split".to_owned(), self.split.to_string()),
+            ("phase".to_owned(), self.phase.to_string()),
+            ("validation".to_owned(), validation),
+            ("max_packets".to_owned(), self.max_packets.map_or_else(none, |max| max.to_string())),
+            ("min_packets".to_owned(), self.min_packets.to_string()),
+            ("gap_seconds".to_owned(), self.gap.map_or_else(none, |gap| gap.as_secs_f64().to_string())),
+            ("seed".to_owned(), self.seed.to_string()),
+        ])
+    }
+}
