@@ -20,16 +20,16 @@ use crate::weights::{Weights, layer_name};
 /// The parameters of one block.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
-    norm: Tensor,             // (d)
-    in_proj: Tensor,          // (J, d)
-    conv_w: Tensor,           // (C, 1, K)
-    conv_b: Option<Tensor>,   // (C)
-    dt_bias: Tensor,          // (H)
-    a_log: Tensor,            // (H)
-    d: Tensor,                // (H)
-    gated_norm: Tensor,       // (E)
-    out_proj: Tensor,         // (d, E)
-    flat: Option<Tensor>,     // all of them in one, if they never change and are f32 on the CPU
+    norm: Tensor,           // (d)
+    in_proj: Tensor,        // (J, d)
+    conv_w: Tensor,         // (C, 1, K)
+    conv_b: Option<Tensor>, // (C)
+    dt_bias: Tensor,        // (H)
+    a_log: Tensor,          // (H)
+    d: Tensor,              // (H)
+    gated_norm: Tensor,     // (E)
+    out_proj: Tensor,       // (d, E)
+    flat: Option<Tensor>,   // all of them in one, if they never change and are f32 on the CPU
 }
 
 impl Block {
@@ -48,7 +48,8 @@ impl Block {
             out_proj: get("mixer.out_proj.weight"),
             flat: None,
         };
-        if block.in_proj.device().is_cpu() && block.in_proj.dtype() == DType::F32 && !block.in_proj.track_op() {
+        if block.in_proj.device().is_cpu() && block.in_proj.dtype() == DType::F32 && !block.in_proj.track_op()
+        {
             block.flat = Some(block.pack()?);
         }
         Ok(block)

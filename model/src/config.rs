@@ -161,7 +161,10 @@ impl ModelConfig {
             return bad("rms_norm", "false (LayerNorm) is not supported, expected true".into());
         }
         if self.bias {
-            return bad("bias", "true (biases on in_proj and out_proj) is not supported, expected false".into());
+            return bad(
+                "bias",
+                "true (biases on in_proj and out_proj) is not supported, expected false".into(),
+            );
         }
         let (lo, hi) = self.a_init_range;
         if !(lo > 0.0 && hi >= lo && hi.is_finite()) {
@@ -179,8 +182,10 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Format`] for text that is not JSON, [`Error::Config`] for a field with the wrong type or value.
     pub fn from_json(text: &str, path: &Path) -> Result<Self> {
-        let value: Value = serde_json::from_str(text)
-            .map_err(|e| Error::Format { path: path.into(), what: format!("not a model configuration: {e}") })?;
+        let value: Value = serde_json::from_str(text).map_err(|e| Error::Format {
+            path: path.into(),
+            what: format!("not a model configuration: {e}"),
+        })?;
         let Value::Object(map) = value else {
             let what = "not a model configuration: expected a JSON object".to_string();
             return Err(Error::Format { path: path.into(), what });
@@ -199,8 +204,11 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Io`] if it cannot be read, else as [`Self::from_json`].
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
         Self::from_json(&text, path)
     }
 
@@ -262,7 +270,10 @@ impl ModelConfig {
             Some(Value::String(s)) if s == "Mamba2" => {}
             other => {
                 let got = other.map_or("nothing (which means Mamba1)".to_string(), Value::to_string);
-                return Err(Error::Config { field: "ssm_cfg.layer", what: format!("expected \"Mamba2\", got {got}") });
+                return Err(Error::Config {
+                    field: "ssm_cfg.layer",
+                    what: format!("expected \"Mamba2\", got {got}"),
+                });
             }
         }
         ssm.get("d_state", &mut c.d_state)?;
@@ -324,7 +335,10 @@ impl ModelConfig {
         }
         if let Some(heads) = map.get("num_heads").and_then(Value::as_u64) {
             if c.headdim == 0 || heads as usize * c.headdim != c.expand.saturating_mul(c.d_model) {
-                let what = format!("{heads} heads of {} do not make d_inner {} x {}", c.headdim, c.expand, c.d_model);
+                let what = format!(
+                    "{heads} heads of {} do not make d_inner {} x {}",
+                    c.headdim, c.expand, c.d_model
+                );
                 return Err(Error::Config { field: "num_heads", what });
             }
         }
@@ -341,7 +355,8 @@ impl Serialize for ModelConfig {
 impl<'de> Deserialize<'de> for ModelConfig {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        Self::from_json(&value.to_string(), Path::new("model configuration")).map_err(serde::de::Error::custom)
+        Self::from_json(&value.to_string(), Path::new("model configuration"))
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -374,7 +389,9 @@ impl Fields<'_> {
         match self.0.get(field) {
             None => Ok(()),
             Some(v) if allowed.contains(v) => Ok(()),
-            Some(v) => Err(Error::Config { field, what: format!("{v} is not supported, expected {}", allowed[0]) }),
+            Some(v) => {
+                Err(Error::Config { field, what: format!("{v} is not supported, expected {}", allowed[0]) })
+            }
         }
     }
 }
@@ -415,7 +432,12 @@ mod tests {
 
     #[test]
     fn writes_what_it_reads() {
-        let c = ModelConfig { d_state: 32, tie_embeddings: false, a_init_range: (2.0, 3.0), ..Default::default() };
+        let c = ModelConfig {
+            d_state: 32,
+            tie_embeddings: false,
+            a_init_range: (2.0, 3.0),
+            ..Default::default()
+        };
         assert_eq!(parse(&c.to_json().to_string()).unwrap(), c);
         let through_serde: ModelConfig = serde_json::from_str(&serde_json::to_string(&c).unwrap()).unwrap();
         assert_eq!(through_serde, c);
@@ -428,8 +450,14 @@ mod tests {
             (r#"{"d_model": 8"#, "not a model configuration"),
             (r#"{"n_layer": 1, "vocab_size": 3}"#, "d_model: is missing"),
             (r#"{"d_model": -1, "n_layer": 1, "vocab_size": 3}"#, "d_model: got -1"),
-            (r#"{"d_model": 64, "n_layer": 1, "vocab_size": 3}"#, "ssm_cfg.layer: expected \"Mamba2\", got nothing"),
-            (r#"{"d_model": 64, "n_layer": 1, "vocab_size": 3, "ssm_cfg": {"layer": "Mamba1"}}"#, "got \"Mamba1\""),
+            (
+                r#"{"d_model": 64, "n_layer": 1, "vocab_size": 3}"#,
+                "ssm_cfg.layer: expected \"Mamba2\", got nothing",
+            ),
+            (
+                r#"{"d_model": 64, "n_layer": 1, "vocab_size": 3, "ssm_cfg": {"layer": "Mamba1"}}"#,
+                "got \"Mamba1\"",
+            ),
             (
                 r#"{"d_model": 60, "n_layer": 1, "vocab_size": 3, "ssm_cfg": {"layer": "Mamba2"}}"#,
                 "headdim: 64 does not divide d_inner 120",

@@ -67,7 +67,8 @@ fn dt_bias(cfg: &ModelConfig, u: f64) -> f64 {
 /// [`crate::error::Error::Tensor`] if the device cannot hold them.
 pub fn embedding_rows(cfg: &ModelConfig, rows: usize, seed: u64, device: &Device) -> Result<Tensor> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let values: Vec<f32> = (0..rows * cfg.d_model).map(|_| (EMBEDDING_STD * normal(&mut rng)) as f32).collect();
+    let values: Vec<f32> =
+        (0..rows * cfg.d_model).map(|_| (EMBEDDING_STD * normal(&mut rng)) as f32).collect();
     Ok(Tensor::from_vec(values, (rows, cfg.d_model), device)?)
 }
 
@@ -88,7 +89,14 @@ mod tests {
 
     #[test]
     fn follows_the_reference_and_the_seed() {
-        let cfg = ModelConfig { d_model: 64, n_layer: 4, vocab_size: 500, d_state: 16, headdim: 8, ..Default::default() };
+        let cfg = ModelConfig {
+            d_model: 64,
+            n_layer: 4,
+            vocab_size: 500,
+            d_state: 16,
+            headdim: 8,
+            ..Default::default()
+        };
         let w = init_weights(&cfg, 7, &Device::Cpu).unwrap();
         let e = values(&w[weights::EMBEDDING]);
         let std = (e.iter().map(|x| x * x).sum::<f32>() / e.len() as f32).sqrt();

@@ -64,10 +64,14 @@ impl Mamba2 {
         let embedding = w[weights::EMBEDDING].clone();
         for (name, t) in &w {
             if t.dtype() != embedding.dtype() || !t.device().same_device(embedding.device()) {
-                return Err(Error::TensorDtype { name: name.clone(), got: format!("{:?}", t.dtype()).to_lowercase() });
+                return Err(Error::TensorDtype {
+                    name: name.clone(),
+                    got: format!("{:?}", t.dtype()).to_lowercase(),
+                });
             }
         }
-        let blocks = (0..cfg.n_layer).map(|i| Block::new(&w, i, cfg.conv_bias)).collect::<Result<Vec<_>>>()?;
+        let blocks =
+            (0..cfg.n_layer).map(|i| Block::new(&w, i, cfg.conv_bias)).collect::<Result<Vec<_>>>()?;
         let head = if cfg.tie_embeddings { embedding.clone() } else { w[weights::LM_HEAD].clone() };
         let fused = embedding.device().is_cpu() && embedding.dtype() == DType::F32;
         Ok(Self {
@@ -120,7 +124,11 @@ impl Mamba2 {
     /// [`Error::Input`] for [`Engine::Fused`] on anything but f32 on the CPU.
     pub fn set_engine(&mut self, engine: Engine) -> Result<()> {
         if engine == Engine::Fused && !(self.device().is_cpu() && self.dtype() == DType::F32) {
-            return Err(Error::input("fused engine", "an f32 model on the cpu", format!("{:?}", self.dtype())));
+            return Err(Error::input(
+                "fused engine",
+                "an f32 model on the cpu",
+                format!("{:?}", self.dtype()),
+            ));
         }
         self.engine = engine;
         Ok(())
@@ -133,7 +141,12 @@ impl Mamba2 {
     ///
     /// # Errors
     /// [`Error::Input`] for a token outside the vocabulary or shapes that do not fit.
-    pub fn forward(&self, tokens: &Tensor, lengths: Option<&[usize]>, state: Option<&mut State>) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        tokens: &Tensor,
+        lengths: Option<&[usize]>,
+        state: Option<&mut State>,
+    ) -> Result<Tensor> {
         self.logits(&self.hidden(tokens, lengths, state)?)
     }
 
@@ -229,7 +242,9 @@ impl Mamba2 {
 
     fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
         match tokens.iter().find(|&&t| t as usize >= self.cfg.vocab_size) {
-            Some(t) => Err(Error::input("token", format!("below the vocabulary's {}", self.cfg.vocab_size), t)),
+            Some(t) => {
+                Err(Error::input("token", format!("below the vocabulary's {}", self.cfg.vocab_size), t))
+            }
             None => Ok(()),
         }
     }
@@ -243,7 +258,12 @@ impl Mamba2 {
     }
 
     /// What the output projection reads, `(b, l, d)`.
-    fn hidden(&self, tokens: &Tensor, lengths: Option<&[usize]>, state: Option<&mut State>) -> Result<Tensor> {
+    fn hidden(
+        &self,
+        tokens: &Tensor,
+        lengths: Option<&[usize]>,
+        state: Option<&mut State>,
+    ) -> Result<Tensor> {
         let (b, l) = tokens.dims2()?;
         if let Some(lengths) = lengths
             && (lengths.len() != b || lengths.iter().any(|&n| n > l))
@@ -266,7 +286,12 @@ impl Mamba2 {
         norm::rms_norm(&x, &self.norm, self.cfg.norm_eps)
     }
 
-    fn fused(&self, mut x: Tensor, lengths: Option<&[usize]>, mut state: Option<&mut State>) -> Result<Tensor> {
+    fn fused(
+        &self,
+        mut x: Tensor,
+        lengths: Option<&[usize]>,
+        mut state: Option<&mut State>,
+    ) -> Result<Tensor> {
         let (b, l, _) = x.dims3()?;
         let cfg = &self.cfg;
         let (conv, ssm) = ((cfg.d_conv - 1) * cfg.conv_dim(), cfg.d_inner() * cfg.d_state);
@@ -276,7 +301,11 @@ impl Mamba2 {
             let mut carried = Carried { conv: vec![0f32; b * conv], ssm: vec![0f32; b * ssm] };
             if let Some(state) = state.as_deref_mut() {
                 let Store::Rows(rows) = &mut state.store else {
-                    return Err(Error::input("state", "one on the cpu in f32", "one of another device or dtype"));
+                    return Err(Error::input(
+                        "state",
+                        "one on the cpu in f32",
+                        "one of another device or dtype",
+                    ));
                 };
                 for (r, row) in rows.iter().enumerate() {
                     let (row_conv, row_ssm) = row.layer(i);

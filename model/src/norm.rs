@@ -28,7 +28,13 @@ pub(crate) fn plain(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 ///
 /// # Errors
 /// A failed tensor operation.
-pub(crate) fn gated_rms_norm(y: &Tensor, z: &Tensor, weight: &Tensor, groups: usize, eps: f64) -> Result<Tensor> {
+pub(crate) fn gated_rms_norm(
+    y: &Tensor,
+    z: &Tensor,
+    weight: &Tensor,
+    groups: usize,
+    eps: f64,
+) -> Result<Tensor> {
     let (b, l, e) = y.dims3()?;
     let gated = (y * z.silu()?)?.reshape((b, l, groups, e / groups))?;
     let out = plain(&gated, &weight.reshape((1, 1, groups, e / groups))?, eps)?;

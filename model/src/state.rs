@@ -167,7 +167,10 @@ impl State {
                 let layers = layers
                     .iter()
                     .map(|l| {
-                        Ok(TensorState { conv: l.conv.index_select(&ids, 0)?, ssm: l.ssm.index_select(&ids, 0)? })
+                        Ok(TensorState {
+                            conv: l.conv.index_select(&ids, 0)?,
+                            ssm: l.ssm.index_select(&ids, 0)?,
+                        })
                     })
                     .collect::<Result<Vec<_>>>()?;
                 Store::Tensors { device: device.clone(), dtype: *dtype, layers }
@@ -217,7 +220,8 @@ impl State {
                     let conv: Vec<f32> = rows.iter().flat_map(|r| r.layer(i).0).copied().collect();
                     let ssm: Vec<f32> = rows.iter().flat_map(|r| r.layer(i).1).copied().collect();
                     let conv = Tensor::from_vec(conv, (b, cfg.d_conv - 1, cfg.conv_dim()), &Device::Cpu)?;
-                    let ssm = Tensor::from_vec(ssm, (b, cfg.nheads(), cfg.d_state, cfg.headdim), &Device::Cpu)?;
+                    let ssm =
+                        Tensor::from_vec(ssm, (b, cfg.nheads(), cfg.d_state, cfg.headdim), &Device::Cpu)?;
                     let ssm = ssm.transpose(2, 3)?.contiguous()?; // (b, H, P, N)
                     let to = |t: Tensor| t.to_dtype(dtype)?.to_device(device);
                     Ok(TensorState { conv: to(conv)?, ssm: to(ssm)? })
@@ -232,7 +236,9 @@ impl State {
             Store::Tensors { layers, .. } => *layers = new,
             Store::Rows(rows) => {
                 for (i, layer) in new.iter().enumerate() {
-                    let to = |t: &Tensor| t.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_from(1)?.to_vec2();
+                    let to = |t: &Tensor| {
+                        t.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_from(1)?.to_vec2()
+                    };
                     let (conv, ssm) = (to(&layer.conv)?, to(&layer.ssm.transpose(2, 3)?.contiguous()?)?);
                     for ((row, conv), ssm) in rows.iter_mut().zip(conv).zip(ssm) {
                         let (row_conv, row_ssm) = row.layer_mut(i);
@@ -246,8 +252,15 @@ impl State {
     }
 
     pub(crate) fn fits(&self, cfg: &ModelConfig, batch: usize) -> Result<()> {
-        if StateDims::of(cfg) != self.dims || cfg.headdim != self.cfg.headdim || cfg.d_state != self.cfg.d_state {
-            return Err(Error::input("state", "one made for this model", "one made for another configuration"));
+        if StateDims::of(cfg) != self.dims
+            || cfg.headdim != self.cfg.headdim
+            || cfg.d_state != self.cfg.d_state
+        {
+            return Err(Error::input(
+                "state",
+                "one made for this model",
+                "one made for another configuration",
+            ));
         }
         if self.batch() != batch {
             return Err(Error::input("state", format!("{batch} rows"), self.batch()));
@@ -293,9 +306,16 @@ mod tests {
     fn first_values(s: &State) -> Vec<f64> {
         match &s.store {
             Store::Rows(rows) => rows.iter().map(|r| f64::from(r.values[0])).collect(),
-            Store::Tensors { layers, .. } => {
-                layers[1].ssm.flatten_from(1).unwrap().narrow(1, 0, 1).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-            }
+            Store::Tensors { layers, .. } => layers[1]
+                .ssm
+                .flatten_from(1)
+                .unwrap()
+                .narrow(1, 0, 1)
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1()
+                .unwrap(),
         }
     }
 

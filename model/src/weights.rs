@@ -66,7 +66,10 @@ fn canonical(name: &str) -> String {
 ///
 /// # Errors
 /// [`Error::MissingTensor`], [`Error::TensorShape`], [`Error::UnknownTensor`].
-pub fn checked<'a>(cfg: &ModelConfig, tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>) -> Result<Weights> {
+pub fn checked<'a>(
+    cfg: &ModelConfig,
+    tensors: impl IntoIterator<Item = (&'a String, &'a Tensor)>,
+) -> Result<Weights> {
     let mut found: BTreeMap<String, &Tensor> = tensors.into_iter().map(|(n, t)| (canonical(n), t)).collect();
     let mut out = Weights::new();
     for (name, expected) in expected(cfg) {
@@ -101,7 +104,8 @@ pub fn checked<'a>(cfg: &ModelConfig, tensors: impl IntoIterator<Item = (&'a Str
 /// [`Error::NotFinite`] naming the first that is not.
 pub fn check_finite(weights: &Weights) -> Result<()> {
     for (name, t) in weights {
-        let values = t.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let values =
+            t.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
         if let Some(at) = values.iter().position(|v| !v.is_finite()) {
             return Err(Error::NotFinite { name: name.clone(), got: values[at], at });
         }
@@ -115,8 +119,10 @@ pub fn check_finite(weights: &Weights) -> Result<()> {
 /// [`Error::Format`] (with `path` for the message) if the bytes are not a whole safetensors file, else as [`checked`],
 /// [`check_finite`] and [`Error::TensorDtype`].
 pub fn from_bytes(cfg: &ModelConfig, bytes: &[u8], path: &Path, device: &Device) -> Result<Weights> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|e| Error::Format { path: path.into(), what: format!("not a whole safetensors file: {e}") })?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| Error::Format {
+        path: path.into(),
+        what: format!("not a whole safetensors file: {e}"),
+    })?;
     let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors() {
         tensors.insert(name.clone(), read_view(&name, &view)?);
@@ -134,7 +140,10 @@ fn read_view(name: &str, view: &TensorView<'_>) -> Result<Tensor> {
         Dtype::BF16 => DType::BF16,
         Dtype::F64 => DType::F64,
         other => {
-            return Err(Error::TensorDtype { name: name.to_string(), got: format!("{other:?}").to_lowercase() });
+            return Err(Error::TensorDtype {
+                name: name.to_string(),
+                got: format!("{other:?}").to_lowercase(),
+            });
         }
     };
     Ok(Tensor::from_raw_buffer(data, dtype, view.shape(), &Device::Cpu)?.to_dtype(DType::F32)?)
@@ -157,7 +166,8 @@ pub fn read(cfg: &ModelConfig, path: &Path, device: &Device) -> Result<Weights> 
 pub fn to_bytes(weights: &Weights) -> Result<Vec<u8>> {
     let mut data = Vec::with_capacity(weights.len());
     for (name, t) in weights {
-        let values = t.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let values =
+            t.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         data.push((name.as_str(), t.dims().to_vec(), bytes));
     }
@@ -276,6 +286,8 @@ mod tests {
         assert_eq!(message, "tensor backbone.layers.2.norm.weight does not belong to this model");
         let mut untied = good;
         untied.insert(LM_HEAD.into(), Tensor::zeros((16, 16), DType::F32, &Device::Cpu).unwrap());
-        assert!(load(&cfg(), &to_bytes(&untied).unwrap()).unwrap_err().to_string().contains("tie_embeddings"));
+        assert!(
+            load(&cfg(), &to_bytes(&untied).unwrap()).unwrap_err().to_string().contains("tie_embeddings")
+        );
     }
 }

@@ -187,7 +187,9 @@ impl CustomOp2 for BlockOp {
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
         let Some(saved) = self.saved.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            candle_core::bail!("the graph of a block can be walked backward once, and only if it was built for it")
+            candle_core::bail!(
+                "the graph of a block can be walked backward once, and only if it was built for it"
+            )
         };
         let (grad_x, grad_p) = with_slice(x, "block input", |x| {
             with_slice(packed, "block parameters", |flat| {
@@ -229,14 +231,8 @@ impl BlockOp {
 
         let zx = saved.zx.as_slice::<f32>()?;
         let mut grad_zx = vec![0f32; rows * j];
-        let (grad_y, grad_norm) = kernels::gated_backward(
-            dims,
-            &params,
-            &saved.y,
-            zx,
-            grad_gated.as_slice::<f32>()?,
-            &mut grad_zx,
-        );
+        let (grad_y, grad_norm) =
+            kernels::gated_backward(dims, &params, &saved.y, zx, grad_gated.as_slice::<f32>()?, &mut grad_zx);
         let scan = kernels::scan_backward(dims, &params, &saved.xbc, &saved.raw_dt, &saved.kept, &grad_y);
         let (conv_w, conv_b) = kernels::conv_backward(dims, &params, zx, &saved.tails, &scan, &mut grad_zx);
         for (range, grad) in [
@@ -261,8 +257,13 @@ impl BlockOp {
         let grad_normed =
             grad_zx.matmul(&w_in, (1, rows, d, j), &matrix(rows, j, 0, false), &matrix(j, d, 0, false))?;
         let mut grad_x = grad.to_vec(); // the residual's
-        let grad_norm =
-            norm::rms_backward(x, &flat[pack.norm.clone()], dims.eps, grad_normed.as_slice::<f32>()?, &mut grad_x);
+        let grad_norm = norm::rms_backward(
+            x,
+            &flat[pack.norm.clone()],
+            dims.eps,
+            grad_normed.as_slice::<f32>()?,
+            &mut grad_x,
+        );
         grad_p[pack.norm.clone()].copy_from_slice(&grad_norm);
         Ok((grad_x, grad_p))
     }

@@ -151,8 +151,9 @@ mod tests {
             Packed::new(&w, outputs, inputs).multiply(&x, &mut out, true);
             for r in 0..rows {
                 for o in 0..outputs {
-                    let plain: f64 =
-                        (0..inputs).map(|k| f64::from(x[r * inputs + k]) * f64::from(w[o * inputs + k])).sum();
+                    let plain: f64 = (0..inputs)
+                        .map(|k| f64::from(x[r * inputs + k]) * f64::from(w[o * inputs + k]))
+                        .sum();
                     assert!((f64::from(out[r * outputs + o]) - 5.0 - plain).abs() < 1e-5);
                 }
             }

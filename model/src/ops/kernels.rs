@@ -54,7 +54,13 @@ impl Dims {
     }
 
     /// The scan's input of sequence `b`, head `h`, reading rows of width `width` with x at column 0.
-    fn head_input<'a>(&self, xbc: &'a [f32], raw_dt: &'a [f32], params: &Params<'_>, h: usize) -> HeadInput<'a> {
+    fn head_input<'a>(
+        &self,
+        xbc: &'a [f32],
+        raw_dt: &'a [f32],
+        params: &Params<'_>,
+        h: usize,
+    ) -> HeadInput<'a> {
         let group = h / (self.h / self.g);
         HeadInput {
             shape: self.head(),
@@ -211,8 +217,11 @@ pub(crate) fn scan_forward(
     let kept_len = if keep { dims.head().kept_len(l) } else { 0 };
     let mut y = vec![0f32; dims.b * h * l * p];
     let mut kept = vec![0f32; dims.b * h * kept_len];
-    let mut kept_of: Vec<Option<&mut [f32]>> =
-        if keep { kept.chunks_mut(kept_len).map(Some).collect() } else { (0..dims.b * h).map(|_| None).collect() };
+    let mut kept_of: Vec<Option<&mut [f32]>> = if keep {
+        kept.chunks_mut(kept_len).map(Some).collect()
+    } else {
+        (0..dims.b * h).map(|_| None).collect()
+    };
     y.par_chunks_mut(l * p)
         .zip(states.par_chunks_mut(dims.n * p))
         .zip(kept_of.par_iter_mut())
@@ -283,7 +292,17 @@ pub(crate) fn gated_backward(
         .enumerate()
         .map(|(piece, (grad_y, grad_zx))| {
             let mut grad_w = vec![0f32; e];
-            gated_rows_backward(dims, params.norm_w, y, zx, grad, piece * STEPS, grad_y, grad_zx, &mut grad_w);
+            gated_rows_backward(
+                dims,
+                params.norm_w,
+                y,
+                zx,
+                grad,
+                piece * STEPS,
+                grad_y,
+                grad_zx,
+                &mut grad_w,
+            );
             grad_w
         })
         .collect();
@@ -408,7 +427,8 @@ pub(crate) fn conv_backward(
             let taps = &taps;
             grad_zx.par_chunks_mut(STEPS * j).enumerate().map(move |(piece, out)| {
                 let mut part = vec![0f32; (dims.k + 1) * c]; // the weight's (K, C), then the bias' (C)
-                let job = ConvBackward { dims, bias: params.conv_b, zx, tail, taps, grads, b, from: piece * STEPS };
+                let job =
+                    ConvBackward { dims, bias: params.conv_b, zx, tail, taps, grads, b, from: piece * STEPS };
                 conv_rows_backward(&job, out, &mut part);
                 part
             })

@@ -32,7 +32,8 @@ pub fn cross_entropy(logits: &Tensor, targets: &[u32]) -> Result<Tensor> {
         return Ok(rows.contiguous()?.apply_op1(op)?);
     }
     let safe: Vec<u32> = targets.iter().map(|&t| if t == IGNORE { 0 } else { t }).collect();
-    let weight: Vec<f64> = targets.iter().map(|&t| if t == IGNORE { 0.0 } else { 1.0 / counted as f64 }).collect();
+    let weight: Vec<f64> =
+        targets.iter().map(|&t| if t == IGNORE { 0.0 } else { 1.0 / counted as f64 }).collect();
     let safe = Tensor::from_vec(safe, (targets.len(), 1), rows.device())?;
     let weight = Tensor::from_vec(weight, targets.len(), rows.device())?.to_dtype(rows.dtype())?;
     let nll = (rows.log_sum_exp(D::Minus1)? - rows.gather(&safe, 1)?.squeeze(1)?)?;
@@ -57,7 +58,11 @@ pub fn token_nats(logits: &Tensor, targets: &[u32]) -> Result<Vec<f32>> {
 fn check(logits: &Tensor, targets: &[u32]) -> Result<usize> {
     let v = logits.dims().last().copied().unwrap_or(0);
     if v == 0 || logits.elem_count() / v != targets.len() {
-        return Err(Error::input("targets", format!("one per row of logits {:?}", logits.dims()), targets.len()));
+        return Err(Error::input(
+            "targets",
+            format!("one per row of logits {:?}", logits.dims()),
+            targets.len(),
+        ));
     }
     if let Some(&t) = targets.iter().find(|&&t| t != IGNORE && t as usize >= v) {
         return Err(Error::input("target", format!("below {v}"), t));
@@ -66,9 +71,9 @@ fn check(logits: &Tensor, targets: &[u32]) -> Result<usize> {
 }
 
 fn nats(rows: &[f32], targets: &[u32], v: usize, out: &mut [f32]) {
-    out.par_chunks_mut(ROWS).zip(rows.par_chunks(ROWS * v).zip(targets.par_chunks(ROWS))).for_each(
-        |(out, (rows, targets))| nats_rows(rows, targets, v, out),
-    );
+    out.par_chunks_mut(ROWS)
+        .zip(rows.par_chunks(ROWS * v).zip(targets.par_chunks(ROWS)))
+        .for_each(|(out, (rows, targets))| nats_rows(rows, targets, v, out));
 }
 
 vectorized! {
@@ -134,9 +139,9 @@ impl CustomOp1 for CrossEntropyOp {
         let v = self.v;
         let mut out = vec![0f32; logits.elem_count()];
         with_slice(logits, "logits", |rows| {
-            out.par_chunks_mut(ROWS * v).zip(rows.par_chunks(ROWS * v).zip(self.targets.par_chunks(ROWS))).for_each(
-                |(out, (rows, targets))| grad_rows(rows, targets, v, scale, out),
-            );
+            out.par_chunks_mut(ROWS * v)
+                .zip(rows.par_chunks(ROWS * v).zip(self.targets.par_chunks(ROWS)))
+                .for_each(|(out, (rows, targets))| grad_rows(rows, targets, v, scale, out));
             Ok(())
         })?;
         Ok(Some(Tensor::from_vec(out, logits.shape(), logits.device())?))

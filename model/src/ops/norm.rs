@@ -42,7 +42,13 @@ pub(crate) fn rms_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
 }
 
 /// Backward of [`rms_forward`]: adds the gradient to `grad_x`, returns the weight's.
-pub(crate) fn rms_backward(x: &[f32], weight: &[f32], eps: f32, grad: &[f32], grad_x: &mut [f32]) -> Vec<f32> {
+pub(crate) fn rms_backward(
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    grad: &[f32],
+    grad_x: &mut [f32],
+) -> Vec<f32> {
     let d = weight.len();
     let parts: Vec<Vec<f32>> = grad_x
         .par_chunks_mut(ROWS * d)
@@ -142,7 +148,8 @@ pub(crate) fn gated_row_backward(
     for from in (0..e).step_by(size) {
         let g = &gated[from..from + size];
         let scale = 1.0 / (math::dot(g, g) / size as f32 + eps).sqrt();
-        let back = dot3(g, &grad[from..from + size], &weight[from..from + size]) * scale * scale * scale / size as f32;
+        let back = dot3(g, &grad[from..from + size], &weight[from..from + size]) * scale * scale * scale
+            / size as f32;
         for i in from..from + size {
             let grad_gated = scale * weight[i] * grad[i] - gated[i] * back;
             grad_w[i] += grad[i] * gated[i] * scale;

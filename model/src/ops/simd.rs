@@ -31,8 +31,12 @@ macro_rules! vectorized {
 
 /// The return type of a [`vectorized`] function.
 macro_rules! output {
-    () => { () };
-    ($ret:ty) => { $ret };
+    () => {
+        ()
+    };
+    ($ret:ty) => {
+        $ret
+    };
 }
 
 pub(crate) use {output, vectorized};

@@ -21,7 +21,8 @@ pub(crate) fn softplus(x: &Tensor) -> Result<Tensor> {
 
 /// Ones where a step of a row counts, `(b, l, 1)`.
 fn mask(lengths: &[usize], l: usize, like: &Tensor) -> Result<Tensor> {
-    let ones: Vec<f32> = lengths.iter().flat_map(|&n| (0..l).map(move |t| f32::from(u8::from(t < n)))).collect();
+    let ones: Vec<f32> =
+        lengths.iter().flat_map(|&n| (0..l).map(move |t| f32::from(u8::from(t < n)))).collect();
     Ok(Tensor::from_vec(ones, (lengths.len(), l, 1), like.device())?.to_dtype(like.dtype())?)
 }
 
@@ -41,10 +42,11 @@ fn by_chunk(t: &Tensor, c: usize, q: usize) -> Result<Tensor> {
 fn per_head(t: &Tensor, g: usize, heads_per_group: usize) -> Result<Tensor> {
     let (bcg, x, y) = t.dims3()?;
     let bc = bcg / g;
-    Ok(t.reshape((bc, g, 1, x, y))?
-        .broadcast_as((bc, g, heads_per_group, x, y))?
-        .contiguous()?
-        .reshape((bc * g * heads_per_group, x, y))?)
+    Ok(t.reshape((bc, g, 1, x, y))?.broadcast_as((bc, g, heads_per_group, x, y))?.contiguous()?.reshape((
+        bc * g * heads_per_group,
+        x,
+        y,
+    ))?)
 }
 
 pub(super) fn scan(input: &ScanInput<'_>, shape: &ScanShape) -> Result<(Tensor, Tensor)> {
@@ -105,7 +107,8 @@ pub(super) fn scan(input: &ScanInput<'_>, shape: &ScanShape) -> Result<(Tensor, 
 
     // 4. What the state at a chunk's start gives its steps
     let cs = per_head(&cs, g, r)?; // (bch, q, n)
-    let carried = cs.matmul(&starts.transpose(1, 2)?.contiguous()?)?.broadcast_mul(&sum.exp()?.unsqueeze(2)?)?;
+    let carried =
+        cs.matmul(&starts.transpose(1, 2)?.contiguous()?)?.broadcast_mul(&sum.exp()?.unsqueeze(2)?)?;
     let y = (inside + carried)?.reshape((b, c, h, q, p))?.transpose(2, 3)?.contiguous()?;
     let y = y.reshape((b, c * q, h, p))?.narrow(1, 0, l)?;
     let y = (y + x.broadcast_mul(&input.d.reshape((1, 1, h, 1))?)?)?.reshape((b, l, e))?;

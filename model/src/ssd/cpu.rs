@@ -136,7 +136,8 @@ impl WithSimd for Forward<'_> {
 fn unpack(state: &[f32], padded_state: &mut [f32], shape: HeadShape) {
     let padded = shape.padded();
     for n in 0..shape.n {
-        padded_state[n * padded..n * padded + shape.p].copy_from_slice(&state[n * shape.p..(n + 1) * shape.p]);
+        padded_state[n * padded..n * padded + shape.p]
+            .copy_from_slice(&state[n * shape.p..(n + 1) * shape.p]);
     }
 }
 

@@ -106,7 +106,11 @@ impl ScanShape {
         let (bd, ld, h) = input.dt.dims3()?;
         let (g, n) = (input.groups, input.d_state);
         if (bd, ld) != (b, l) || b == 0 || l == 0 || h == 0 {
-            return Err(Error::input("scan dt", format!("({b}, {l}, heads)"), format!("{:?}", input.dt.dims())));
+            return Err(Error::input(
+                "scan dt",
+                format!("({b}, {l}, heads)"),
+                format!("{:?}", input.dt.dims()),
+            ));
         }
         if g == 0 || n == 0 || h % g != 0 || c <= 2 * g * n || (c - 2 * g * n) % h != 0 {
             let expected = format!("{h} heads of equal width and {g} groups of B and C of {n}");
@@ -126,7 +130,11 @@ impl ScanShape {
         if let Some(s) = input.initial
             && s.dims() != [b, h, p, n]
         {
-            return Err(Error::input("scan state", format!("[{b}, {h}, {p}, {n}]"), format!("{:?}", s.dims())));
+            return Err(Error::input(
+                "scan state",
+                format!("[{b}, {h}, {p}, {n}]"),
+                format!("{:?}", s.dims()),
+            ));
         }
         if input.chunk_size == 0 {
             return Err(Error::input("scan chunk size", "at least 1", 0));
@@ -159,7 +167,8 @@ fn fused(input: &ScanInput<'_>, shape: &ScanShape) -> Result<(Tensor, Tensor)> {
         None => vec![0f32; b * h * n * p],
     };
     let after = Arc::new(Mutex::new(vec![]));
-    let op = ScanOp { dims: shape.dims(input), initial, after: after.clone(), keep, kept: Mutex::new(vec![]) };
+    let op =
+        ScanOp { dims: shape.dims(input), initial, after: after.clone(), keep, kept: Mutex::new(vec![]) };
     let y = input.xbc.contiguous()?.apply_op3(&input.dt.contiguous()?, &params, op)?;
     let after = std::mem::take(&mut *after.lock().unwrap_or_else(PoisonError::into_inner));
     let after = Tensor::from_vec(after, (b, h, n, p), input.xbc.device())?.transpose(2, 3)?.contiguous()?;
@@ -234,7 +243,13 @@ impl CustomOp3 for ScanOp {
                         let g = kernels::scan_backward(dims, &params, xs, &raw, &kept, grad);
                         for r in 0..rows {
                             let (b, t) = (r / dims.l, r % dims.l);
-                            kernels::gather_grad(dims, &g, b, t, &mut grad_xbc[r * dims.c()..(r + 1) * dims.c()]);
+                            kernels::gather_grad(
+                                dims,
+                                &g,
+                                b,
+                                t,
+                                &mut grad_xbc[r * dims.c()..(r + 1) * dims.c()],
+                            );
                             kernels::scatter_dt(dims, &g, b, t, &mut grad_dt[r * h..(r + 1) * h]);
                         }
                         grad_flat = [g.a_log, g.d, g.dt_bias].concat();

@@ -47,7 +47,9 @@ pub(super) fn scan(input: &ScanInput<'_>, shape: &ScanShape) -> Result<(Tensor, 
         }
     }
     let back = |v: Vec<f64>, dims: &[usize]| -> Result<Tensor> {
-        Ok(Tensor::from_vec(v, dims, &Device::Cpu)?.to_dtype(input.xbc.dtype())?.to_device(input.xbc.device())?)
+        Ok(Tensor::from_vec(v, dims, &Device::Cpu)?
+            .to_dtype(input.xbc.dtype())?
+            .to_device(input.xbc.device())?)
     };
     Ok((back(y, &[batch, l, e])?, back(state, &[batch, h, p, n])?))
 }
