@@ -1,8 +1,8 @@
 //! What does one packet cost on its way through this crate, in nanoseconds and bytes per second?
 //!
-//! The walk is what rewriting, flow keys and checksums stand on, so it must be small against the budget of a packet
-//! at line rate (67 ns at 64 bytes and 10 Gbit/s). The checksum is compared with the plain loop of RFC 1071, and the
-//! incremental update with a full one over the same packet.
+//! The walk is what rewriting, flow keys and checksums stand on, so it must be small against the budget of a
+//! packet at line rate (67 ns at 64 bytes and 10 Gbit/s). The checksum is compared with the plain loop of RFC
+//! 1071, and the incremental update with a full one over the same packet.
 
 use std::hint::black_box;
 

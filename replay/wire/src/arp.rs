@@ -32,7 +32,8 @@ views! {
 }
 
 impl View<'_> {
-    /// Whether the addresses are Ethernet and IPv4, without which the address fields of the view mean nothing.
+    /// Whether the addresses are Ethernet and IPv4, without which the address fields of the view mean
+    /// nothing.
     pub fn is_ethernet_ipv4(&self) -> bool {
         self.head[..6] == [0, 1, 0x08, 0x00, 6, 4]
     }

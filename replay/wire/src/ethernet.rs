@@ -19,8 +19,8 @@ views! {
 
 /// An Ethernet header with its tags, outermost first.
 ///
-/// As on the wire, each part names what follows: `link.ether_type` is the first tag's protocol identifier if there is
-/// one, and the last tag's `ether_type` is the frame's.
+/// As on the wire, each part names what follows: `link.ether_type` is the first tag's protocol identifier if
+/// there is one, and the last tag's `ether_type` is the frame's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repr {
     link: Ethernet2Header,
@@ -28,7 +28,8 @@ pub struct Repr {
 }
 
 impl Repr {
-    /// A header without tags. A tag protocol identifier as `ethertype` would promise a tag, so use [`Repr::push_tag`].
+    /// A header without tags. A tag protocol identifier as `ethertype` would promise a tag, so use
+    /// [`Repr::push_tag`].
     pub fn new(src: MacAddr, dst: MacAddr, ethertype: u16) -> Option<Repr> {
         let ether_type = EtherType(ethertype);
         (!is_tag(ethertype)).then(|| Repr {
@@ -37,7 +38,8 @@ impl Repr {
         })
     }
 
-    /// Puts a tag in front of the others. `false` when `tpid` is no tag protocol identifier or there are two already.
+    /// Puts a tag in front of the others. `false` when `tpid` is no tag protocol identifier or there are two
+    /// already.
     pub fn push_tag(&mut self, tpid: u16, tci: u16) -> bool {
         let room = is_tag(tpid) && self.tags.len() < Tags::MAX;
         if room {

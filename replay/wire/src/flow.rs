@@ -1,9 +1,9 @@
-//! Flows: the five-tuple of a packet, its direction-free key, and the Community ID that ties our labels to the
-//! logs of Zeek and Suricata.
+//! Flows: the five-tuple of a packet, its direction-free key, and the Community ID that ties our labels to
+//! the logs of Zeek and Suricata.
 //!
-//! ICMP has no ports, so type and code stand in, and the counterpart of a request's type pairs it with the reply,
-//! as the Community ID v1 specification (github.com/corelight/community-id-spec) takes it from Zeek. Types
-//! without a counterpart are one-way: both directions are then flows of their own.
+//! ICMP has no ports, so type and code stand in, and the counterpart of a request's type pairs it with the
+//! reply, as the Community ID v1 specification (github.com/corelight/community-id-spec) takes it from Zeek.
+//! Types without a counterpart are one-way: both directions are then flows of their own.
 
 use std::net::IpAddr;
 
@@ -142,7 +142,8 @@ mod tests {
     }
 
     /// The reference data of the specification (`baseline/` in its repository) and of its reference
-    /// implementation's tests: protocol, source, destination, ports, ID with seed 0, ID with seed 1 ("" = not given).
+    /// implementation's tests: protocol, source, destination, ports, ID with seed 0, ID with seed 1 ("" = not
+    /// given).
     #[rustfmt::skip]
     const VECTORS: [(u8, &str, &str, u16, u16, &str, &str); 26] = [
         (58, "fe80::200:86ff:fe05:80da", "fe80::260:97ff:fe07:69ea", 135, 0, "1:dGHyGvjMfljg6Bppwm3bg0LO8TY=", "1:kHa1FhMYIT6Ym2Vm2AOtoOARDzY="),

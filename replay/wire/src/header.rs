@@ -6,8 +6,8 @@ use crate::frame::{Layer, Stop};
 
 /// A header type whose `parse` and `emit` are inverses.
 ///
-/// For every `bytes`, emitting `Self::parse(bytes)` gives back the bytes that were taken; for every legal value,
-/// parsing what it emits gives that value. Checksums and lengths are values like others: use
+/// For every `bytes`, emitting `Self::parse(bytes)` gives back the bytes that were taken; for every legal
+/// value, parsing what it emits gives that value. Checksums and lengths are values like others: use
 /// [`crate::checksum::fill`] and [`crate::packet::IpPacket::set_lengths`] to make them right.
 pub trait Wire: Sized {
     /// The layer, for messages.

@@ -1,8 +1,11 @@
 //! Whole frames as values, header by header, with the packet that an ICMP error quotes.
 //!
-//! `FrameRepr::parse(bytes).emit()` gives back `bytes` for every input: each header is whole, or cut or invalid with its
-//! bytes, and all else is payload or padding. The other way round, a frame built of whole headers with agreeing
-//! lengths ([`IpPacket::set_lengths`]) parses to itself.
+//! `FrameRepr::parse(bytes).emit()` gives back `bytes` for every input: each header is whole, or cut or
+//! invalid with its bytes, and all else is payload or padding. The other way round, a frame built of whole
+//! headers with agreeing lengths ([`IpPacket::set_lengths`]) parses to itself.
+//!
+//! The headers are etherparse's where these keep every bit. Its `PacketHeaders` is not used, because it keeps
+//! nothing of a header that it cannot read, and one extension header of a kind.
 //!
 //! ```
 //! use netssm_wire::packet::{FrameRepr, Upper};
@@ -159,8 +162,8 @@ impl IpPacket {
         Self::parse_rest(IpHeader::V6(header), bytes, number, first, len, outer)
     }
 
-    /// `number` and `len` are what the header says; only an `outer` packet is looked into for a quoted one, so the
-    /// depth is bounded.
+    /// `number` and `len` are what the header says; only an `outer` packet is looked into for a quoted one,
+    /// so the depth is bounded.
     fn parse_rest(
         header: IpHeader,
         bytes: &[u8],
@@ -170,7 +173,8 @@ impl IpPacket {
         outer: bool,
     ) -> IpPacket {
         let at = header.emit_len();
-        // A length that ends inside the header is nonsense (0 from an offloading sender): then all is the packet's.
+        // A length that ends inside the header is nonsense (0 from an offloading sender): then all is the
+        // packet's.
         let end = if len < at { bytes.len() } else { len.min(bytes.len()) };
         let (rest, padding) = bytes[at..].split_at(end - at);
         let upper = match number {
@@ -198,8 +202,8 @@ impl IpPacket {
         self.header.emit_len() + self.upper.emit_len() + self.payload.len() + self.padding.len()
     }
 
-    /// Makes the length fields of IP and UDP say what is there. Lengths beyond 65,535 bytes saturate; headers that are not
-    /// whole, and the quoted packet, which is meant to be cut, are left alone.
+    /// Makes the length fields of IP and UDP say what is there. Lengths beyond 65,535 bytes saturate; headers
+    /// that are not whole, and the quoted packet, which is meant to be cut, are left alone.
     pub fn set_lengths(&mut self) {
         let saturate = |len: usize| u16::try_from(len).unwrap_or(u16::MAX);
         let upper = self.upper.emit_len() + self.payload.len();

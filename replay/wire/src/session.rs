@@ -17,8 +17,8 @@ pub struct Packet {
     pub time: Duration,
     /// Length in bytes of the whole Ethernet frame, without frame check sequence.
     pub wire_len: u32,
-    /// The first bytes of the frame: at least all its headers, at most `wire_len` bytes. What is missing up to
-    /// `wire_len` is payload, to be filled before the frame is sent.
+    /// The first bytes of the frame: at least all its headers, at most `wire_len` bytes. What is missing up
+    /// to `wire_len` is payload, to be filled before the frame is sent.
     pub header: Vec<u8>,
 }
 

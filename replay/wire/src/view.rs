@@ -1,8 +1,8 @@
 //! Views: one header's fixed part, read and set in place.
 //!
-//! A view borrows an array of exactly the fixed header's length, so that every field access is in bounds by type; making one
-//! is the only step that can say no. Own code and not etherparse's header slices, because those are read-only
-//! and refuse a header whose options were cut off.
+//! A view borrows an array of exactly the fixed header's length, so that every field access is in bounds by
+//! type; making one is the only step that can say no. Own code and not etherparse's header slices, because
+//! those are read-only and refuse a header whose options were cut off.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

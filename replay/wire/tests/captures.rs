@@ -1,5 +1,5 @@
-//! Captures made here byte by byte: both byte orders, both resolutions, pcapng, every link type, odd lengths and
-//! times, and damaged files.
+//! Captures made here byte by byte: both byte orders, both resolutions, pcapng, every link type, odd lengths
+//! and times, and damaged files.
 
 mod common;
 

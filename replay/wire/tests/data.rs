@@ -1,7 +1,7 @@
 //! Every file of the real captures gives packets or a clear error, and every frame in them a layout.
 //!
-//! The number of packets must be the manifest's (made by a reader that is not ours), but for the files listed here
-//! with the reason.
+//! The number of packets must be the manifest's (made by a reader that is not ours), but for the files listed
+//! here with the reason.
 
 mod common;
 
@@ -25,9 +25,10 @@ const fn odd(path: &'static str, records: Option<u64>, message: &'static str) ->
     Odd { path, records, message }
 }
 
-/// Files that end in an error. A record count of its own means that libpcap gives less (or more) than the tolerant
-/// reader behind the manifest: it refuses unknown versions, interfaces that differ in link type or snapshot
-/// length, and a second pcapng section in the other byte order; and it gives an empty record where that reader stops.
+/// Files that end in an error. A record count of its own means that libpcap gives less (or more) than the
+/// tolerant reader behind the manifest: it refuses unknown versions, interfaces that differ in link type or
+/// snapshot length, and a second pcapng section in the other byte order; and it gives an empty record where
+/// that reader stops.
 const ODD: [Odd; 21] = [
     odd("caplen-4294967295.pcap", None, "invalid packet capture length 4294967295"),
     odd("corrupt-caplen-4325376.pcap", None, "invalid packet capture length 4325376"),

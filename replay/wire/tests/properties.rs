@@ -1,5 +1,5 @@
-//! Properties over random, mutated and cut frames: nothing panics, parse and emit are inverses, the layout keeps its
-//! promises and agrees with the values, checksums that are filled in verify.
+//! Properties over random, mutated and cut frames: nothing panics, parse and emit are inverses, the layout
+//! keeps its promises and agrees with the values, checksums that are filled in verify.
 
 mod common;
 

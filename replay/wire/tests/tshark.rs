@@ -1,6 +1,7 @@
 //! Our verdict on checksums is tshark's, frame by frame, over the application captures and the odd ones.
 //!
-//! All records go into one file in Ethernet form, so that tshark starts once, and sees what we made of other link types.
+//! All records go into one file in Ethernet form, so that tshark starts once, and sees what we made of other
+//! link types.
 
 mod common;
 
@@ -86,7 +87,8 @@ fn meant(path: &str, theirs: &str, ours: Check, layout: &Layout, wire_len: u32) 
     if ours == Check::Unverifiable && (beyond || malformed) && ["", "0"].contains(&theirs) {
         return true;
     }
-    // Home address options of a wrong length: tshark takes the address all the same, or gives up on the packet.
+    // Home address options of a wrong length: tshark takes the address all the same, or gives up on the
+    // packet.
     path == "oddities/ipv6-mobility-dstopts.pcap" && ours == Check::Bad
 }
 

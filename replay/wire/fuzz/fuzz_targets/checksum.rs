@@ -1,4 +1,5 @@
-//! A frame whose checksums could be filled verifies, and filling it again changes nothing; one that could not is as it was.
+//! A frame whose checksums could be filled verifies, and filling it again changes nothing; one that could not
+//! is as it was.
 
 #![no_main]
 

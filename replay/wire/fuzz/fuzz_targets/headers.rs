@@ -1,4 +1,5 @@
-//! Each header type alone: emit is the inverse of parse, views never fail once made, option walks give every byte back.
+//! Each header type alone: emit is the inverse of parse, views never fail once made, option walks give every
+//! byte back.
 
 #![no_main]
 

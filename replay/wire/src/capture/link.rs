@@ -1,10 +1,11 @@
 //! Link headers to Ethernet form.
 //!
-//! Links without Ethernet addresses get synthetic ones. An IP host's is derived from its address ([`host_mac`]),
-//! so that it is the same as sender and as receiver and two hosts never share one by accident of the capture.
+//! Links without Ethernet addresses get synthetic ones. An IP host's is derived from its address
+//! ([`host_mac`]), so that it is the same as sender and as receiver. Two IPv6 hosts share one if their
+//! addresses end in the same four bytes.
 //!
-//! Own code for the cooked headers: etherparse's `LinuxSllHeader` refuses hardware types that it does not know,
-//! tunnels among them, and has no version 2.
+//! Own code for the cooked headers: etherparse's `LinuxSllHeader` refuses hardware types that it does not
+//! know, tunnels among them, and has no version 2.
 
 use std::net::IpAddr;
 
@@ -17,8 +18,8 @@ use crate::frame::ethertype;
 const SENDER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0x01]);
 const RECEIVER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0x02]);
 
-/// The synthetic Ethernet address of an IP host: locally administered and made of the low bytes of its address, or the
-/// group address that a multicast or broadcast IP address is sent to.
+/// The synthetic Ethernet address of an IP host: locally administered and made of the low bytes of its
+/// address, or the group address that a multicast or broadcast IP address is sent to.
 pub fn host_mac(ip: IpAddr) -> MacAddr {
     MacAddr::of_group(ip).unwrap_or_else(|| match ip {
         IpAddr::V4(ip) => {
@@ -34,8 +35,8 @@ pub fn host_mac(ip: IpAddr) -> MacAddr {
 
 /// Brings a captured record to Ethernet form: the frame bytes and the length of the whole frame.
 ///
-/// `wire_len` is the record's length on its own link; one below `data.len()` is raised to it. `None` when the record holds
-/// nothing that Ethernet carries, or too few bytes to tell.
+/// `wire_len` is the record's length on its own link; one below `data.len()` is raised to it. `None` when the
+/// record holds nothing that Ethernet carries, or too few bytes to tell.
 pub fn to_ethernet(link: LinkType, data: &[u8], wire_len: u32) -> Option<(Vec<u8>, u32)> {
     let wire_len = wire_len.max(u32::try_from(data.len()).unwrap_or(u32::MAX));
     if link == LinkType::Ethernet {
@@ -78,8 +79,8 @@ fn version(body: &[u8]) -> Option<u16> {
     }
 }
 
-/// The address family of a BSD loopback header, which is in the byte order of a host that we do not know. Families
-/// are small numbers, so the order that gives one is right.
+/// The address family of a BSD loopback header, which is in the byte order of a host that we do not know.
+/// Families are small numbers, so the order that gives one is right.
 fn null_family(bytes: [u8; 4]) -> u32 {
     u32::from_le_bytes(bytes).min(u32::from_be_bytes(bytes))
 }

@@ -1,9 +1,9 @@
 //! Captures in: pcap and pcapng through libpcap, every supported link type brought to Ethernet form.
 //!
 //! libpcap knows the formats (both byte orders, micro- and nanoseconds, modified headers, pcapng sections,
-//! resolutions and offsets) and bounds what it allocates by the link type's largest record, not by what a record
-//! claims. What it refuses, an interface of another link type inside one pcapng file for example, is an error here
-//! too, never a silent end.
+//! resolutions and offsets) and bounds what it allocates by the link type's largest record, not by what a
+//! record claims. What it refuses, an interface of another link type inside one pcapng file for example, is
+//! an error here too, never a silent end.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), netssm_wire::capture::CaptureError> {
@@ -135,7 +135,8 @@ impl fmt::Display for LinkType {
 pub struct Record {
     /// Nanoseconds since 1970, as the file says: not ordered, and a fraction above a second is carried over.
     pub time_ns: i64,
-    /// Length of the whole Ethernet-form frame in bytes; never less than `frame.len()`, whatever the file says.
+    /// Length of the whole Ethernet-form frame in bytes; never less than `frame.len()`, whatever the file
+    /// says.
     pub wire_len: u32,
     /// The frame's first bytes, perhaps all, perhaps none.
     pub frame: Vec<u8>,
@@ -193,8 +194,8 @@ impl Capture {
         self.link_type
     }
 
-    /// How many records were passed over, because they hold nothing that Ethernet carries: no bytes to tell the
-    /// protocol from, netlink messages in a cooked capture, an unknown address family.
+    /// How many records were passed over, because they hold nothing that Ethernet carries: no bytes to tell
+    /// the protocol from, netlink messages in a cooked capture, an unknown address family.
     pub fn unmapped(&self) -> u64 {
         self.unmapped
     }
@@ -226,8 +227,9 @@ impl Capture {
     }
 }
 
-/// libpcap was asked for nanoseconds, which it puts where its type says microseconds. Saturates: a pcapng file can say any
-/// 64-bit time. A classic file's seconds are unsigned, but libpcap takes them for signed from 2038 on.
+/// libpcap was asked for nanoseconds, which it puts where its type says microseconds. Saturates: a pcapng
+/// file can say any 64-bit time. A classic file's seconds are unsigned, but libpcap takes them for signed
+/// from 2038 on.
 fn nanoseconds(classic: bool, seconds: i64, fraction: i64) -> i64 {
     let seconds = if classic { i64::from(seconds as u32) } else { seconds };
     seconds.saturating_mul(1_000_000_000).saturating_add(fraction)

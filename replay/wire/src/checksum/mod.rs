@@ -1,8 +1,12 @@
 //! Checksums of whole frames: filled in, and checked.
 //!
-//! [`fill`] is the last thing that happens to a frame before a sink takes it; [`verify`] tells what a receiver
-//! would say. [`Sum`] and [`Stored`] are the arithmetic (RFC 1071, 1624), for callers that change a few bytes of
-//! a packet which is not whole, the one quoted in an ICMP error for example.
+//! [`fill`] is the last thing that happens to a frame before a sink takes it; [`verify`] tells what a
+//! receiver would say. [`Sum`] and [`Stored`] are the arithmetic (RFC 1071, 1624), for callers that change a
+//! few bytes of a packet which is not whole, the one quoted in an ICMP error for example.
+//!
+//! The word sum is etherparse's. Its `calc_checksum` methods are not used, because they want header structs
+//! and know neither source routes nor what a cut frame leaves open; here the frame's own bytes are summed in
+//! place.
 
 mod destination;
 mod sum;
@@ -52,10 +56,11 @@ pub struct Checks {
     pub transport: Check,
 }
 
-/// Writes every checksum of a whole frame: IPv4 header, TCP, UDP (also where it was 0), ICMP, ICMPv6, IGMP, and
-/// the IPv4 header that an ICMP error quotes, where it is whole.
+/// Writes every checksum of a whole frame: IPv4 header, TCP, UDP (also where it was 0), ICMP, ICMPv6, IGMP,
+/// and the IPv4 header that an ICMP error quotes, where it is whole.
 ///
-/// A fragment's transport checksum covers bytes of other frames and is left alone. A frame without IP has none.
+/// A fragment's transport checksum covers bytes of other frames and is left alone. A frame without IP has
+/// none.
 ///
 /// # Errors
 /// A cut or malformed frame; nothing is written then.
@@ -168,8 +173,8 @@ impl Covered {
         let (at, field, number) = match layout.transport {
             Transport::Tcp { at, .. } => (at, at + 16, protocol::TCP),
             Transport::Udp { at } => {
-                // Bytes between the UDP length and the IP length are not UDP's; the walk checked that the former is
-                // not beyond the latter.
+                // Bytes between the UDP length and the IP length are not UDP's; the walk checked that the
+                // former is not beyond the latter.
                 end = at + usize::from(be16(frame, at + 4)?);
                 (at, at + 6, protocol::UDP)
             }

@@ -1,9 +1,9 @@
 //! Ones' complement arithmetic: the running sum and the value stored in a header, as two types.
 //!
-//! The trap of this checksum is that the sum and the field are complements of each other, and that both are just
-//! 16 bits. So [`Sum`] is what one adds to, [`Stored`] what stands in a header, and each turns into the other only
-//! by name. The byte order of the machine cancels out (RFC 1071 section 2 (B)), which is why the sum below is kept
-//! in native order by `etherparse`'s word adder and swapped once at the end.
+//! The trap of this checksum is that the sum and the field are complements of each other, and that both are
+//! just 16 bits. So [`Sum`] is what one adds to, [`Stored`] what stands in a header, and each turns into the
+//! other only by name. The byte order of the machine cancels out (RFC 1071 section 2 (B)), which is why the
+//! sum below is kept in native order by `etherparse`'s word adder and swapped once at the end.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -47,8 +47,8 @@ impl Sum {
         self.bytes(&src.octets()).bytes(&dst.octets()).u16(u16::from(protocol)).u16(len)
     }
 
-    /// Adds the pseudo-header of upper layers over IPv6 (RFC 8200 section 8.1). `len` is that of the upper-layer
-    /// header and its data in bytes.
+    /// Adds the pseudo-header of upper layers over IPv6 (RFC 8200 section 8.1). `len` is that of the
+    /// upper-layer header and its data in bytes.
     #[must_use]
     pub fn pseudo_v6(self, src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, len: u32) -> Self {
         self.bytes(&src.octets()).bytes(&dst.octets()).u32(u32::from(protocol)).u32(len)
@@ -70,12 +70,12 @@ impl Sum {
 pub struct Stored(pub u16);
 
 impl Stored {
-    /// The checksum after the covered bytes `old` became `new`, without looking at the rest (RFC 1624 equation 3).
-    /// Both start at an even offset of the covered data; an odd last byte is padded with zero. They may differ in length
-    /// where that is accounted for in the covered data as well.
+    /// The checksum after the covered bytes `old` became `new`, without looking at the rest (RFC 1624
+    /// equation 3). Both start at an even offset of the covered data; an odd last byte is padded with zero.
+    /// They may differ in length where that is accounted for in the covered data as well.
     ///
-    /// Not for a UDP checksum of 0, which means that there is none. Equation 3 may give 0 where the full sum gives
-    /// 0xffff, so UDP takes [`Stored::udp`] of the result.
+    /// Not for a UDP checksum of 0, which means that there is none. Equation 3 may give 0 where the full sum
+    /// gives 0xffff, so UDP takes [`Stored::udp`] of the result.
     #[must_use]
     pub fn replace(self, old: &[u8], new: &[u8]) -> Stored {
         // HC' = ~(~HC + ~m + m'). The complement of a sum of words is the sum of their complements.

@@ -3,8 +3,8 @@
 //! [`Layout::parse`] is what rewriting, checksums, codecs and flow keys stand on. It gives offsets into the
 //! frame, so fields are changed in place, and it keeps these promises for every input:
 //!
-//! * [`Net::Ipv4`] and [`Net::Ipv6`] are only given when the fixed header (20, 40 bytes) is in the frame and has the right
-//!   version, [`Net::Arp`] when its first 8 bytes are;
+//! * [`Net::Ipv4`] and [`Net::Ipv6`] are only given when the fixed header (20, 40 bytes) is in the frame and
+//!   has the right version, [`Net::Arp`] when its first 8 bytes are;
 //! * [`Transport::Tcp`] is only given when 20 bytes of it are in the frame, [`Transport::Udp`],
 //!   [`Transport::Icmp`], [`Transport::Icmpv6`] and [`Transport::Igmp`] when 8 are. A shorter one is
 //!   [`Transport::Other`] with the number of the protocol, and [`Layout::stop`] says that it was cut;
@@ -56,8 +56,8 @@ impl Layout {
         walk::walk(frame)
     }
 
-    /// As [`Layout::parse`] for a packet without link header, the one quoted in an ICMP error for example: offsets are from its
-    /// first byte, and the version says which IP it is.
+    /// As [`Layout::parse`] for a packet without link header, the one quoted in an ICMP error for example:
+    /// offsets are from its first byte, and the version says which IP it is.
     pub fn parse_ip(packet: &[u8]) -> Layout {
         walk::walk_ip(packet)
     }
@@ -125,9 +125,9 @@ impl Layout {
 
     /// The five-tuple as sent. `frame` must be the one that was parsed.
     ///
-    /// TCP, UDP, SCTP, DCCP and UDP-Lite give ports, ICMP and ICMPv6 type and code, later fragments and everything else
-    /// zeros. `None` without IP addresses, when the ports were cut off, and when a cut or malformed
-    /// chain of IPv6 headers hides the protocol.
+    /// TCP, UDP, SCTP, DCCP and UDP-Lite give ports, ICMP and ICMPv6 type and code, later fragments and
+    /// everything else zeros. `None` without IP addresses, when the ports were cut off, and when a cut or
+    /// malformed chain of IPv6 headers hides the protocol.
     pub fn five_tuple(&self, frame: &[u8]) -> Option<FiveTuple> {
         let (src, dst) = self.addresses(frame)?;
         let number = match self.net {

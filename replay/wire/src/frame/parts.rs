@@ -1,4 +1,5 @@
-//! The parts of a [`Layout`](super::Layout): tags, network layer, transport layer, and where the walk stopped.
+//! The parts of a [`Layout`](super::Layout): tags, network layer, transport layer, and where the walk
+//! stopped.
 
 use std::fmt;
 
@@ -98,7 +99,8 @@ pub struct Ipv6Layout {
     pub at: usize,
     /// Payload length as the header says, in bytes, extension headers included.
     pub payload_len: usize,
-    /// The last next-header value of the chain; where the chain is cut or malformed, that of the header which is.
+    /// The last next-header value of the chain; where the chain is cut or malformed, that of the header which
+    /// is.
     pub upper: u8,
     /// Offset of what `upper` names.
     pub upper_at: usize,

@@ -317,7 +317,8 @@ mod tests {
             stop_of(|p| (p[9], p[25]) = (17, 25)),
             Stop::Invalid(Layer::Udp, "length beyond the ip packet")
         );
-        // In a first fragment the UDP length speaks of the whole datagram, and a header may go on in the next one.
+        // In a first fragment the UDP length speaks of the whole datagram, and a header may go on in the next
+        // one.
         assert_eq!(stop_of(|p| (p[6], p[9], p[25]) = (0x20, 17, 25)), Stop::Whole);
         assert_eq!(stop_of(|p| (p[3], p[6]) = (39, 0x20)), Stop::Cut(Layer::Tcp));
     }

@@ -1,8 +1,8 @@
 //! ICMP and ICMPv6: the common 8 bytes, what the types mean, and where a packet is quoted.
 //!
-//! The Repr is own code because etherparse's `Icmpv4Header` and `Icmpv6Header` drop the fields that a type leaves unused, which
-//! are not always zero on the wire. What a message means is still etherparse's to say: [`Repr::message_v4`],
-//! [`Repr::message_v6`].
+//! The Repr is own code because etherparse's `Icmpv4Header` and `Icmpv6Header` drop the fields that a type
+//! leaves unused, which are not always zero on the wire. What a message means is still etherparse's to say:
+//! [`Repr::message_v4`], [`Repr::message_v6`].
 
 mod neighbour;
 
@@ -61,7 +61,8 @@ impl Repr {
         [self.kind, self.code, a, b, c, d, e, f]
     }
 
-    /// What the header says as ICMP. Timestamp messages, whose fields lie beyond the 8 bytes, are `Unknown` here.
+    /// What the header says as ICMP. Timestamp messages, whose fields lie beyond the 8 bytes, are `Unknown`
+    /// here.
     pub fn message_v4(&self) -> Icmpv4Type {
         match Icmpv4Header::from_slice(&self.bytes()) {
             Ok((header, _)) => header.icmp_type,
@@ -105,8 +106,8 @@ impl Wire for Repr {
 
 /// Where in `message` (from the ICMP header on) the packet stands that an error quotes.
 ///
-/// It goes to the end of the message, or to where the length of RFC 4884 says that extensions begin. `None` for messages that are
-/// not errors, and for an error cut before the first byte of the quote.
+/// It goes to the end of the message, or to where the length of RFC 4884 says that extensions begin. `None`
+/// for messages that are not errors, and for an error cut before the first byte of the quote.
 pub fn quoted(version: Version, message: &[u8]) -> Option<Range<usize>> {
     let view = View::new(message)?;
     let [first, second, ..] = view.word().to_be_bytes();

@@ -1,4 +1,5 @@
-//! Options of neighbour discovery (RFC 4861), found by offset so that addresses in them can be rewritten in place.
+//! Options of neighbour discovery (RFC 4861), found by offset so that addresses in them can be rewritten in
+//! place.
 //!
 //! Own code because etherparse's iterator gives typed copies without their place.
 
@@ -13,8 +14,8 @@ pub struct NeighbourOption<'a> {
     pub data: &'a [u8],
 }
 
-/// The options of a neighbour discovery message, from the ICMPv6 header on; none for other messages. A length of
-/// zero ends the walk; the last option may be cut.
+/// The options of a neighbour discovery message, from the ICMPv6 header on; none for other messages. A length
+/// of zero ends the walk; the last option may be cut.
 pub fn neighbour_options(message: &[u8]) -> impl Iterator<Item = NeighbourOption<'_>> {
     let mut at = match message.first() {
         Some(133) => 8,        // router solicitation

@@ -61,11 +61,12 @@ impl Ipv4Option<'_> {
             }
             Ipv4Option::Nop => out.push(1),
             Ipv4Option::Route { kind, pointer, route } => {
-                out.extend_from_slice(&[kind, (route.len() + 3) as u8, pointer]); // at most 40 bytes in a header
+                // A header has room for 40 bytes of options, so the casts here and below lose nothing legal.
+                out.extend_from_slice(&[kind, (route.len() + 3) as u8, pointer]);
                 out.extend_from_slice(route);
             }
             Ipv4Option::Other { kind, data } => {
-                out.extend_from_slice(&[kind, (data.len() + 2) as u8]); // at most 40 bytes in a header
+                out.extend_from_slice(&[kind, (data.len() + 2) as u8]);
                 out.extend_from_slice(data);
             }
             Ipv4Option::Malformed(rest) => out.extend_from_slice(rest),

@@ -1,8 +1,8 @@
 //! IPv6 extension headers, kept byte for byte.
 //!
-//! etherparse's `Ipv6Extensions` holds one header of each kind in a fixed order and drops reserved bits; a chain
-//! on the wire may repeat and reorder them. So an extension is its number and its bytes here, and etherparse's
-//! types read them.
+//! etherparse's `Ipv6Extensions` holds one header of each kind in a fixed order and drops reserved bits; a
+//! chain on the wire may repeat and reorder them. So an extension is its number and its bytes here, and
+//! etherparse's types read them.
 
 use etherparse::{IpAuthHeader, Ipv6FragmentHeader};
 

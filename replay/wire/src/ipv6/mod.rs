@@ -56,7 +56,7 @@ impl ViewMut<'_> {
 
 /// An IPv6 header and its extension headers in order.
 ///
-/// `header.next_header` and each extension name what follows them; [`Repr::set_chain`] makes them agree.
+/// `header.next_header` and each extension name what follows them; [`Repr::new`] makes them agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repr {
     header: Ipv6Header,
@@ -64,8 +64,8 @@ pub struct Repr {
 }
 
 impl Repr {
-    /// A header followed by the given extensions, then by `upper`. `None` when `upper` names an extension header itself, or
-    /// there are more of them than are followed.
+    /// A header followed by the given extensions, then by `upper`. `None` when `upper` names an extension
+    /// header itself, or there are more of them than are followed.
     pub fn new(header: Ipv6Header, extensions: Vec<Extension>, upper: u8) -> Option<Repr> {
         let mut repr = Repr { header, extensions };
         (repr.extensions.len() <= MAX_EXTENSIONS && !is_extension(upper)).then(|| {
@@ -79,8 +79,8 @@ impl Repr {
         &self.header
     }
 
-    /// The fixed header for changing. Its `next_header` is overwritten when it is emitted if it disagrees with the
-    /// first extension.
+    /// The fixed header for changing. Its `next_header` is overwritten when it is emitted if it disagrees
+    /// with the first extension.
     pub fn header_mut(&mut self) -> &mut Ipv6Header {
         &mut self.header
     }
@@ -167,7 +167,8 @@ mod tests {
     use crate::frame::protocol;
     use etherparse::{IpNumber, Ipv6FlowLabel};
 
-    /// Hop-by-hop with a router alert, then a fragment header at offset 16 with more to come and reserved bits set, then UDP.
+    /// Hop-by-hop with a router alert, then a fragment header at offset 16 with more to come and reserved
+    /// bits set, then UDP.
     #[rustfmt::skip]
     const BYTES: [u8; 56] = [
         0x6b, 0x81, 0x23, 0x45, 0, 16, 0, 64,

@@ -1,7 +1,7 @@
 //! TCP headers: fixed part, options, sequence arithmetic.
 //!
-//! The Repr is own code because etherparse's `TcpHeader` has no place for the reserved bits, which must survive a
-//! round trip, and numbers its sequence space with bare integers.
+//! The Repr is own code because etherparse's `TcpHeader` has no place for the reserved bits, which must
+//! survive a round trip, and numbers its sequence space with bare integers.
 
 mod options;
 mod seq;

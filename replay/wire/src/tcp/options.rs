@@ -1,7 +1,7 @@
 //! TCP options, every one kept byte for byte.
 //!
-//! Own code because etherparse's iterator ends at the first kind that it does not know, and its elements do not say
-//! where they stand, which rewriting timestamps in place needs.
+//! Own code because etherparse's iterator ends at the first kind that it does not know, and its elements do
+//! not say where they stand, which rewriting timestamps in place needs.
 
 use crate::bytes::be32;
 
@@ -50,7 +50,8 @@ pub fn sack_blocks(data: &[u8]) -> impl Iterator<Item = (super::Seq, super::Seq)
 }
 
 impl TcpOption<'_> {
-    /// Appends the option's bytes. Data of [`TcpOption::Other`] beyond 253 bytes is left off, since no length says it.
+    /// Appends the option's bytes. Data of [`TcpOption::Other`] beyond 253 bytes is left off, since no length
+    /// says it.
     pub fn emit(&self, out: &mut Vec<u8>) {
         let mut put = |kind: u8, data: &[u8]| {
             let data = &data[..data.len().min(253)];

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// A sequence or acknowledgement number (RFC 9293 section 3.4).
 ///
-/// There is no total order on a circle, so there is no `Ord`: [`Seq::precedes`] compares two numbers less than half the circle
-/// apart.
+/// There is no total order on a circle, so there is no `Ord`: [`Seq::precedes`] compares two numbers less
+/// than half the circle apart.
 ///
 /// ```
 /// use netssm_wire::tcp::Seq;
@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 pub struct Seq(pub u32);
 
 impl Seq {
-    /// Signed way from here to `other`: negative when `other` is earlier. At exactly half the circle it is `i32::MIN`.
+    /// Signed way from here to `other`: negative when `other` is earlier. At exactly half the circle it is
+    /// `i32::MIN`.
     pub fn distance(self, other: Seq) -> i32 {
         other.0.wrapping_sub(self.0) as i32
     }
