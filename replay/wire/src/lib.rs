@@ -8,8 +8,7 @@
 //! * a `View` per protocol reads and sets the fields of one header in place. It is only made when the fixed
 //!   part of the header is there, so its methods do not fail.
 //! * a `Repr` per protocol owns the values. `parse` and `emit` are inverses for every input: what could not
-//!   be
-//!   understood is kept as bytes, never dropped.
+//!   be understood is kept as bytes, never dropped.
 //!
 //! No input makes any function here panic, and none allocates what a length field claims.
 //!
