@@ -67,23 +67,41 @@ fn one_frame_some_and_many_arrive_exactly() {
 }
 
 #[test]
-fn a_far_end_with_a_short_queue_slows_the_sender_and_loses_nothing() {
-    if !available("a_far_end_with_a_short_queue_slows_the_sender_and_loses_nothing") {
+fn a_queue_that_is_full_slows_the_sender_and_loses_nothing() {
+    if !available("a_queue_that_is_full_slows_the_sender_and_loses_nothing") {
         return;
     }
-    // With GRO a veth receives through a ring of 256 frames that a kernel thread empties: the sender overruns it.
-    let wire = Wire::new("ring");
-    if !wire.far.exec("ethtool", &["-K", "rx0", "gro", "on"]).status.success() {
-        let required = std::env::var("NETSSMD_REQUIRE_ALL").is_ok_and(|v| v == "1");
-        assert!(!required, "ethtool is needed");
-        eprintln!("SKIPPED: the short ring needs ethtool");
-        return;
-    }
+    // A shaper with a queue of a few hundred frames in front of the wire: it refuses most frames at first.
+    let wire = Wire::new("shaped");
+    let shape = "qdisc add dev tx0 root tbf rate 20mbit burst 5kb limit 20000";
+    let shaped = wire.near.exec("tc", &shape.split(' ').collect::<Vec<_>>());
+    assert!(shaped.status.success(), "{}", String::from_utf8_lossy(&shaped.stderr));
     let far = FarEnd::listen(&wire.far, "rx0");
-    let sent = frames(50_000, 72);
-    let stats = wire.near.within(|| send_all(open(config(true)).unwrap(), &sent));
-    eprintln!("{} refusals for {} frames", stats.retries, stats.frames);
+    let sent = frames(20_000, 72);
+    let stats = wire.near.within(|| send_all(open(config(false)).unwrap(), &sent));
+    assert!(stats.retries > 100, "the queue was full: {stats:?}");
     assert_all_agree(&wire, stats, &sent, &far.stop());
+}
+
+#[test]
+fn a_queue_that_stays_full_ends_the_sink_after_its_patience() {
+    if !available("a_queue_that_stays_full_ends_the_sink_after_its_patience") {
+        return;
+    }
+    let wire = Wire::new("stuck");
+    let shape = "qdisc add dev tx0 root tbf rate 1kbit burst 100b limit 1000";
+    assert!(wire.near.exec("tc", &shape.split(' ').collect::<Vec<_>>()).status.success());
+    let sent = frames(50, 72);
+    wire.near.within(|| {
+        let patience = std::time::Duration::from_millis(200);
+        let mut sink = open(InterfaceConfig { patience, ..config(false) }).unwrap();
+        let error = sent.iter().try_for_each(|f| sink.send(f, NOW)).and_then(|()| sink.flush()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("interface tx0 has taken no frame for 2"), "{text}");
+        let stats = sink.close().unwrap();
+        assert_eq!(stats.offered, stats.frames + stats.dropped.total());
+        assert!(stats.dropped.get(DropReason::Interface) > 0);
+    });
 }
 
 #[test]
@@ -114,7 +132,11 @@ fn frames_above_the_mtu_are_dropped_or_refused() {
         let again = sink.send(&fits[0], NOW).unwrap_err().to_string();
         assert!(again.starts_with("interface tx0 was given up earlier: a frame of 1015 bytes"), "{again}");
         let stats = sink.close().unwrap();
-        assert_eq!((stats.offered, stats.frames, stats.dropped.total()), (3, 1, 2), "what came before is sent");
+        assert_eq!(
+            (stats.offered, stats.frames, stats.dropped.total()),
+            (3, 1, 2),
+            "what came before is sent"
+        );
     });
     let arrived = far.stop();
     let expected = [&fits[0], &fits[1], &tagged[0], &fits[0]];
@@ -210,7 +232,8 @@ fn an_interface_that_cannot_be_used_is_refused_at_once() {
             unnamed.to_string(),
             "frame refused by the allowlist: interface \"tx0\" is not among the allowed ones"
         );
-        let missing = InterfaceSink::open(InterfaceConfig::new("nope0"), guard(&["nope0"]), clock()).unwrap_err();
+        let missing =
+            InterfaceSink::open(InterfaceConfig::new("nope0"), guard(&["nope0"]), clock()).unwrap_err();
         assert_eq!(missing.to_string(), "there is no interface \"nope0\" (there are: lo, tx0)");
         wire.near.ip("tuntap add dev tun0 mode tun");
         let tun = InterfaceSink::open(InterfaceConfig::new("tun0"), guard(&["tun0"]), clock()).unwrap_err();

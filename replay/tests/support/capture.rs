@@ -4,8 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use netssm_replay::clock::{Clock, SystemClock};
 
 use super::netns::Netns;
+
+/// A block of the ring is handed over when it is full or this old.
+const RETIRE_MS: i32 = 20;
+/// Quiet after which nothing more is under way.
+const QUIET: Duration = Duration::from_millis(150);
 
 /// A capture that runs until it is stopped.
 pub struct FarEnd {
@@ -21,16 +29,26 @@ impl FarEnd {
         let stopped = Arc::clone(&stop);
         let thread = namespace.spawn(move || {
             let capture = pcap::Capture::from_device(interface).unwrap();
-            let capture = capture.promisc(true).snaplen(65_535).buffer_size(256 << 20).timeout(50);
-            let mut capture = capture.open().unwrap();
+            let capture = capture.promisc(true).snaplen(65_535).buffer_size(256 << 20).timeout(RETIRE_MS);
+            // Without blocking: libpcap's wait does not end by itself while nothing arrives.
+            let mut capture = capture.open().unwrap().setnonblock().unwrap();
             ready.send(()).unwrap();
-            let mut frames = Vec::new();
+            let clock = SystemClock::new();
+            let (mut frames, mut last) = (Vec::new(), clock.now());
             loop {
                 match capture.next_packet() {
-                    Ok(packet) => frames.push(packet.data.to_vec()),
-                    // All that was sent before the stop has been handed over when a wait ends empty after it.
-                    Err(pcap::Error::TimeoutExpired) if stopped.load(Ordering::Acquire) => break,
-                    Err(pcap::Error::TimeoutExpired) => {}
+                    Ok(packet) => {
+                        frames.push(packet.data.to_vec());
+                        last = clock.now();
+                    }
+                    Err(pcap::Error::TimeoutExpired) => {
+                        if !stopped.load(Ordering::Acquire) {
+                            last = clock.now();
+                        } else if clock.now().since(last) > QUIET {
+                            break;
+                        }
+                        clock.sleep_until(clock.now() + Duration::from_millis(2));
+                    }
                     Err(error) => panic!("{error}"),
                 }
             }

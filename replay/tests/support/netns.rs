@@ -86,7 +86,10 @@ impl Netns {
     }
 
     /// Starts a function inside, on a thread of its own.
-    pub fn spawn<T: Send + 'static>(&self, function: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        function: impl FnOnce() -> T + Send + 'static,
+    ) -> thread::JoinHandle<T> {
         let file = self.file();
         thread::spawn(move || {
             setns(file, CloneFlags::CLONE_NEWNET).unwrap();

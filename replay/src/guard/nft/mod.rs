@@ -153,8 +153,16 @@ impl NftGuard {
         let generation = Generation::open().map_err(NftError::Generation)?;
         nft.apply(&rules::build(&table, mark, &plan), "putting up the rules")?;
         // From here on dropping the guard, as an error below does, removes the table.
-        let mut guard =
-            NftGuard { nft, table, mark, generation, seen: 0, installed: Value::Null, looks: 0, removed: false };
+        let mut guard = NftGuard {
+            nft,
+            table,
+            mark,
+            generation,
+            seen: 0,
+            installed: Value::Null,
+            looks: 0,
+            removed: false,
+        };
         guard.seen = guard.generation.read().map_err(NftError::Generation)?;
         guard.installed = guard.list()?;
         Ok(guard)

@@ -70,7 +70,7 @@ pub(super) fn build<'a>(table: &'a str, mark: u32, plan: &NftPlan<'_>) -> Nftabl
         for (bits, version, pair) in [(4, 4, &IPV4), (4, 6, &IPV6), (16, 1, &ARP)] {
             if pair.name != ARP.name || arp {
                 let is = matches(network_header(0, bits), Operator::EQ, version);
-                rules.rule(&chain, None, vec![is, goto(&format!("{}_source", pair.name))]);
+                rules.rule(&chain, None, vec![is, jump(&format!("{}_source", pair.name))]);
             }
         }
         rules.rule(&chain, None, vec![counter(), Statement::Drop(None)]);
@@ -118,8 +118,8 @@ impl Rules<'_> {
         }));
     }
 
-    /// Two chains: the source must be in a prefix, then the destination. What falls out of the end of either goes on to
-    /// the policy of the base chain, which is to drop.
+    /// Two chains: the source must be in a prefix, then the destination. What falls out of the end of either comes back to
+    /// the base chain, whose last rule counts and drops it.
     fn pair(&mut self, pair: &Pair, prefixes: &[IpNet]) {
         let [from, to] = [format!("{}_source", pair.name), format!("{}_destination", pair.name)];
         self.chain(&to, None); // before the rules that name it
@@ -173,6 +173,10 @@ fn meta(key: MetaKey) -> Expression<'static> {
 
 fn matches(left: Expression<'static>, op: Operator, right: u32) -> Statement<'static> {
     Statement::Match(Match { left, right: Expression::Number(right), op })
+}
+
+fn jump(chain: &str) -> Statement<'static> {
+    Statement::Jump(JumpTarget { target: chain.to_owned().into() })
 }
 
 fn goto(chain: &str) -> Statement<'static> {
