@@ -1,9 +1,10 @@
 //! How many frames a second leave an interface, beside tcpreplay in the same run?
 //!
-//! A veth pair between two namespaces that the bench makes. Both send the same frames, tcpreplay as fast as it can and from
-//! memory (`--topspeed --preload-pcap`), we in each of the ways that an `InterfaceSink` has: around the queueing discipline
-//! and through it, and with the guard's rules in the kernel. Allowlist and all other checks are on, as in the daemon. Nobody
-//! captures at the far end, which only counts. Rounds are interleaved, so that a busy machine slows all alike; the best round of each counts.
+//! A veth pair between two namespaces that the bench makes. Both send the same frames, tcpreplay as fast as
+//! it can and from memory (`--topspeed --preload-pcap`), we in each of the ways that an `InterfaceSink` has:
+//! around the queueing discipline and through it, and with the guard's rules in the kernel. Allowlist and all
+//! other checks are on, as in the daemon. Nobody captures at the far end, which only counts. Rounds are
+//! interleaved, so that a busy machine slows all alike; the best round of each counts.
 //!
 //! `cargo bench -p netssm-replay --bench inject`; needs root, and tcpreplay for the rival.
 

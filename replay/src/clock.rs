@@ -1,10 +1,10 @@
 //! The clock: the only file of the crate that reads the time or sleeps.
 //!
-//! Everything that must be on time gets a [`Clock`] or a time as argument, so that tests run hours of schedule in
-//! microseconds with [`MockClock`] and nothing depends on a clock that it does not show. [`MonoTime`] is what
-//! deadlines are made of: `CLOCK_MONOTONIC` never jumps. [`WallTime`] is what captures and labels carry; an
-//! [`Anchor`] ties one to the other once, so that a step of the wall clock in the middle of a run (NTP, an
-//! operator) cannot reorder the packets of a capture.
+//! Everything that must be on time gets a [`Clock`] or a time as argument, so that tests run hours of
+//! schedule in microseconds with [`MockClock`] and nothing depends on a clock that it does not show.
+//! [`MonoTime`] is what deadlines are made of: `CLOCK_MONOTONIC` never jumps. [`WallTime`] is what captures
+//! and labels carry; an [`Anchor`] ties one to the other once, so that a step of the wall clock in the middle
+//! of a run (NTP, an operator) cannot reorder the packets of a capture.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -86,9 +86,9 @@ impl WallTime {
     }
 }
 
-/// Date of the proleptic Gregorian calendar for a day number (0 = 1970-01-01). Counts in eras of 400 years that start
-/// on 1 March, so that the leap day is the last of its year; see "chrono-compatible low-level date algorithms"
-/// (H. Hinnant) for the derivation.
+/// Date of the proleptic Gregorian calendar for a day number (0 = 1970-01-01). Counts in eras of 400 years
+/// that start on 1 March, so that the leap day is the last of its year; see "chrono-compatible low-level date
+/// algorithms" (H. Hinnant) for the derivation.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468; // days since 0000-03-01
     let era = shifted.div_euclid(146_097);
@@ -167,15 +167,15 @@ impl SystemClock {
         SystemClock::default()
     }
 
-    /// A clock that wakes `spin` before each deadline and reads the clock in a loop until it is there. It takes out
-    /// the wake-up latency of the scheduler (50 us on a busy stock kernel) for the price of a core that is busy
-    /// for that long before every packet.
+    /// A clock that wakes `spin` before each deadline and reads the clock in a loop until it is there. It
+    /// takes out the wake-up latency of the scheduler (50 us on a busy stock kernel) for the price of a core
+    /// that is busy for that long before every packet.
     pub fn with_spin(spin: Duration) -> SystemClock {
         SystemClock { spin }
     }
 
-    /// Asks the kernel not to delay the wake-ups of the calling thread: a thread starts with 50 us of timer slack,
-    /// by which the kernel may wake it late to save power. Call it once on every thread that paces.
+    /// Asks the kernel not to delay the wake-ups of the calling thread: a thread starts with 50 us of timer
+    /// slack, by which the kernel may wake it late to save power. Call it once on every thread that paces.
     ///
     /// # Errors
     /// What `prctl(PR_SET_TIMERSLACK)` says; pacing works without it, only less sharply.

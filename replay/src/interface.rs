@@ -1,8 +1,9 @@
 //! Facts about the host's network interfaces.
 //!
-//! Names, indices, Ethernet addresses, IP addresses and flags come from pnet. What it does not know (MTU, carrier,
-//! counters, the far end of a veth pair) comes from one rtnetlink question, [`link::LinkReader`], in the network namespace
-//! of the calling thread; `/sys/class/net` would answer for the namespace that mounted it.
+//! Names, indices, Ethernet addresses, IP addresses and flags come from pnet. What it does not know (MTU,
+//! carrier, counters, the far end of a veth pair) comes from one rtnetlink question, [`link::LinkReader`], in
+//! the network namespace of the calling thread; `/sys/class/net` would answer for the namespace that mounted
+//! it.
 
 pub mod link;
 

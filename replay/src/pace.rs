@@ -1,9 +1,9 @@
 //! The pacer: says when the next packet may leave. No clock inside.
 //!
-//! Every deadline is computed from one anchor and the packet's own place in the schedule, never from the packet
-//! before it. A late packet is late by itself and moves nothing; errors cannot add up, however long the run. This
-//! is what the replay tools before us got wrong (rates that drift after hours, pacing that stops in the middle of
-//! a file): they slept between packets.
+//! Every deadline is computed from one anchor and the packet's own place in the schedule, never from the
+//! packet before it. A late packet is late by itself and moves nothing; errors cannot add up, however long
+//! the run. This is what the replay tools before us got wrong (rates that drift after hours, pacing that
+//! stops in the middle of a file): they slept between packets.
 //!
 //! ```
 //! use netssm_replay::clock::MonoTime;
@@ -102,8 +102,8 @@ impl Pacer {
         self.speed
     }
 
-    /// When the packet at `offset` of the schedule is due. At speed 1 it is exact; at others it is rounded to the
-    /// nearest nanosecond for the first 104 days of schedule (2^53 ns, what a double holds) and to a few
+    /// When the packet at `offset` of the schedule is due. At speed 1 it is exact; at others it is rounded to
+    /// the nearest nanosecond for the first 104 days of schedule (2^53 ns, what a double holds) and to a few
     /// nanoseconds for decades after, and the rounding of one packet never reaches the next. At
     /// [`Speed::Top`] everything is due at the anchor.
     pub fn deadline(&self, offset: Duration) -> MonoTime {
@@ -133,7 +133,8 @@ mod tests {
     use crate::clock::{Clock, MockClock, WallTime};
     use proptest::prelude::*;
 
-    /// Plays a schedule on a clock that oversleeps by an unlucky amount each time and takes a while per packet.
+    /// Plays a schedule on a clock that oversleeps by an unlucky amount each time and takes a while per
+    /// packet.
     fn play(pacer: &Pacer, clock: &MockClock, gap: Duration, packets: u32) -> (Duration, Duration) {
         let (mut worst, mut last) = (Duration::ZERO, Duration::ZERO);
         for i in 0..packets {

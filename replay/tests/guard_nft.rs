@@ -31,7 +31,8 @@ fn install(send: &[&str], quiet: &[&str]) -> Result<NftGuard, NftError> {
     NftGuard::install(NftPlan { send: &own(send), quiet: &own(quiet), allow: &allow() })
 }
 
-/// A testbed host as careless as can be: an address on the test interface, ARP on, forwarding on, a route onwards.
+/// A testbed host as careless as can be: an address on the test interface, ARP on, forwarding on, a route
+/// onwards.
 struct Careless {
     wire: Wire,
     beyond: Netns,
@@ -198,7 +199,7 @@ fn marked_frames_of_the_allowed_prefixes_pass_and_nothing_else() {
             unmarked.send(&sent[0], WallTime(0)).unwrap();
             let error = unmarked.flush().unwrap_err().to_string();
             assert!(error.starts_with("interface tx0 has taken no frame for "), "{error}");
-            assert!(error.ends_with("or an egress rule drops what is sent"), "{error}");
+            assert!(error.ends_with("or an egress rule drops it"), "{error}");
             drop(rules);
             let narrow = Allowlist::new(&nets(&[CLIENTS]), GroupPolicy::Keep);
             let names = ["tx0".to_owned()];

@@ -1,4 +1,5 @@
-//! "Sent" means on the wire: a real veth pair, its counters, and a capture at the far end, which all must agree.
+//! "Sent" means on the wire: a real veth pair, its counters, and a capture at the far end, which all must
+//! agree.
 
 mod support;
 
@@ -174,7 +175,7 @@ fn an_interface_that_goes_down_or_away_ends_the_sink_with_its_reason() {
     let sent = frames(10, 72);
     type Break = fn(&Wire);
     let cases: [(&str, Break, &str); 3] = [
-        ("down", |w| drop(w.near.ip("link set tx0 down")), "interface tx0 is down: ip link set dev NAME up"),
+        ("down", |w| drop(w.near.ip("link set tx0 down")), "interface tx0 is down: ip link set dev tx0 up"),
         ("peer", |w| drop(w.far.ip("link set rx0 down")), "interface tx0 has no carrier: is the far end up?"),
         ("gone", |w| drop(w.near.ip("link del tx0")), "interface tx0 has disappeared"),
     ];
@@ -243,7 +244,7 @@ fn an_interface_that_cannot_be_used_is_refused_at_once() {
         assert_eq!(carrier.to_string(), "interface tx0 has no carrier: is the far end up?");
         wire.near.ip("link set tx0 down");
         let down = open(config(true)).unwrap_err();
-        assert_eq!(down.to_string(), "interface tx0 is down: ip link set dev NAME up");
+        assert_eq!(down.to_string(), "interface tx0 is down: ip link set dev tx0 up");
     });
 }
 

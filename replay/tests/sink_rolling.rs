@@ -1,5 +1,5 @@
-//! Rolling captures: what is visible is whole, labelled, aligned, below the cap, and true also when the disk is full or the
-//! process is killed.
+//! Rolling captures: what is visible is whole, labelled, aligned, below the cap, and true also when the disk
+//! is full or the process is killed.
 
 mod support;
 
@@ -251,7 +251,8 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: libpcap opens files without close-on-exec, so a child that another test starts may hold one for a while.
+        // Lazily: libpcap opens files without close-on-exec, so a child that another test starts may hold one
+        // for a while.
         let unmounted = Command::new("umount").arg("-l").arg(self.path()).status();
         assert!(unmounted.is_ok_and(|s| s.success()), "{} stays mounted", self.path().display());
     }

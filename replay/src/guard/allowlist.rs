@@ -1,14 +1,17 @@
 //! The allowlist: which addresses the bytes of a frame may carry.
 //!
-//! It trusts nobody, the rewriter least: it walks the finished bytes again and looks at every address that could make
-//! a frame go somewhere or give somebody away: Ethernet, ARP, IPv4, IPv6, the packets that ICMP and ICMPv6 errors quote,
-//! targets and link-layer options of neighbour discovery. What it cannot read, it refuses. It is
-//! [`AddressPlan::link_scope`](crate::rewrite::AddressPlan::link_scope) that says what groups and link-local traffic add.
+//! It trusts nobody, the rewriter least: it walks the finished bytes again and looks at every address that
+//! could make a frame go somewhere or give somebody away: Ethernet, ARP, IPv4, IPv6, the packets that ICMP
+//! and ICMPv6 errors quote, targets and link-layer options of neighbour discovery. What it cannot read, it
+//! refuses. It is [`AddressPlan::link_scope`](crate::rewrite::AddressPlan::link_scope) that says what groups
+//! and link-local traffic add.
 //!
-//! Ethernet addresses must be locally administered, so no vendor's and no training capture's, or one of those that the
-//! profile fixes; groups must be ones that IP uses, so that no bridge or switch protocol is spoken to.
+//! Ethernet addresses must be locally administered, so no vendor's and no training capture's, or one of those
+//! that the profile fixes; groups must be ones that IP uses, so that no bridge or switch protocol is spoken
+//! to.
 
 mod icmp;
+mod routes;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,6 +22,7 @@ use netssm_wire::frame::protocol::{ICMP, ICMPV6};
 use netssm_wire::frame::{Ipv4Layout, Ipv6Layout, Layout, Net, Transport, ethertype};
 
 use crate::rewrite::{AddressPlan, GroupPolicy, MacPolicy, Side};
+use routes::{has_routing_header, lists_addresses};
 
 /// Where in a frame something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,8 +68,8 @@ pub enum Violation {
         /// The address.
         ip: IpAddr,
     },
-    /// An Ethernet address that is neither locally administered nor fixed by the profile, or a group that IP does not
-    /// use or the profile does not send to.
+    /// An Ethernet address that is neither locally administered nor fixed by the profile, or a group that IP
+    /// does not use or the profile does not send to.
     #[error("{place} {role} {mac} is not an address of the testbed")]
     Mac {
         /// Where it stands.
@@ -112,7 +116,8 @@ pub struct Allowlist {
 }
 
 impl Allowlist {
-    /// Allows hosts in `prefixes` and, with [`GroupPolicy::Keep`], groups and link-local traffic; no interface yet.
+    /// Allows hosts in `prefixes` and, with [`GroupPolicy::Keep`], groups and link-local traffic; no
+    /// interface yet.
     pub fn new(prefixes: &[IpNet], groups: GroupPolicy) -> Allowlist {
         let mut v4 = Vec::new();
         let mut v6 = Vec::new();
@@ -128,7 +133,8 @@ impl Allowlist {
     /// The allowlist for a plan: `allowed` prefixes, its group policy, its fixed Ethernet addresses.
     ///
     /// # Errors
-    /// [`NotCovered`] if the plan would use addresses outside `allowed`; better said at start than by a stopped run.
+    /// [`NotCovered`] if the plan would use addresses outside `allowed`; better said at start than by a
+    /// stopped run.
     pub fn for_plan(plan: &AddressPlan, allowed: &[IpNet]) -> Result<Allowlist, NotCovered> {
         let mut list = Allowlist::new(allowed, plan.multicast);
         for side in [Side::Client, Side::Server] {
@@ -190,7 +196,8 @@ impl Allowlist {
         }
     }
 
-    /// Whether a frame may leave. Costs tens of nanoseconds with a few prefixes; allocates nothing unless it refuses.
+    /// Whether a frame may leave. Costs tens of nanoseconds with a few prefixes; allocates nothing unless it
+    /// refuses.
     ///
     /// # Errors
     /// The first [`Violation`] found.
@@ -226,7 +233,8 @@ impl Allowlist {
         };
         self.unicast_mac(Place::Arp, "sender hardware address", sha)?;
         if tha != MacAddr::ZERO {
-            self.any_mac(Place::Arp, "target hardware address", tha)?; // zero: that is what a request asks for
+            // Zero in a request: it is what is asked for.
+            self.any_mac(Place::Arp, "target hardware address", tha)?;
         }
         self.source(Place::Arp, "sender", v4_at(arp, 14))?;
         self.host(Place::Arp, "target", v4_at(arp, 24))
@@ -242,8 +250,8 @@ impl Allowlist {
         }
         match (layout.transport, ip.fragment) {
             (Transport::Icmp { at }, _) => self.check_icmp(&frame[at..]),
-            // The addresses of an error message end 28 bytes in. Of a fragment from there on nothing need be known;
-            // one that starts before is made to hide something.
+            // The addresses of an error message end 28 bytes in. Of a fragment from there on nothing need be
+            // known; one that starts before is made to hide something.
             (Transport::None, Some(f)) if ip.protocol == ICMP && f.offset >= 28 => Ok(()),
             (Transport::None | Transport::Other { .. }, _) if ip.protocol == ICMP => {
                 Err(Violation::Unreadable(Place::Icmp))
@@ -343,49 +351,6 @@ fn is_link_local(ip: IpAddr) -> bool {
 
 fn is_group(ip: IpAddr) -> bool {
     ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
-}
-
-/// Whether IPv4 options hold a source route, a recorded route or timestamps of hosts, or cannot be read.
-fn lists_addresses(mut options: &[u8]) -> bool {
-    while let Some((&kind, rest)) = options.split_first() {
-        match kind {
-            0 => return false,
-            1 => options = rest,
-            7 | 68 | 131 | 137 => return true, // record route, timestamp, loose and strict source route (RFC 791)
-            _ => {
-                let len = rest.first().map_or(0, |&l| usize::from(l));
-                if len < 2 || len > options.len() {
-                    return true;
-                }
-                options = &options[len..];
-            }
-        }
-    }
-    false
-}
-
-/// Whether the chain of extension headers of an IPv6 packet (given up to its upper layer) has a routing header.
-fn has_routing_header(packet: &[u8]) -> bool {
-    let Some(&first) = packet.get(6) else { return false };
-    let (mut next, mut at) = (first, 40);
-    loop {
-        match next {
-            43 => return true,
-            0 | 60 | 135 | 139 | 140 => {
-                let Some(&[n, len]) = packet.get(at..at + 2) else { return false };
-                (next, at) = (n, at + 8 + 8 * usize::from(len));
-            }
-            44 => {
-                let Some(&n) = packet.get(at) else { return false };
-                (next, at) = (n, at + 8);
-            }
-            51 => {
-                let Some(&[n, len]) = packet.get(at..at + 2) else { return false };
-                (next, at) = (n, at + 4 * (usize::from(len) + 2));
-            }
-            _ => return false,
-        }
-    }
 }
 
 fn mac_at(bytes: &[u8], at: usize) -> Option<MacAddr> {

@@ -17,7 +17,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts to look every `period` (at most [`POLL`](super::POLL)). The thread is in the network namespace of the caller.
+    /// Starts to look every `period` (at most [`POLL`](super::POLL)). The thread is in the network namespace
+    /// of the caller.
     ///
     /// # Errors
     /// What starting a thread says; the rules are then taken down.

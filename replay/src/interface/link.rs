@@ -1,8 +1,8 @@
 //! One interface, asked over rtnetlink: MTU, state, counters.
 //!
-//! Written by hand because it is one question with a fixed answer, asked after every batch that goes through a
-//! queueing discipline: the request is 32 bytes, the answer is read in place, nothing is allocated. The message layout is
-//! that of rtnetlink(7); numbers are in the byte order of the host.
+//! Written by hand because it is one question with a fixed answer, asked after every batch that goes through
+//! a queueing discipline: the request is 32 bytes, the answer is read in place, nothing is allocated. The
+//! message layout is that of rtnetlink(7); numbers are in the byte order of the host.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -28,7 +28,8 @@ pub enum OperState {
     Unknown,
     /// Frames pass.
     Up,
-    /// They do not, for the reason of this number in the kernel's `if.h` (2 down, 3 lower layer down, 5 dormant ...).
+    /// They do not, for the reason of this number in the kernel's `if.h` (2 down, 3 lower layer down, 5
+    /// dormant ...).
     Other(u8),
 }
 

@@ -29,7 +29,8 @@ impl Measurement {
     }
 }
 
-/// Sends `total` frames at top speed, going round `frames` in order, and flushes. The guard looks at each one as always.
+/// Sends `total` frames at top speed, going round `frames` in order, and flushes. The guard looks at each one
+/// as always.
 ///
 /// # Errors
 /// The sink's; an empty `frames` measures nothing in no time.

@@ -1,12 +1,13 @@
 //! Sinks: where frames go. An interface, rolling captures, or memory.
 //!
-//! A sink takes [`TestbedFrame`]s only, holds a [`Guard`](crate::guard::Guard) from its construction on, and belongs to
-//! one thread. It may queue what it is sent; [`Sink::flush`] pushes that out, and is due whenever the next packet is not.
+//! A sink takes [`TestbedFrame`]s only, holds a [`Guard`](crate::guard::Guard) from its construction on, and
+//! belongs to one thread. It may queue what it is sent; [`Sink::flush`] pushes that out, and is due whenever
+//! the next packet is not.
 //!
-//! **What the numbers mean.** [`SinkStats::frames`] counts frames that the kernel has taken: on the transmit path of the
-//! interface, or in the file up to a length that was checked. A frame in a queue is in [`SinkStats::queued`], one that went nowhere
-//! is in [`SinkStats::dropped`] under its reason, and every frame offered is in exactly one of the three:
-//! `offered == frames + queued + dropped.total()`.
+//! **What the numbers mean.** [`SinkStats::frames`] counts frames that the kernel has taken: on the transmit
+//! path of the interface, or in the file up to a length that was checked. A frame in a queue is in
+//! [`SinkStats::queued`], one that went nowhere is in [`SinkStats::dropped`] under its reason, and every
+//! frame offered is in exactly one of the three: `offered == frames + queued + dropped.total()`.
 
 pub mod afpacket;
 pub mod inject;
@@ -27,11 +28,12 @@ pub trait Sink: Send {
     /// Name for metrics and logs: the interface, or "pcap".
     fn name(&self) -> &str;
 
-    /// Takes one frame that belongs at `at` on the wall clock (captures and labels carry that time). `Ok` means taken
-    /// care of: sent, queued, or dropped and counted.
+    /// Takes one frame that belongs at `at` on the wall clock (captures and labels carry that time). `Ok`
+    /// means taken care of: sent, queued, or dropped and counted.
     ///
     /// # Errors
-    /// [`SinkError`] when this frame and all later ones cannot be delivered. The frame is then counted as dropped.
+    /// [`SinkError`] when this frame and all later ones cannot be delivered. The frame is then counted as
+    /// dropped.
     fn send(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError>;
 
     /// Pushes out what is queued.
@@ -40,8 +42,8 @@ pub trait Sink: Send {
     /// As [`Sink::send`].
     fn flush(&mut self) -> Result<(), SinkError>;
 
-    /// To be called about once a second also when nothing is sent: closes a capture whose time is over, looks for
-    /// room on a disk that was full, notices an interface that went down.
+    /// To be called about once a second also when nothing is sent: closes a capture whose time is over, looks
+    /// for room on a disk that was full, notices an interface that went down.
     ///
     /// # Errors
     /// As [`Sink::send`].
@@ -55,7 +57,8 @@ pub trait Sink: Send {
         Vec::new()
     }
 
-    /// Flushes, finishes files, closes sockets. What could not be delivered is counted as dropped in the numbers returned.
+    /// Flushes, finishes files, closes sockets. What could not be delivered is counted as dropped in the
+    /// numbers returned.
     ///
     /// # Errors
     /// The first thing that failed, with the final numbers all the same.
@@ -103,7 +106,8 @@ pub enum DropReason {
     Guard,
     /// The interface failed with this frame queued or offered.
     Interface,
-    /// The kernel took it and then lost it: the link went down, or (a veth before Linux 6.6) the far end had no room.
+    /// The kernel took it and then lost it: the link went down, or (a veth before Linux 6.6) the far end had
+    /// no room.
     Lost,
     /// The disk was full (or over quota, or broken).
     DiskFull,

@@ -1,7 +1,7 @@
 //! Network namespaces for tests: each test makes its own, uses nothing else, and leaves nothing behind.
 //!
-//! Two namespaces joined by a veth pair are a wire with two hosts. IPv6, ARP and address generation are off at both ends,
-//! so that the kernel sends nothing of its own and every counter is the test's.
+//! Two namespaces joined by a veth pair are a wire with two hosts. IPv6, ARP and address generation are off
+//! at both ends, so that the kernel sends nothing of its own and every counter is the test's.
 
 use std::fs::File;
 use std::process::{Command, Output};
@@ -16,8 +16,8 @@ pub struct Netns {
     name: String,
 }
 
-/// Whether this process may make namespaces: root with the `ip` tool. A test that may not says so and returns; where
-/// `NETSSMD_REQUIRE_ALL` is 1 it fails instead, so that CI cannot skip in silence.
+/// Whether this process may make namespaces: root with the `ip` tool. A test that may not says so and
+/// returns; where `NETSSMD_REQUIRE_ALL` is 1 it fails instead, so that CI cannot skip in silence.
 pub fn available(test: &str) -> bool {
     let probe = Netns::make("probe");
     match probe {

@@ -1,7 +1,9 @@
-//! The kernel's generation counter of nftables rules: moves with every transaction, in any table of the namespace.
+//! The kernel's generation counter of nftables rules: moves with every transaction, in any table of the
+//! namespace.
 //!
 //! One nfnetlink question (`NFT_MSG_GETGEN`), by hand for the reason given in
-//! [`link`](crate::interface::link): it is asked twice a second for weeks, and starting a process each time would not do.
+//! [`link`](crate::interface::link): it is asked twice a second for weeks, and starting a process each time
+//! would not do.
 
 use std::io::{self, Read};
 use std::time::Duration;

@@ -1,25 +1,28 @@
 //! The guard in the kernel: nftables rules in a table of our own.
 //!
-//! While test traffic runs on an interface, the host's own stack must stay out of it: a reset for a connection that it does not
-//! know, an answer to an ARP request for an address that happens to be its own, a port-unreachable, a packet forwarded
-//! elsewhere. One transaction puts up, for every interface in use:
+//! While test traffic runs on an interface, the host's own stack must stay out of it: a reset for a
+//! connection that it does not know, an answer to an ARP request for an address that happens to be its own, a
+//! port-unreachable, a packet forwarded elsewhere. One transaction puts up, for every interface in use:
 //!
-//! * a netdev **ingress** chain that drops everything. Nothing reaches the host's stack, so nothing is answered or
-//!   forwarded. Packet taps come before this hook: Zeek, Suricata and tcpdump still see every frame.
+//! * a netdev **ingress** chain that drops everything. Nothing reaches the host's stack, so nothing is
+//!   answered or forwarded. Packet taps come before this hook: Zeek, Suricata and tcpdump still see every
+//!   frame.
 //! * a netdev **egress** chain that drops everything except frames that carry our mark, which only
-//!   [`InterfaceSink`](crate::sink::afpacket::InterfaceSink)'s socket sets, *and* whose addresses lie in the allowed
-//!   prefixes. This hook sees `AF_PACKET` frames, those around the queueing discipline included (Linux 5.16 and later), and
-//!   everything else that the host would send there, whatever its protocol.
+//!   [`InterfaceSink`](crate::sink::afpacket::InterfaceSink)'s socket sets, *and* whose addresses lie in the
+//!   allowed prefixes. This hook sees `AF_PACKET` frames, those around the queueing discipline included
+//!   (Linux 5.16 and later), and everything else that the host would send there, whatever its protocol.
 //!
-//! Why not inet `output` and `forward` hooks: they do not see ARP or `AF_PACKET`, and what they would block never gets there, since
-//! ingress and egress of the interface are both shut.
+//! Why not inet `output` and `forward` hooks: they do not see ARP or `AF_PACKET`, and what they would block
+//! never gets there, since ingress and egress of the interface are both shut.
 //!
-//! **Life of the table.** Its name says who made it (PID namespace, PID, start time), so that two instances live side by side on
-//! different interfaces, and the next start removes what a killed process left. Until then those interfaces stay shut: it fails closed.
-//! [`NftGuard::verify`] compares the kernel's generation counter, one netlink question; only when something has changed in any
-//! table, and at every tenth look, is our table listed and compared with what was installed.
+//! **Life of the table.** Its name says who made it (PID namespace, PID, start time), so that two instances
+//! live side by side on different interfaces, and the next start removes what a killed process left. Until
+//! then those interfaces stay shut: it fails closed. [`NftGuard::verify`] compares the kernel's generation
+//! counter, one netlink question; only when something has changed in any table, and at every tenth look, is
+//! our table listed and compared with what was installed.
 //!
-//! Rules are built with the nftables crate and go through `nft -j`; see [`run`] for why not through its own runner.
+//! Rules are built with the nftables crate and go through `nft -j`; see [`run`] for why not through its own
+//! runner.
 
 mod generation;
 mod owner;
@@ -34,8 +37,8 @@ use generation::Generation;
 use owner::Owner;
 use run::Nft;
 
-/// Looks that trust the generation counter between two that do not. The counter does not move when a chain goes because its
-/// interface went.
+/// Looks that trust the generation counter between two that do not. The counter does not move when a chain
+/// goes because its interface went.
 const FULL_EVERY: u32 = 10;
 
 /// Why the rules are not, or no longer, in force.
@@ -98,8 +101,8 @@ pub enum NftError {
 pub struct NftPlan<'a> {
     /// Interfaces that test traffic is sent on.
     pub send: &'a [String],
-    /// Interfaces of this host that it arrives on, if any (the far end of a veth pair in the same namespace): they are
-    /// shut in both directions. Leave out those that a middlebox under test forwards between.
+    /// Interfaces of this host that it arrives on, if any (the far end of a veth pair in the same namespace):
+    /// they are shut in both directions. Leave out those that a middlebox under test forwards between.
     pub quiet: &'a [String],
     /// What may be sent.
     pub allow: &'a Allowlist,
@@ -178,12 +181,12 @@ impl NftGuard {
         self.mark
     }
 
-    /// Whether the rules are still what was installed. Costs microseconds as long as nobody touches any rule on the
-    /// host.
+    /// Whether the rules are still what was installed. Costs microseconds as long as nobody touches any rule
+    /// on the host.
     ///
     /// # Errors
-    /// [`NftError::Gone`] or [`NftError::Changed`]; any other error means that it cannot be told, which is to be
-    /// treated alike.
+    /// [`NftError::Gone`] or [`NftError::Changed`]; any other error means that it cannot be told, which is to
+    /// be treated alike.
     pub fn verify(&mut self) -> Result<(), NftError> {
         self.looks = self.looks.wrapping_add(1);
         let now = self.generation.read().map_err(NftError::Generation)?;
@@ -236,7 +239,7 @@ impl NftGuard {
 impl Drop for NftGuard {
     fn drop(&mut self) {
         if let Err(error) = self.take_down() {
-            tracing::warn!(table = self.table, %error, "guard rules could not be removed; the next start will try again");
+            tracing::warn!(table = self.table, %error, "guard rules stay behind; the next start will remove them");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Who a table belongs to, written in its name.
 //!
-//! `netssmd_PIDNS_PID_START_N`: the PID alone could belong to another process by now, so the start time stands beside
-//! it; and a PID of another namespace (a container on the host's network) says nothing here, so such tables are left alone.
+//! `netssmd_PIDNS_PID_START_N`: the PID alone could belong to another process by now, so the start time
+//! stands beside it; and a PID of another namespace (a container on the host's network) says nothing here, so
+//! such tables are left alone.
 
 use std::fs;
 use std::io;

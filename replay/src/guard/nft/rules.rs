@@ -1,8 +1,8 @@
 //! The rules themselves, and how they are read back.
 //!
-//! Addresses are matched at their offset in the network header rather than by protocol name: nft's names imply
-//! a check of the EtherType, which is wrong behind a VLAN tag, while the kernel puts the network header of a tagged frame where it
-//! belongs. The first four bits tell IPv4, IPv6 and ARP apart.
+//! Addresses are matched at their offset in the network header rather than by protocol name: nft's names
+//! imply a check of the EtherType, which is wrong behind a VLAN tag, while the kernel puts the network header
+//! of a tagged frame where it belongs. The first four bits tell IPv4, IPv6 and ARP apart.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -20,8 +20,8 @@ use super::super::Allowlist;
 use super::{Blocked, NftPlan};
 use crate::rewrite::GroupPolicy;
 
-/// Before every chain that others are likely to have (raw is -300), so that nothing of the test is answered, tracked
-/// or logged by them.
+/// Before every chain that others are likely to have (raw is -300), so that nothing of the test is answered,
+/// tracked or logged by them.
 const PRIORITY: i32 = -500;
 
 /// The mark for a table: never 0, which is what unmarked frames have.
@@ -101,7 +101,8 @@ impl Rules<'_> {
         self.chain(name, Some((hook, interface)));
     }
 
-    /// A chain that drops and counts everything. The comment says which interface: nft 1.0.6 does not list it.
+    /// A chain that drops and counts everything. The comment says which interface: nft 1.0.6 does not list
+    /// it.
     fn shut(&mut self, chain: &str, hook: NfHook, interface: &str) {
         self.base_chain(chain, hook, interface);
         self.rule(chain, Some(interface), vec![counter(), Statement::Drop(None)]);
@@ -118,8 +119,8 @@ impl Rules<'_> {
         }));
     }
 
-    /// Two chains: the source must be in a prefix, then the destination. What falls out of the end of either comes back to
-    /// the base chain, whose last rule counts and drops it.
+    /// Two chains: the source must be in a prefix, then the destination. What falls out of the end of either
+    /// comes back to the base chain, whose last rule counts and drops it.
     fn pair(&mut self, pair: &Pair, prefixes: &[IpNet]) {
         let [from, to] = [format!("{}_source", pair.name), format!("{}_destination", pair.name)];
         self.chain(&to, None); // before the rules that name it
@@ -135,8 +136,8 @@ impl Rules<'_> {
     }
 }
 
-/// Prefixes by family, with what groups and link-local hosts add. It is a little wider than the allowlist, which knows
-/// sources from destinations; this is the second line.
+/// Prefixes by family, with what groups and link-local hosts add. It is a little wider than the allowlist,
+/// which knows sources from destinations; this is the second line.
 fn prefixes(allow: &Allowlist) -> (Vec<IpNet>, Vec<IpNet>) {
     let mut all = allow.prefixes().to_vec();
     if allow.groups() == GroupPolicy::Keep {
@@ -146,8 +147,8 @@ fn prefixes(allow: &Allowlist) -> (Vec<IpNet>, Vec<IpNet>) {
     all.into_iter().partition(|p| p.addr().is_ipv4())
 }
 
-/// Comparisons, at most 32 bits each, of the address at bit `at` of the network header with a prefix. A prefix of length 0
-/// needs none.
+/// Comparisons, at most 32 bits each, of the address at bit `at` of the network header with a prefix. A
+/// prefix of length 0 needs none.
 fn in_prefix(at: u32, prefix: &IpNet) -> Vec<Statement<'static>> {
     let bits: u128 = match prefix.network() {
         IpAddr::V4(ip) => u128::from(ip.to_bits()) << 96,

@@ -1,7 +1,8 @@
 //! Runs the nft program.
 //!
-//! The nftables crate has a runner too, but it lets nft write its complaints to our own standard error and returns
-//! them empty; an operator should read them in the error. So its types build the JSON and this file runs it.
+//! The nftables crate has a runner too, but it lets nft write its complaints to our own standard error and
+//! returns them empty; an operator should read them in the error. So its types build the JSON and this file
+//! runs it.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

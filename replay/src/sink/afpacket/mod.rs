@@ -1,24 +1,32 @@
 //! An interface as a sink: a raw `AF_PACKET` socket that only sends.
 //!
-//! Frames are copied into one buffer and handed to the kernel with `sendmmsg`, up to 64 in a call. When the kernel takes
-//! only the first few, the rest is offered again from the first that it did not take: order is kept, and no
-//! frame is counted before the kernel has taken it.
+//! Frames are copied into one buffer and handed to the kernel with `sendmmsg`, up to 64 in a call. When the
+//! kernel takes only the first few, the rest is offered again from the first that it did not take: order is
+//! kept, and no frame is counted before the kernel has taken it.
 //!
-//! **What "taken" means.** The call returns when the frame has gone through the driver's transmit function or into its
-//! queue; a refusal (`ENOBUFS`) means that it went nowhere, and it is offered again. Two things could make the kernel say yes and
-//! lose the frame all the same, and both are looked for:
+//! **What "taken" means.** The call returns when the frame has gone through the driver's transmit function or
+//! into its queue; a refusal (`ENOBUFS`) means that it went nowhere, and it is offered again. Two things
+//! could make the kernel say yes and lose the frame all the same, and both are looked for:
 //!
-//! * Through a queueing discipline, a link that has just lost its carrier swallows frames and says yes. So after each batch the link
-//!   is asked whether its carrier changed; if so the interface's counter decides how many frames left, and the sink fails.
-//! * A veth before Linux 6.6 says yes when its far end has no room. So on a veth the interface's counter is compared at
-//!   every [`Sink::tick`] and at the end; what is missing there moves from sent to dropped
+//! * Through a queueing discipline, a link that has just lost its carrier swallows frames and says yes. So
+//!   after each batch the link is asked whether its carrier changed; if so the interface's counter decides
+//!   how many frames left, and the sink fails.
+//! * A veth before Linux 6.6 says yes when its far end has no room. So on a veth the interface's counter is
+//!   compared at every [`Sink::tick`] and at the end; what is missing there moves from sent to dropped
 //!   ([`DropReason::Lost`]).
 //!
-//! **`qdisc_bypass`.** With it (the default) frames go straight to the driver: about three times the rate on a veth, and a refusal is always
-//! told. The price: packet taps *on the sending interface* (tcpdump, Zeek, Suricata listening on the sender's side) do
-//! not see such frames, and a shaper on the interface (`tc`) does not apply. Whoever needs either turns it off.
+//! **`qdisc_bypass`.** With it (the default) frames go straight to the driver: it is faster (`benches/inject.rs`
+//! has how much), and a refusal is always told. The price: packet taps *on the sending interface* (tcpdump,
+//! Zeek, Suricata listening on the sender's side) do not see such frames, and a shaper on the interface (`tc`)
+//! does not apply. Whoever needs either turns it off.
 
+mod batch;
+mod config;
+mod error;
 mod sys;
+
+pub use config::{InterfaceConfig, MtuPolicy};
+pub use error::InterfaceError;
 
 use std::io;
 use std::sync::Arc;
@@ -29,176 +37,18 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{CloseError, DropReason, Sink, SinkError, SinkStats, WireCounters};
-use crate::clock::{Clock, MonoTime, WallTime};
+use crate::clock::{Clock, WallTime};
 use crate::guard::Guard;
+use crate::interface::Interface;
 use crate::interface::link::{HARDWARE_ETHERNET, HARDWARE_LOOPBACK, Link, LinkReader};
-use crate::interface::{Interface, LookupError};
 use crate::rewrite::TestbedFrame;
+use batch::{Batch, Wait};
 
 /// Bytes of an Ethernet header and of one VLAN tag, which an MTU does not include.
 const ETHERNET_HEADER: usize = 14;
 const VLAN_TAG: usize = 4;
-/// First and longest pause before a refused frame is offered again. A veth's far end is emptied within tens of
-/// microseconds once the kernel gets to run; a NIC's queue of 1000 long frames drains in 1.2 ms at 10 Gb/s.
-const FIRST_PAUSE: Duration = Duration::from_micros(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 /// How long closing waits for the driver to let go of the last frames.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
-
-/// What to do with a frame that is longer than the interface takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum MtuPolicy {
-    /// Drop and count it.
-    #[default]
-    Drop,
-    /// Stop with [`InterfaceError::OverMtu`].
-    Refuse,
-}
-
-/// How to use an interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InterfaceConfig {
-    /// Its name.
-    pub name: String,
-    /// Frames above its MTU.
-    pub mtu_policy: MtuPolicy,
-    /// Straight to the driver, around the queueing discipline; see the module docs for what that costs.
-    pub qdisc_bypass: bool,
-    /// Frames in one system call, 1 to 64. A lone frame never waits for company: [`Sink::flush`] sends what is there.
-    pub batch: usize,
-    /// Bytes that the kernel may hold for this socket. Only used as far as the caller's privileges go.
-    pub send_buffer: usize,
-    /// How long to offer a frame again that the kernel has no room for, before giving up.
-    pub patience: Duration,
-    /// Mark on every frame (`SO_MARK`), by which the rules of [`NftGuard`](crate::guard::nft::NftGuard) know them
-    /// from the host's own; needs `CAP_NET_ADMIN`.
-    pub mark: Option<u32>,
-}
-
-impl InterfaceConfig {
-    /// Defaults for the interface called `name`: drop above MTU, bypass the queueing discipline, 64 frames a call, 4 MiB,
-    /// two seconds, no mark.
-    pub fn new(name: impl Into<String>) -> InterfaceConfig {
-        InterfaceConfig {
-            name: name.into(),
-            mtu_policy: MtuPolicy::default(),
-            qdisc_bypass: true,
-            batch: sys::MAX_BATCH,
-            send_buffer: 4 << 20,
-            patience: Duration::from_secs(2),
-            mark: None,
-        }
-    }
-}
-
-/// Why an interface cannot be sent on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InterfaceError {
-    /// It was not found.
-    #[error(transparent)]
-    Lookup(#[from] LookupError),
-    /// The socket could not be made or set up.
-    #[error("cannot open a packet socket on {name}: {step}{}", if *privilege { " (this needs CAP_NET_RAW, or root)" } else { "" })]
-    Open {
-        /// Interface.
-        name: String,
-        /// What was tried.
-        step: &'static str,
-        /// Whether it was for want of privilege.
-        privilege: bool,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// It takes something else than Ethernet frames.
-    #[error("interface {name} does not take ethernet frames (hardware type {hardware}, expected 1 or 772)")]
-    NotEthernet {
-        /// Interface.
-        name: String,
-        /// Its `ARPHRD_*` type.
-        hardware: u16,
-    },
-    /// It is down, or its carrier is gone.
-    #[error("interface {name} {}", if *admin_up { "has no carrier: is the far end up?" } else { "is down: ip link set dev NAME up" })]
-    Down {
-        /// Interface.
-        name: String,
-        /// Administratively up, so the carrier is missing.
-        admin_up: bool,
-    },
-    /// It is not there any more.
-    #[error("interface {name} has disappeared")]
-    Gone {
-        /// Interface.
-        name: String,
-    },
-    /// The kernel had no room for a frame for too long.
-    #[error(
-        "interface {name} has taken no frame for {waited:?}: its queue stays full, or an egress rule drops what is sent"
-    )]
-    Stuck {
-        /// Interface.
-        name: String,
-        /// How long it was offered.
-        waited: Duration,
-    },
-    /// A frame is too long, and the policy is to refuse.
-    #[error("a frame of {len} bytes is longer than interface {name} takes ({limit} bytes with its tags)")]
-    OverMtu {
-        /// Interface.
-        name: String,
-        /// Length of the frame.
-        len: usize,
-        /// Longest frame that would pass.
-        limit: usize,
-    },
-    /// Anything else.
-    #[error("sending on interface {name} failed")]
-    Send {
-        /// Interface.
-        name: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// An earlier error ended this sink.
-    #[error("interface {name} was given up earlier: {reason}")]
-    Ended {
-        /// Interface.
-        name: String,
-        /// The earlier error.
-        reason: String,
-    },
-}
-
-/// Frames waiting for the next system call, end to end in one buffer.
-#[derive(Debug, Default)]
-struct Batch {
-    arena: Vec<u8>,
-    /// Where each frame ends.
-    ends: Vec<usize>,
-}
-
-impl Batch {
-    fn push(&mut self, frame: &[u8]) {
-        self.arena.extend_from_slice(frame);
-        self.ends.push(self.arena.len());
-    }
-
-    fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    fn start(&self, index: usize) -> usize {
-        if index == 0 { 0 } else { self.ends[index - 1] }
-    }
-
-    fn clear(&mut self) {
-        self.arena.clear();
-        self.ends.clear();
-    }
-}
 
 /// An interface to send on.
 #[derive(Debug)]
@@ -223,8 +73,8 @@ impl InterfaceSink {
     /// Opens a socket on an interface that is up.
     ///
     /// # Errors
-    /// [`SinkError::Refused`] if the allowlist does not name the interface; [`InterfaceError`] if it is missing, down,
-    /// without carrier or not Ethernet, or if the privilege to open the socket is missing.
+    /// [`SinkError::Refused`] if the allowlist does not name the interface; [`InterfaceError`] if it is
+    /// missing, down, without carrier or not Ethernet, or if the privilege to open the socket is missing.
     pub fn open(config: InterfaceConfig, guard: Guard, clock: Arc<dyn Clock>) -> Result<Self, SinkError> {
         let name = &config.name;
         guard.allowlist().check_interface(name).map_err(crate::guard::Refusal::from)?;
@@ -342,8 +192,8 @@ impl InterfaceSink {
         self.stats.queued -= n as u64;
     }
 
-    /// The kernel did not take frame `at`. Says how many frames are done with (0: offer it again), and what ends the
-    /// sink if something does.
+    /// The kernel did not take frame `at`. Says how many frames are done with (0: offer it again), and what
+    /// ends the sink if something does.
     fn refused(
         &mut self,
         at: usize,
@@ -418,8 +268,7 @@ impl InterfaceSink {
 
     /// Frames that the kernel took and the interface never counted were lost.
     fn reconcile(&mut self, link: &Link) {
-        let left = link.tx_packets.saturating_sub(self.first.tx_packets);
-        let lost = self.stats.frames.saturating_sub(left);
+        let lost = lost(self.stats.frames, &self.first, link);
         if lost > 0 {
             // Which ones is not known, so neither are their bytes; take those that the interface counted.
             let bytes = link.tx_bytes.saturating_sub(self.first.tx_bytes);
@@ -515,27 +364,6 @@ impl Sink for InterfaceSink {
     }
 }
 
-/// How long the kernel has had no room, and how long to pause next.
-#[derive(Debug, Default)]
-struct Wait {
-    since: Option<MonoTime>,
-    pause: Duration,
-}
-
-impl Wait {
-    /// Pauses, a little longer each time; `Err` with the time waited when patience is at its end.
-    fn pause(&mut self, clock: &dyn Clock, patience: Duration) -> Result<(), Duration> {
-        let now = clock.now();
-        let waited = now.since(*self.since.get_or_insert(now));
-        if waited >= patience {
-            return Err(waited);
-        }
-        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        clock.sleep_until(now + self.pause);
-        Ok(())
-    }
-}
-
 fn open_socket(config: &InterfaceConfig, index: u32) -> Result<Socket, InterfaceError> {
     let failed = |step| move |source| open_error(&config.name, step, source);
     // Protocol 0: a socket that receives nothing, so that no buffer fills up with what others send.
@@ -561,6 +389,12 @@ fn open_error(name: &str, step: &'static str, source: io::Error) -> InterfaceErr
     InterfaceError::Open { name: name.to_owned(), step, privilege, source }
 }
 
+/// Frames that were taken but that the interface has not counted since `first`. What others sent there
+/// meanwhile can hide some; it never makes up any.
+fn lost(taken: u64, first: &Link, now: &Link) -> u64 {
+    taken.saturating_sub(now.tx_packets.saturating_sub(first.tx_packets))
+}
+
 fn counters(first: &Link, now: &Link) -> WireCounters {
     WireCounters {
         tx_packets: now.tx_packets.saturating_sub(first.tx_packets),
@@ -579,4 +413,18 @@ fn describe(error: &SinkError) -> String {
         source = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_interface_did_not_count_was_lost() {
+        let link = |tx_packets| Link { tx_packets, ..Link::default() };
+        assert_eq!(lost(100, &link(7), &link(107)), 0);
+        assert_eq!(lost(100, &link(7), &link(97)), 10);
+        assert_eq!(lost(100, &link(7), &link(200)), 0, "someone else sent too");
+        assert_eq!(lost(100, &link(7), &link(0)), 100, "the counter began anew");
+    }
 }

@@ -1,7 +1,7 @@
 //! The system calls that no safe crate wraps: the only file of the crate with unsafe code.
 //!
-//! Each function is a thin call; a negative return becomes an [`io::Error`] and nothing is decided here. The socket
-//! is borrowed for the length of the call, so its descriptor is open throughout.
+//! Each function is a thin call; a negative return becomes an [`io::Error`] and nothing is decided here. The
+//! socket is borrowed for the length of the call, so its descriptor is open throughout.
 
 #![allow(unsafe_code)]
 
@@ -47,11 +47,12 @@ pub(super) fn unsent(socket: &Socket) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
-/// Sends up to [`MAX_BATCH`] frames in order with one `sendmmsg(2)`; the frames are those between consecutive `ends` in
-/// `arena`, the first from `start`. Says how many the kernel took: the first so many. The error is that of the first frame;
-/// an error of a later one shows when it is offered again.
+/// Sends up to [`MAX_BATCH`] frames in order with one `sendmmsg(2)`; the frames are those between consecutive
+/// `ends` in `arena`, the first from `start`. Says how many the kernel took: the first so many. The error is
+/// that of the first frame; an error of a later one shows when it is offered again.
 pub(super) fn send(socket: &Socket, arena: &[u8], start: usize, ends: &[usize]) -> io::Result<usize> {
-    // SAFETY: iovec and mmsghdr are plain C structs of integers and pointers, for which all-zero bytes are valid.
+    // SAFETY: iovec and mmsghdr are plain C structs of integers and pointers, for which all-zero bytes are
+    // valid.
     let mut slices: [libc::iovec; MAX_BATCH] = unsafe { mem::zeroed() };
     // SAFETY: as above.
     let mut messages: [libc::mmsghdr; MAX_BATCH] = unsafe { mem::zeroed() };
@@ -63,9 +64,9 @@ pub(super) fn send(socket: &Socket, arena: &[u8], start: usize, ends: &[usize]) 
         message.msg_hdr.msg_iovlen = 1;
         (from, count) = (end, count + 1);
     }
-    // SAFETY: `messages` holds `count` headers; each points at one iovec of `slices`, which points into `arena`. All of
-    // them outlive the call. sendmmsg reads the frames (the pointer is mutable only because iovec serves
-    // reading too) and writes msg_len of the headers, which are ours.
+    // SAFETY: `messages` holds `count` headers; each points at one iovec of `slices`, which points into
+    // `arena`. All of them outlive the call. sendmmsg reads the frames (the pointer is mutable only because
+    // iovec serves reading too) and writes msg_len of the headers, which are ours.
     let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count, 0) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }

@@ -16,18 +16,18 @@ pub struct RollingConfig {
     pub prefix: String,
     /// A file ends before it would grow beyond this many bytes; 0 for no limit. One frame always fits.
     pub max_bytes: u64,
-    /// A file ends at every multiple of this many seconds on the wall clock (UTC, by the time of the packets); 0 for no
-    /// limit.
+    /// A file ends at every multiple of this many seconds on the wall clock (UTC, by the time of the
+    /// packets); 0 for no limit.
     pub max_seconds: u64,
     /// A file ends after this many packets; 0 for no limit.
     pub max_packets: u64,
-    /// The oldest captures are deleted so that those of this prefix, labels and the open file included, never take
-    /// more than this many bytes; 0 for no limit. With a cap, `max_bytes` is at most half of it.
+    /// The oldest captures are deleted so that those of this prefix, labels and the open file included, never
+    /// take more than this many bytes; 0 for no limit. With a cap, `max_bytes` is at most half of it.
     pub directory_bytes: u64,
     /// How often a full disk is looked at again.
     pub probe: Duration,
-    /// Bytes that must be free before writing goes on after the disk was full. More than one look can lose (128 KiB), or the end
-    /// of each attempt would free just enough for the next.
+    /// Bytes that must be free before writing goes on after the disk was full. More than one look can lose
+    /// (128 KiB), or the end of each attempt would free just enough for the next.
     pub room: u64,
 }
 
@@ -49,7 +49,8 @@ impl RollingConfig {
     /// Checks what can be checked without the disk.
     ///
     /// # Errors
-    /// [`RollingError::Prefix`] for a prefix that is empty, hidden, too long, or has bytes that are awkward in a file name.
+    /// [`RollingError::Prefix`] for a prefix that is empty, hidden, too long, or has bytes that are awkward
+    /// in a file name.
     pub fn validate(&self) -> Result<(), RollingError> {
         let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let ok = !self.prefix.is_empty()
@@ -59,8 +60,8 @@ impl RollingConfig {
         if ok { Ok(()) } else { Err(RollingError::Prefix(self.prefix.clone())) }
     }
 
-    /// `max_bytes` as it applies, 0 for none: with a cap on the directory there must be room for a finished file beside the
-    /// open one.
+    /// `max_bytes` as it applies, 0 for none: with a cap on the directory there must be room for a finished
+    /// file beside the open one.
     pub(super) fn file_bytes(&self) -> u64 {
         match (self.max_bytes, self.directory_bytes) {
             (max, 0) => max,

@@ -1,11 +1,11 @@
 //! The capture directory: names, the hidden place for unfinished files, the lock, recovery, the cap.
 //!
-//! A capture is `PREFIX-20260131T235959.000000001Z-000042.pcap`: the UTC time of its first packet and a number that goes on from
-//! one run to the next, so that names never repeat and their order is the order of writing. Its labels are beside
-//! it, `.labels.jsonl` instead of `.pcap`.
+//! A capture is `PREFIX-20260131T235959.000000001Z-000042.pcap`: the UTC time of its first packet and a
+//! number that goes on from one run to the next, so that names never repeat and their order is the order of
+//! writing. Its labels are beside it, `.labels.jsonl` instead of `.pcap`.
 //!
-//! Unfinished files are in `.PREFIX.parts/`, a hidden *directory* and not hidden names: Suricata reads every regular file
-//! of a directory that it follows, names with a dot included, but does not descend.
+//! Unfinished files are in `.PREFIX.parts/`, a hidden *directory* and not hidden names: Suricata reads every
+//! regular file of a directory that it follows, names with a dot included, but does not descend.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -51,9 +51,10 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Roll
 }
 
 impl Directory {
-    /// Makes the directory if need be, locks it, and clears up after a process that died in it. A capture that lacked only its
-    /// last rename (its labels are visible already, and it was synced before they were) is completed. Any other
-    /// unfinished one is removed: its labels died with the process, and a capture without labels would spoil a labelled set.
+    /// Makes the directory if need be, locks it, and clears up after a process that died in it. A capture
+    /// that lacked only its last rename (its labels are visible already, and it was synced before they were)
+    /// is completed. Any other unfinished one is removed: its labels died with the process, and a capture
+    /// without labels would spoil a labelled set.
     pub(super) fn open(config: &RollingConfig) -> Result<(Directory, Vec<SinkEvent>), RollingError> {
         let path = config.directory.clone();
         if path.to_str().is_none() {
@@ -212,7 +213,8 @@ impl Directory {
         Ok(names)
     }
 
-    /// The number in a stem of our own prefix, `None` for any other name. Exact, because what matches may be deleted.
+    /// The number in a stem of our own prefix, `None` for any other name. Exact, because what matches may be
+    /// deleted.
     fn number(&self, stem: &str) -> Option<u64> {
         let rest = stem.strip_prefix(&self.prefix)?.strip_prefix('-')?;
         let (time, number) = rest.split_once('-')?;

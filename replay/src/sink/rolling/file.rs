@@ -1,9 +1,10 @@
 //! One capture being written, and the truth about how much of it is on the disk.
 //!
-//! libpcap's `Savefile` writes through a stdio buffer and says nothing when a write fails: a full disk shows in a flush at
-//! best, and after it every later record is swallowed. So the file is flushed every [`CHUNK`] bytes, and then its length must be what the
-//! records add up to. Only then do its frames count as written, and go into the labels. Otherwise the file is cut back
-//! to the last length that was right, which is the end of a whole record.
+//! libpcap's `Savefile` writes through a stdio buffer and says nothing when a write fails: a full disk shows
+//! in a flush at best, and after it every later record is swallowed. So the file is flushed every [`CHUNK`]
+//! bytes, and then its length must be what the records add up to. Only then do its frames count as written,
+//! and go into the labels. Otherwise the file is cut back to the last length that was right, which is the end
+//! of a whole record.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -18,7 +19,8 @@ use crate::clock::WallTime;
 use crate::label::LabelTracker;
 use crate::rewrite::TestbedFrame;
 
-/// Bytes of records between two looks at the length of the file: what a full disk can lose. Each look is a write and an fstat.
+/// Bytes of records between two looks at the length of the file: what a full disk can lose. Each look is a
+/// write and an fstat.
 pub(super) const CHUNK: u64 = 128 * 1024;
 /// Bytes of the file header and of a record header.
 pub(super) const FILE_HEADER: u64 = 24;
@@ -127,7 +129,8 @@ impl OpenFile {
         self.pending.push((frame.clone(), at));
     }
 
-    /// Flushes and looks whether everything is in the file. If so, what was pending is confirmed and labelled.
+    /// Flushes and looks whether everything is in the file. If so, what was pending is confirmed and
+    /// labelled.
     pub(super) fn look(&mut self) -> io::Result<Confirmed> {
         if self.pending.is_empty() {
             return Ok(Confirmed::default());
@@ -151,7 +154,8 @@ impl OpenFile {
         Ok(confirmed)
     }
 
-    /// Sets room aside for the labels of all flows so far, so that the file can be finished on a disk that is full.
+    /// Sets room aside for the labels of all flows so far, so that the file can be finished on a disk that is
+    /// full.
     pub(super) fn reserve_labels(&mut self) -> io::Result<()> {
         if self.label_room > self.label_need {
             return Ok(());

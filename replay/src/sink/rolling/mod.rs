@@ -1,16 +1,18 @@
-//! Rolling captures: files that a sensor can follow, each with its labels, in a directory that never overflows.
+//! Rolling captures: files that a sensor can follow, each with its labels, in a directory that never
+//! overflows.
 //!
-//! A capture grows in a hidden place, is synced when it is complete, and then appears by a rename together with its label
-//! file, so whoever lists the directory sees whole captures only, also after `kill -9` or a power cut. It ends by bytes, by packets, or at a
-//! multiple of a period on the wall clock (UTC), by the times of the packets themselves; a file without packets
-//! never appears. Times have nanoseconds.
+//! A capture grows in a hidden place, is synced when it is complete, and then appears by a rename together
+//! with its label file, so whoever lists the directory sees whole captures only, also after `kill -9` or a
+//! power cut. It ends by bytes, by packets, or at a multiple of a period on the wall clock (UTC), by the
+//! times of the packets themselves; a file without packets never appears. Times have nanoseconds.
 //!
-//! **A full disk** (no space, quota, I/O error) stops writing, not the run: the file is cut back to its last whole record and
-//! finished, for which room for its labels was set aside; from there on frames are dropped and counted, the directory is
-//! tried again every [`RollingConfig::probe`], and when [`RollingConfig::room`] bytes can be had, a new file begins.
-//! [`SinkEvent::Stalled`] and [`SinkEvent::Resumed`] tell.
+//! **A full disk** (no space, quota, I/O error) stops writing, not the run: the file is cut back to its last
+//! whole record and finished, for which room for its labels was set aside; from there on frames are dropped
+//! and counted, the directory is tried again every [`RollingConfig::probe`], and when [`RollingConfig::room`]
+//! bytes can be had, a new file begins. [`SinkEvent::Stalled`] and [`SinkEvent::Resumed`] tell.
 //!
-//! Finishing a file waits for the disk. Give this sink a thread of its own beside one that paces an interface.
+//! Finishing a file waits for the disk. Give this sink a thread of its own beside one that paces an
+//! interface.
 
 mod config;
 mod directory;
@@ -66,7 +68,8 @@ impl RollingSink {
     /// Opens the directory and clears up after a process that died in it (see [`SinkEvent::Recovered`]).
     ///
     /// # Errors
-    /// [`RollingError`]: a bad prefix, a directory that cannot be made or written, another process on the same prefix.
+    /// [`RollingError`]: a bad prefix, a directory that cannot be made or written, another process on the
+    /// same prefix.
     pub fn open(
         config: RollingConfig,
         guard: Guard,
@@ -101,7 +104,8 @@ impl RollingSink {
         let open = self.open.as_ref()?;
         let (max_bytes, max_packets) = (self.config.file_bytes(), self.config.max_packets);
         let grown = open.full_length() + RECORD_HEADER + len as u64;
-        // Only ever forward: a frame from before the window began, late for whatever reason, stays in this file.
+        // Only ever forward: a frame from before the window began, late for whatever reason, stays in this
+        // file.
         if self.window_of(at) > self.window {
             Some(FinishReason::Time)
         } else if max_bytes > 0 && grown > max_bytes && open.full_length() > FILE_HEADER {
