@@ -10,12 +10,29 @@ use crate::conv::causal_conv;
 use crate::error::Result;
 use crate::norm::{gated_rms_norm, plain};
 use crate::ops::block::{BlockOp, Carried};
+use crate::ops::gradient::BlockTensors;
 use crate::ops::kernels::Dims;
 use crate::ops::step::StepLayer;
 use crate::ops::{gemm, step};
 use crate::ssd::{Form, ScanInput, scan_as};
 use crate::state::TensorState;
 use crate::weights::{Weights, layer_name};
+
+/// The sizes of a call.
+pub(crate) fn dims(cfg: &ModelConfig, b: usize, l: usize, lengths: &[usize]) -> Dims {
+    Dims {
+        b,
+        l,
+        e: cfg.d_inner(),
+        h: cfg.nheads(),
+        p: cfg.headdim,
+        g: cfg.ngroups,
+        n: cfg.d_state,
+        k: cfg.d_conv,
+        lengths: lengths.to_vec(),
+        eps: cfg.norm_eps as f32,
+    }
+}
 
 /// The parameters of one block.
 #[derive(Debug, Clone)]
@@ -93,18 +110,7 @@ impl Block {
             Some(flat) => flat.clone(),
             None => self.pack()?,
         };
-        let dims = Dims {
-            b,
-            l,
-            e: cfg.d_inner(),
-            h: cfg.nheads(),
-            p: cfg.headdim,
-            g: cfg.ngroups,
-            n: cfg.d_state,
-            k: cfg.d_conv,
-            lengths: lengths.to_vec(),
-            eps: cfg.norm_eps as f32,
-        };
+        let dims = dims(cfg, b, l, lengths);
         let keep = x.track_op() || flat.track_op();
         let op = BlockOp::new(dims, d, carried, keep);
         let after = op.after.clone();
@@ -147,6 +153,37 @@ impl Block {
         let gated = gated_rms_norm(&y, &z, &self.gated_norm, cfg.ngroups, cfg.norm_eps)?; // (b, l, E)
         let out = gated.reshape((b * l, e))?.matmul(&self.out_proj.t()?)?.reshape((b, l, d))?;
         Ok(((x + out)?, TensorState { conv, ssm }))
+    }
+
+    /// The parameters by their reference names, as those of block `i`.
+    pub(crate) fn named(&self, i: usize) -> Vec<(String, &Tensor)> {
+        let mut all = vec![
+            (layer_name(i, "norm.weight"), &self.norm),
+            (layer_name(i, "mixer.in_proj.weight"), &self.in_proj),
+            (layer_name(i, "mixer.conv1d.weight"), &self.conv_w),
+            (layer_name(i, "mixer.dt_bias"), &self.dt_bias),
+            (layer_name(i, "mixer.A_log"), &self.a_log),
+            (layer_name(i, "mixer.D"), &self.d),
+            (layer_name(i, "mixer.norm.weight"), &self.gated_norm),
+            (layer_name(i, "mixer.out_proj.weight"), &self.out_proj),
+        ];
+        all.extend(self.conv_b.as_ref().map(|b| (layer_name(i, "mixer.conv1d.bias"), b)));
+        all
+    }
+
+    /// The parameters' tensors. `no_bias` stands for the convolution's bias where there is none.
+    pub(crate) fn borrow<'a>(&'a self, no_bias: &'a Tensor) -> BlockTensors<'a> {
+        BlockTensors {
+            norm: &self.norm,
+            in_proj: &self.in_proj,
+            conv_w: &self.conv_w,
+            conv_b: self.conv_b.as_ref().unwrap_or(no_bias),
+            dt_bias: &self.dt_bias,
+            a_log: &self.a_log,
+            d: &self.d,
+            gated_norm: &self.gated_norm,
+            out_proj: &self.out_proj,
+        }
     }
 
     /// The parameters packed for single steps.

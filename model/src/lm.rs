@@ -22,6 +22,8 @@ use crate::ops::step::StepModel;
 use crate::state::{State, Store};
 use crate::weights::{self, Weights};
 
+mod gradients;
+
 /// Tokens a row that one pass of [`Mamba2::prefill`] takes: bounds its memory whatever the prompt's length.
 const PREFILL_TOKENS: usize = 4096;
 
@@ -257,6 +259,42 @@ impl Mamba2 {
         Ok(out.reshape((b, l, v))?)
     }
 
+    /// Checks a call's input and gives its batch and length.
+    fn check_input(
+        &self,
+        tokens: &Tensor,
+        lengths: Option<&[usize]>,
+        state: Option<&State>,
+    ) -> Result<(usize, usize)> {
+        let (b, l) = tokens.dims2()?;
+        if let Some(lengths) = lengths
+            && (lengths.len() != b || lengths.iter().any(|&n| n > l))
+        {
+            return Err(Error::input("lengths", format!("{b} of at most {l}"), format!("{lengths:?}")));
+        }
+        if let Some(state) = state {
+            state.fits(&self.cfg, b)?;
+        }
+        if tokens.dtype() != DType::U32 {
+            return Err(Error::input("tokens", "u32", format!("{:?}", tokens.dtype())));
+        }
+        self.check_tokens(&tokens.flatten_all()?.to_vec1::<u32>()?)?;
+        Ok((b, l))
+    }
+
+    /// The tensors by their reference names.
+    fn named(&self) -> Vec<(String, &Tensor)> {
+        let mut all = vec![(weights::EMBEDDING.to_string(), &self.embedding)];
+        for (i, block) in self.blocks.iter().enumerate() {
+            all.extend(block.named(i));
+        }
+        all.push((weights::NORM_F.to_string(), &self.norm));
+        if !self.cfg.tie_embeddings {
+            all.push((weights::LM_HEAD.to_string(), &self.head));
+        }
+        all
+    }
+
     /// What the output projection reads, `(b, l, d)`.
     fn hidden(
         &self,
@@ -264,20 +302,8 @@ impl Mamba2 {
         lengths: Option<&[usize]>,
         state: Option<&mut State>,
     ) -> Result<Tensor> {
-        let (b, l) = tokens.dims2()?;
-        if let Some(lengths) = lengths
-            && (lengths.len() != b || lengths.iter().any(|&n| n > l))
-        {
-            return Err(Error::input("lengths", format!("{b} of at most {l}"), format!("{lengths:?}")));
-        }
-        if let Some(state) = &state {
-            state.fits(&self.cfg, b)?;
-        }
-        if tokens.dtype() != DType::U32 {
-            return Err(Error::input("tokens", "u32", format!("{:?}", tokens.dtype())));
-        }
+        let (b, l) = self.check_input(tokens, lengths, state.as_deref())?;
         let flat = tokens.flatten_all()?;
-        self.check_tokens(&flat.to_vec1::<u32>()?)?;
         let x = self.embedding.index_select(&flat, 0)?.reshape((b, l, self.cfg.d_model))?;
         let x = match self.engine {
             Engine::Fused => self.fused(x, lengths, state)?,
@@ -293,37 +319,29 @@ impl Mamba2 {
         mut state: Option<&mut State>,
     ) -> Result<Tensor> {
         let (b, l, _) = x.dims3()?;
-        let cfg = &self.cfg;
-        let (conv, ssm) = ((cfg.d_conv - 1) * cfg.conv_dim(), cfg.d_inner() * cfg.d_state);
         let whole = vec![l; b];
         let lengths = lengths.unwrap_or(&whole);
         for (i, block) in self.blocks.iter().enumerate() {
-            let mut carried = Carried { conv: vec![0f32; b * conv], ssm: vec![0f32; b * ssm] };
+            let carried = self.carried(i, b, state.as_deref())?;
+            let after;
+            (x, after) = block.fused(&self.cfg, &x, lengths, carried)?;
             if let Some(state) = state.as_deref_mut() {
-                let Store::Rows(rows) = &mut state.store else {
-                    return Err(Error::input(
-                        "state",
-                        "one on the cpu in f32",
-                        "one of another device or dtype",
-                    ));
-                };
-                for (r, row) in rows.iter().enumerate() {
-                    let (row_conv, row_ssm) = row.layer(i);
-                    carried.conv[r * conv..(r + 1) * conv].copy_from_slice(row_conv);
-                    carried.ssm[r * ssm..(r + 1) * ssm].copy_from_slice(row_ssm);
-                }
-                let after;
-                (x, after) = block.fused(cfg, &x, lengths, carried)?;
-                for (r, row) in rows.iter_mut().enumerate() {
-                    let (row_conv, row_ssm) = row.layer_mut(i);
-                    row_conv.copy_from_slice(&after.conv[r * conv..(r + 1) * conv]);
-                    row_ssm.copy_from_slice(&after.ssm[r * ssm..(r + 1) * ssm]);
-                }
-            } else {
-                (x, _) = block.fused(cfg, &x, lengths, carried)?;
+                state.set_carried(i, &after);
             }
         }
         Ok(x)
+    }
+
+    /// Block `i`'s state before the sequences: the one given, or zero.
+    fn carried(&self, i: usize, batch: usize, state: Option<&State>) -> Result<Carried> {
+        match state {
+            Some(state) => state.carried(i),
+            None => {
+                let (conv, ssm) =
+                    ((self.cfg.d_conv - 1) * self.cfg.conv_dim(), self.cfg.d_inner() * self.cfg.d_state);
+                Ok(Carried { conv: vec![0f32; batch * conv], ssm: vec![0f32; batch * ssm] })
+            }
+        }
     }
 
     fn tensors(&self, mut x: Tensor, lengths: Option<&[usize]>, state: Option<&mut State>) -> Result<Tensor> {

@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::ops::block::Carried;
 
 /// Sizes of one layer's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,6 +207,39 @@ impl State {
             for l in layers {
                 l.conv = l.conv.detach();
                 l.ssm = l.ssm.detach();
+            }
+        }
+    }
+
+    /// Layer `i`'s state of all rows, for the fused engine.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the state is not one of the CPU in f32.
+    pub(crate) fn carried(&self, i: usize) -> Result<Carried> {
+        let Store::Rows(rows) = &self.store else {
+            return Err(Error::input("state", "one on the cpu in f32", "one of another device or dtype"));
+        };
+        let mut carried = Carried {
+            conv: Vec::with_capacity(rows.len() * self.dims.conv),
+            ssm: Vec::with_capacity(rows.len() * self.dims.ssm),
+        };
+        for row in rows {
+            let (conv, ssm) = row.layer(i);
+            carried.conv.extend_from_slice(conv);
+            carried.ssm.extend_from_slice(ssm);
+        }
+        Ok(carried)
+    }
+
+    /// Takes layer `i`'s state of all rows from the fused engine.
+    pub(crate) fn set_carried(&mut self, i: usize, carried: &Carried) {
+        if let Store::Rows(rows) = &mut self.store {
+            let parts =
+                carried.conv.chunks_exact(self.dims.conv).zip(carried.ssm.chunks_exact(self.dims.ssm));
+            for (row, (conv, ssm)) in rows.iter_mut().zip(parts) {
+                let (row_conv, row_ssm) = row.layer_mut(i);
+                row_conv.copy_from_slice(conv);
+                row_ssm.copy_from_slice(ssm);
             }
         }
     }

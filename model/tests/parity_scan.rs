@@ -315,12 +315,22 @@ proptest! {
             let next = model.step(&[1, 2], &mut state).unwrap();
             results.push((loss.clone(), next, loss.backward().unwrap()));
         }
+        let model = Mamba2::load(&cfg, &parameters.tensors()).unwrap();
+        let mut state = model.zero_state(2).unwrap();
+        model.step(&[3, 4], &mut state).unwrap();
+        let (direct_loss, direct) =
+            model.loss_and_gradients(&tokens, &targets, Some(&lengths), Some(&mut state)).unwrap();
+        let direct_next = model.step(&[1, 2], &mut state).unwrap();
         let [(loss, next, got), (true_loss, true_next, truth)] = &results[..] else { unreachable!() };
+        prop_assert!((direct_loss - values(&true_loss.reshape(1).unwrap())[0]).abs() < 1e-4);
+        prop_assert_eq!(values(&direct_next), values(next));
+        prop_assert_eq!(direct.len(), parameters.vars().len());
         prop_assert!(off(&loss.reshape(1).unwrap(), &true_loss.reshape(1).unwrap()) < 1e-5);
         prop_assert!(off(next, true_next) < 1e-4);
         for (name, var) in parameters.vars() {
             let (got, truth) = (got.get(var.as_tensor()).unwrap(), truth.get(var.as_tensor()).unwrap());
             prop_assert!(off(got, truth) < 1e-3, "{}: {:e}", name, off(got, truth));
+            prop_assert!(off(&direct[name], truth) < 1e-3, "{} direct: {:e}", name, off(&direct[name], truth));
         }
     }
 }

@@ -55,6 +55,14 @@ pub fn token_nats(logits: &Tensor, targets: &[u32]) -> Result<Vec<f32>> {
     Ok(out)
 }
 
+/// Checks that every target that counts is below `v`.
+pub(crate) fn check_range(targets: &[u32], v: usize) -> Result<()> {
+    match targets.iter().find(|&&t| t != IGNORE && t as usize >= v) {
+        Some(t) => Err(Error::input("target", format!("below {v}"), t)),
+        None => Ok(()),
+    }
+}
+
 fn check(logits: &Tensor, targets: &[u32]) -> Result<usize> {
     let v = logits.dims().last().copied().unwrap_or(0);
     if v == 0 || logits.elem_count() / v != targets.len() {
@@ -64,9 +72,7 @@ fn check(logits: &Tensor, targets: &[u32]) -> Result<usize> {
             targets.len(),
         ));
     }
-    if let Some(&t) = targets.iter().find(|&&t| t != IGNORE && t as usize >= v) {
-        return Err(Error::input("target", format!("below {v}"), t));
-    }
+    check_range(targets, v)?;
     Ok(v)
 }
 
@@ -113,6 +119,40 @@ fn soft_powers(row: &[f32], powers: &mut [f32]) -> (f32, f32) {
         *p = math::exp(x - max);
     }
     (max, math::sum(powers))
+}
+
+/// Turns logits `(rows, v)` into the gradient of the mean over the targets that count, and returns that mean in nats.
+///
+/// Targets are in range and at least one counts.
+pub(crate) fn replace_by_gradient(logits: &mut [f32], targets: &[u32], v: usize) -> f64 {
+    let counted = targets.iter().filter(|&&t| t != IGNORE).count();
+    let scale = 1.0 / counted as f32;
+    let mut each = vec![0f32; targets.len()];
+    logits
+        .par_chunks_mut(ROWS * v)
+        .zip(targets.par_chunks(ROWS))
+        .zip(each.par_chunks_mut(ROWS))
+        .for_each(|((rows, targets), each)| nats_and_grad_rows(rows, targets, v, scale, each));
+    each.iter().map(|&x| f64::from(x)).sum::<f64>() / counted as f64
+}
+
+vectorized! {
+    fn nats_and_grad_rows<'a>(rows: &'a mut [f32], targets: &'a [u32], v: usize, scale: f32, out: &'a mut [f32]) {
+        let mut powers = vec![0f32; v];
+        for ((out, row), &target) in out.iter_mut().zip(rows.chunks_exact_mut(v)).zip(targets) {
+            if target == IGNORE {
+                row.fill(0.0);
+                continue;
+            }
+            let (max, sum) = soft_powers(row, &mut powers);
+            *out = sum.ln() + (max - row[target as usize]);
+            let factor = scale / sum;
+            for (g, p) in row.iter_mut().zip(&powers) {
+                *g = p * factor;
+            }
+            row[target as usize] -= scale;
+        }
+    }
 }
 
 struct CrossEntropyOp {

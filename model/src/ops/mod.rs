@@ -1,12 +1,15 @@
 //! Fused f32 CPU operations: what candle's element-wise tensor operations are too slow for.
 //!
 //! A block's whole work besides its two matrix products is element-wise or a recurrence; as separate tensor operations
-//! it would cost more than the products. [`block::BlockOp`] is one candle custom operation per block, forward and
-//! backward; the matrix products inside it are still candle's. [`step`] is the single-token engine for decoding. The
-//! kernels are plain loops over slices, compiled for AVX2 and AVX-512 and chosen at run time by `pulp`.
+//! it would cost more than the products. [`block`] is a block forward and backward, and one candle operation of it; the
+//! matrix products inside are still candle's. [`gradient`] is the whole model's loss and gradient without autograd, and
+//! [`step`] the single-token engine for decoding. The kernels are plain loops over slices, compiled for AVX2 and AVX-512
+//! and chosen at run time by `pulp`.
 
 pub(crate) mod block;
+pub(crate) mod conv;
 pub(crate) mod gemm;
+pub(crate) mod gradient;
 pub(crate) mod kernels;
 pub mod loss;
 pub(crate) mod math;
@@ -25,16 +28,25 @@ pub(crate) fn slice<'a>(s: &'a CpuStorage, l: &Layout, what: &str) -> candle_cor
     }
 }
 
+/// Runs `f` over the storage of a contiguous CPU tensor.
+pub(crate) fn with_storage<R>(
+    t: &Tensor,
+    what: &str,
+    f: impl FnOnce(&CpuStorage, &Layout) -> candle_core::Result<R>,
+) -> candle_core::Result<R> {
+    let t = t.contiguous()?;
+    let (storage, layout) = t.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(s) => f(s, layout),
+        _ => candle_core::bail!("{what}: expected a tensor on the cpu"),
+    }
+}
+
 /// Runs `f` over the values of a contiguous f32 CPU tensor.
 pub(crate) fn with_slice<R>(
     t: &Tensor,
     what: &str,
     f: impl FnOnce(&[f32]) -> candle_core::Result<R>,
 ) -> candle_core::Result<R> {
-    let t = t.contiguous()?;
-    let (storage, layout) = t.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(s) => f(slice(s, layout, what)?),
-        _ => candle_core::bail!("{what}: expected a tensor on the cpu"),
-    }
+    with_storage(t, what, |s, layout| f(slice(s, layout, what)?))
 }

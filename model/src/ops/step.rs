@@ -7,8 +7,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::gemm::Packed;
-use super::kernels;
-use super::{math, norm};
+use super::{conv, math, norm};
 use crate::config::ModelConfig;
 use crate::ssd::cpu;
 use crate::state::RowState;
@@ -161,5 +160,5 @@ impl WithSimd for Mix<'_> {
 
 /// `(C, K)` weights as the step wants them.
 pub(crate) fn taps(cfg: &ModelConfig, conv_w: &[f32]) -> Vec<f32> {
-    kernels::taps(conv_w, cfg.conv_dim(), cfg.d_conv)
+    conv::taps(conv_w, cfg.conv_dim(), cfg.d_conv)
 }

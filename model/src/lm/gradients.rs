@@ -1,0 +1,116 @@
+//! Loss and gradients of a [`Mamba2`] by tensor name: what a training step needs.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{Engine, Mamba2};
+use crate::block;
+use crate::error::{Error, Result};
+use crate::ops::gradient::{ModelTensors, loss_and_gradient};
+use crate::ops::loss::{IGNORE, check_range};
+use crate::state::State;
+use crate::weights;
+
+impl Mamba2 {
+    /// [`Mamba2::loss`] and its gradient by every tensor's reference name.
+    ///
+    /// The same as `loss(..)?.backward()?`, to rounding. On the f32 CPU engine it is faster, because candle's autograd
+    /// is left out, and the tensors need not be variables; elsewhere it is autograd, and they must be.
+    ///
+    /// # Errors
+    /// As [`Mamba2::loss`]; [`Error::Input`] if autograd is needed and a tensor is no variable.
+    pub fn loss_and_gradients(
+        &self,
+        tokens: &Tensor,
+        targets: &[u32],
+        lengths: Option<&[usize]>,
+        state: Option<&mut State>,
+    ) -> Result<(f64, BTreeMap<String, Tensor>)> {
+        match self.engine {
+            Engine::Fused => self.fused_gradients(tokens, targets, lengths, state),
+            Engine::Tensors => self.autograd(tokens, targets, lengths, state),
+        }
+    }
+
+    fn autograd(
+        &self,
+        tokens: &Tensor,
+        targets: &[u32],
+        lengths: Option<&[usize]>,
+        state: Option<&mut State>,
+    ) -> Result<(f64, BTreeMap<String, Tensor>)> {
+        let loss = self.loss(tokens, targets, lengths, state)?;
+        let mut store = loss.backward()?;
+        let gradients = self
+            .named()
+            .into_iter()
+            .map(|(name, t)| match store.remove(t) {
+                Some(g) => Ok((name, g)),
+                None => {
+                    Err(Error::input("gradient", "a model of variables", format!("{name}, which is none")))
+                }
+            })
+            .collect::<Result<BTreeMap<_, _>>>()?;
+        Ok((f64::from(loss.to_dtype(DType::F32)?.to_scalar::<f32>()?), gradients))
+    }
+
+    fn fused_gradients(
+        &self,
+        tokens: &Tensor,
+        targets: &[u32],
+        lengths: Option<&[usize]>,
+        state: Option<&mut State>,
+    ) -> Result<(f64, BTreeMap<String, Tensor>)> {
+        let (b, l) = self.check_input(tokens, lengths, state.as_deref())?;
+        let v = self.cfg.vocab_size;
+        if targets.len() != b * l || targets.iter().all(|&t| t == IGNORE) {
+            return Err(Error::input("targets", format!("{} of which one counts", b * l), targets.len()));
+        }
+        check_range(targets, v)?;
+        let whole = vec![l; b];
+        let dims = block::dims(&self.cfg, b, l, lengths.unwrap_or(&whole));
+        let mut carried = (0..self.cfg.n_layer)
+            .map(|i| self.carried(i, b, state.as_deref()))
+            .collect::<Result<Vec<_>>>()?;
+        let no_bias = Tensor::zeros(self.cfg.conv_dim(), DType::F32, &Device::Cpu)?;
+        let model = ModelTensors {
+            embedding: &self.embedding,
+            blocks: self.blocks.iter().map(|b| b.borrow(&no_bias)).collect(),
+            norm: &self.norm,
+            head: &self.head,
+            tied: self.cfg.tie_embeddings,
+            vocab: v,
+        };
+        let flat = tokens.flatten_all()?.to_vec1::<u32>()?;
+        let (nats, grads) = loss_and_gradient(&model, &dims, &flat, targets, &mut carried)?;
+        if let Some(state) = state {
+            for (i, carried) in carried.iter().enumerate() {
+                state.set_carried(i, carried);
+            }
+        }
+        let mut by_name = BTreeMap::from([
+            (weights::EMBEDDING.to_string(), grads.embedding),
+            (weights::NORM_F.to_string(), grads.norm),
+        ]);
+        by_name.extend(grads.head.map(|g| (weights::LM_HEAD.to_string(), g)));
+        for (i, g) in grads.blocks.into_iter().enumerate() {
+            let mut add = |part: &str, values| by_name.insert(weights::layer_name(i, part), values);
+            add("norm.weight", g.norm);
+            add("mixer.in_proj.weight", g.in_proj);
+            add("mixer.conv1d.weight", g.conv_w);
+            add("mixer.conv1d.bias", g.conv_b);
+            add("mixer.dt_bias", g.dt_bias);
+            add("mixer.A_log", g.a_log);
+            add("mixer.D", g.d);
+            add("mixer.norm.weight", g.gated_norm);
+            add("mixer.out_proj.weight", g.out_proj);
+        }
+        let mut out = BTreeMap::new();
+        for (name, shape) in weights::expected(&self.cfg) {
+            let values = by_name.remove(&name).expect("every tensor of `weights::expected` has a gradient");
+            out.insert(name, Tensor::from_vec(values, shape, &Device::Cpu)?);
+        }
+        Ok((nats, out))
+    }
+}

@@ -1,0 +1,157 @@
+//! Loss and gradient of the whole model in f32 on the CPU, without autograd.
+//!
+//! candle's backward pass fills a zero tensor and adds to it for every gradient of every operation, and the fused block
+//! needs its parameters in one copied tensor. At our model sizes that is a fifth of a training step. Here each gradient
+//! is computed once, into the buffer in which it is returned. The result is the same as through autograd, against which
+//! it is tested.
+
+use candle_core::{CpuStorage, Storage, Tensor};
+
+use super::block::{self, BlockGrads, BlockParams, Carried, Matrix, add, values};
+use super::kernels::{Dims, Params};
+use super::{loss, norm, slice};
+
+/// Tensors of one block whose storages are borrowed for a pass.
+pub(crate) struct BlockTensors<'a> {
+    pub(crate) norm: &'a Tensor,
+    pub(crate) in_proj: &'a Tensor,
+    pub(crate) conv_w: &'a Tensor,
+    pub(crate) conv_b: &'a Tensor,
+    pub(crate) dt_bias: &'a Tensor,
+    pub(crate) a_log: &'a Tensor,
+    pub(crate) d: &'a Tensor,
+    pub(crate) gated_norm: &'a Tensor,
+    pub(crate) out_proj: &'a Tensor,
+}
+
+/// The model's tensors, contiguous f32 on the CPU.
+pub(crate) struct ModelTensors<'a> {
+    pub(crate) embedding: &'a Tensor, // (padded vocabulary, d)
+    pub(crate) blocks: Vec<BlockTensors<'a>>,
+    pub(crate) norm: &'a Tensor,
+    pub(crate) head: &'a Tensor, // (padded vocabulary, d)
+    /// The head is the embedding.
+    pub(crate) tied: bool,
+    pub(crate) vocab: usize,
+}
+
+/// Gradients in the tensors' shapes.
+pub(crate) struct ModelGrads {
+    pub(crate) embedding: Vec<f32>,
+    pub(crate) blocks: Vec<BlockGrads>,
+    pub(crate) norm: Vec<f32>,
+    /// Absent if tied: it is in the embedding's then.
+    pub(crate) head: Option<Vec<f32>>,
+}
+
+/// Runs `f` with the storage of a tensor that the caller keeps contiguous and on the CPU.
+macro_rules! borrow {
+    ($t:expr, $storage:ident, $layout:ident) => {
+        let (guard, $layout) = $t.storage_and_layout();
+        let Storage::Cpu($storage) = &*guard else {
+            candle_core::bail!("expected a tensor on the cpu");
+        };
+    };
+}
+
+/// Borrows every tensor of a block and runs `f` with its parameters.
+fn with_params<R>(
+    t: &BlockTensors<'_>,
+    f: impl FnOnce(&BlockParams<'_>) -> candle_core::Result<R>,
+) -> candle_core::Result<R> {
+    borrow!(t.norm, norm, norm_layout);
+    borrow!(t.in_proj, in_proj, in_layout);
+    borrow!(t.conv_w, conv_w, conv_w_layout);
+    borrow!(t.conv_b, conv_b, conv_b_layout);
+    borrow!(t.dt_bias, dt_bias, dt_bias_layout);
+    borrow!(t.a_log, a_log, a_log_layout);
+    borrow!(t.d, d, d_layout);
+    borrow!(t.gated_norm, gated_norm, gated_layout);
+    borrow!(t.out_proj, out_proj, out_layout);
+    f(&BlockParams {
+        norm: slice(norm, norm_layout, "norm weight")?,
+        in_proj: Matrix { storage: in_proj, at: in_layout.start_offset() },
+        small: Params {
+            conv_w: slice(conv_w, conv_w_layout, "convolution weight")?,
+            conv_b: slice(conv_b, conv_b_layout, "convolution bias")?,
+            dt_bias: slice(dt_bias, dt_bias_layout, "dt_bias")?,
+            a_log: slice(a_log, a_log_layout, "A_log")?,
+            d: slice(d, d_layout, "D")?,
+            norm_w: slice(gated_norm, gated_layout, "gated norm weight")?,
+        },
+        out_proj: Matrix { storage: out_proj, at: out_layout.start_offset() },
+    })
+}
+
+/// Mean nats over the targets that count, and its gradient.
+///
+/// `tokens` are `(b, l)` in row-major order and in range, `targets` one each. `carried` is each block's state before the
+/// sequences and is replaced by that after them.
+pub(crate) fn loss_and_gradient(
+    model: &ModelTensors<'_>,
+    dims: &Dims,
+    tokens: &[u32],
+    targets: &[u32],
+    carried: &mut [Carried],
+) -> candle_core::Result<(f64, ModelGrads)> {
+    borrow!(model.embedding, embedding, embedding_layout);
+    borrow!(model.head, head, head_layout);
+    borrow!(model.norm, last_norm, last_norm_layout);
+    let table = slice(embedding, embedding_layout, "embedding")?;
+    let last_norm = slice(last_norm, last_norm_layout, "last norm weight")?;
+    let (rows, d, v) = (tokens.len(), last_norm.len(), model.vocab);
+
+    let mut x = Vec::with_capacity(rows * d);
+    for &t in tokens {
+        x.extend_from_slice(&table[t as usize * d..(t as usize + 1) * d]);
+    }
+    let mut inputs = Vec::with_capacity(model.blocks.len());
+    for (tensors, carried) in model.blocks.iter().zip(carried.iter_mut()) {
+        let before =
+            Carried { conv: std::mem::take(&mut carried.conv), ssm: std::mem::take(&mut carried.ssm) };
+        let (out, after, saved) =
+            with_params(tensors, |params| block::forward(dims, params, &x, before, true))?;
+        *carried = after;
+        inputs.push((std::mem::replace(&mut x, out), saved));
+    }
+
+    let mut normed = vec![0f32; rows * d];
+    norm::rms_forward(&x, last_norm, dims.eps, &mut normed);
+    let normed = CpuStorage::F32(normed);
+    let head = Matrix { storage: head, at: head_layout.start_offset() };
+    let mut logits = values(block::times_transposed(Matrix::whole(&normed), head, (rows, v, d))?)?;
+    let nats = loss::replace_by_gradient(&mut logits, targets, v);
+
+    let grad_logits = CpuStorage::F32(logits); // (b l, v)
+    let grad_head =
+        values(block::transposed_times(Matrix::whole(&grad_logits), Matrix::whole(&normed), (v, d, rows))?)?;
+    let grad_normed = block::times(Matrix::whole(&grad_logits), head, (rows, d, v))?;
+    let mut grad = vec![0f32; rows * d];
+    let grad_norm = norm::rms_backward(&x, last_norm, dims.eps, grad_normed.as_slice::<f32>()?, &mut grad);
+    drop((grad_logits, grad_normed, normed));
+
+    let mut blocks = Vec::with_capacity(inputs.len());
+    for (tensors, (x, saved)) in model.blocks.iter().zip(inputs).rev() {
+        let Some(saved) = saved else {
+            candle_core::bail!("a block's forward pass kept nothing for its gradient");
+        };
+        let grads;
+        (grad, grads) = with_params(tensors, |params| block::backward(dims, params, &x, grad, saved))?;
+        blocks.push(grads);
+    }
+    blocks.reverse();
+
+    let mut grad_embedding = vec![0f32; table.len()];
+    for (t, g) in tokens.iter().zip(grad.chunks_exact(d)) {
+        super::math::add_to(&mut grad_embedding[*t as usize * d..(*t as usize + 1) * d], g);
+    }
+    let grad_head = if model.tied {
+        add(&mut grad_embedding[..v * d], &grad_head);
+        None
+    } else {
+        let mut padded = grad_head;
+        padded.resize(model.head.elem_count(), 0.0);
+        Some(padded)
+    };
+    Ok((nats, ModelGrads { embedding: grad_embedding, blocks, norm: grad_norm, head: grad_head }))
+}
