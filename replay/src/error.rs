@@ -87,11 +87,11 @@ pub enum RewriteError {
         /// The side that lacks addresses.
         side: Side,
         /// Addresses that the session asks for, of one family.
-        wanted: u128,
+        wanted: u64,
         /// Addresses free.
-        free: u128,
+        free: u64,
         /// Addresses leased to sessions that still run.
-        in_use: u128,
+        in_use: u64,
     },
     /// No interface identifier could be found that is free for every host that shares it.
     #[error("no free ipv6 interface identifier for the {hosts} hosts that share one, after {tries} tries")]

@@ -1,12 +1,25 @@
 //! Label records: what every flow of the output is, one JSON object a line.
+//!
+//! A [`LabelTracker`] adds up the frames that a sink wrote. [`LabelTracker::drain`] gives one [`LabelRecord`] for each two-way
+//! flow of each replay and starts anew, so a sink that drains when it closes a file gets the labels of that file: **a
+//! flow that spans files has a record beside each of them, with the part that this file holds** (times, packets and bytes are of the part).
+//! Session, flow and Community ID are the same in all of them, so they can be joined.
+//!
+//! The five-tuple is the opener's, in testbed addresses. Frames without a flow (ARP, fragments whose first part is missing)
+//! have no record; ICMP flows have type and code as ports, as Zeek's logs do.
 
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use netssm_wire::flow::{FiveTuple, community_id};
 use netssm_wire::session::Timing;
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
 
-use crate::rewrite::TestbedFrame;
+use crate::rewrite::{SessionFacts, TestbedFrame};
 
-/// One flow in one capture file (or one run, if drained once at its end).
+/// One flow in one capture file (or in a whole run, if drained once at its end).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelRecord {
     /// Number of the replay.
@@ -47,10 +60,34 @@ pub struct LabelRecord {
     pub bytes_to_client: u64,
 }
 
-/// Adds up flows, frame by frame.
+impl LabelRecord {
+    /// Writes the record as one line of JSON.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn write_line(&self, out: &mut dyn Write) -> io::Result<()> {
+        serde_json::to_writer(&mut *out, self)?;
+        out.write_all(b"\n")
+    }
+}
+
+/// Adds up flows, frame by frame. Memory is one entry for each flow since the last [`LabelTracker::drain`].
 #[derive(Debug, Default)]
 pub struct LabelTracker {
-    open: Vec<LabelRecord>,
+    index: HashMap<(u64, u32), usize>,
+    flows: Vec<Tally>,
+}
+
+/// A flow so far. The session's facts are shared, and hold no lease.
+#[derive(Debug)]
+struct Tally {
+    facts: Arc<SessionFacts>,
+    opener: FiveTuple,
+    first_ns: i64,
+    last_ns: i64,
+    /// Packets and bytes, from the opener and to it.
+    from_opener: (u64, u64),
+    to_opener: (u64, u64),
 }
 
 impl LabelTracker {
@@ -59,11 +96,68 @@ impl LabelTracker {
         LabelTracker::default()
     }
 
+    /// How many flows were observed since the last [`LabelTracker::drain`].
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether no flow was observed since then.
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
     /// Counts one frame, written at `at_ns` nanoseconds since 1970-01-01 UTC.
-    pub fn observe(&mut self, _frame: &TestbedFrame, _at_ns: i64) {}
+    pub fn observe(&mut self, frame: &TestbedFrame, at_ns: i64) {
+        let Some(flow) = frame.flow() else { return };
+        let session = frame.session();
+        let next = self.flows.len();
+        let number = *self.index.entry((session.id(), flow.index)).or_insert(next);
+        if number == next {
+            self.flows.push(Tally {
+                facts: Arc::clone(session.facts()),
+                opener: flow.opener,
+                first_ns: at_ns,
+                last_ns: at_ns,
+                from_opener: (0, 0),
+                to_opener: (0, 0),
+            });
+        }
+        let tally = &mut self.flows[number];
+        (tally.first_ns, tally.last_ns) = (tally.first_ns.min(at_ns), tally.last_ns.max(at_ns));
+        let (packets, bytes) = if flow.from_opener { &mut tally.from_opener } else { &mut tally.to_opener };
+        *packets += 1;
+        *bytes += frame.len() as u64;
+    }
 
     /// The flows observed since the last call, by first frame; starts anew.
     pub fn drain(&mut self) -> Vec<LabelRecord> {
-        std::mem::take(&mut self.open)
+        self.index.clear();
+        self.flows.drain(..).map(Tally::record).collect()
+    }
+}
+
+impl Tally {
+    fn record(self) -> LabelRecord {
+        let Tally { facts, opener, .. } = self;
+        LabelRecord {
+            session: facts.id,
+            label: facts.label.to_string(),
+            src: opener.src,
+            src_port: opener.src_port,
+            dst: opener.dst,
+            dst_port: opener.dst_port,
+            protocol: opener.protocol,
+            community_id: community_id(&opener, 0),
+            model: facts.model.to_string(),
+            seed: facts.seed,
+            replay_seed: facts.replay_seed,
+            timing: facts.timing,
+            first_ns: self.first_ns,
+            last_ns: self.last_ns,
+            packets_to_server: self.from_opener.0,
+            packets_to_client: self.to_opener.0,
+            bytes_to_server: self.from_opener.1,
+            bytes_to_client: self.to_opener.1,
+        }
     }
 }

@@ -12,7 +12,7 @@
 //! the numbered hosts of generated sessions) get new addresses that share them too. Solicited-node groups are made of these
 //! bits (RFC 4291 section 2.7.1), so one map of 24-bit values is right for hosts and groups alike.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -95,26 +95,29 @@ impl Allocator {
         self.leased.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leases one address for each of `wants`.
+    /// Leases one address for each of `wants`. Addresses of `originals` are not given, so that a session captured in
+    /// the testbed's own prefixes does not get its old addresses in new roles.
     pub(super) fn lease(
         self: &Arc<Self>,
         plan: &AddressPlan,
         wants: &[Want],
+        originals: &HashMap<IpAddr, u32>,
         replay_seed: u64,
     ) -> Result<Lease, RewriteError> {
         let mut leased = self.lock();
-        // Dropping it on an early return gives back what was taken; that needs the lock, so it is declared after.
-        let mut taken: Vec<Option<IpAddr>> = vec![None; wants.len()];
-        let result = take_v4(&mut leased, plan, wants, replay_seed, &mut taken)
-            .and_then(|()| take_v6(&mut leased, plan, wants, replay_seed, &mut taken));
-        if let Err(error) = result {
-            for address in taken.iter().flatten() {
-                leased.remove(address);
+        let taken = vec![None; wants.len()];
+        let mut taking = Taking { leased: &mut leased, plan, wants, originals, seed: replay_seed, taken };
+        match taking.v4().and_then(|()| taking.v6()) {
+            Ok(()) => {
+                let addresses = taking.taken;
+                drop(leased);
+                Ok(Lease { allocator: Arc::clone(self), addresses })
             }
-            return Err(error);
+            Err(error) => {
+                taking.give_back();
+                Err(error)
+            }
         }
-        drop(leased);
-        Ok(Lease { allocator: Arc::clone(self), addresses: taken })
     }
 }
 
@@ -158,39 +161,138 @@ impl PoolV4 {
     }
 }
 
-fn take_v4(
-    leased: &mut HashSet<IpAddr>,
-    plan: &AddressPlan,
-    wants: &[Want],
+/// One request under way.
+struct Taking<'a> {
+    leased: &'a mut HashSet<IpAddr>,
+    plan: &'a AddressPlan,
+    wants: &'a [Want],
+    originals: &'a HashMap<IpAddr, u32>,
     seed: u64,
-    taken: &mut [Option<IpAddr>],
-) -> Result<(), RewriteError> {
-    for side in [Side::Client, Side::Server] {
-        let wanted = wants.iter().filter(|w| **w == Want::V4(side)).count() as u64;
-        if wanted == 0 {
-            continue;
+    taken: Vec<Option<IpAddr>>,
+}
+
+impl Taking<'_> {
+    /// Takes an address if nobody has it.
+    fn take(&mut self, want: usize, ip: IpAddr) -> bool {
+        let free = !self.originals.contains_key(&ip) && self.leased.insert(ip);
+        if free {
+            self.taken[want] = Some(ip);
         }
-        let pool = PoolV4::new(plan.prefixes(side));
-        let in_use =
-            leased.iter().filter(|ip| matches!(ip, IpAddr::V4(ip) if pool.contains(*ip))).count() as u64;
-        let free = pool.len().saturating_sub(in_use);
-        if free < wanted {
-            return Err(RewriteError::AddressesExhausted {
-                side,
-                wanted: wanted.into(),
-                free: free.into(),
-                in_use: in_use.into(),
-            });
-        }
-        for (i, _) in wants.iter().enumerate().filter(|(_, w)| **w == Want::V4(side)) {
-            let start = draw(seed, Draw::Address, i as u64, side as u64) % pool.len();
-            // Enough are free, so one turn around the pool finds one.
-            taken[i] = (0..pool.len())
-                .filter_map(|step| pool.get((start + step) % pool.len()).map(IpAddr::V4))
-                .find(|ip| leased.insert(*ip));
+        free
+    }
+
+    /// Undoes everything.
+    fn give_back(&mut self) {
+        for address in self.taken.drain(..).flatten() {
+            self.leased.remove(&address);
         }
     }
-    Ok(())
+
+    fn v4(&mut self) -> Result<(), RewriteError> {
+        for side in [Side::Client, Side::Server] {
+            let members: Vec<usize> =
+                (0..self.wants.len()).filter(|i| self.wants[*i] == Want::V4(side)).collect();
+            if members.is_empty() {
+                continue;
+            }
+            let pool = PoolV4::new(self.plan.prefixes(side));
+            let in_pool = |ip: &&IpAddr| matches!(ip, IpAddr::V4(ip) if pool.contains(*ip));
+            let in_use = self.leased.iter().filter(in_pool).count() as u64;
+            let original =
+                self.originals.keys().filter(in_pool).filter(|ip| !self.leased.contains(ip)).count() as u64;
+            let free = pool.len().saturating_sub(in_use + original);
+            if free < members.len() as u64 {
+                return Err(RewriteError::AddressesExhausted {
+                    side,
+                    wanted: members.len() as u64,
+                    free,
+                    in_use,
+                });
+            }
+            for i in members {
+                let start = draw(self.seed, Draw::Address, i as u64, side as u64) % pool.len();
+                // Enough are free, so one turn around the pool finds one.
+                for step in 0..pool.len() {
+                    if pool.get((start + step) % pool.len()).is_some_and(|ip| self.take(i, ip.into())) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn v6(&mut self) -> Result<(), RewriteError> {
+        let nets = |side| -> Vec<Ipv6Net> {
+            let v6 = self.plan.prefixes(side).iter().filter_map(|p| match p {
+                IpNet::V6(net) => Some(*net),
+                IpNet::V4(_) => None,
+            });
+            v6.collect()
+        };
+        let nets = [nets(Side::Client), nets(Side::Server)];
+        let mut low_used = HashSet::new();
+        for (number, members) in groups(self.wants).into_iter().enumerate() {
+            let mut tries = 0;
+            loop {
+                let low = draw(self.seed, Draw::InterfaceId, number as u64, u64::from(tries)) & 0xff_ffff;
+                // Not 0: with nothing but zeros before it, it would be the subnet-router anycast address.
+                if low != 0 && !low_used.contains(&low) && self.take_group(&nets, &members, low) {
+                    low_used.insert(low);
+                    break;
+                }
+                tries += 1;
+                if tries == IDENTIFIER_TRIES {
+                    return Err(RewriteError::IdentifiersExhausted { hosts: members.len(), tries });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an address ending in `low` for every member, or for none.
+    fn take_group(&mut self, nets: &[Vec<Ipv6Net>; 2], members: &[usize], low: u64) -> bool {
+        for &i in members {
+            let high = draw(self.seed, Draw::Address, i as u64, low);
+            let random =
+                (u128::from(high) << 64) | u128::from(draw(self.seed, Draw::Address, i as u64, !low));
+            let place = match self.wants[i] {
+                Want::V6(side, _) => {
+                    let nets = &nets[side as usize];
+                    let net = nets.get((high % nets.len().max(1) as u64) as usize); // below the length of a list
+                    net.map(|net| (u128::from(net.network()), u128::from(net.hostmask())))
+                }
+                Want::LinkLocal(_) => Some((LINK_LOCAL, u128::from(u64::MAX))),
+                Want::V4(_) | Want::Nothing => None,
+            };
+            let ip = place.map(|(base, hosts)| base | (random & hosts & !0xff_ffff) | u128::from(low));
+            if !ip.is_some_and(|ip| self.take(i, Ipv6Addr::from(ip).into())) {
+                for &member in members {
+                    if let Some(address) = self.taken[member].take() {
+                        self.leased.remove(&address);
+                    }
+                }
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// The IPv6 wants, in groups of the same low bits, in order of their first host.
+fn groups(wants: &[Want]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut group_of: HashMap<u32, usize> = HashMap::new();
+    for (i, want) in wants.iter().enumerate() {
+        if let Want::V6(_, low) | Want::LinkLocal(low) = want {
+            let group = *group_of.entry(*low).or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            groups[group].push(i);
+        }
+    }
+    groups
 }
 
 /// The 24 bits of an IPv6 address that its solicited-node group is made of.
@@ -198,92 +300,110 @@ pub(super) fn low24(ip: Ipv6Addr) -> u32 {
     (u128::from(ip) & 0xff_ffff) as u32
 }
 
-fn take_v6(
-    leased: &mut HashSet<IpAddr>,
-    plan: &AddressPlan,
-    wants: &[Want],
-    seed: u64,
-    taken: &mut [Option<IpAddr>],
-) -> Result<(), RewriteError> {
-    let nets = |side| -> Vec<Ipv6Net> {
-        let v6 = plan.prefixes(side).iter().filter_map(|p| match p {
-            IpNet::V6(net) => Some(*net),
-            IpNet::V4(_) => None,
-        });
-        v6.collect()
-    };
-    let (clients, servers) = (nets(Side::Client), nets(Side::Server));
-    let low_of = |want: &Want| match want {
-        Want::V6(_, low) | Want::LinkLocal(low) => Some(*low),
-        Want::V4(_) | Want::Nothing => None,
-    };
-    // Groups of hosts with the same low bits, in order of their first host.
-    let mut groups: Vec<(u32, Vec<usize>)> = Vec::new();
-    let mut group_of: std::collections::HashMap<u32, usize> = std::collections::HashMap::new();
-    for (i, want) in wants.iter().enumerate() {
-        if let Some(low) = low_of(want) {
-            let group = *group_of.entry(low).or_insert_with(|| {
-                groups.push((low, Vec::new()));
-                groups.len() - 1
-            });
-            groups[group].1.push(i);
-        }
-    }
-    let mut low_used = HashSet::new();
-    for (number, (_, members)) in groups.iter().enumerate() {
-        let mut tries = 0;
-        loop {
-            let low = draw(seed, Draw::InterfaceId, number as u64, u64::from(tries)) & 0xff_ffff;
-            // Not 0: with nothing but zeros before it, it would be the subnet-router anycast address.
-            let fresh = low != 0 && !low_used.contains(&low);
-            if fresh && take_group(leased, (&clients, &servers), wants, members, low, seed, taken) {
-                low_used.insert(low);
-                break;
-            }
-            tries += 1;
-            if tries == IDENTIFIER_TRIES {
-                return Err(RewriteError::IdentifiersExhausted { hosts: members.len(), tries });
-            }
-        }
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rewrite::{GroupPolicy, MacPolicy, PortPolicy};
 
-/// Takes an address ending in `low` for every member, or for none.
-fn take_group(
-    leased: &mut HashSet<IpAddr>,
-    (clients, servers): (&[Ipv6Net], &[Ipv6Net]),
-    wants: &[Want],
-    members: &[usize],
-    low: u64,
-    seed: u64,
-    taken: &mut [Option<IpAddr>],
-) -> bool {
-    for (done, &i) in members.iter().enumerate() {
-        let (high, more) =
-            (draw(seed, Draw::Address, i as u64, low), draw(seed, Draw::Address, i as u64, !low));
-        let random = (u128::from(high) << 64) | u128::from(more);
-        let pick = |nets: &[Ipv6Net]| {
-            let net = nets.get(usize::try_from(high % nets.len().max(1) as u64).unwrap_or(0))?;
-            Some((u128::from(net.network()), u128::from(net.hostmask())))
-        };
-        let place = match wants[i] {
-            Want::V6(Side::Client, _) => pick(clients),
-            Want::V6(Side::Server, _) => pick(servers),
-            Want::LinkLocal(_) => Some((LINK_LOCAL, u128::from(u64::MAX))),
-            Want::V4(_) | Want::Nothing => None,
-        };
-        let address = place
-            .map(|(base, hosts)| IpAddr::V6((base | (random & hosts & !0xff_ffff) | u128::from(low)).into()));
-        if !address.is_some_and(|a| leased.insert(a)) {
-            for &member in &members[..done] {
-                if let Some(address) = taken[member].take() {
-                    leased.remove(&address);
-                }
-            }
-            return false;
+    fn plan(clients: &[&str], servers: &[&str]) -> AddressPlan {
+        let nets = |list: &[&str]| list.iter().map(|p| p.parse().unwrap()).collect();
+        AddressPlan {
+            clients: nets(clients),
+            servers: nets(servers),
+            client_mac: MacPolicy::PerHost,
+            server_mac: MacPolicy::PerHost,
+            vlan: None,
+            ports: PortPolicy::Fresh,
+            multicast: GroupPolicy::Keep,
         }
-        taken[i] = address;
     }
-    true
+
+    #[test]
+    fn a_pool_is_used_up_exactly_and_returned() {
+        let allocator = Allocator::new();
+        let plan = plan(&["10.0.0.0/29", "10.0.1.0/30"], &["10.1.0.0/24"]);
+        let none = HashMap::new();
+        let wants = [Want::V4(Side::Client); 4];
+        let first = allocator.lease(&plan, &wants, &none, 1).unwrap();
+        let second = allocator.lease(&plan, &wants, &none, 1).unwrap();
+        let mut all: Vec<_> =
+            first.addresses().iter().chain(second.addresses()).map(|a| a.unwrap()).collect();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 8); // 6 hosts of the /29 and 2 of the /30, no network or broadcast address
+        assert!(
+            all.iter()
+                .all(|ip| !["10.0.0.0", "10.0.0.7", "10.0.1.0", "10.0.1.3"].contains(&&*ip.to_string()))
+        );
+        let error =
+            allocator.lease(&plan, &[Want::V4(Side::Server), Want::V4(Side::Client)], &none, 2).unwrap_err();
+        assert_eq!(
+            error,
+            RewriteError::AddressesExhausted { side: Side::Client, wanted: 1, free: 0, in_use: 8 }
+        );
+        assert_eq!(allocator.leased(), 8, "the server address that was taken first is back");
+        drop(first);
+        assert_eq!(allocator.leased(), 4);
+        assert!(allocator.lease(&plan, &wants, &none, 3).is_ok());
+    }
+
+    #[test]
+    fn leases_depend_on_the_seed_alone_when_nothing_else_runs() {
+        let plan = plan(&["10.0.0.0/8"], &["10.64.0.0/10"]);
+        let wants = [Want::V4(Side::Client), Want::V4(Side::Server)];
+        let lease =
+            |seed| Allocator::new().lease(&plan, &wants, &HashMap::new(), seed).unwrap().addresses().to_vec();
+        assert_eq!(lease(5), lease(5));
+        assert_ne!(lease(5), lease(6));
+    }
+
+    #[test]
+    fn original_addresses_are_not_given_again() {
+        let plan = plan(&["192.168.0.0/30"], &["10.1.0.0/24"]);
+        let originals = HashMap::from([("192.168.0.1".parse().unwrap(), 0)]);
+        let allocator = Allocator::new();
+        for seed in 0..20 {
+            let lease = allocator.lease(&plan, &[Want::V4(Side::Client)], &originals, seed).unwrap();
+            assert_eq!(lease.addresses()[0].unwrap().to_string(), "192.168.0.2");
+        }
+        let error = allocator.lease(&plan, &[Want::V4(Side::Client); 2], &originals, 0).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "client prefixes have 1 free addresses for the 2 hosts of the session (0 are leased to running sessions)"
+        );
+    }
+
+    #[test]
+    fn hosts_with_shared_low_bits_keep_sharing_them() {
+        let plan = plan(&["fd11::/64", "10.0.0.0/24"], &["fd22::/96"]);
+        let wants = [
+            Want::LinkLocal(1),
+            Want::V6(Side::Client, 1),
+            Want::V6(Side::Server, 1),
+            Want::V6(Side::Server, 2),
+        ];
+        let allocator = Allocator::new();
+        let lease = allocator.lease(&plan, &wants, &HashMap::new(), 9).unwrap();
+        let low: Vec<u32> = lease
+            .addresses()
+            .iter()
+            .map(|a| match a {
+                Some(IpAddr::V6(ip)) => low24(*ip),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(low[0] == low[1] && low[1] == low[2] && low[2] != low[3], "{low:x?}");
+        assert!(lease.addresses()[0].unwrap().to_string().starts_with("fe80::"));
+    }
+
+    #[test]
+    fn more_hosts_than_identifiers_is_an_error() {
+        let plan = plan(&["fd11::/64"], &["fd22::/96"]);
+        // 257 hosts with the same low 24 bits do not fit in 8 bits before them.
+        let wants = vec![Want::V6(Side::Server, 1); 257];
+        let allocator = Allocator::new();
+        let error = allocator.lease(&plan, &wants, &HashMap::new(), 9).unwrap_err();
+        assert!(matches!(error, RewriteError::IdentifiersExhausted { hosts: 257, .. }), "{error}");
+        assert_eq!(allocator.leased(), 0);
+    }
 }

@@ -20,7 +20,6 @@ pub(crate) enum Draw {
     Payload,
     Checksum,
     Cookie,
-    Nonce,
 }
 
 /// 64 bits for item `(a, b)` of kind `draw`.

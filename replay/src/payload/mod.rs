@@ -1,0 +1,87 @@
+//! Payload: the bytes that a session's headers declare and that no model made.
+//!
+//! [`rewrite`](crate::rewrite) asks for them while it makes frames. What they are is behind two traits, so that
+//! other content (recorded templates, application models) can take the place of [`Builtin`]:
+//! [`PayloadModel`] makes one [`FlowPayload`] for each flow of a replay, and that fills streams and datagrams.
+//!
+//! [`Builtin`] is simple and well formed. It looks at the flow's ports:
+//!
+//! * the DNS family (53, 5353, 5355, 137) gets messages of exactly the declared length, names under `example.` and
+//!   `invalid.`, answers that repeat the question ([`dns`]);
+//! * DHCP, NTP, TLS, SSH, HTTP, SSDP and DNS over TCP get messages with the right framing;
+//! * other ports that Wireshark knows get the filler that its dissector there accepts ([`ports`]), which was found by trying;
+//! * everything else gets pseudo-random bytes, so that it looks encrypted.
+//!
+//! Same session seed, same bytes: everything is keyed by the session's seed, the number of the flow in its session, and the
+//! direction. TCP content is a function of the offset in the stream, so retransmissions repeat their bytes and overlapping
+//! segments agree.
+
+mod dhcp;
+mod dns;
+mod keystream;
+mod model;
+mod ntp;
+mod ports;
+mod streams;
+mod tables;
+mod text;
+
+use std::fmt;
+use std::sync::Arc;
+
+use netssm_wire::MacAddr;
+use netssm_wire::flow::FiveTuple;
+
+pub use keystream::Keystream;
+pub use model::Builtin;
+pub use ports::is_known_port;
+
+/// Makes payload for the flows of a session. One model serves every replay of a rewriter.
+pub trait PayloadModel: fmt::Debug + Send + Sync {
+    /// Whether content for `port` can be well formed. `least_datagram` is the length in bytes of the flow's shortest UDP
+    /// payload that is not empty; `None` for TCP. Where this is false, the rewriter moves the flow to another port.
+    fn fits(&self, protocol: u8, port: u16, least_datagram: Option<usize>) -> bool;
+
+    /// Content for one flow.
+    fn flow(&self, facts: &FlowFacts) -> Box<dyn FlowPayload>;
+}
+
+/// What is known of a flow before its first payload byte.
+#[derive(Clone, Debug)]
+pub struct FlowFacts {
+    /// Key for everything random in the flow: a function of the session's seed and the number of the flow.
+    pub seed: u64,
+    /// Addresses and ports as the opener sends them, in the testbed.
+    pub opener: FiveTuple,
+    /// Traffic label of the session.
+    pub label: Arc<str>,
+}
+
+/// Content of one flow of one replay. Calls come in sending order.
+pub trait FlowPayload: Send {
+    /// Fills `out` with the bytes `offset..offset + out.len()` of the stream that one side sends.
+    ///
+    /// Must be a function of direction and offset alone: the same range may be asked for again (retransmission), and
+    /// ranges may overlap or come in any order. Offsets wrap at 2^32, where the sequence number does.
+    fn stream(&mut self, from_opener: bool, offset: u64, out: &mut [u8]);
+
+    /// Fills `out` with the payload of one datagram. The same ordinal may be asked for again, shorter, when an
+    /// ICMP error quotes it.
+    fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut [u8]);
+}
+
+/// One datagram to fill.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Whether the flow's opener sends it.
+    pub from_opener: bool,
+    /// How many datagrams its sender sent before it in this flow.
+    pub ordinal: u64,
+    /// The first payload bytes that the session has for it, at most 12; made by the model, so anything. Only the
+    /// DNS family reads them.
+    pub prefix: &'a [u8],
+    /// New Ethernet address of its sender.
+    pub sender: MacAddr,
+    /// New Ethernet address that it is sent to.
+    pub receiver: MacAddr,
+}

@@ -1,0 +1,126 @@
+//! [`Builtin`]: content by port.
+
+use netssm_wire::frame::protocol;
+
+use super::keystream::{Keystream, mask};
+use super::ports::{self, Filler, Tcp, Udp};
+use super::streams::Stream;
+use super::{Datagram, FlowFacts, FlowPayload, PayloadModel, dhcp, dns, ntp, text};
+use crate::rewrite::keys::{Draw, draw};
+
+/// The payload model that comes with the product; the module docs say what it makes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Builtin;
+
+impl PayloadModel for Builtin {
+    fn fits(&self, number: u8, port: u16, least_datagram: Option<usize>) -> bool {
+        match number {
+            protocol::TCP => ports::tcp(port) != Some(Tcp::Unfit),
+            protocol::UDP => ports::udp(port).is_none_or(|(content, least)| {
+                least_datagram.is_none_or(|len| content != Udp::Unfit && len >= least)
+            }),
+            _ => true,
+        }
+    }
+
+    fn flow(&self, facts: &FlowFacts) -> Box<dyn FlowPayload> {
+        let (a, b) = (facts.opener.src_port, facts.opener.dst_port);
+        if facts.opener.protocol == protocol::TCP {
+            let content = ports::by_ports(ports::tcp, a, b).unwrap_or(Tcp::Filler(Filler::Masked));
+            let stream = |from_opener| Stream::new(content, facts.seed, from_opener);
+            Box::new(Streams { from_opener: stream(true), from_acceptor: stream(false) })
+        } else {
+            let content =
+                ports::by_ports(ports::udp, a, b).map_or(Udp::Filler(Filler::Random), |(content, _)| content);
+            let random = Keystream::new(facts.seed);
+            Box::new(Datagrams { content, facts: facts.clone(), random, memory: dns::Memory::default() })
+        }
+    }
+}
+
+/// A TCP flow.
+struct Streams {
+    from_opener: Stream,
+    from_acceptor: Stream,
+}
+
+impl FlowPayload for Streams {
+    fn stream(&mut self, from_opener: bool, offset: u64, out: &mut [u8]) {
+        if from_opener { self.from_opener.fill(offset, out) } else { self.from_acceptor.fill(offset, out) }
+    }
+
+    /// TCP has no datagrams; a caller that has them gets the stream's start.
+    fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut [u8]) {
+        self.stream(datagram.from_opener, 0, out);
+    }
+}
+
+/// A UDP flow, or an ICMP one.
+struct Datagrams {
+    content: Udp,
+    facts: FlowFacts,
+    random: Keystream,
+    memory: dns::Memory,
+}
+
+/// How many first bytes of a random datagram are masked: as many as a detector looks at before it knows a length.
+const MASKED_START: usize = 8;
+
+impl FlowPayload for Datagrams {
+    fn stream(&mut self, from_opener: bool, offset: u64, out: &mut [u8]) {
+        self.random.fill(u64::from(from_opener), offset, out);
+    }
+
+    fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut [u8]) {
+        if out.is_empty() {
+            return;
+        }
+        let content = match self.content {
+            Udp::Dns | Udp::MulticastDns | Udp::NetBiosName if out.len() < dns::HEADER => {
+                Udp::Filler(Filler::Zeros)
+            }
+            Udp::Dhcp if out.len() < dhcp::LEAST => Udp::Filler(Filler::Zeros),
+            Udp::Ntp if !ntp::is_length(out.len()) => Udp::Filler(Filler::Ones),
+            Udp::Unfit => Udp::Filler(Filler::Random),
+            content => content,
+        };
+        match content {
+            Udp::Dns => self.dns(dns::Flavour::Unicast, datagram, out),
+            Udp::MulticastDns => self.dns(dns::Flavour::Multicast, datagram, out),
+            Udp::NetBiosName => self.dns(dns::Flavour::NetBios, datagram, out),
+            Udp::Dhcp => dhcp::fill(&self.facts, datagram, out),
+            Udp::Ntp => ntp::fill(&self.facts, datagram, out),
+            Udp::Ssdp => text::ssdp(self.facts.seed, datagram.ordinal, datagram.from_opener, out),
+            Udp::Filler(filler) => self.filler(filler, datagram, out),
+            Udp::Unfit => {} // replaced above
+        }
+    }
+}
+
+impl Datagrams {
+    fn dns(&mut self, flavour: dns::Flavour, datagram: &Datagram<'_>, out: &mut [u8]) {
+        let wish = dns::Wish {
+            flavour,
+            header: datagram.prefix.first_chunk(),
+            from_opener: datagram.from_opener,
+            key: self.facts.seed,
+            ordinal: datagram.ordinal,
+        };
+        dns::fill(&wish, &mut self.memory, out);
+    }
+
+    fn filler(&mut self, filler: Filler, datagram: &Datagram<'_>, out: &mut [u8]) {
+        match filler {
+            Filler::Zeros => out.fill(0),
+            Filler::Ones => out.fill(0xff),
+            Filler::Text => text::lines(0, out),
+            Filler::Random | Filler::Masked => {
+                // A stream for each datagram.
+                let stream = draw(0, Draw::Payload, datagram.ordinal, u64::from(datagram.from_opener));
+                self.random.fill(stream, 0, out);
+                let len = if filler == Filler::Masked { out.len() } else { MASKED_START.min(out.len()) };
+                mask(&mut out[..len]);
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The seam between finding addresses and mapping them.
+//!
+//! Every protocol that carries addresses inside has one walk over them (ARP, neighbour discovery, group membership,
+//! quoted packets). The survey of a session runs it with a visitor that notes each address, the rewriting with one that
+//! replaces it, so nothing can be replaced that was not noted, and nothing noted is forgotten.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use netssm_wire::MacAddr;
+
+use super::dropped::Dropped;
+
+/// What happens to each address that a walk finds.
+pub(super) trait Addresses {
+    /// The IPv4 address to write instead. Unspecified and group addresses come here too.
+    fn v4(&mut self, ip: Ipv4Addr) -> Result<Ipv4Addr, Dropped>;
+    /// The IPv6 address to write instead.
+    fn v6(&mut self, ip: Ipv6Addr) -> Result<Ipv6Addr, Dropped>;
+    /// The Ethernet address to write instead. Zero and group addresses come here too.
+    fn mac(&mut self, mac: MacAddr) -> Result<MacAddr, Dropped>;
+
+    /// Visits the IPv4 address in these four bytes.
+    fn v4_at(&mut self, bytes: &mut [u8]) -> Result<(), Dropped> {
+        if let Ok(octets) = <[u8; 4]>::try_from(&*bytes) {
+            bytes.copy_from_slice(&self.v4(octets.into())?.octets());
+        }
+        Ok(())
+    }
+
+    /// Visits the IPv6 address in these sixteen bytes.
+    fn v6_at(&mut self, bytes: &mut [u8]) -> Result<(), Dropped> {
+        if let Ok(octets) = <[u8; 16]>::try_from(&*bytes) {
+            bytes.copy_from_slice(&self.v6(octets.into())?.octets());
+        }
+        Ok(())
+    }
+
+    /// Visits the Ethernet address in these six bytes.
+    fn mac_at(&mut self, bytes: &mut [u8]) -> Result<(), Dropped> {
+        if let Ok(octets) = <[u8; 6]>::try_from(&*bytes) {
+            bytes.copy_from_slice(&self.mac(MacAddr(octets))?.0);
+        }
+        Ok(())
+    }
+}

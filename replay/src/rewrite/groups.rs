@@ -1,0 +1,143 @@
+//! Group membership: the common shape of IGMP version 3 (RFC 3376) and MLD version 2 (RFC 3810), and their older forms.
+//!
+//! A query names one group and may list sources; a report has records of a group, its sources, and auxiliary data, which
+//! no version defines and which is cleared here. Where captured bytes end early, the counts are set to
+//! what is there, and the rest is zeros, which both RFCs tell receivers to ignore.
+
+use super::addresses::Addresses;
+use super::dropped::Dropped;
+
+/// IP version of the addresses inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// IGMP.
+    V4,
+    /// MLD.
+    V6,
+}
+
+impl Family {
+    /// Bytes of an address.
+    fn size(self) -> usize {
+        match self {
+            Family::V4 => 4,
+            Family::V6 => 16,
+        }
+    }
+
+    fn visit(self, bytes: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
+        match self {
+            Family::V4 => addresses.v4_at(bytes),
+            Family::V6 => addresses.v6_at(bytes),
+        }
+    }
+
+    /// Offset of a query's or old report's group.
+    fn group_at(self) -> usize {
+        match self {
+            Family::V4 => 4,
+            Family::V6 => 8,
+        }
+    }
+
+    /// Offset of a new query's source list; its length is in the two bytes before.
+    fn sources_at(self) -> usize {
+        self.group_at() + self.size() + 4
+    }
+
+    /// The group that a made-up record is for: multicast DNS.
+    fn some_group(self) -> &'static [u8] {
+        match self {
+            Family::V4 => &[224, 0, 0, 251],
+            Family::V6 => &[0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfb],
+        }
+    }
+}
+
+/// Offset of a report's records; their number is in the two bytes before.
+const RECORDS_AT: usize = 8;
+/// Record type "change to exclude mode": joins a group.
+const CHANGE_TO_EXCLUDE: u8 = 4;
+
+fn count_at(message: &[u8], at: usize) -> usize {
+    message.get(at..at + 2).map_or(0, |b| usize::from(u16::from_be_bytes([b[0], b[1]])))
+}
+
+/// Visits a query, or a report or leave message of the versions before.
+pub(super) fn visit_query(
+    message: &mut [u8],
+    family: Family,
+    addresses: &mut dyn Addresses,
+) -> Result<(), Dropped> {
+    let (at, size) = (family.group_at(), family.size());
+    family.visit(message.get_mut(at..at + size).unwrap_or_default(), addresses)?;
+    for source in sources(message, family) {
+        family.visit(&mut message[source..source + size], addresses)?;
+    }
+    Ok(())
+}
+
+/// Offsets of a query's sources that are whole.
+fn sources(message: &[u8], family: Family) -> impl Iterator<Item = usize> + use<> {
+    let (at, size) = (family.sources_at(), family.size());
+    let room = message.len().saturating_sub(at) / size;
+    let count = if message.len() >= at { count_at(message, at - 2).min(room) } else { 0 };
+    (0..count).map(move |i| at + i * size)
+}
+
+/// Makes the end of a query whose first `have` bytes are there.
+pub(super) fn finish_query(message: &mut [u8], family: Family, have: usize) {
+    let (at, have) = (family.sources_at(), have.min(message.len()));
+    if message.len() >= at {
+        let count = sources(&message[..have], family).count();
+        message[at - 2..at].copy_from_slice(&(count as u16).to_be_bytes()); // at most what a u16 said
+        message[at + count * family.size()..].fill(0);
+    }
+}
+
+/// Where a whole record of a report lies: its group, its sources, its end.
+fn record(message: &[u8], at: usize, family: Family) -> Option<(usize, usize, usize)> {
+    let head = message.get(at..at + 4)?;
+    let (aux, count) = (usize::from(head[1]) * 4, count_at(head, 2));
+    let sources = at + 4 + family.size();
+    let end = sources + count * family.size() + aux;
+    (end <= message.len()).then_some((sources, sources + count * family.size(), end))
+}
+
+/// Visits a report of the newer versions.
+pub(super) fn visit_report(
+    message: &mut [u8],
+    family: Family,
+    addresses: &mut dyn Addresses,
+) -> Result<(), Dropped> {
+    let mut at = RECORDS_AT;
+    for _ in 0..count_at(message, RECORDS_AT - 2) {
+        let Some((_, aux, end)) = record(message, at, family) else { break };
+        for address in message[at + 4..aux].chunks_exact_mut(family.size()) {
+            family.visit(address, addresses)?;
+        }
+        message[aux..end].fill(0);
+        at = end;
+    }
+    Ok(())
+}
+
+/// Makes the end of a report whose first `have` bytes are there.
+pub(super) fn finish_report(message: &mut [u8], family: Family, have: usize) {
+    let have = have.min(message.len());
+    let (mut at, mut whole) = (RECORDS_AT, 0u16);
+    for _ in 0..count_at(message, RECORDS_AT - 2) {
+        let Some((_, _, end)) = record(&message[..have], at, family) else { break };
+        (at, whole) = (end, whole + 1);
+    }
+    let group = family.some_group();
+    if let Some(rest) = message.get_mut(at..) {
+        rest.fill(0);
+        if whole == 0 && rest.len() >= 4 + group.len() {
+            rest[0] = CHANGE_TO_EXCLUDE;
+            rest[4..4 + group.len()].copy_from_slice(group);
+            whole = 1;
+        }
+    }
+    message[RECORDS_AT - 2..RECORDS_AT].copy_from_slice(&whole.to_be_bytes());
+}

@@ -1,0 +1,134 @@
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): which types are understood, and the addresses that they carry themselves.
+//!
+//! The packet that an error quotes is [`quote`](super::quote)'s, neighbour discovery [`ndp`](super::ndp)'s and listener
+//! discovery [`groups`](super::groups)'s.
+
+use netssm_wire::frame::{Layer, Stop};
+
+use super::addresses::Addresses;
+use super::dropped::Dropped;
+use super::{groups, ndp};
+
+/// Offset of the packet that an error quotes, in both versions.
+pub(super) const QUOTE_AT: usize = 8;
+
+/// What an ICMP message is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Identifier, sequence number, data that the reply repeats.
+    Echo,
+    /// A quoted packet from byte 8 on.
+    Error,
+    /// Three times since midnight (RFC 792), bytes 8 to 20.
+    Timestamp,
+    /// Neighbour discovery (RFC 4861); the length of the fixed part, after which options follow.
+    Neighbour(usize),
+    /// Multicast listener discovery, version 1, and queries of version 2 (RFC 2710, 3810).
+    Listener,
+    /// Version 2 reports (RFC 3810).
+    ListenerReport,
+}
+
+/// What an ICMP type of IPv4 is. Types that list addresses of their own (router advertisement 9) or are obsolete
+/// are not understood.
+pub(super) fn kind_v4(kind: u8) -> Option<Kind> {
+    match kind {
+        0 | 8 => Some(Kind::Echo),
+        3 | 4 | 5 | 11 | 12 => Some(Kind::Error),
+        13 | 14 => Some(Kind::Timestamp),
+        _ => None,
+    }
+}
+
+/// What an ICMPv6 type is.
+pub(super) fn kind_v6(kind: u8) -> Option<Kind> {
+    match kind {
+        1..=4 => Some(Kind::Error),
+        128 | 129 => Some(Kind::Echo),
+        130..=132 => Some(Kind::Listener),
+        133 => Some(Kind::Neighbour(8)),
+        134 => Some(Kind::Neighbour(16)),
+        135 | 136 => Some(Kind::Neighbour(24)),
+        137 => Some(Kind::Neighbour(40)),
+        143 => Some(Kind::ListenerReport),
+        _ => None,
+    }
+}
+
+/// Whether an ICMPv6 type never leaves its link: neighbour and listener discovery.
+pub(super) fn is_link_scope(kind: u8) -> bool {
+    matches!(kind_v6(kind), Some(Kind::Neighbour(_) | Kind::Listener | Kind::ListenerReport))
+}
+
+/// Whether an ICMP message of `total` bytes, of which `have` are there, can be rewritten.
+pub(super) fn check_v4(have: &[u8], total: usize) -> Result<(), Dropped> {
+    let number = have.first().copied().unwrap_or_default();
+    let least = match kind_v4(number).ok_or(Dropped::IcmpType(number))? {
+        // A quote has at least its IP header and 8 bytes more (RFC 792).
+        Kind::Error => QUOTE_AT + 20 + 8,
+        Kind::Timestamp => 20,
+        _ => 8,
+    };
+    long_enough(total, least)
+}
+
+/// The same for ICMPv6.
+pub(super) fn check_v6(have: &[u8], total: usize) -> Result<(), Dropped> {
+    let number = have.first().copied().unwrap_or_default();
+    let kind = kind_v6(number).ok_or(Dropped::IcmpType(number))?;
+    let least = match kind {
+        Kind::Error => QUOTE_AT + 40 + 8,
+        Kind::Neighbour(fixed) => fixed,
+        Kind::Listener => 24,
+        _ => 8,
+    };
+    long_enough(total, least)?;
+    match kind {
+        // A target or group that was cut off cannot be made up.
+        Kind::Neighbour(fixed @ 24..) if have.len() < fixed => {
+            Err(Dropped::Headers(Stop::Cut(Layer::Icmpv6)))
+        }
+        Kind::Listener if have.len() < 24 => Err(Dropped::Headers(Stop::Cut(Layer::Icmpv6))),
+        Kind::Neighbour(fixed) if (total - fixed) % 8 != 0 => {
+            Err(Dropped::Length("neighbour discovery options are multiples of 8 bytes"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn long_enough(total: usize, least: usize) -> Result<(), Dropped> {
+    if total < least { Err(Dropped::Length("the icmp message is too short for its type")) } else { Ok(()) }
+}
+
+/// Visits the addresses of the message itself, in the bytes that are there.
+pub(super) fn visit_v4(message: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
+    // A redirect names the better router.
+    match message.first() {
+        Some(5) => addresses.v4_at(message.get_mut(4..8).unwrap_or_default()),
+        _ => Ok(()),
+    }
+}
+
+/// The same for ICMPv6.
+pub(super) fn visit_v6(message: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
+    let Some(kind) = message.first().and_then(|kind| kind_v6(*kind)) else { return Ok(()) };
+    match kind {
+        Kind::Neighbour(fixed) => ndp::visit(message, fixed, addresses),
+        Kind::Listener => groups::visit_query(message, groups::Family::V6, addresses),
+        Kind::ListenerReport => groups::visit_report(message, groups::Family::V6, addresses),
+        Kind::Echo | Kind::Error | Kind::Timestamp => Ok(()),
+    }
+}
+
+/// Clears the length field that RFC 4884 puts into errors: it would announce extensions after the quote,
+/// and what follows the quoted headers is made up.
+pub(super) fn clear_extension_length(message: &mut [u8], v4: bool) {
+    let at = match (v4, message.first()) {
+        (true, Some(3 | 11 | 12)) => 5,
+        (false, Some(1 | 3)) => 4,
+        _ => return,
+    };
+    if let Some(byte) = message.get_mut(at) {
+        *byte = 0;
+    }
+}

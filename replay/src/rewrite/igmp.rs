@@ -1,0 +1,37 @@
+//! IGMP (RFC 1112, 2236, 3376): group membership over IPv4. The bodies are [`groups`](super::groups)'s.
+
+use netssm_wire::frame::protocol;
+
+use super::addresses::Addresses;
+use super::dropped::Dropped;
+use super::groups::{self, Family};
+
+/// Version 3 report.
+const REPORT_V3: u8 = 0x22;
+
+/// Only queries, reports and leave messages: other types (DVMRP, PIM version 1) list routers.
+pub(super) fn check(have: &[u8]) -> Result<(), Dropped> {
+    match have.first() {
+        Some(0x11 | 0x12 | 0x16 | 0x17 | 0x22) => Ok(()),
+        _ => Err(Dropped::Protocol(protocol::IGMP)),
+    }
+}
+
+/// Visits the groups and sources in the bytes that are there.
+pub(super) fn visit(message: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
+    if message.first() == Some(&REPORT_V3) {
+        groups::visit_report(message, Family::V4, addresses)
+    } else {
+        groups::visit_query(message, Family::V4, addresses)
+    }
+}
+
+/// Makes the end of a message whose first `have` bytes are there.
+pub(super) fn finish(message: &mut [u8], have: usize) {
+    match message.first() {
+        Some(&REPORT_V3) => groups::finish_report(message, Family::V4, have),
+        Some(0x11) => groups::finish_query(message, Family::V4, have),
+        // The older ones are 8 bytes; more is padding.
+        _ => message[8.min(have)..].fill(0),
+    }
+}

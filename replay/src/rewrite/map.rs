@@ -1,0 +1,270 @@
+//! The map of one replay: every host, station, port and flow of the session to its place in the testbed.
+//!
+//! Within a session the map is a bijection: two hosts never share a new address, two stations with
+//! [`MacPolicy::PerHost`] never a new Ethernet address, two ports of a host never a new port. Groups are not hosts: they stay, and all subnet
+//! broadcast addresses become the clients' one.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use netssm_wire::MacAddr;
+use netssm_wire::flow::{FiveTuple, FlowKey};
+use netssm_wire::frame::protocol;
+
+use super::addresses::Addresses;
+use super::allocator::{Allocator, Lease, Want, low24};
+use super::dropped::Dropped;
+use super::fragments::Datagrams;
+use super::keys::{Draw, draw};
+use super::plan::{AddressPlan, MacPolicy, Side, has_family};
+use super::ports::Ports;
+use super::roles::Roles;
+use super::scope::{Scope, solicited, solicited_mac, with_low24};
+use super::survey::{PacketFacts, Survey};
+use crate::error::RewriteError;
+use crate::payload::PayloadModel;
+
+/// A host's place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MappedHost {
+    /// `None`: the plan has no prefix for it.
+    pub(super) ip: Option<IpAddr>,
+    pub(super) side: Side,
+}
+
+/// A flow's place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MappedFlow {
+    /// As the opener sends it, in new addresses; `None` when an end has no place.
+    pub(super) opener: Option<FiveTuple>,
+    /// Whether the flow's first packet is the opener's.
+    pub(super) opener_is_first: bool,
+}
+
+/// The map of one replay.
+#[derive(Debug)]
+pub(super) struct SessionMap {
+    pub(super) hosts: Vec<MappedHost>,
+    host_index: HashMap<IpAddr, u32>,
+    pub(super) stations: Vec<(MacAddr, Side)>,
+    station_index: HashMap<MacAddr, u32>,
+    pub(super) flows: Vec<MappedFlow>,
+    flow_index: HashMap<FlowKey, u32>,
+    lows: HashMap<u32, u32>,
+    pub(super) ports: Ports,
+    pub(super) packets: Vec<PacketFacts>,
+    pub(super) datagrams: Datagrams,
+    /// Address and length of the clients' first IPv6 prefix, for router advertisements.
+    pub(super) prefix: ([u8; 16], u8),
+}
+
+impl SessionMap {
+    /// Leases addresses for what the survey found, and draws the rest.
+    pub(super) fn new(
+        survey: Survey,
+        plan: &AddressPlan,
+        allocator: &Arc<Allocator>,
+        payload: Option<&dyn PayloadModel>,
+        replay_seed: u64,
+    ) -> Result<(SessionMap, Lease), RewriteError> {
+        let roles = Roles::of(&survey);
+        let broadcast = plan.clients.iter().find_map(|p| match p {
+            IpNet::V4(net) => Some(IpAddr::V4(net.broadcast())),
+            IpNet::V6(_) => None,
+        });
+        let wants: Vec<Want> =
+            survey.hosts.iter().zip(&roles.hosts).map(|(host, side)| want(host, *side, plan)).collect();
+        let lease = allocator.lease(plan, &wants, &survey.host_index, replay_seed)?;
+        let hosts: Vec<MappedHost> = survey
+            .hosts
+            .iter()
+            .zip(&roles.hosts)
+            .zip(lease.addresses())
+            .map(|((host, side), leased)| MappedHost {
+                ip: if host.is_broadcast() { broadcast } else { *leased },
+                side: *side,
+            })
+            .collect();
+        let lows = map_lows(&survey, &hosts, replay_seed);
+        let stations = map_stations(&survey, &roles, plan, replay_seed);
+        let new_address = |ip: IpAddr| {
+            let host = survey.host_index.get(&ip).and_then(|i| hosts.get(*i as usize));
+            host.and_then(|h| h.ip).unwrap_or(ip)
+        };
+        let ports = Ports::of(&survey, plan.ports, payload, replay_seed, &new_address)?;
+        let prefix = plan.clients.iter().find_map(|p| match p {
+            IpNet::V6(net) => Some((net.network().octets(), net.prefix_len())),
+            IpNet::V4(_) => None,
+        });
+        let mut map = SessionMap {
+            hosts,
+            host_index: survey.host_index,
+            stations,
+            station_index: survey.station_index,
+            flows: Vec::new(),
+            flow_index: survey.flow_index,
+            lows,
+            ports,
+            packets: survey.packets,
+            datagrams: survey.datagrams,
+            // 2001:db8::/64 (RFC 3849) where the plan has no IPv6 for clients.
+            prefix: prefix.unwrap_or((Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0).octets(), 64)),
+        };
+        map.flows = survey
+            .flows
+            .iter()
+            .map(|flow| MappedFlow {
+                opener: map.tuple(&flow.opener()),
+                opener_is_first: flow.opener_is_first,
+            })
+            .collect();
+        Ok((map, lease))
+    }
+
+    /// A five-tuple in its new place.
+    pub(super) fn tuple(&self, t: &FiveTuple) -> Option<FiveTuple> {
+        let port = |ip, port| match protocol::has_ports(t.protocol) {
+            true => self.ports.get((ip, t.protocol, port)),
+            false => port,
+        };
+        Some(FiveTuple {
+            src: self.ip(t.src).ok()?,
+            dst: self.ip(t.dst).ok()?,
+            src_port: port(t.src, t.src_port),
+            dst_port: port(t.dst, t.dst_port),
+            protocol: t.protocol,
+        })
+    }
+
+    /// The number of the flow with this five-tuple, and whether it goes the way of the flow's opener.
+    pub(super) fn find_flow(&self, tuple: &FiveTuple) -> Option<u32> {
+        self.flow_index.get(&tuple.key()).copied()
+    }
+
+    /// The new address for any address that the survey saw.
+    pub(super) fn ip(&self, ip: IpAddr) -> Result<IpAddr, Dropped> {
+        match Scope::of(ip) {
+            Scope::Unspecified => Ok(ip),
+            Scope::Group => Ok(match ip {
+                IpAddr::V6(group) => match solicited(group).and_then(|low| self.lows.get(&low)) {
+                    Some(low) => with_low24(group, *low).into(),
+                    None => ip,
+                },
+                IpAddr::V4(_) => ip,
+            }),
+            Scope::Loopback => Err(Dropped::Loopback),
+            Scope::Invalid => Err(Dropped::Address),
+            Scope::Local | Scope::LinkLocal | Scope::Global => {
+                let host = self.host_index.get(&ip).and_then(|i| self.hosts.get(*i as usize));
+                host.ok_or(Dropped::Address)?.ip.ok_or(Dropped::NoPrefix)
+            }
+        }
+    }
+
+    /// The number of a host by its original address.
+    pub(super) fn host(&self, ip: IpAddr) -> Option<u32> {
+        self.host_index.get(&ip).copied()
+    }
+
+    /// The new address for any Ethernet address that the survey saw; groups stay but for solicited-node ones.
+    pub(super) fn station(&self, mac: MacAddr) -> Result<MacAddr, Dropped> {
+        if mac.is_group() {
+            let low = solicited_mac(mac).and_then(|low| self.lows.get(&low));
+            return Ok(low.map_or(mac, |low| {
+                let [_, a, b, c] = low.to_be_bytes();
+                MacAddr([0x33, 0x33, 0xff, a, b, c])
+            }));
+        }
+        let number = self.station_index.get(&mac).ok_or(Dropped::Address)?;
+        Ok(self.stations[*number as usize].0)
+    }
+}
+
+/// What a host needs.
+fn want(host: &super::survey::Host, side: Side, plan: &AddressPlan) -> Want {
+    if host.is_broadcast() || (host.scope != Scope::LinkLocal && !has_family(plan.prefixes(side), host.ip)) {
+        return Want::Nothing;
+    }
+    match host.ip {
+        IpAddr::V4(_) => Want::V4(side),
+        IpAddr::V6(ip) if host.scope == Scope::LinkLocal => Want::LinkLocal(low24(ip)),
+        IpAddr::V6(ip) => Want::V6(side, low24(ip)),
+    }
+}
+
+/// Low 24 bits: of hosts as their addresses were leased, of groups without a host drawn.
+fn map_lows(survey: &Survey, hosts: &[MappedHost], replay_seed: u64) -> HashMap<u32, u32> {
+    let mut lows = HashMap::new();
+    for (host, mapped) in survey.hosts.iter().zip(hosts) {
+        if let (IpAddr::V6(old), Some(IpAddr::V6(new))) = (host.ip, mapped.ip) {
+            lows.entry(low24(old)).or_insert(low24(new));
+        }
+    }
+    let mut used: HashSet<u32> = lows.values().copied().collect();
+    for (number, low) in survey.lows.iter().enumerate() {
+        if !lows.contains_key(low) {
+            // A session has far fewer groups than 2^24 values, so a free one is near.
+            let start = draw(replay_seed, Draw::InterfaceId, number as u64, u64::MAX) as u32;
+            let free =
+                (0..=0xff_ffff).map(|step| start.wrapping_add(step) & 0xff_ffff).find(|v| used.insert(*v));
+            lows.insert(*low, free.unwrap_or_default());
+        }
+    }
+    lows
+}
+
+fn map_stations(
+    survey: &Survey,
+    roles: &Roles,
+    plan: &AddressPlan,
+    replay_seed: u64,
+) -> Vec<(MacAddr, Side)> {
+    let fixed = [plan.client_mac, plan.server_mac];
+    let mut used: HashSet<MacAddr> = HashSet::new();
+    let place = |(number, side): (usize, &Side)| {
+        let mac = match plan.mac_policy(*side) {
+            MacPolicy::Fixed(mac) => mac,
+            // Of 46 random bits; the first try is free but in one replay of billions.
+            MacPolicy::PerHost => (0u64..)
+                .map(|attempt| local_mac(draw(replay_seed, Draw::Mac, number as u64, attempt)))
+                .find(|mac| {
+                    !survey.station_index.contains_key(mac)
+                        && !fixed.contains(&MacPolicy::Fixed(*mac))
+                        && used.insert(*mac)
+                })
+                .unwrap_or_default(),
+        };
+        (mac, *side)
+    };
+    roles.stations.iter().enumerate().map(place).collect()
+}
+
+/// A unicast, locally administered address.
+fn local_mac(random: u64) -> MacAddr {
+    let [_, _, mut mac @ ..] = random.to_be_bytes();
+    mac[0] = (mac[0] & 0xfc) | 0x02;
+    MacAddr(mac)
+}
+
+/// The visitor that replaces.
+impl Addresses for &SessionMap {
+    fn v4(&mut self, ip: Ipv4Addr) -> Result<Ipv4Addr, Dropped> {
+        match self.ip(ip.into())? {
+            IpAddr::V4(new) => Ok(new),
+            IpAddr::V6(_) => Err(Dropped::Address),
+        }
+    }
+
+    fn v6(&mut self, ip: Ipv6Addr) -> Result<Ipv6Addr, Dropped> {
+        match self.ip(ip.into())? {
+            IpAddr::V6(new) => Ok(new),
+            IpAddr::V4(_) => Err(Dropped::Address),
+        }
+    }
+
+    fn mac(&mut self, mac: MacAddr) -> Result<MacAddr, Dropped> {
+        self.station(mac)
+    }
+}

@@ -1,0 +1,102 @@
+//! Which side of the testbed each host and station is on.
+//!
+//! The rule, in order:
+//!
+//! 1. **Opener of a flow**: the sender of a SYN, the receiver of a SYN and ACK, the sender of an ICMP request or of anything
+//!    to a group; else the end whose peer has a port below 1024; else the one with a port of 32768 or
+//!    more; else the end with a private address; else who sent first (`survey`).
+//! 2. **Near and far**: if flows join private hosts with global ones, all private hosts that take part in such flows
+//!    are on one side and their peers across: private hosts are clients if they opened at least as many of these
+//!    flows as they accepted. So each flow that crossed the edge of the captured network crosses the testbed.
+//! 3. **Other hosts** are clients if they opened more flows than they accepted, servers if fewer. On a tie
+//!    private hosts are clients (or servers, if rule 2 made private hosts servers), global ones across.
+//! 4. **Stations** (Ethernet addresses) are where most of the hosts seen behind them are, on a tie where the first is;
+//!    so a home router is on the server side with the hosts that it stands for.
+//! 5. **Link-local IPv6 hosts** are where their station is, if other hosts were seen behind it; else by rule 3.
+//!
+//! The canonical sessions that models are trained on have local hosts 10.0.0.k, `fd00::k`, `fe80::k` and global ones
+//! 198.18.x.y, `2001:db8::k`; rule 1 and 2 read these scopes as they read those of a capture.
+
+use super::plan::Side;
+use super::scope::Scope;
+use super::survey::{NONE, Survey};
+
+/// The sides of a session's hosts and stations, by number.
+#[derive(Debug)]
+pub(super) struct Roles {
+    pub(super) hosts: Vec<Side>,
+    pub(super) stations: Vec<Side>,
+}
+
+/// Flows that a host opened and accepted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Votes {
+    opened: u32,
+    accepted: u32,
+    crosses: bool,
+}
+
+impl Roles {
+    pub(super) fn of(survey: &Survey) -> Roles {
+        let near = |host: u32| survey.hosts[host as usize].scope.is_near();
+        let mut votes = vec![Votes::default(); survey.hosts.len()];
+        let (mut crossing, mut near_opened) = (0u32, 0u32);
+        for flow in &survey.flows {
+            let (opener, acceptor) = flow.roles();
+            if opener == NONE || acceptor == NONE || opener == acceptor {
+                continue;
+            }
+            votes[opener as usize].opened += 1;
+            votes[acceptor as usize].accepted += 1;
+            if near(opener) != near(acceptor) {
+                crossing += 1;
+                near_opened += u32::from(near(opener));
+                votes[opener as usize].crosses = true;
+                votes[acceptor as usize].crosses = true;
+            }
+        }
+        let near_side = if near_opened * 2 >= crossing { Side::Client } else { Side::Server };
+        let by_votes = |host: u32| {
+            let vote = votes[host as usize];
+            let by_scope = if near(host) { near_side } else { near_side.other() };
+            match vote.opened.cmp(&vote.accepted) {
+                _ if vote.crosses => by_scope,
+                std::cmp::Ordering::Greater => Side::Client,
+                std::cmp::Ordering::Less => Side::Server,
+                std::cmp::Ordering::Equal => by_scope,
+            }
+        };
+        let mut hosts: Vec<Side> = (0..survey.hosts.len() as u32).map(by_votes).collect();
+        let link_local = |host: u32| survey.hosts[host as usize].scope == Scope::LinkLocal;
+        let stations = stations(survey, &hosts, &link_local);
+        for &(station, host) in &survey.bindings {
+            if link_local(host) {
+                hosts[host as usize] = stations[station as usize];
+            }
+        }
+        Roles { hosts, stations }
+    }
+}
+
+/// Rule 4; hosts that follow their station do not vote, unless it has no others.
+fn stations(survey: &Survey, hosts: &[Side], link_local: &dyn Fn(u32) -> bool) -> Vec<Side> {
+    #[derive(Clone, Default)]
+    struct Tally {
+        balance: i64,
+        first: Option<Side>,
+    }
+    let mut tallies = vec![(Tally::default(), Tally::default()); survey.stations.len()];
+    for &(station, host) in &survey.bindings {
+        let (others, locals) = &mut tallies[station as usize];
+        let tally = if link_local(host) { locals } else { others };
+        let side = hosts[host as usize];
+        tally.balance += if side == Side::Client { 1 } else { -1 };
+        tally.first.get_or_insert(side);
+    }
+    let side = |tally: &Tally| match tally.balance.signum() {
+        1 => Some(Side::Client),
+        -1 => Some(Side::Server),
+        _ => tally.first,
+    };
+    tallies.iter().map(|(others, locals)| side(others).or(side(locals)).unwrap_or(Side::Client)).collect()
+}

@@ -1,0 +1,372 @@
+//! The first pass over a session: which hosts, stations and flows it has.
+//!
+//! Rewriting streams, but where a host goes depends on all its flows, and its addresses must be leased before the first
+//! frame leaves. So the headers are read once, and of each packet only [`PacketFacts`] are kept. Everything here is in
+//! original addresses, which are not used for anything but to tell hosts apart and to know their scope.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netssm_wire::MacAddr;
+use netssm_wire::flow::{FiveTuple, FlowKey};
+use netssm_wire::frame::{Fragment, Transport, protocol};
+use netssm_wire::session::{Packet, Session};
+
+use super::addresses::Addresses;
+use super::admit::{Admitted, admit, from_mac, to_mac};
+use super::allocator::low24;
+use super::dropped::Dropped;
+use super::fragments::Datagrams;
+use super::plan::GroupPolicy;
+use super::scope::{Scope, solicited, solicited_mac};
+use super::{arp, icmp, igmp, quote};
+
+/// No host, station or flow.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// What the second pass needs to know of a packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PacketFacts {
+    /// Its flow.
+    pub(super) flow: u32,
+    /// Whether it goes the way that the flow's first packet went.
+    pub(super) forward: bool,
+    /// Hosts that it is from and to, in its IP or ARP header.
+    pub(super) src: u32,
+    pub(super) dst: u32,
+    /// Stations of its Ethernet header.
+    pub(super) from: u32,
+    pub(super) to: u32,
+}
+
+impl PacketFacts {
+    const NOTHING: PacketFacts =
+        PacketFacts { flow: NONE, forward: true, src: NONE, dst: NONE, from: NONE, to: NONE };
+}
+
+/// A host, by its original address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Host {
+    pub(super) ip: IpAddr,
+    pub(super) scope: Scope,
+    /// It was the source of an IP packet.
+    sent: bool,
+    /// It was the destination of a frame to everybody.
+    shouted_at: bool,
+}
+
+impl Host {
+    /// Whether this "host" is the broadcast address of a subnet: a destination of broadcast frames that never sends.
+    pub(super) fn is_broadcast(&self) -> bool {
+        self.shouted_at && !self.sent && self.ip.is_ipv4()
+    }
+}
+
+/// How sure it is who opened a flow; a later packet may only improve it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Evidence {
+    /// The sender of the first packet.
+    First,
+    /// One end is near, the other beyond a provider.
+    Scope,
+    /// One end has a service port or the other an ephemeral one.
+    Ports,
+    /// A SYN, its answer, an ICMP request or its reply, or a group at the other end.
+    Said,
+}
+
+/// A two-way flow, by its original five-tuple.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flow {
+    /// As the first packet has it.
+    pub(super) first: FiveTuple,
+    /// Whether the first packet is the opener's.
+    pub(super) opener_is_first: bool,
+    evidence: Evidence,
+    /// Least payload of a datagram that has one, in bytes; UDP only.
+    pub(super) least_payload: Option<usize>,
+    /// The hosts of the first packet's source and destination.
+    pub(super) ends: (u32, u32),
+}
+
+impl Flow {
+    /// The five-tuple as the opener sends it.
+    pub(super) fn opener(&self) -> FiveTuple {
+        if self.opener_is_first { self.first } else { self.first.reversed() }
+    }
+
+    /// Opener and acceptor among the hosts.
+    pub(super) fn roles(&self) -> (u32, u32) {
+        if self.opener_is_first { self.ends } else { (self.ends.1, self.ends.0) }
+    }
+}
+
+/// Everything that a session has, each in order of first appearance.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) hosts: Vec<Host>,
+    pub(super) host_index: HashMap<IpAddr, u32>,
+    pub(super) stations: Vec<MacAddr>,
+    pub(super) station_index: HashMap<MacAddr, u32>,
+    /// Which hosts were seen behind which stations, without repetition.
+    pub(super) bindings: Vec<(u32, u32)>,
+    bound: HashSet<(u32, u32)>,
+    pub(super) flows: Vec<Flow>,
+    pub(super) flow_index: HashMap<FlowKey, u32>,
+    /// Low 24 bits of IPv6 hosts and solicited-node groups.
+    pub(super) lows: Vec<u32>,
+    low_seen: HashSet<u32>,
+    pub(super) packets: Vec<PacketFacts>,
+    pub(super) datagrams: Datagrams,
+    scratch: Vec<u8>,
+}
+
+impl Survey {
+    /// Reads the headers of every packet that will be sent.
+    pub(super) fn of(session: &Session, groups: GroupPolicy) -> Survey {
+        let mut survey = Survey { packets: Vec::with_capacity(session.packets.len()), ..Survey::default() };
+        for (i, packet) in session.packets.iter().enumerate() {
+            let facts = match admit(packet, groups) {
+                Ok(admitted) => survey.observe(i, packet, &admitted),
+                Err(_) => PacketFacts::NOTHING,
+            };
+            survey.packets.push(facts);
+        }
+        survey.datagrams.finish();
+        survey
+    }
+
+    fn observe(&mut self, index: usize, packet: &Packet, admitted: &Admitted) -> PacketFacts {
+        let frame = packet.header.as_slice();
+        let (from, to) = (from_mac(frame), to_mac(frame));
+        let mut facts = PacketFacts {
+            src: self.host(admitted.src),
+            dst: self.host(admitted.dst),
+            from: self.station(from),
+            to: if to.is_group() { NONE } else { self.station(to) },
+            ..PacketFacts::NOTHING
+        };
+        self.note_mac(to);
+        self.bind(facts.from, facts.src);
+        self.visit_inside(frame, admitted);
+        if admitted.protocol == 0 {
+            return facts;
+        }
+        self.bind(facts.to, facts.dst);
+        if let Some(host) = self.hosts.get_mut(facts.src as usize) {
+            host.sent = true;
+        }
+        if let Some(host) = self.hosts.get_mut(facts.dst as usize) {
+            host.shouted_at |= to == MacAddr::BROADCAST;
+        }
+        let fragment = admitted.layout.fragment();
+        if let Some(tuple) = admitted.layout.five_tuple(frame)
+            && fragment.is_none_or(|f| f.offset == 0)
+        {
+            (facts.flow, facts.forward) = self.flow(&tuple, (facts.src, facts.dst));
+            self.look_at_transport(frame, admitted, facts);
+        }
+        if let Some(fragment) = fragment {
+            self.fragment(index, admitted, fragment, &mut facts);
+        }
+        facts
+    }
+
+    /// Notes the addresses inside ARP, ICMP and IGMP bodies, and the flow that an error quotes.
+    fn visit_inside(&mut self, frame: &[u8], admitted: &Admitted) {
+        let at = match (admitted.protocol, admitted.layout.transport) {
+            (0, _) => admitted.net_at,
+            (_, Transport::Icmp { at } | Transport::Icmpv6 { at } | Transport::Igmp { at }) => at,
+            _ => return,
+        };
+        let end = admitted.layout.l3_end().unwrap_or(frame.len()).min(frame.len());
+        let Some(body) = frame.get(at..end) else { return };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.extend_from_slice(body);
+        // The survey's visitor never fails.
+        let _ = match admitted.layout.transport {
+            Transport::Icmp { .. } => icmp::visit_v4(&mut scratch, self),
+            Transport::Icmpv6 { .. } => icmp::visit_v6(&mut scratch, self),
+            Transport::Igmp { .. } => igmp::visit(&mut scratch, self),
+            _ => arp::visit(&mut scratch, self),
+        };
+        if is_error(admitted, body[0])
+            && let Some(quoted) = scratch.get_mut(icmp::QUOTE_AT..)
+        {
+            let _ = quote::visit(quoted, self);
+            if let Some(tuple) = quote::parse(quoted).map(|q| q.tuple)
+                && protocol::has_ports(tuple.protocol)
+            {
+                let ends = (self.host(tuple.src), self.host(tuple.dst));
+                self.flow(&tuple, ends);
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    /// The number of a host; [`NONE`] for an address that is no host's.
+    fn host(&mut self, ip: IpAddr) -> u32 {
+        let scope = Scope::of(ip);
+        if !scope.is_host() {
+            if let IpAddr::V6(ip) = ip
+                && let Some(low) = solicited(ip)
+            {
+                self.note_low(low);
+            }
+            return NONE;
+        }
+        let next = self.hosts.len() as u32;
+        match self.host_index.entry(ip) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(slot) => {
+                slot.insert(next);
+                self.hosts.push(Host { ip, scope, sent: false, shouted_at: false });
+                if let IpAddr::V6(ip) = ip {
+                    self.note_low(low24(ip));
+                }
+                next
+            }
+        }
+    }
+
+    fn station(&mut self, mac: MacAddr) -> u32 {
+        let next = self.stations.len() as u32;
+        *self.station_index.entry(mac).or_insert_with(|| {
+            self.stations.push(mac);
+            next
+        })
+    }
+
+    fn note_mac(&mut self, mac: MacAddr) {
+        if let Some(low) = solicited_mac(mac) {
+            self.note_low(low);
+        }
+    }
+
+    fn note_low(&mut self, low: u32) {
+        if self.low_seen.insert(low) {
+            self.lows.push(low);
+        }
+    }
+
+    fn bind(&mut self, station: u32, host: u32) {
+        if station != NONE && host != NONE && self.bound.insert((station, host)) {
+            self.bindings.push((station, host));
+        }
+    }
+
+    /// The number of a packet's flow, and whether it goes the way of the flow's first packet.
+    fn flow(&mut self, tuple: &FiveTuple, ends: (u32, u32)) -> (u32, bool) {
+        let next = self.flows.len() as u32;
+        match self.flow_index.entry(tuple.key()) {
+            Entry::Occupied(known) => {
+                let number = *known.get();
+                let first = self.flows[number as usize].first;
+                (
+                    number,
+                    first.src == tuple.src
+                        && (first.src_port, first.dst_port) == (tuple.src_port, tuple.dst_port),
+                )
+            }
+            Entry::Vacant(slot) => {
+                slot.insert(next);
+                let (opener_is_first, evidence) = guess_opener(tuple);
+                self.flows.push(Flow { first: *tuple, opener_is_first, evidence, least_payload: None, ends });
+                (next, true)
+            }
+        }
+    }
+
+    /// What the transport header adds to what is known of the flow.
+    fn look_at_transport(&mut self, frame: &[u8], admitted: &Admitted, facts: PacketFacts) {
+        let Some(flow) = self.flows.get_mut(facts.flow as usize) else { return };
+        match admitted.layout.transport {
+            Transport::Tcp { at, .. } if flow.evidence < Evidence::Said => {
+                const SYN: u8 = 0x02;
+                const ACK: u8 = 0x10;
+                let by_sender = match frame[at + 13] & (SYN | ACK) {
+                    SYN => true,
+                    f if f == SYN | ACK => false,
+                    _ => return,
+                };
+                flow.opener_is_first = by_sender == facts.forward;
+                flow.evidence = Evidence::Said;
+            }
+            Transport::Udp { at } => {
+                let total = admitted.layout.l3_end().unwrap_or(at).saturating_sub(at + 8);
+                if total > 0 {
+                    flow.least_payload = Some(flow.least_payload.map_or(total, |least| least.min(total)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn fragment(&mut self, index: usize, admitted: &Admitted, fragment: Fragment, facts: &mut PacketFacts) {
+        let Some(at) = admitted.layout.l4_at() else { return };
+        let len = admitted.layout.l3_end().unwrap_or(at).saturating_sub(at);
+        let key = (admitted.src, admitted.dst, admitted.protocol, fragment.id);
+        let number = self.datagrams.observe(index, key, fragment, len, (facts.flow, facts.forward));
+        (facts.flow, facts.forward) = self.datagrams.flow(number);
+    }
+}
+
+/// Whether an admitted packet's ICMP type is an error, which quotes a packet.
+pub(super) fn is_error(admitted: &Admitted, kind: u8) -> bool {
+    let kind = match admitted.layout.transport {
+        Transport::Icmp { .. } => icmp::kind_v4(kind),
+        Transport::Icmpv6 { .. } => icmp::kind_v6(kind),
+        _ => None,
+    };
+    kind == Some(icmp::Kind::Error)
+}
+
+/// Who opened a flow, as far as one packet tells: whether its sender did.
+fn guess_opener(tuple: &FiveTuple) -> (bool, Evidence) {
+    /// Service ports that only a privileged process gets.
+    const WELL_KNOWN: u16 = 1024;
+    /// Where operating systems begin to pick ports for clients (Linux; others begin at 49152).
+    const EPHEMERAL: u16 = 32_768;
+    if Scope::of(tuple.dst) == Scope::Group {
+        return (true, Evidence::Said);
+    }
+    if matches!(tuple.protocol, protocol::ICMP | protocol::ICMPV6) {
+        let is_reply = match tuple.protocol {
+            protocol::ICMP => matches!(tuple.src_port, 0 | 14),
+            _ => matches!(tuple.src_port, 129 | 134 | 136),
+        };
+        return (!is_reply, Evidence::Said);
+    }
+    let (src, dst) = (tuple.src_port, tuple.dst_port);
+    if (src < WELL_KNOWN) != (dst < WELL_KNOWN) {
+        return (dst < WELL_KNOWN, Evidence::Ports);
+    }
+    if (src >= EPHEMERAL) != (dst >= EPHEMERAL) {
+        return (src >= EPHEMERAL, Evidence::Ports);
+    }
+    let (near, far) = (Scope::of(tuple.src).is_near(), Scope::of(tuple.dst).is_near());
+    if near != far { (near, Evidence::Scope) } else { (true, Evidence::First) }
+}
+
+impl Addresses for Survey {
+    fn v4(&mut self, ip: Ipv4Addr) -> Result<Ipv4Addr, Dropped> {
+        self.host(ip.into());
+        Ok(ip)
+    }
+
+    fn v6(&mut self, ip: Ipv6Addr) -> Result<Ipv6Addr, Dropped> {
+        self.host(ip.into());
+        Ok(ip)
+    }
+
+    fn mac(&mut self, mac: MacAddr) -> Result<MacAddr, Dropped> {
+        if mac.is_group() {
+            self.note_mac(mac)
+        } else {
+            let _ = self.station(mac);
+        }
+        Ok(mac)
+    }
+}

@@ -1,0 +1,276 @@
+//! What is above IP: ports, sequence numbers, messages, payload.
+
+use netssm_wire::checksum::Sum;
+use netssm_wire::frame::protocol;
+use std::net::IpAddr;
+
+use super::dropped::Dropped;
+use super::groups::{self, Family};
+use super::icmp::{self, Kind};
+use super::keys::{Draw, draw};
+use super::replay::{Ends, SessionReplay, visitor};
+use super::survey::PacketFacts;
+use super::tcp::{self, Shift};
+use super::{igmp, ndp};
+use crate::payload::{Datagram, FlowFacts, FlowPayload, Keystream};
+
+/// What is kept of a flow between its packets. Pairs are indexed by whether the packet goes the way of the flow's
+/// first packet.
+#[derive(Default)]
+pub(super) struct FlowState {
+    /// Sequence number, as in the session, of the stream's first byte.
+    pub(super) base: [Option<u32>; 2],
+    /// Datagrams sent.
+    datagrams: [u64; 2],
+    /// The last datagram's first payload bytes as the session has them.
+    prefix: [Prefix; 2],
+    /// The last IPv4 identification.
+    pub(super) last_id: [Option<u16>; 2],
+    payload: Option<Box<dyn FlowPayload>>,
+}
+
+/// The payload bytes that a model may have made: at most this many of a datagram.
+const PREFIX: usize = 12;
+
+#[derive(Clone, Copy, Default)]
+struct Prefix {
+    bytes: [u8; PREFIX],
+    len: usize,
+}
+
+impl Prefix {
+    fn of(payload: &[u8]) -> Prefix {
+        let mut bytes = [0; PREFIX];
+        let len = payload.len().min(PREFIX);
+        bytes[..len].copy_from_slice(&payload[..len]);
+        Prefix { bytes, len }
+    }
+}
+
+impl SessionReplay {
+    /// Rewrites a whole transport segment, of which the first `have` bytes come from the session and the rest are zeros.
+    /// Checksums are left to the caller. With `keep` the payload stays as it is.
+    pub(super) fn segment(
+        &mut self,
+        ends: &Ends,
+        have: usize,
+        keep: bool,
+        out: &mut [u8],
+    ) -> Result<(), Dropped> {
+        match ends.protocol {
+            protocol::TCP => self.tcp(ends, keep, out),
+            protocol::UDP => self.udp(ends, have, keep, out),
+            protocol::ICMP => self.icmp(ends, have, keep, out)?,
+            protocol::ICMPV6 => self.icmpv6(ends, have, keep, out)?,
+            protocol::IGMP => {
+                igmp::visit(&mut out[..have], &mut visitor(&self.map))?;
+                igmp::finish(out, have);
+            }
+            other => return Err(Dropped::Protocol(other)),
+        }
+        Ok(())
+    }
+
+    /// Offsets for a packet of this flow that goes this way.
+    pub(super) fn shift(&self, facts: PacketFacts) -> Shift {
+        let seed = self.tag.facts().replay_seed;
+        let isn = |forward: bool| draw(seed, Draw::Isn, u64::from(facts.flow), u64::from(forward)) as u32;
+        let clock = |host: u32| draw(seed, Draw::Timestamp, u64::from(host), 0) as u32;
+        let silent =
+            self.flows.get(facts.flow as usize).is_some_and(|f| f.base[usize::from(facts.forward)].is_none());
+        Shift {
+            own: isn(facts.forward),
+            peer: isn(!facts.forward),
+            own_clock: clock(facts.src),
+            peer_clock: clock(facts.dst),
+            silent,
+            cookie: draw(seed, Draw::Cookie, u64::from(facts.flow), 1),
+        }
+    }
+
+    /// Writes the ports of a packet of this flow that goes this way.
+    pub(super) fn ports(&self, facts: PacketFacts, out: &mut [u8]) {
+        let Some(flow) = self.map.flows.get(facts.flow as usize) else { return };
+        let Some(opener) = flow.opener else { return };
+        let tuple = if facts.forward == flow.opener_is_first { opener } else { opener.reversed() };
+        out[..2].copy_from_slice(&tuple.src_port.to_be_bytes());
+        out[2..4].copy_from_slice(&tuple.dst_port.to_be_bytes());
+    }
+
+    /// Whether a packet that goes this way is the opener's.
+    fn from_opener(&self, facts: PacketFacts) -> bool {
+        self.map.flows.get(facts.flow as usize).is_none_or(|flow| facts.forward == flow.opener_is_first)
+    }
+
+    fn tcp(&mut self, ends: &Ends, keep: bool, out: &mut [u8]) {
+        let facts = ends.facts;
+        let header_len = (usize::from(out[12] >> 4) * 4).clamp(20, out.len());
+        let (header, payload) = out.split_at_mut(header_len);
+        let sequence = tcp::sequence(header);
+        let syn = header[13] & tcp::SYN != 0;
+        let shift = self.shift(facts);
+        self.ports(facts, header);
+        tcp::rewrite(header, &shift);
+        let first = sequence.wrapping_add(u32::from(syn));
+        if let Some(flow) = self.flows.get_mut(facts.flow as usize) {
+            let base = &mut flow.base[usize::from(facts.forward)];
+            // A SYN with another number begins a new connection on the same ports.
+            if syn || base.is_none() {
+                *base = Some(first);
+            }
+        }
+        if !keep && !payload.is_empty() {
+            self.stream(facts, first, payload);
+        }
+    }
+
+    /// Fills stream bytes from the original sequence number `first` on.
+    pub(super) fn stream(&mut self, facts: PacketFacts, first: u32, out: &mut [u8]) {
+        let from_opener = self.from_opener(facts);
+        let base = self.flows.get(facts.flow as usize).and_then(|f| f.base[usize::from(facts.forward)]);
+        let offset = first.wrapping_sub(base.unwrap_or(first));
+        if let Some(payload) = self.payload_of(facts) {
+            payload.stream(from_opener, u64::from(offset), out);
+        }
+    }
+
+    fn udp(&mut self, ends: &Ends, have: usize, keep: bool, out: &mut [u8]) {
+        let facts = ends.facts;
+        let (header, payload) = out.split_at_mut(8);
+        self.ports(facts, header);
+        // Bytes after the UDP length would be nobody's.
+        let len = (payload.len() + 8).min(usize::from(u16::MAX)) as u16;
+        header[4..6].copy_from_slice(&len.to_be_bytes());
+        let prefix = Prefix::of(&payload[..have.saturating_sub(8).min(payload.len())]);
+        let ordinal = self.flows.get_mut(facts.flow as usize).map_or(0, |flow| {
+            let way = usize::from(facts.forward);
+            flow.prefix[way] = prefix;
+            flow.datagrams[way] += 1;
+            flow.datagrams[way] - 1
+        });
+        if !keep {
+            self.datagram(facts, ordinal, prefix, ends.link, payload);
+        }
+    }
+
+    fn datagram(
+        &mut self,
+        facts: PacketFacts,
+        ordinal: u64,
+        prefix: Prefix,
+        link: [netssm_wire::MacAddr; 2],
+        out: &mut [u8],
+    ) {
+        let from_opener = self.from_opener(facts);
+        let [sender, receiver] = link;
+        let datagram =
+            Datagram { from_opener, ordinal, prefix: &prefix.bytes[..prefix.len], sender, receiver };
+        if let Some(payload) = self.payload_of(facts) {
+            payload.datagram(&datagram, out);
+        }
+    }
+
+    /// Fills the whole payload of the last datagram that went this way, again.
+    pub(super) fn last_datagram(
+        &mut self,
+        facts: PacketFacts,
+        link: [netssm_wire::MacAddr; 2],
+        out: &mut [u8],
+    ) {
+        let Some(flow) = self.flows.get(facts.flow as usize) else { return };
+        let way = usize::from(facts.forward);
+        let (ordinal, prefix) = (flow.datagrams[way].saturating_sub(1), flow.prefix[way]);
+        self.datagram(facts, ordinal, prefix, link, out);
+    }
+
+    fn payload_of(&mut self, facts: PacketFacts) -> Option<&mut dyn FlowPayload> {
+        let state = self.flows.get_mut(facts.flow as usize)?;
+        let opener = self.map.flows.get(facts.flow as usize)?.opener?;
+        let session = self.tag.facts();
+        let payload = state.payload.get_or_insert_with(|| {
+            self.payload.flow(&FlowFacts {
+                seed: draw(session.seed, Draw::Payload, u64::from(facts.flow), 0),
+                opener,
+                label: session.label.clone(),
+            })
+        });
+        Some(&mut **payload)
+    }
+
+    fn icmp(&mut self, ends: &Ends, have: usize, keep: bool, out: &mut [u8]) -> Result<(), Dropped> {
+        let kind = icmp::kind_v4(out[0]).ok_or(Dropped::IcmpType(out[0]))?;
+        icmp::visit_v4(&mut out[..have], &mut visitor(&self.map))?;
+        match kind {
+            Kind::Echo => self.echo(ends, keep, out),
+            Kind::Error => {
+                icmp::clear_extension_length(out, true);
+                self.quote(ends, have - icmp::QUOTE_AT, keep, &mut out[icmp::QUOTE_AT..])?;
+            }
+            // Three times, and nothing after them.
+            _ => out[have.min(20)..].fill(0),
+        }
+        Ok(())
+    }
+
+    fn icmpv6(&mut self, ends: &Ends, have: usize, keep: bool, out: &mut [u8]) -> Result<(), Dropped> {
+        let kind = icmp::kind_v6(out[0]).ok_or(Dropped::IcmpType(out[0]))?;
+        icmp::visit_v6(&mut out[..have], &mut visitor(&self.map))?;
+        match kind {
+            Kind::Echo => self.echo(ends, keep, out),
+            Kind::Error => {
+                icmp::clear_extension_length(out, false);
+                self.quote(ends, have - icmp::QUOTE_AT, keep, &mut out[icmp::QUOTE_AT..])?;
+            }
+            Kind::Neighbour(fixed) => ndp::finish(out, fixed, have, ends.link[0], self.map.prefix),
+            Kind::Listener => groups::finish_query(out, Family::V6, have),
+            Kind::ListenerReport => groups::finish_report(out, Family::V6, have),
+            Kind::Timestamp => {} // IPv4 only
+        }
+        Ok(())
+    }
+
+    /// The data of an echo, which the reply with the same identifier and sequence number repeats.
+    fn echo(&mut self, ends: &Ends, keep: bool, out: &mut [u8]) {
+        let session = self.tag.facts();
+        let (head, data) = out.split_at_mut(8);
+        let number = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+        if !keep {
+            let key = draw(session.seed, Draw::Payload, u64::from(ends.facts.flow), 1);
+            Keystream::new(key).fill(u64::from(number), 0, data);
+        }
+    }
+
+    /// A fragment of a datagram that is not whole: no receiver can put it together, so its content only has to be
+    /// somebody's. The header of a first fragment is rewritten; a checksum over bytes that never come is drawn.
+    pub(super) fn lone_fragment(&mut self, offset: usize, ends: &Ends, have: usize, out: &mut [u8]) {
+        let rewritten = offset == 0 && self.segment(ends, have, false, out).is_ok();
+        if rewritten {
+            fill_checksum(ends, out);
+            return;
+        }
+        let session = self.tag.facts();
+        let key = draw(session.seed, Draw::Payload, u64::from(ends.facts.flow), 2);
+        Keystream::new(key).fill(0, offset as u64, out);
+    }
+}
+
+/// Writes the checksum of a whole transport segment between these ends.
+pub(super) fn fill_checksum(ends: &Ends, segment: &mut [u8]) {
+    let field = match ends.protocol {
+        protocol::TCP => 16,
+        protocol::UDP => 6,
+        _ => 2,
+    };
+    let Some(place) = segment.get_mut(field..field + 2) else { return };
+    place.fill(0);
+    let len = segment.len();
+    let pseudo = match (ends.src, ends.dst, ends.protocol) {
+        (_, _, protocol::ICMP | protocol::IGMP) => Sum::default(),
+        (IpAddr::V4(src), IpAddr::V4(dst), number) => Sum::default().pseudo_v4(src, dst, number, len as u16),
+        (IpAddr::V6(src), IpAddr::V6(dst), number) => Sum::default().pseudo_v6(src, dst, number, len as u32),
+        _ => return,
+    };
+    let stored = pseudo.bytes(segment).stored();
+    let stored = if ends.protocol == protocol::UDP { stored.udp() } else { stored };
+    segment[field..field + 2].copy_from_slice(&stored.0.to_be_bytes());
+}
