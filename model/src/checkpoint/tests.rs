@@ -199,3 +199,24 @@ fn netssms_own_directories_open_with_a_width() {
     let error = Checkpoint::open_netssm(tmp.path(), Width::Variable).unwrap_err().to_string();
     assert!(error.contains("pytorch_model.bin: not a PyTorch state dictionary"), "{error}");
 }
+
+/// `tests/data/make_pytorch_model.py` wrote the file: value k of tensor i is (i + (k % 512) / 1024) / 16.
+#[test]
+fn a_pytorch_state_dictionary_is_read() {
+    let tmp = tempfile::tempdir().unwrap();
+    netssm(tmp.path(), 264);
+    std::fs::remove_file(tmp.path().join(WEIGHTS_FILE)).unwrap();
+    let bytes = include_bytes!("../../tests/data/pytorch_model.bin");
+    std::fs::write(tmp.path().join("pytorch_model.bin"), bytes).unwrap();
+    let small = ModelConfig { d_model: 8, d_state: 4, headdim: 4, ..config(264) };
+    std::fs::write(tmp.path().join(CONFIG_FILE), small.to_json().to_string()).unwrap();
+    let checkpoint = Checkpoint::open_netssm(tmp.path(), Width::Fixed(106)).unwrap();
+    assert_eq!(checkpoint.weights().values().map(Tensor::elem_count).sum::<usize>(), small.parameters());
+    let bias = checkpoint.weights()["backbone.layers.0.mixer.dt_bias"].to_vec1::<f32>().unwrap();
+    let expected: Vec<f32> = (0..4u16).map(|k| (5.0 + f32::from(k) / 1024.0) / 16.0).collect();
+    assert_eq!(bias, expected);
+    checkpoint.model(&Device::Cpu).unwrap();
+    std::fs::write(tmp.path().join("pytorch_model.bin"), &bytes[..bytes.len() / 2]).unwrap();
+    let error = Checkpoint::open_netssm(tmp.path(), Width::Variable).unwrap_err().to_string();
+    assert!(error.contains("pytorch_model.bin"), "{error}");
+}

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use candle_core::{DType, Tensor};
 
 use super::row::{Next, Row};
-use super::{Ending, GenerateError, Generated, Generator, SessionRequest, Stats};
+use super::{Counts, Ending, GenerateError, Generated, Generator, SessionRequest, Stats};
 use crate::sample::Sampler;
 use crate::state::State;
 
@@ -23,8 +23,10 @@ struct Batch<'g> {
     generator: &'g Generator,
     groups: Vec<Group>,
     sampler: Sampler,
-    /// Finished sessions only.
-    done: Stats,
+    /// What the observer sees; its counts are brought up to date after every step.
+    stats: Stats,
+    /// Counts of finished sessions only.
+    finished: Counts,
 }
 
 pub(super) fn run(
@@ -41,19 +43,22 @@ pub(super) fn run(
         generator,
         groups: generator.stages.iter().map(empty).collect::<Result<_, _>>()?,
         sampler: Sampler::new(generator.options.policy)?,
-        done: Stats::default(),
+        stats: Stats::default(),
+        finished: Counts::default(),
     };
     loop {
         while batch.live() < generator.options.batch {
             let Some(request) = requests.next() else { break };
             batch.join(request, sink)?;
         }
-        if batch.live() == 0 {
-            return Ok(batch.done);
+        batch.count();
+        if batch.stats.live == 0 {
+            return Ok(batch.stats);
         }
         batch.step(sink)?;
-        if observe(&batch.stats()).is_break() {
-            return Ok(batch.stats());
+        batch.count();
+        if observe(&batch.stats).is_break() {
+            return Ok(batch.stats);
         }
     }
 }
@@ -68,14 +73,14 @@ impl Batch<'_> {
         self.groups.iter().map(|g| g.rows.len()).sum()
     }
 
-    /// Finished and live sessions together.
-    fn stats(&self) -> Stats {
-        let mut stats = self.done.clone();
+    /// Brings the totals up to date: finished and live sessions together.
+    fn count(&mut self) {
+        let mut counts = self.finished.clone();
         for row in self.groups.iter().flat_map(|g| &g.rows) {
-            stats.counts.add(row.counts());
+            counts.add(row.counts());
         }
-        stats.live = self.live();
-        stats
+        self.stats.counts = counts;
+        self.stats.live = self.live();
     }
 
     /// A new session: reads its prompt and chooses its first token.
@@ -186,14 +191,14 @@ impl Batch<'_> {
 
     fn finish(&mut self, row: Row, ending: Ending, sink: &mut dyn FnMut(Generated)) {
         let generated = row.finish(self.generator, ending);
-        let done = &mut self.done;
-        done.sessions += 1;
-        done.failed += u64::from(!matches!(ending, Ending::Limit | Ending::EndToken));
-        done.counts.add(&generated.counts);
+        self.finished.add(&generated.counts);
+        let stats = &mut self.stats;
+        stats.sessions += 1;
+        stats.failed += u64::from(!matches!(ending, Ending::Limit | Ending::EndToken));
         let label = &generated.session.label;
-        done.repairs.entry(label.clone()).or_default().merge(&generated.repairs);
+        stats.repairs.entry(label.clone()).or_default().merge(&generated.repairs);
         let drops: u64 = generated.counts.drops.values().sum();
-        *done.drops.entry(label.clone()).or_default() += drops;
+        *stats.drops.entry(label.clone()).or_default() += drops;
         sink(generated);
     }
 }

@@ -30,6 +30,12 @@ pub enum TrainError {
         /// The directory.
         path: PathBuf,
     },
+    /// Another process trains into the output directory.
+    #[error("{} is in use by another training run", path.display())]
+    Busy {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The checkpoint to start from was made for another codec than the corpus.
     #[error("--init checkpoint has codec {checkpoint}, the corpus has {corpus}")]
     CodecMismatch {

@@ -1,5 +1,6 @@
 //! The loop: start or resume, update, validate, save, stop.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -69,6 +70,7 @@ pub fn train(
     config.validate()?;
     let begun = Instant::now();
     std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
+    let _lock = lock(out)?;
     let newest = resume::steps(out)?.pop();
     if newest.is_some() && !matches!(start, Start::Resume) {
         return Err(TrainError::Exists { path: out.to_owned() });
@@ -76,6 +78,18 @@ pub fn train(
     let (data, params, from) = begin(data, config, start, newest, device)?;
     let config = from.as_ref().map_or(config, |(_, state)| &state.config).clone();
     Run::new(&data, config, out, params, from, (device, stop), Reporter::open(out, progress)?)?.go(begun)
+}
+
+/// Keeps a second run out of the directory; the kernel lets go of it when this process ends, however
+/// it ends.
+fn lock(out: &Path) -> Result<File, TrainError> {
+    let path = out.join(".lock");
+    let file = File::create(&path).map_err(TrainError::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(TrainError::Busy { path: out.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(TrainError::Io { action: "lock", path, source }),
+    }
 }
 
 type Resumed = (PathBuf, RunState);

@@ -195,6 +195,15 @@ fn what_does_not_fit_is_refused() {
     odd.model.headdim = 7;
     let error = go(dataset(&["a"], 4), &odd, &tmp.path().join("y"), Start::Fresh).unwrap_err();
     assert!(error.to_string().contains("headdim"), "{error}");
+    let second = tmp.path().join("busy");
+    let mut inside = None;
+    let mut watch = |_: &Event| {
+        let other = go(dataset(&["a"], 4), &base, &second, Start::Fresh);
+        inside.get_or_insert(other.unwrap_err().to_string());
+    };
+    let stop = AtomicBool::new(false);
+    train(dataset(&["a"], 4), &base, &second, Start::Fresh, &Device::Cpu, &stop, &mut watch).unwrap();
+    assert!(inside.unwrap().contains("in use by another training run"));
     let empty = Dataset { train: vec![], ..dataset(&["a"], 4) };
     let error = go(empty, &base, &tmp.path().join("z"), Start::Fresh).unwrap_err();
     assert!(matches!(error, TrainError::NothingToTrain), "{error}");
