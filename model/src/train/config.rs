@@ -122,6 +122,9 @@ pub struct DataSection {
     /// start, the carried state to the session's. 0 = the whole sequence in one pass, exact, with
     /// memory for all of it.
     pub bptt: usize,
+    /// Batches of sessions open at once, which take turns: an update reads one of them. More keep the
+    /// weights from following the few sessions of one batch; each costs its sessions' carried state in memory.
+    pub interleave: usize,
     /// Windows whose gradients are added before an update.
     pub accumulate: usize,
     /// Probability of hiding a session's label (replaced by the packet token), 0 to 1.
@@ -130,7 +133,14 @@ pub struct DataSection {
 
 impl Default for DataSection {
     fn default() -> Self {
-        Self { sequence_length: 100_000, batch: 8, bptt: 1024, accumulate: 1, label_dropout: 0.0 }
+        Self {
+            sequence_length: 100_000,
+            batch: 8,
+            bptt: 1024,
+            interleave: 8,
+            accumulate: 1,
+            label_dropout: 0.0,
+        }
     }
 }
 
@@ -250,9 +260,12 @@ impl TrainConfig {
         if !(2..=100_000).contains(&d.sequence_length) {
             return bad("data.sequence_length", "2 to 100000", d.sequence_length.to_string());
         }
-        for (field, n) in
-            [("data.batch", d.batch), ("data.accumulate", d.accumulate), ("run.keep", self.run.keep)]
-        {
+        for (field, n) in [
+            ("data.batch", d.batch),
+            ("data.interleave", d.interleave),
+            ("data.accumulate", d.accumulate),
+            ("run.keep", self.run.keep),
+        ] {
             if n == 0 {
                 return bad(field, "at least 1", n.to_string());
             }

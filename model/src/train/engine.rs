@@ -6,9 +6,9 @@
 //! section runs serially. Gradients are added in shard order, so the number of shards is part of a
 //! run's result and the scheduling of threads is not.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use rayon::ThreadPool;
 
@@ -16,13 +16,23 @@ use super::TrainError;
 use super::streams::Window;
 use crate::config::ModelConfig;
 use crate::lm::Mamba2;
-use crate::ops::loss::cross_entropy;
 use crate::state::State;
+
+/// What one shard found in a window.
+pub(super) struct ShardGradients {
+    /// Its targets' share of the window's, which its mean loss and gradients count with.
+    pub(super) weight: f64,
+    /// Mean nats of its targets.
+    pub(super) loss: f64,
+    /// Gradient of that mean by tensor name.
+    pub(super) gradients: BTreeMap<String, Tensor>,
+}
 
 /// Rows of the batch that one thread reads.
 struct Shard {
     rows: Range<usize>,
-    state: State,
+    /// One for each of the batches that take turns.
+    states: Vec<State>,
     pool: Option<ThreadPool>,
 }
 
@@ -34,10 +44,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// `threads` shards over `rows` rows, with zero state. One shard uses the caller's pool.
+    /// `threads` shards over `rows` rows, with zero state for each of `turns` batches. One shard uses the
+    /// caller's pool.
     pub(super) fn new(
         config: &ModelConfig,
-        rows: usize,
+        (rows, turns): (usize, usize),
         threads: usize,
         device: &Device,
     ) -> Result<Self, TrainError> {
@@ -46,41 +57,29 @@ impl Engine {
         for i in 0..threads {
             let rows = rows * i / threads..rows * (i + 1) / threads;
             let pool = if threads == 1 { None } else { Some(serial_pool()?) };
-            shards.push(Shard { state: State::zeros(config, rows.len(), device)?, rows, pool });
+            let states = (0..turns).map(|_| State::zeros(config, rows.len(), device));
+            shards.push(Shard { states: states.collect::<Result<_, _>>()?, rows, pool });
         }
         Ok(Self { shards, layers: config.n_layer, device: device.clone() })
     }
 
-    /// Forward and backward over a window. `scale` multiplies the loss summed over its targets.
-    /// Returns that scaled loss and each shard's gradients.
+    /// Forward and backward over a window, in shard order.
     pub(super) fn gradients(
         &mut self,
         model: &Mamba2,
         window: &Window,
-        scale: f64,
-    ) -> Result<(f64, Vec<GradStore>), TrainError> {
+    ) -> Result<Vec<ShardGradients>, TrainError> {
         let device = &self.device;
-        let results: Vec<Result<(f64, GradStore), TrainError>> = std::thread::scope(|scope| {
-            let (first, rest) = match self.shards.split_first_mut() {
-                Some(split) => split,
-                None => return Vec::new(),
-            };
+        std::thread::scope(|scope| {
+            let Some((first, rest)) = self.shards.split_first_mut() else { return Ok(Vec::new()) };
             let threads: Vec<_> = rest
                 .iter_mut()
-                .map(|shard| scope.spawn(move || shard.gradients(model, window, scale, device)))
+                .map(|shard| scope.spawn(move || shard.gradients(model, window, device)))
                 .collect();
-            let mut results = vec![first.gradients(model, window, scale, device)];
+            let mut results = vec![first.gradients(model, window, device)];
             results.extend(threads.into_iter().map(|t| t.join().unwrap_or(Err(TrainError::Panicked))));
-            results
-        });
-        let mut loss = 0.0;
-        let mut grads = Vec::with_capacity(results.len());
-        for result in results {
-            let (l, g) = result?;
-            loss += l;
-            grads.push(g);
-        }
-        Ok((loss, grads))
+            results.into_iter().collect()
+        })
     }
 
     /// Layers of the model that the states belong to.
@@ -88,14 +87,14 @@ impl Engine {
         self.layers
     }
 
-    /// The carried states in row order.
+    /// The carried states, shard by shard, turn by turn.
     pub(super) fn states(&self) -> impl Iterator<Item = &State> {
-        self.shards.iter().map(|s| &s.state)
+        self.shards.iter().flat_map(|s| &s.states)
     }
 
     /// The same, to put back what a checkpoint holds.
     pub(super) fn states_mut(&mut self) -> impl Iterator<Item = &mut State> {
-        self.shards.iter_mut().map(|s| &mut s.state)
+        self.shards.iter_mut().flat_map(|s| &mut s.states)
     }
 }
 
@@ -104,10 +103,10 @@ impl Shard {
         &mut self,
         model: &Mamba2,
         window: &Window,
-        scale: f64,
         device: &Device,
-    ) -> Result<(f64, GradStore), TrainError> {
-        let Self { rows, state, pool } = self;
+    ) -> Result<ShardGradients, TrainError> {
+        let Self { rows, states, pool } = self;
+        let state = &mut states[window.turn]; // the streams made as many turns as the engine was made for
         let mut run = || {
             for (i, row) in rows.clone().enumerate() {
                 if window.fresh[row] {
@@ -118,12 +117,10 @@ impl Shard {
             let shape = (rows.len(), window.width);
             let inputs = Tensor::from_slice(&window.inputs[span.clone()], shape, device)?; // (b, l)
             let lengths = &window.lengths[rows.clone()];
-            let logits = model.forward(&inputs, Some(lengths), Some(state))?; // (b, l, v)
-            // The mean over this shard's targets, weighted by their share of the step's.
-            let weight = lengths.iter().sum::<usize>() as f64 * scale;
-            let loss = (cross_entropy(&logits, &window.targets[span])? * weight)?; // ()
-            let grads = loss.backward()?;
-            Ok((f64::from(loss.to_scalar::<f32>()?), grads))
+            let targets = &window.targets[span];
+            let (loss, gradients) = model.loss_and_gradients(&inputs, targets, Some(lengths), Some(state))?;
+            let weight = lengths.iter().sum::<usize>() as f64 / window.valid() as f64;
+            Ok(ShardGradients { weight, loss, gradients })
         };
         match pool {
             Some(pool) => pool.install(run),

@@ -39,7 +39,7 @@ pub struct Losses {
 
 /// The group of every label: from the configuration's lists, "*" taking what no list names; labels
 /// stand for themselves where nothing is configured.
-pub fn group_of(label: &str, groups: &BTreeMap<String, Vec<String>>) -> Option<String> {
+pub(super) fn group_of(label: &str, groups: &BTreeMap<String, Vec<String>>) -> Option<String> {
     if groups.is_empty() {
         return Some(label.to_owned());
     }

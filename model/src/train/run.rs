@@ -218,7 +218,8 @@ impl<'r> Run<'r> {
         let window = if d.bptt == 0 { d.sequence_length } else { d.bptt };
         let sessions = data.train.iter().map(|s| &*s.tokens);
         let mut streams = Streams::new(sessions, (d.batch, window, d.sequence_length), config.run.seed)
-            .ok_or(TrainError::NothingToTrain)?;
+            .ok_or(TrainError::NothingToTrain)?
+            .interleaved(d.interleave);
         let threads = match (&from, config.run.threads) {
             (Some((_, state)), _) => state.threads,
             (None, 0) => std::thread::available_parallelism().map_or(1, usize::from).min(d.batch),
@@ -227,7 +228,7 @@ impl<'r> Run<'r> {
         let model = params.model()?;
         let vars = params.parameters.vars().iter().map(|(n, v)| (n.clone(), v.clone()));
         let mut optim = AdamW::new(vars, config.optimizer.adamw())?;
-        let mut engine = Engine::new(&params.config, d.batch, threads, device)?;
+        let mut engine = Engine::new(&params.config, (d.batch, streams.turns()), threads, device)?;
         let total = match config.run.steps {
             0 => streams.windows_in(config.run.epochs) / d.accumulate as u64,
             n => n,
@@ -364,13 +365,13 @@ impl<'r> Run<'r> {
         }
         let valid: usize = windows.iter().map(super::streams::Window::valid).sum();
         let positions: usize = windows.iter().map(|w| w.inputs.len()).sum();
-        let scale = 1.0 / valid.max(1) as f64;
         let mut loss = 0.0;
         for window in &windows {
-            let (l, grads) = self.engine.gradients(&self.model, window, scale)?;
-            loss += l;
-            for grads in &grads {
-                self.optim.accumulate(grads)?;
+            let share = window.valid() as f64 / valid.max(1) as f64;
+            for shard in self.engine.gradients(&self.model, window)? {
+                let weight = share * shard.weight;
+                loss += weight * shard.loss;
+                self.optim.accumulate(&shard.gradients, weight)?;
             }
         }
         let lr = self.schedule.rate(self.state.step);

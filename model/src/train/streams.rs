@@ -12,7 +12,12 @@
 //! positions of one scan; padding wastes half a window a session on average, and
 //! [`Streams::next`] reports exactly how much. The window is cut to the longest row.
 //!
-//! Everything here is a function of (seed, lengths, rows, window), so a position in the data is
+//! Rows that walk through long sessions show the optimiser the same few sessions for many updates in
+//! a row, and the weights drift towards those and away from the rest. So several batches of sessions
+//! are open at once and take turns ([`Streams::interleaved`]): an update reads one of them, and the
+//! next window of the same sessions comes only after all the others.
+//!
+//! Everything here is a function of (seed, lengths, rows, window, turns), so a position in the data is
 //! the small [`Cursor`], which a checkpoint stores.
 
 use rand::seq::SliceRandom;
@@ -20,44 +25,50 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-pub use crate::ops::loss::IGNORE;
+pub(super) use crate::ops::loss::IGNORE;
 
 /// Where a run stands in its data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
+pub(super) struct Cursor {
     /// Permutations begun, less one.
-    pub epoch: u64,
+    pub(super) epoch: u64,
     /// Sessions of the current permutation already given to a row.
-    pub dealt: usize,
-    /// Each row's session and next input position; `None` before its first session.
-    pub rows: Vec<Option<(usize, usize)>>,
+    pub(super) dealt: usize,
+    /// Each row's session and next input position; `None` before its first session. Batch by batch.
+    pub(super) rows: Vec<Option<(usize, usize)>>,
+    /// The batch that is read next.
+    #[serde(default)]
+    pub(super) turn: usize,
 }
 
 /// One step's input, row-major, `width` tokens a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
+pub(super) struct Window {
     /// Tokens a row has here; at most the configured window.
-    pub width: usize,
+    pub(super) width: usize,
     /// Input tokens, `rows * width`; padding is token 0.
-    pub inputs: Vec<u32>,
+    pub(super) inputs: Vec<u32>,
     /// Next tokens, [`IGNORE`] where there is none.
-    pub targets: Vec<u32>,
+    pub(super) targets: Vec<u32>,
     /// Valid positions of each row, at least 1.
-    pub lengths: Vec<usize>,
+    pub(super) lengths: Vec<usize>,
     /// Rows that begin a session here: their carried state must be zeroed first.
-    pub fresh: Vec<bool>,
+    pub(super) fresh: Vec<bool>,
+    /// Which of the open batches these rows are; each has its own carried states.
+    pub(super) turn: usize,
 }
 
 impl Window {
     /// Positions with a target.
-    pub fn valid(&self) -> usize {
+    pub(super) fn valid(&self) -> usize {
         self.lengths.iter().sum()
     }
 }
 
 /// The sessions' tokens, the order and the rows.
-pub struct Streams<'a> {
+pub(super) struct Streams<'a> {
     sessions: Vec<&'a [u16]>,
+    rows: usize,
     window: usize,
     seed: u64,
     order: Vec<u32>,
@@ -67,7 +78,7 @@ pub struct Streams<'a> {
 impl<'a> Streams<'a> {
     /// Streams over `sessions`, each cut to `sequence` tokens; sessions of fewer than 2 tokens have
     /// nothing to predict and are left out. `None` if no session is left or a size is 0.
-    pub fn new(
+    pub(super) fn new(
         sessions: impl IntoIterator<Item = &'a [u16]>,
         (rows, window, sequence): (usize, usize, usize),
         seed: u64,
@@ -78,19 +89,35 @@ impl<'a> Streams<'a> {
             return None;
         }
         let order = permutation(sessions.len(), seed, 0);
-        let cursor = Cursor { epoch: 0, dealt: 0, rows: vec![None; rows] };
-        Some(Self { sessions, window, seed, order, cursor })
+        let cursor = Cursor { epoch: 0, dealt: 0, rows: vec![None; rows], turn: 0 };
+        Some(Self { sessions, rows, window, seed, order, cursor })
+    }
+
+    /// The same with up to `turns` batches open at once, fewer where there are not sessions enough for
+    /// each row to have its own. Starts from the beginning.
+    #[must_use]
+    pub(super) fn interleaved(mut self, turns: usize) -> Self {
+        let turns = turns.min(self.sessions.len() / self.rows).max(1);
+        self.cursor = Cursor { epoch: 0, dealt: 0, rows: vec![None; self.rows * turns], turn: 0 };
+        self.order = permutation(self.sessions.len(), self.seed, 0);
+        self
+    }
+
+    /// Batches open at once.
+    pub(super) fn turns(&self) -> usize {
+        self.cursor.rows.len() / self.rows
     }
 
     /// Where the streams stand.
-    pub fn cursor(&self) -> &Cursor {
+    pub(super) fn cursor(&self) -> &Cursor {
         &self.cursor
     }
 
     /// Puts the streams where another of the same sessions, sizes and seed stood. False, and
     /// nothing changed, if the cursor cannot be one of these.
-    pub fn seek(&mut self, cursor: Cursor) -> bool {
+    pub(super) fn seek(&mut self, cursor: Cursor) -> bool {
         let fits = cursor.rows.len() == self.cursor.rows.len()
+            && cursor.turn < self.turns()
             && cursor.dealt <= self.sessions.len()
             && cursor
                 .rows
@@ -105,23 +132,26 @@ impl<'a> Streams<'a> {
     }
 
     /// Positions with a target in one epoch.
-    pub fn tokens(&self) -> u64 {
+    pub(super) fn tokens(&self) -> u64 {
         self.sessions.iter().map(|s| s.len() as u64 - 1).sum()
     }
 
     /// The next window. The streams never end: after the last session of an epoch comes the next
     /// epoch's first.
-    pub fn next(&mut self) -> Window {
-        let rows = self.cursor.rows.len();
+    pub(super) fn next(&mut self) -> Window {
+        let (rows, turn) = (self.rows, self.cursor.turn);
+        let first = turn * rows;
         let mut fresh = vec![false; rows];
         for (row, fresh) in fresh.iter_mut().enumerate() {
-            let used_up = self.cursor.rows[row].is_none_or(|(s, at)| at + 1 >= self.sessions[s].len());
+            let used_up =
+                self.cursor.rows[first + row].is_none_or(|(s, at)| at + 1 >= self.sessions[s].len());
             if used_up {
-                self.cursor.rows[row] = Some((self.deal(), 0));
+                self.cursor.rows[first + row] = Some((self.deal(), 0));
                 *fresh = true;
             }
         }
-        let here: Vec<(usize, usize)> = self.cursor.rows.iter().copied().flatten().collect();
+        let here: Vec<(usize, usize)> =
+            self.cursor.rows[first..first + rows].iter().copied().flatten().collect();
         let lengths: Vec<usize> =
             here.iter().map(|&(s, at)| self.window.min(self.sessions[s].len() - 1 - at)).collect();
         let width = lengths.iter().copied().max().unwrap_or(0);
@@ -133,9 +163,10 @@ impl<'a> Streams<'a> {
                 inputs[row * width + i] = u32::from(pair[0]);
                 targets[row * width + i] = u32::from(pair[1]);
             }
-            self.cursor.rows[row] = Some((s, at + n));
+            self.cursor.rows[first + row] = Some((s, at + n));
         }
-        Window { width, inputs, targets, lengths, fresh }
+        self.cursor.turn = (turn + 1) % self.turns();
+        Window { width, inputs, targets, lengths, fresh, turn }
     }
 
     fn deal(&mut self) -> usize {
@@ -150,13 +181,14 @@ impl<'a> Streams<'a> {
 
     /// Windows until `epochs` epochs are dealt out and the first row would begin the next: the
     /// length of a run that is given in epochs. Walks lengths only.
-    pub fn windows_in(&self, epochs: u64) -> u64 {
-        let rows = self.cursor.rows.len();
-        let mut left = vec![0usize; rows];
+    pub(super) fn windows_in(&self, epochs: u64) -> u64 {
+        let mut left = vec![0usize; self.cursor.rows.len()];
         let (mut epoch, mut dealt) = (0, 0);
         let mut order = permutation(self.sessions.len(), self.seed, 0);
         for step in 0.. {
-            for left in &mut left {
+            let first = (step % self.turns() as u64) as usize * self.rows;
+            let rows = &mut left[first..first + self.rows];
+            for left in &mut *rows {
                 if *left > 0 {
                     continue;
                 }
@@ -170,7 +202,7 @@ impl<'a> Streams<'a> {
                 *left = self.sessions[order[dealt] as usize].len() - 1;
                 dealt += 1;
             }
-            for left in &mut left {
+            for left in rows {
                 *left -= self.window.min(*left);
             }
         }
@@ -189,7 +221,7 @@ fn permutation(n: usize, seed: u64, epoch: u64) -> Vec<u32> {
 
 /// Replaces the first input of fresh rows by `token` with probability `p`: the model then also
 /// learns what traffic looks like when no label is given. Seeded by step, so it needs no state.
-pub fn drop_labels(window: &mut Window, token: u32, p: f64, seed: u64, step: u64) {
+pub(super) fn drop_labels(window: &mut Window, token: u32, p: f64, seed: u64, step: u64) {
     if p <= 0.0 {
         return;
     }
@@ -255,18 +287,36 @@ mod tests {
         assert_eq!(w, before, "a session that goes on keeps its tokens");
     }
 
+    #[test]
+    fn open_batches_take_turns_and_each_goes_on_where_it_stopped() {
+        let data = sessions(&[8, 8, 8]);
+        let all = || data.iter().map(Vec::as_slice);
+        let mut streams = Streams::new(all(), (1, 3, 1000), 1).unwrap().interleaved(2);
+        let (a, b, c) = (streams.next(), streams.next(), streams.next());
+        assert_eq!((a.turn, b.turn, c.turn), (0, 1, 0));
+        assert_ne!(a.inputs[0] / 100, b.inputs[0] / 100, "two sessions are open");
+        assert_eq!(c.inputs[0], a.targets[2], "the first one goes on");
+        assert!(a.fresh[0] && b.fresh[0] && !c.fresh[0]);
+        assert_eq!(
+            Streams::new(all(), (2, 3, 1000), 1).unwrap().interleaved(9).turns(),
+            1,
+            "3 sessions, 2 rows"
+        );
+    }
+
     proptest! {
         #[test]
         fn an_epoch_predicts_every_token_once(
             lengths in prop::collection::vec(0usize..90, 1..20),
-            rows in 1usize..5, window in 1usize..20, seed in any::<u64>(),
+            rows in 1usize..5, window in 1usize..20, turns in 1usize..4, seed in any::<u64>(),
         ) {
             let data = sessions(&lengths);
-            let Some(mut streams) =
-                Streams::new(data.iter().map(Vec::as_slice), (rows, window, 60), seed) else {
+            let make = || Streams::new(data.iter().map(Vec::as_slice), (rows, window, 60), seed);
+            let Some(mut streams) = make().map(|s| s.interleaved(turns)) else {
                 prop_assert!(lengths.iter().all(|&n| n < 2));
                 return Ok(());
             };
+            let open = streams.turns() * rows;
             let epochs = 3;
             let steps = streams.windows_in(epochs);
             let mut seen = std::collections::HashMap::new();
@@ -278,12 +328,12 @@ mod tests {
             // Up to the end every session was dealt `epochs` times, and only rows still busy are short.
             prop_assert!(streams.cursor().epoch < epochs);
             prop_assert_eq!(seen.values().sum::<u64>() <= epochs * streams.tokens(), true);
-            prop_assert!(seen.values().sum::<u64>() + (rows as u64) * 60 >= epochs * streams.tokens());
+            prop_assert!(seen.values().sum::<u64>() + (open as u64) * 60 >= epochs * streams.tokens());
             for (t, n) in seen { prop_assert!(n <= epochs, "target {} {} times", t, n); }
             if let Some((cursor, step)) = middle {
-                let mut other = Streams::new(data.iter().map(Vec::as_slice), (rows, window, 60), seed).unwrap();
+                let mut other = make().unwrap().interleaved(turns);
                 prop_assert!(other.seek(cursor.clone()));
-                let mut again = Streams::new(data.iter().map(Vec::as_slice), (rows, window, 60), seed).unwrap();
+                let mut again = make().unwrap().interleaved(turns);
                 for _ in 0..step { again.next(); }
                 for _ in 0..20 { prop_assert_eq!(other.next(), again.next()); }
                 let mut bad = cursor;
