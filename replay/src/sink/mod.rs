@@ -57,6 +57,16 @@ pub trait Sink: Send {
         Vec::new()
     }
 
+    /// Completes what is open, and waits for it: a capture becomes visible, and all events are there to be
+    /// taken. Sending may go on. To be called before the last [`Sink::take_events`]; [`Sink::close`] does it
+    /// anyway.
+    ///
+    /// # Errors
+    /// As [`Sink::send`].
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.flush()
+    }
+
     /// Flushes, finishes files, closes sockets. What could not be delivered is counted as dropped in the
     /// numbers returned.
     ///

@@ -12,7 +12,7 @@ impl Allowlist {
     pub(super) fn check_icmp(&self, message: &[u8]) -> Result<(), Violation> {
         match message.first() {
             Some(5) => {
-                self.host(Place::Icmp, "redirect gateway", v4_at(message, 4))?;
+                self.mentioned(Place::Icmp, "redirect gateway", v4_at(message, 4))?;
                 self.quoted_v4(message)
             }
             Some(3 | 4 | 11 | 12) => self.quoted_v4(message),
@@ -26,8 +26,8 @@ impl Allowlist {
         if quoted.len() < 20 || quoted[0] >> 4 != 4 {
             return Err(Violation::Unreadable(Place::Icmp));
         }
-        self.source(Place::Icmp, "quoted source", v4_at(quoted, 12))?;
-        self.destination(Place::Icmp, "quoted destination", v4_at(quoted, 16))
+        self.mentioned(Place::Icmp, "quoted source", v4_at(quoted, 12))?;
+        self.mentioned(Place::Icmp, "quoted destination", v4_at(quoted, 16))
     }
 
     /// An ICMPv6 message from its type on (RFC 4443, RFC 4861).
@@ -37,12 +37,12 @@ impl Allowlist {
             Some(133) => self.nd_options(message, 8),
             Some(134) => self.nd_options(message, 16),
             Some(135 | 136) => {
-                self.neighbour("neighbour target", v6_at(message, 8))?;
+                self.mentioned(Place::Icmpv6, "neighbour target", v6_at(message, 8))?;
                 self.nd_options(message, 24)
             }
             Some(137) => {
-                self.neighbour("redirect target", v6_at(message, 8))?;
-                self.neighbour("redirect destination", v6_at(message, 24))?;
+                self.mentioned(Place::Icmpv6, "redirect target", v6_at(message, 8))?;
+                self.mentioned(Place::Icmpv6, "redirect destination", v6_at(message, 24))?;
                 self.nd_options(message, 40)
             }
             _ => Ok(()),
@@ -55,13 +55,15 @@ impl Allowlist {
         if quoted.len() < 40 || quoted[0] >> 4 != 6 {
             return Err(Violation::Unreadable(Place::Icmpv6));
         }
-        self.source(Place::Icmpv6, "quoted source", v6_at(quoted, 8))?;
-        self.destination(Place::Icmpv6, "quoted destination", v6_at(quoted, 24))
+        self.mentioned(Place::Icmpv6, "quoted source", v6_at(quoted, 8))?;
+        self.mentioned(Place::Icmpv6, "quoted destination", v6_at(quoted, 24))
     }
 
-    /// A host, or a link-local one.
-    fn neighbour(&self, role: &'static str, ip: Option<IpAddr>) -> Result<(), Violation> {
-        self.judge(Place::Icmpv6, role, ip, super::is_link_local)
+    /// An address that the message speaks of. Nothing goes there by it, so it is only asked that it gives nobody
+    /// away: a host of the testbed, or what is the same everywhere.
+    fn mentioned(&self, place: Place, role: &'static str, ip: Option<IpAddr>) -> Result<(), Violation> {
+        let anywhere = |ip: IpAddr| ip.is_unspecified() || super::is_link_local(ip) || super::is_group(ip);
+        self.judge(place, role, ip, anywhere)
     }
 
     /// The options of a neighbour discovery message (RFC 4861 section 4.6).
@@ -86,14 +88,14 @@ impl Allowlist {
                 4 => {
                     let quoted = option.get(8..).unwrap_or(&[]);
                     if quoted.len() >= 40 {
-                        self.source(Place::Icmpv6, "redirected source", v6_at(quoted, 8))?;
-                        self.destination(Place::Icmpv6, "redirected destination", v6_at(quoted, 24))?;
+                        self.mentioned(Place::Icmpv6, "redirected source", v6_at(quoted, 8))?;
+                        self.mentioned(Place::Icmpv6, "redirected destination", v6_at(quoted, 24))?;
                     }
                 }
                 25 => {
                     // Recursive DNS servers (RFC 8106): 8 bytes, then addresses.
                     for server in option[8..].chunks_exact(16) {
-                        self.neighbour("advertised dns server", v6_at(server, 0))?;
+                        self.mentioned(Place::Icmpv6, "advertised dns server", v6_at(server, 0))?;
                     }
                 }
                 _ => {}

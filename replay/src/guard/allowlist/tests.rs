@@ -205,6 +205,9 @@ fn packets_quoted_by_errors_are_read() {
     let redirect = |gateway| icmp(5, gateway, &quote("10.10.0.2", "10.10.0.1"));
     keep.check(&frame("10.10.0.1", "10.10.0.2", 1, &redirect([10, 10, 0, 9]))).unwrap();
     keep.check(&frame("10.10.0.1", "10.10.0.2", 1, &redirect([192, 168, 0, 9]))).unwrap_err();
+    let of_group = icmp(3, [0; 4], &quote("224.0.0.5", "10.10.0.1"));
+    keep.check(&frame("10.10.0.1", "10.10.0.2", 1, &of_group)).unwrap(); // nonsense, but nobody's address
+    list(GroupPolicy::Drop).check(&frame("10.10.0.1", "10.10.0.2", 1, &of_group)).unwrap_err();
     let six = |dst| frame("fd00:10::1", "fd00:10::2", 58, &icmp(1, [0; 4], &quote("fd00:10::2", dst)));
     keep.check(&six("fd00:10::1")).unwrap();
     let text = refused(&keep, &six("2001:4860:4860::8888"));

@@ -22,7 +22,7 @@ pub struct RollingConfig {
     /// A file ends after this many packets; 0 for no limit.
     pub max_packets: u64,
     /// The oldest captures are deleted so that those of this prefix, labels and the open file included, never
-    /// take more than this many bytes; 0 for no limit. With a cap, `max_bytes` is at most half of it.
+    /// take more than this many bytes; 0 for no limit. With a cap, a file is at most a third of it.
     pub directory_bytes: u64,
     /// How often a full disk is looked at again.
     pub probe: Duration,
@@ -60,13 +60,13 @@ impl RollingConfig {
         if ok { Ok(()) } else { Err(RollingError::Prefix(self.prefix.clone())) }
     }
 
-    /// `max_bytes` as it applies, 0 for none: with a cap on the directory there must be room for a finished
-    /// file beside the open one.
+    /// `max_bytes` as it applies, 0 for none: with a cap on the directory there must be room for the open
+    /// file, the one that is being finished, and one to keep.
     pub(super) fn file_bytes(&self) -> u64 {
         match (self.max_bytes, self.directory_bytes) {
             (max, 0) => max,
-            (0, cap) => cap / 2,
-            (max, cap) => max.min(cap / 2),
+            (0, cap) => cap / 3,
+            (max, cap) => max.min(cap / 3),
         }
     }
 }
@@ -124,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cap_leaves_room_for_two_files() {
+    fn a_cap_leaves_room_for_three_files() {
         let bytes = |max_bytes, directory_bytes| {
             RollingConfig { max_bytes, directory_bytes, ..RollingConfig::new("x") }.file_bytes()
         };
         assert_eq!(bytes(0, 0), 0);
         assert_eq!(bytes(100, 0), 100);
-        assert_eq!(bytes(0, 100), 50);
-        assert_eq!(bytes(80, 100), 50);
-        assert_eq!(bytes(20, 100), 20);
+        assert_eq!(bytes(0, 150), 50);
+        assert_eq!(bytes(80, 150), 50);
+        assert_eq!(bytes(20, 150), 20);
     }
 }

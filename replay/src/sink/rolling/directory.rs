@@ -32,6 +32,26 @@ pub(super) struct Paths {
     pub(super) labels_part: PathBuf,
 }
 
+impl Paths {
+    /// Makes a synced capture visible, labels first, so that no capture is ever seen without them. May be
+    /// tried again.
+    pub(super) fn publish(&self) -> Result<(), RollingError> {
+        for (from, to) in [(&self.labels_part, &self.labels), (&self.capture_part, &self.capture)] {
+            match fs::rename(from, to) {
+                // A second try after the first rename worked and the other did not.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && to.exists() => {}
+                Err(e) => return Err(io_error("rename", from)(e)),
+                Ok(()) => {}
+            }
+        }
+        for dir in [self.capture.parent(), self.capture_part.parent()].into_iter().flatten() {
+            let synced = File::open(dir).and_then(|d| d.sync_all());
+            synced.map_err(io_error("sync directory", dir))?;
+        }
+        Ok(())
+    }
+}
+
 /// A directory that this process alone writes captures of one prefix into.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -118,24 +138,6 @@ impl Directory {
         }
     }
 
-    /// Makes a finished, synced capture visible, labels first, so that no capture is ever seen without them.
-    pub(super) fn publish(&mut self, paths: &Paths) -> Result<(), RollingError> {
-        let renames = [(&paths.labels_part, &paths.labels), (&paths.capture_part, &paths.capture)];
-        for (from, to) in renames {
-            match fs::rename(from, to) {
-                // A second try after the first rename worked and the other did not.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && to.exists() => {}
-                Err(e) => return Err(io_error("rename", from)(e)),
-                Ok(()) => {}
-            }
-        }
-        for dir in [&self.path, &self.parts] {
-            let synced = File::open(dir).and_then(|d| d.sync_all());
-            synced.map_err(io_error("sync directory", dir))?;
-        }
-        self.rescan()
-    }
-
     /// Bytes of all finished captures of the prefix, labels included.
     pub(super) fn bytes(&self) -> u64 {
         self.finished.values().sum()
@@ -160,7 +162,7 @@ impl Directory {
     }
 
     /// Looks at what is there: a reader may have deleted captures that it is done with.
-    fn rescan(&mut self) -> Result<(), RollingError> {
+    pub(super) fn rescan(&mut self) -> Result<(), RollingError> {
         let mut finished = BTreeMap::new();
         for (name, path) in self.names(&self.path)? {
             let stem = name.strip_suffix(CAPTURE).or_else(|| name.strip_suffix(LABELS));
@@ -249,7 +251,8 @@ mod tests {
         let paths = dir.next_paths(WallTime::from_secs(secs));
         fs::write(&paths.capture_part, vec![0; bytes]).unwrap();
         fs::write(&paths.labels_part, "{}\n").unwrap();
-        dir.publish(&paths).unwrap();
+        paths.publish().unwrap();
+        dir.rescan().unwrap();
         paths
     }
 

@@ -251,3 +251,52 @@ fn write_zeros(mut file: &File, room: u64) -> io::Result<()> {
     }
     file.sync_data() // where blocks are given out late, only this says
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::label::LabelRecord;
+    use netssm_wire::session::Timing;
+    use std::net::{IpAddr, Ipv6Addr};
+
+    #[test]
+    fn the_longest_label_line_fits_the_room_set_aside_for_it() {
+        let longest = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
+        let label = "\u{1}".repeat(40);
+        let record = LabelRecord {
+            session: u64::MAX,
+            label: label.clone(),
+            src: longest,
+            src_port: u16::MAX,
+            dst: longest,
+            dst_port: u16::MAX,
+            protocol: u8::MAX,
+            community_id: format!("1:{}", "x".repeat(28)),
+            model: "f".repeat(64),
+            seed: u64::MAX,
+            replay_seed: u64::MAX,
+            timing: Timing::Captured,
+            first_ns: i64::MIN,
+            last_ns: i64::MIN,
+            packets_to_server: u64::MAX,
+            packets_to_client: u64::MAX,
+            bytes_to_server: u64::MAX,
+            bytes_to_client: u64::MAX,
+        };
+        let line = serde_json::to_string(&record).unwrap() + "\n";
+        let room = LABEL_LINE + 6 * label.len() as u64;
+        assert!(line.len() as u64 <= room, "{} of {room}", line.len());
+    }
+
+    #[test]
+    fn a_probe_tells_room_and_leaves_nothing() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("probe");
+        probe(&path, 1 << 20).unwrap();
+        assert!(!path.exists());
+        probe(&path, 1 << 60).unwrap_err();
+        assert!(!path.exists());
+        write_zeros(&File::create(&path).unwrap(), 5_000).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), 8_192);
+    }
+}

@@ -11,12 +11,13 @@
 //! and counted, the directory is tried again every [`RollingConfig::probe`], and when [`RollingConfig::room`]
 //! bytes can be had, a new file begins. [`SinkEvent::Stalled`] and [`SinkEvent::Resumed`] tell.
 //!
-//! Finishing a file waits for the disk. Give this sink a thread of its own beside one that paces an
-//! interface.
+//! Syncing and renaming a finished file happens on a thread of its own, one file at a time; [`Sink::send`]
+//! only waits for it when the next file is complete before.
 
 mod config;
 mod directory;
 mod file;
+mod finish;
 
 pub use config::{RollingConfig, RollingError};
 
@@ -28,7 +29,8 @@ use crate::clock::{Clock, MonoTime, WallTime};
 use crate::guard::Guard;
 use crate::rewrite::TestbedFrame;
 use directory::Directory;
-use file::{FILE_HEADER, OpenFile, RECORD_HEADER, Sealed};
+use file::{FILE_HEADER, OpenFile, RECORD_HEADER};
+use finish::{Finisher, Job, Refused};
 
 /// Rolling captures in one directory.
 pub struct RollingSink {
@@ -39,8 +41,9 @@ pub struct RollingSink {
     open: Option<OpenFile>,
     /// Window of the wall clock that the open file belongs to.
     window: i64,
-    /// Complete, but the disk would not let it be finished; tried again at each probe.
-    sealed: Option<(Sealed, FinishReason)>,
+    finisher: Finisher,
+    /// Complete, but the disk would not let them be finished; tried again at each probe.
+    refused: Vec<Job>,
     stall: Option<Stall>,
     stats: SinkStats,
     files: FileCounters,
@@ -84,7 +87,8 @@ impl RollingSink {
             directory,
             open: None,
             window: 0,
-            sealed: None,
+            finisher: Finisher::default(),
+            refused: Vec::new(),
             stall: None,
             stats: SinkStats::default(),
             files: FileCounters::default(),
@@ -117,8 +121,11 @@ impl RollingSink {
         }
     }
 
-    /// Looks whether what was written is on the disk.
+    /// Looks whether what was written is on the disk, and whether a file before is finished.
     fn look(&mut self) {
+        if let Some(outcome) = self.finisher.poll() {
+            self.take_outcome(outcome);
+        }
         let Some(open) = &mut self.open else { return };
         match open.look() {
             Ok(confirmed) => {
@@ -136,60 +143,86 @@ impl RollingSink {
     /// The disk refuses: loses what is pending, finishes what is confirmed, stops.
     fn stop(&mut self, error: io::Error) {
         let mut lost = 0;
-        let path = self.directory.path().to_owned();
-        let open = self.open.take();
-        let path = open.as_ref().map_or(path, |o| o.paths.capture_part.clone());
+        let mut path = self.directory.path().to_owned();
         if self.stall.is_none() {
             self.files.stalls += 1;
             let dropped_before = self.stats.dropped.get(DropReason::DiskFull);
             self.stall = Some(Stall { dropped_before, next_probe: self.clock.now() + self.config.probe });
         }
+        let open = self.open.take();
         if let Some(open) = open {
+            path.clone_from(&open.paths.capture_part);
             lost = open.pending();
             self.stats.dropped.add(DropReason::DiskFull, lost);
+            self.events.push(SinkEvent::Stalled { path, error: error.to_string(), lost });
             // What cannot even be deleted is a hidden file that the next start removes.
             let ended = if open.frames == 0 { open.discard().map(|()| None) } else { open.seal().map(Some) };
             if let Ok(Some(sealed)) = ended {
-                self.sealed = Some((sealed, FinishReason::Stall));
+                self.hand_over(Job { sealed, why: FinishReason::Stall });
             }
+        } else {
+            self.events.push(SinkEvent::Stalled { path, error: error.to_string(), lost });
         }
-        self.events.push(SinkEvent::Stalled { path, error: error.to_string(), lost });
-        let _ = self.publish(); // if not now, then at a later probe
-    }
-
-    /// Finishes the sealed file, if there is one.
-    fn publish(&mut self) -> Result<(), RollingError> {
-        let Some((sealed, why)) = &mut self.sealed else { return Ok(()) };
-        let paths = sealed.paths.clone();
-        sealed.sync().map_err(|source| RollingError::Io {
-            action: "finish",
-            path: paths.capture_part.clone(),
-            source,
-        })?;
-        self.directory.publish(&paths)?;
-        self.files.finished += 1;
-        let (frames, bytes, why) = (sealed.frames, sealed.length, *why);
-        self.events.push(SinkEvent::Finished { path: paths.capture, frames, bytes, why });
-        self.sealed = None;
-        Ok(())
     }
 
     /// Ends the open file; the next frame begins another.
-    fn finish(&mut self, why: FinishReason) {
+    fn end_file(&mut self, why: FinishReason) {
         self.look();
         let Some(open) = self.open.take() else { return }; // the look found the disk full
-        let done = open.seal().map_err(|source| (source, None)).and_then(|sealed| {
-            self.sealed = Some((sealed, why));
-            self.publish().map_err(|error| (io::Error::other(error.to_string()), Some(error)))
-        });
-        if let Err((text, error)) = done {
-            let source = match error {
-                Some(RollingError::Io { source, .. }) => source,
-                _ => text,
-            };
-            self.stop(source);
+        match open.seal() {
+            Ok(sealed) => self.hand_over(Job { sealed, why }),
+            Err(error) => self.stop(error),
         }
-        self.keep_below_cap();
+    }
+
+    /// Has a file finished, after the one before.
+    fn hand_over(&mut self, job: Job) {
+        self.await_finisher();
+        if let Some(outcome) = self.finisher.start(job) {
+            self.take_outcome(outcome);
+        }
+    }
+
+    fn await_finisher(&mut self) {
+        while let Some(outcome) = self.finisher.wait() {
+            self.take_outcome(outcome);
+        }
+    }
+
+    fn take_outcome(&mut self, outcome: Result<SinkEvent, Box<Refused>>) {
+        match outcome {
+            Ok(event) => {
+                self.files.finished += 1;
+                self.events.push(event);
+                if let Err(error) = self.directory.rescan() {
+                    self.stop(io::Error::other(error.to_string()));
+                }
+                self.keep_below_cap();
+            }
+            Err(refused) => {
+                let (job, error) = refused.into_parts();
+                self.refused.push(job);
+                self.stop(error);
+            }
+        }
+    }
+
+    /// Tries again what the disk refused; says whether nothing is left.
+    fn retry(&mut self) -> Result<(), RollingError> {
+        self.await_finisher();
+        while let Some(job) = self.refused.pop() {
+            match job.run() {
+                Ok(event) => {
+                    self.files.finished += 1;
+                    self.events.push(event);
+                }
+                Err(refused) => {
+                    self.refused.push(refused.job);
+                    return Err(refused.error);
+                }
+            }
+        }
+        self.directory.rescan()
     }
 
     /// Deletes the oldest captures if the directory has grown beyond its cap.
@@ -198,9 +231,9 @@ impl RollingSink {
         if cap == 0 {
             return;
         }
-        let open = self.open.as_ref().map_or(0, OpenFile::footprint);
-        if self.directory.bytes() + open > cap {
-            match self.directory.shrink(cap.saturating_sub(open)) {
+        let unfinished = self.unfinished_bytes();
+        if self.directory.bytes() + unfinished > cap {
+            match self.directory.shrink(cap.saturating_sub(unfinished)) {
                 Ok(events) => {
                     self.files.deleted += events.len() as u64;
                     self.events.extend(events);
@@ -210,10 +243,17 @@ impl RollingSink {
         }
     }
 
+    /// Bytes of files that are not visible yet.
+    fn unfinished_bytes(&self) -> u64 {
+        let open = self.open.as_ref().map_or(0, OpenFile::footprint);
+        open + self.finisher.bytes() + self.refused.iter().map(Job::bytes).sum::<u64>()
+    }
+
     fn begin(&mut self, at: WallTime) {
         // Room for a whole file under the cap, so that it is kept while the file grows too.
         if self.config.directory_bytes > 0 {
-            let limit = self.config.directory_bytes - self.config.file_bytes();
+            let others = self.config.file_bytes() + self.unfinished_bytes();
+            let limit = self.config.directory_bytes.saturating_sub(others);
             match self.directory.shrink(limit) {
                 Ok(events) => {
                     self.files.deleted += events.len() as u64;
@@ -241,7 +281,7 @@ impl RollingSink {
         }
         self.stall = Some(Stall { next_probe: now + self.config.probe, ..stall });
         let room =
-            self.publish().is_ok() && file::probe(&self.directory.probe_path(), self.config.room).is_ok();
+            self.retry().is_ok() && file::probe(&self.directory.probe_path(), self.config.room).is_ok();
         if room {
             self.stall = None;
             let dropped = self.stats.dropped.get(DropReason::DiskFull) - stall.dropped_before;
@@ -267,7 +307,7 @@ impl Sink for RollingSink {
             return Ok(());
         }
         if let Some(why) = self.end_before(frame.len(), at) {
-            self.finish(why);
+            self.end_file(why);
         }
         if self.can_write() && self.open.is_none() {
             self.begin(at);
@@ -293,19 +333,18 @@ impl Sink for RollingSink {
     fn tick(&mut self, now: WallTime) -> Result<(), SinkError> {
         self.look();
         if self.open.is_some() && self.window_of(now) > self.window {
-            self.finish(FinishReason::Time);
+            self.end_file(FinishReason::Time);
         }
         self.can_write();
         Ok(())
     }
 
     fn stats(&self) -> SinkStats {
-        let open = self.open.as_ref().map_or(0, OpenFile::footprint);
         SinkStats {
             queued: self.open.as_ref().map_or(0, OpenFile::pending),
             files: Some(FileCounters {
                 stalled: self.stall.is_some(),
-                directory_bytes: self.directory.bytes() + open,
+                directory_bytes: self.directory.bytes() + self.unfinished_bytes(),
                 ..self.files
             }),
             ..self.stats
@@ -316,10 +355,14 @@ impl Sink for RollingSink {
         std::mem::take(&mut self.events)
     }
 
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.end_file(FinishReason::Close);
+        Ok(self.retry()?)
+    }
+
     fn close(mut self: Box<Self>) -> Result<SinkStats, CloseError> {
-        self.finish(FinishReason::Close);
-        let finished = self.publish();
+        let finished = self.finish();
         let stats = self.stats();
-        finished.map(|()| stats).map_err(|error| CloseError { stats: Box::new(stats), error: error.into() })
+        finished.map(|()| stats).map_err(|error| CloseError { stats: Box::new(stats), error })
     }
 }
