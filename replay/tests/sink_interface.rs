@@ -231,7 +231,7 @@ fn an_interface_that_cannot_be_used_is_refused_at_once() {
         let unnamed = InterfaceSink::open(config(true), guard(&["other0"]), clock()).unwrap_err();
         assert_eq!(
             unnamed.to_string(),
-            "frame refused by the allowlist: interface \"tx0\" is not among the allowed ones"
+            "refused by the allowlist: interface \"tx0\" is not among the allowed ones"
         );
         let missing =
             InterfaceSink::open(InterfaceConfig::new("nope0"), guard(&["nope0"]), clock()).unwrap_err();

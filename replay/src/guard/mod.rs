@@ -22,7 +22,7 @@ pub mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use allowlist::{Allowlist, Place, Violation};
+pub use allowlist::{Allowlist, NotCovered, Place, Violation};
 pub use gate::{Gate, Tripped};
 
 use crate::rewrite::TestbedFrame;
@@ -35,11 +35,24 @@ pub const POLL: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Its bytes break the allowlist.
-    #[error("frame refused by the allowlist: {0}")]
-    Violation(#[from] Violation),
+    #[error("refused by the allowlist: {0}")]
+    Violation(Violation),
     /// Something else tripped the gate before.
     #[error("sending was stopped: {0}")]
-    Stopped(#[from] Tripped),
+    Stopped(Tripped),
+}
+
+// By hand: thiserror's `from` would make them sources too, and a chain of errors would say them twice.
+impl From<Violation> for Refusal {
+    fn from(violation: Violation) -> Refusal {
+        Refusal::Violation(violation)
+    }
+}
+
+impl From<Tripped> for Refusal {
+    fn from(tripped: Tripped) -> Refusal {
+        Refusal::Stopped(tripped)
+    }
 }
 
 /// What every sink asks before it takes a frame.

@@ -14,6 +14,8 @@ pub mod inject;
 pub mod memory;
 pub mod rolling;
 
+use std::error::Error;
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::clock::WallTime;
@@ -75,15 +77,25 @@ pub trait Sink: Send {
     fn close(self: Box<Self>) -> Result<SinkStats, CloseError>;
 }
 
-/// A sink that did not close well.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
+/// A sink that did not close well. As an error it is what failed, no more.
+#[derive(Debug)]
 pub struct CloseError {
     /// The final numbers.
     pub stats: Box<SinkStats>,
     /// What failed first.
-    #[source]
     pub error: SinkError,
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for CloseError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
 }
 
 /// Why a sink cannot go on.
