@@ -16,16 +16,13 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::norm;
 use crate::ops::block::Carried;
-use crate::ops::gemm::Packed;
 use crate::ops::loss::cross_entropy;
 use crate::ops::step::StepModel;
-use crate::state::{State, Store};
+use crate::state::State;
 use crate::weights::{self, Weights};
 
+mod decode;
 mod gradients;
-
-/// Tokens a row that one pass of [`Mamba2::prefill`] takes: bounds its memory whatever the prompt's length.
-const PREFILL_TOKENS: usize = 4096;
 
 /// How blocks are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +63,8 @@ impl Mamba2 {
         let embedding = w[weights::EMBEDDING].clone();
         for (name, t) in &w {
             if t.dtype() != embedding.dtype() || !t.device().same_device(embedding.device()) {
-                return Err(Error::TensorDtype {
-                    name: name.clone(),
-                    got: format!("{:?}", t.dtype()).to_lowercase(),
-                });
+                let got = format!("{name} in {:?} at {:?}", t.dtype(), t.device().location());
+                return Err(Error::input("model tensors", "one dtype and device", got));
             }
         }
         let blocks =
@@ -167,81 +162,6 @@ impl Mamba2 {
         cross_entropy(&self.forward(tokens, lengths, state)?, targets)
     }
 
-    /// Feeds each row its tokens and returns the logits after each row's last, `(b, vocab_size)`.
-    ///
-    /// Without gradients. Long prompts are taken in pieces, so memory does not grow with their length.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if a row is empty, a token is outside the vocabulary or the state does not fit.
-    pub fn prefill(&self, tokens: &[&[u32]], state: &mut State) -> Result<Tensor> {
-        if tokens.iter().any(|row| row.is_empty()) {
-            return Err(Error::input("prompt", "at least one token a row", "an empty row"));
-        }
-        state.fits(&self.cfg, tokens.len())?;
-        let longest = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
-        let mut last: Vec<Option<Tensor>> = vec![None; tokens.len()];
-        for from in (0..longest).step_by(PREFILL_TOKENS) {
-            let width = PREFILL_TOKENS.min(longest - from);
-            let mut padded = vec![0u32; tokens.len() * width];
-            let mut lengths = vec![0; tokens.len()];
-            for ((row, out), len) in tokens.iter().zip(padded.chunks_exact_mut(width)).zip(&mut lengths) {
-                let piece = &row[from.min(row.len())..(from + width).min(row.len())];
-                out[..piece.len()].copy_from_slice(piece);
-                *len = piece.len();
-            }
-            let input = Tensor::from_vec(padded, (tokens.len(), width), self.device())?;
-            let hidden = self.hidden(&input, Some(&lengths), Some(state))?.detach();
-            for (i, row) in tokens.iter().enumerate() {
-                if (from..from + width).contains(&(row.len() - 1)) {
-                    last[i] = Some(hidden.narrow(0, i, 1)?.narrow(1, row.len() - 1 - from, 1)?);
-                }
-            }
-        }
-        let last: Vec<Tensor> = last.into_iter().flatten().collect();
-        Ok(self.logits(&Tensor::cat(&last, 0)?)?.squeeze(1)?.detach())
-    }
-
-    /// Feeds each row one token and returns the logits after it, `(b, vocab_size)`. Without gradients.
-    ///
-    /// On the f32 CPU engine a row's result does not depend, to the last bit, on the other rows or on their number.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.
-    pub fn step(&self, tokens: &[u32], state: &mut State) -> Result<Tensor> {
-        state.fits(&self.cfg, tokens.len())?;
-        self.check_tokens(tokens)?;
-        if tokens.is_empty() {
-            return Ok(Tensor::zeros((0, self.cfg.vocab_size), self.dtype(), self.device())?);
-        }
-        if self.engine == Engine::Fused
-            && let Store::Rows(rows) = &mut state.store
-        {
-            let logits = if self.trainable {
-                self.stepper()?.step(tokens, rows)
-            } else {
-                match self.stepper.get() {
-                    Some(stepper) => stepper.step(tokens, rows),
-                    None => {
-                        let stepper = self.stepper()?;
-                        self.stepper.get_or_init(|| stepper).step(tokens, rows)
-                    }
-                }
-            };
-            return Ok(Tensor::from_vec(logits, (tokens.len(), self.cfg.vocab_size), self.device())?);
-        }
-        let input = Tensor::from_slice(tokens, (tokens.len(), 1), self.device())?;
-        Ok(self.logits(&self.hidden(&input, None, Some(state))?)?.squeeze(1)?.detach())
-    }
-
-    fn stepper(&self) -> Result<StepModel> {
-        let values = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1::<f32>()?) };
-        let layers = self.blocks.iter().map(|b| b.pack_step(&self.cfg)).collect::<Result<Vec<_>>>()?;
-        let head = values(&self.head)?;
-        let (v, d) = (self.cfg.vocab_size, self.cfg.d_model);
-        let head = Packed::new(&head[..v * d], v, d);
-        Ok(StepModel::new(&self.cfg, values(&self.embedding)?, layers, values(&self.norm)?, head))
-    }
-
     fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
         match tokens.iter().find(|&&t| t as usize >= self.cfg.vocab_size) {
             Some(t) => {
@@ -267,6 +187,9 @@ impl Mamba2 {
         state: Option<&State>,
     ) -> Result<(usize, usize)> {
         let (b, l) = tokens.dims2()?;
+        if b == 0 || l == 0 {
+            return Err(Error::input("tokens", "at least one row and one column", format!("({b}, {l})")));
+        }
         if let Some(lengths) = lengths
             && (lengths.len() != b || lengths.iter().any(|&n| n > l))
         {

@@ -180,6 +180,17 @@ impl State {
         Ok(State { cfg: self.cfg.clone(), dims: self.dims, store })
     }
 
+    /// Puts the only row of `other` in place of row `i`, both kept in rows.
+    pub(crate) fn replace_row(&mut self, i: usize, other: State) -> Result<()> {
+        match (&mut self.store, other.store) {
+            (Store::Rows(mine), Store::Rows(theirs)) if theirs.len() == 1 && i < mine.len() => {
+                mine[i..=i].clone_from_slice(&theirs);
+                Ok(())
+            }
+            _ => Err(Error::input("replaced state row", "one row on the cpu in f32", "another")),
+        }
+    }
+
     /// Appends the rows of another state of the same model, device and dtype.
     ///
     /// # Errors
@@ -305,8 +316,8 @@ impl State {
 
 fn zero_row(t: &Tensor, i: usize) -> Result<Tensor> {
     let zero = t.narrow(0, i, 1)?.zeros_like()?;
-    let mut ranges = vec![i..i + 1];
-    ranges.extend(t.dims()[1..].iter().map(|&n| 0..n));
+    let ranges: Vec<_> =
+        t.dims().iter().enumerate().map(|(axis, &n)| if axis == 0 { i..i + 1 } else { 0..n }).collect();
     Ok(t.slice_assign(&ranges, &zero)?)
 }
 

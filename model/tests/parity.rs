@@ -213,6 +213,25 @@ fn a_row_steps_the_same_to_the_last_bit_in_any_batch() {
 }
 
 #[test]
+fn a_prompt_gives_the_same_to_the_last_bit_in_any_batch() {
+    let f = fixture("groups2");
+    let model = Mamba2::load(&f.cfg, &f.weights).unwrap();
+    let tokens = f.tokens.flatten_all().unwrap().to_vec1::<u32>().unwrap();
+    let prompts = [&tokens[..1], &tokens[3..10], &tokens[2..34], &tokens[..33], &tokens[5..82]];
+    let bits = |t: &Tensor| -> Vec<Vec<u32>> {
+        t.to_vec2::<f32>().unwrap().iter().map(|r| r.iter().map(|x| x.to_bits()).collect()).collect()
+    };
+    let mut together = model.zero_state(5).unwrap();
+    let logits = bits(&model.prefill(&prompts, &mut together).unwrap());
+    let next = bits(&model.step(&[1, 2, 3, 4, 5], &mut together).unwrap());
+    for (i, prompt) in prompts.iter().enumerate() {
+        let mut alone = model.zero_state(1).unwrap();
+        assert_eq!(bits(&model.prefill(&[prompt], &mut alone).unwrap())[0], logits[i], "prompt {i}");
+        assert_eq!(bits(&model.step(&[i as u32 + 1], &mut alone).unwrap())[0], next[i], "after prompt {i}");
+    }
+}
+
+#[test]
 fn calls_that_do_not_fit_are_errors() {
     let f = fixture("groups1");
     let model = Mamba2::load(&f.cfg, &f.weights).unwrap();
@@ -227,6 +246,12 @@ fn calls_that_do_not_fit_are_errors() {
     let bad = Tensor::from_slice(&[1u32, 99], (1, 2), &Device::Cpu).unwrap();
     assert!(message(model.forward(&bad, None, None).unwrap_err()).contains("got 99"));
     assert!(message(model.forward(&f.tokens, Some(&[3, 99]), None).unwrap_err()).starts_with("lengths"));
+    assert!(message(model.prefill(&[&[1], &[70]], &mut state).unwrap_err()).contains("got 70"));
+    let empty = Tensor::zeros((2, 0), DType::U32, &Device::Cpu).unwrap();
+    assert!(message(model.forward(&empty, None, None).unwrap_err()).contains("got (2, 0)"));
+    assert_eq!(model.prefill(&[], &mut model.zero_state(0).unwrap()).unwrap().dims(), [0, 64]);
+    let untouched = model.step(&[1, 2], &mut model.zero_state(2).unwrap()).unwrap();
+    assert_eq!(difference(&model.step(&[1, 2], &mut state).unwrap(), &untouched), 0.0);
     let loss = model.loss(&f.tokens, &[1], None, None).unwrap_err();
     assert!(message(loss).starts_with("targets: expected one per row of logits"));
 }

@@ -44,7 +44,7 @@ pub(crate) struct ModelGrads {
     pub(crate) head: Option<Vec<f32>>,
 }
 
-/// Runs `f` with the storage of a tensor that the caller keeps contiguous and on the CPU.
+/// Borrows a CPU tensor's storage and layout for the rest of the scope.
 macro_rules! borrow {
     ($t:expr, $storage:ident, $layout:ident) => {
         let (guard, $layout) = $t.storage_and_layout();
@@ -95,7 +95,15 @@ pub(crate) fn loss_and_gradient(
     carried: &mut [Carried],
 ) -> candle_core::Result<(f64, ModelGrads)> {
     borrow!(model.embedding, embedding, embedding_layout);
-    borrow!(model.head, head, head_layout);
+    // A tied head is the embedding: its lock is not taken twice.
+    let untied = (!model.tied).then(|| model.head.storage_and_layout());
+    let (head, head_layout) = match &untied {
+        Some((guard, layout)) => match &**guard {
+            Storage::Cpu(head) => (head, *layout),
+            _ => candle_core::bail!("expected a tensor on the cpu"),
+        },
+        None => (embedding, embedding_layout),
+    };
     borrow!(model.norm, last_norm, last_norm_layout);
     let table = slice(embedding, embedding_layout, "embedding")?;
     let last_norm = slice(last_norm, last_norm_layout, "last norm weight")?;

@@ -13,6 +13,7 @@ use crate::ssd::cpu;
 use crate::state::RowState;
 
 /// One layer's parameters, ready to use.
+#[derive(Clone)]
 pub(crate) struct StepLayer {
     pub(crate) norm: Vec<f32>,
     pub(crate) in_proj: Packed,
@@ -26,6 +27,7 @@ pub(crate) struct StepLayer {
 }
 
 /// A model's parameters, packed for decoding.
+#[derive(Clone)]
 pub(crate) struct StepModel {
     cfg: ModelConfig,
     embedding: Vec<f32>, // (padded vocabulary, d)
@@ -54,7 +56,7 @@ impl StepModel {
     }
 
     /// Steps every row by its token and returns the logits `(rows, vocabulary)`. Tokens are in range.
-    pub(crate) fn step(&self, tokens: &[u32], rows: &mut [RowState]) -> Vec<f32> {
+    pub(crate) fn step(&self, tokens: &[u32], rows: &mut [&mut RowState]) -> Vec<f32> {
         let v = self.head.outputs();
         let mut logits = vec![0f32; tokens.len() * v];
         let share = tokens.len().div_ceil(rayon::current_num_threads()).max(1);
@@ -65,7 +67,7 @@ impl StepModel {
         logits
     }
 
-    fn step_rows(&self, tokens: &[u32], rows: &mut [RowState], logits: &mut [f32]) {
+    fn step_rows(&self, tokens: &[u32], rows: &mut [&mut RowState], logits: &mut [f32]) {
         let cfg = &self.cfg;
         let (n, d, e, j) = (tokens.len(), cfg.d_model, cfg.d_inner(), cfg.d_in_proj());
         let mut s = Scratch {
