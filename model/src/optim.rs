@@ -12,9 +12,8 @@
 //! `theta <- theta (1 - lr wd) - lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)`.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, Var};
 
 use crate::error::{Error, Result};
@@ -103,22 +102,31 @@ impl AdamW {
         self.slots.iter().map(|slot| (slot.name.as_str(), &slot.var))
     }
 
-    /// Adds the gradients in `grads` to the sum of this step. A parameter without a gradient is an
-    /// error: it means that an operation on its path has no backward pass.
-    pub fn accumulate(&mut self, grads: &GradStore) -> Result<()> {
+    /// Adds `weight` times the gradients in `grads`, by parameter name, to the sum of this step. A
+    /// parameter without a gradient is an error: it means that an operation on its path has no
+    /// backward pass.
+    pub fn accumulate(&mut self, grads: &BTreeMap<String, Tensor>, weight: f64) -> Result<()> {
         for slot in &mut self.slots {
-            let grad = grads.get(slot.var.as_tensor()).ok_or_else(|| Error::MissingTensor {
+            let grad = grads.get(&slot.name).ok_or_else(|| Error::MissingTensor {
                 name: format!("gradient of {}", slot.name),
                 expected: slot.var.dims().to_vec(),
             })?;
+            if grad.shape() != slot.var.shape() {
+                return Err(Error::TensorShape {
+                    name: format!("gradient of {}", slot.name),
+                    expected: slot.var.dims().to_vec(),
+                    got: grad.dims().to_vec(),
+                });
+            }
             match &mut slot.buffers {
                 Buffers::Host { grad: sum, .. } => {
-                    with_f32(grad, |g| self.arch.dispatch(|| add_into(sum, g)))?;
+                    with_f32(grad, |g| self.arch.dispatch(|| add_into(sum, g, weight as f32)))?;
                 }
                 Buffers::Device { grad: sum, .. } => {
+                    let grad = (grad.detach() * weight)?;
                     *sum = Some(match sum.take() {
-                        Some(sum) => sum.add(grad)?,
-                        None => grad.detach(),
+                        Some(sum) => sum.add(&grad)?,
+                        None => grad,
                     });
                 }
             }
@@ -289,9 +297,9 @@ fn update(theta: &mut [f32], grad: &mut [f32], first: &mut [f32], second: &mut [
 }
 
 #[inline(always)]
-fn add_into(sum: &mut [f32], add: &[f32]) {
+fn add_into(sum: &mut [f32], add: &[f32], weight: f32) {
     for (s, a) in sum.iter_mut().zip(add) {
-        *s += *a;
+        *s += *a * weight;
     }
 }
 
@@ -358,6 +366,13 @@ mod tests {
         (x.as_tensor() - 0.3).unwrap().powf(4.0).unwrap().sum_all().unwrap()
     }
 
+    /// The gradient of a loss with respect to named variables.
+    fn gradients(loss: &Tensor, vars: &[(&str, &Var)]) -> BTreeMap<String, Tensor> {
+        let store = loss.backward().unwrap();
+        let found = vars.iter().filter_map(|(n, v)| Some((n.to_string(), store.get(v.as_tensor())?.clone())));
+        found.collect()
+    }
+
     #[test]
     fn equals_candle_nn_over_many_steps() {
         let (ours, theirs) = (var(1, 1003), var(1, 1003));
@@ -365,7 +380,7 @@ mod tests {
         let params = ParamsAdamW { lr: 3e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
         let mut b = candle_nn::AdamW::new(vec![theirs.clone()], params).unwrap();
         for _ in 0..50 {
-            a.accumulate(&loss(&ours).backward().unwrap()).unwrap();
+            a.accumulate(&gradients(&loss(&ours), &[("w.weight", &ours)]), 1.0).unwrap();
             assert!(a.apply(3e-3, 0.0).unwrap().applied);
             b.backward_step(&loss(&theirs)).unwrap();
         }
@@ -380,8 +395,8 @@ mod tests {
         let (fused, plain) = (var(2, 77), var(2, 77));
         let mut a = AdamW::new([("w.weight".to_string(), fused.clone())], CONFIG).unwrap();
         let (mut m, mut v) = (plain.zeros_like().unwrap(), plain.zeros_like().unwrap());
-        let grads = loss(&plain).backward().unwrap();
-        a.accumulate(&loss(&fused).backward().unwrap()).unwrap();
+        let grads = gradients(&loss(&plain), &[("w.weight", &plain)]);
+        a.accumulate(&gradients(&loss(&fused), &[("w.weight", &fused)]), 1.0).unwrap();
         a.apply(1e-2, 0.0).unwrap();
         let k = Constants {
             scale: 1.0,
@@ -392,7 +407,7 @@ mod tests {
             rate: 1e-2 / (1.0 - 0.9),
             second: 1.0 / (1.0 - 0.95),
         };
-        device_update(&plain, grads.get(plain.as_tensor()).unwrap(), &mut m, &mut v, &k).unwrap();
+        device_update(&plain, &grads["w.weight"], &mut m, &mut v, &k).unwrap();
         let (x, y) = (fused.to_vec1::<f32>().unwrap(), plain.to_vec1::<f32>().unwrap());
         for (a, b) in x.iter().zip(&y) {
             assert!((a - b).abs() < 1e-6, "{a} {b}");
@@ -405,10 +420,10 @@ mod tests {
         let mut optim = AdamW::new([("b.bias".to_string(), x.clone())], CONFIG).unwrap();
         let linear = |a: f32, b: f32| {
             let c = Tensor::new(&[a, b], &Device::Cpu).unwrap();
-            (x.as_tensor() * c).unwrap().sum_all().unwrap().backward().unwrap()
+            gradients(&(x.as_tensor() * c).unwrap().sum_all().unwrap(), &[("b.bias", &x)])
         };
-        optim.accumulate(&linear(1.0, 4.0)).unwrap();
-        optim.accumulate(&linear(2.0, 0.0)).unwrap();
+        optim.accumulate(&linear(2.0, 8.0), 0.5).unwrap();
+        optim.accumulate(&linear(2.0, 0.0), 1.0).unwrap();
         let applied = optim.apply(0.1, 1.0).unwrap();
         assert!((applied.norm - 5.0).abs() < 1e-12, "{}", applied.norm);
         let moments = optim.moments().unwrap();
@@ -420,12 +435,12 @@ mod tests {
     fn a_gradient_that_is_not_finite_changes_nothing() {
         let x = Var::new(&[1f32, 2.0], &Device::Cpu).unwrap();
         let mut optim = AdamW::new([("w".to_string(), x.clone())], CONFIG).unwrap();
-        let bad = (x.as_tensor() * f64::INFINITY).unwrap().sum_all().unwrap().backward().unwrap();
-        optim.accumulate(&bad).unwrap();
+        let bad = (x.as_tensor() * f64::INFINITY).unwrap().sum_all().unwrap();
+        optim.accumulate(&gradients(&bad, &[("w", &x)]), 1.0).unwrap();
         assert!(!optim.apply(0.1, 1.0).unwrap().applied);
         assert_eq!(x.to_vec1::<f32>().unwrap(), [1.0, 2.0]);
         assert_eq!(optim.steps(), 0);
-        optim.accumulate(&x.sum_all().unwrap().backward().unwrap()).unwrap();
+        optim.accumulate(&gradients(&x.sum_all().unwrap(), &[("w", &x)]), 1.0).unwrap();
         assert!(optim.apply(0.1, 1.0).unwrap().norm < 2.0, "the bad gradient is gone");
     }
 
@@ -433,7 +448,7 @@ mod tests {
     fn a_parameter_without_a_gradient_is_an_error() {
         let (x, y) = (var(1, 3), var(2, 3));
         let mut optim = AdamW::new([("x".to_string(), x.clone()), ("y".to_string(), y)], CONFIG).unwrap();
-        let error = optim.accumulate(&loss(&x).backward().unwrap()).unwrap_err().to_string();
+        let error = optim.accumulate(&gradients(&loss(&x), &[("x", &x)]), 1.0).unwrap_err().to_string();
         assert!(error.contains("gradient of y is missing"), "{error}");
     }
 
@@ -442,14 +457,14 @@ mod tests {
         let (x, y) = (var(3, 40), var(3, 40));
         let mut a = AdamW::new([("w".to_string(), x.clone())], CONFIG).unwrap();
         for _ in 0..5 {
-            a.accumulate(&loss(&x).backward().unwrap()).unwrap();
+            a.accumulate(&gradients(&loss(&x), &[("w", &x)]), 1.0).unwrap();
             a.apply(1e-2, 1.0).unwrap();
         }
         y.set(&x.as_detached_tensor().copy().unwrap()).unwrap();
         let mut b = AdamW::new([("w".to_string(), y.clone())], CONFIG).unwrap();
         b.restore(&a.moments().unwrap(), a.steps()).unwrap();
         for (optim, var) in [(&mut a, &x), (&mut b, &y)] {
-            optim.accumulate(&loss(var).backward().unwrap()).unwrap();
+            optim.accumulate(&gradients(&loss(var), &[("w", var)]), 1.0).unwrap();
             optim.apply(1e-2, 1.0).unwrap();
         }
         assert_eq!(x.to_vec1::<f32>().unwrap(), y.to_vec1::<f32>().unwrap());

@@ -242,7 +242,7 @@ fn uniform(rng: &mut impl RngCore) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rand::SeedableRng;
+    use rand::{RngCore, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     fn draw(policy: Policy, logits: &[f32], legal: Option<&[u64]>, seed: u64) -> Result<u32, SampleError> {

@@ -250,6 +250,16 @@ fn a_model_that_only_writes_nonsense_ends_with_a_reason() {
 }
 
 #[test]
+fn ten_thousand_packets_are_one_session() {
+    let mut generator =
+        Generator::new(trained(), GenerateOptions { ignore_end: true, ..options(1) }).unwrap();
+    let (out, stats) = run(&mut generator, vec![request(0, Limit::Packets(10_000))]);
+    assert_eq!((out[0].session.packets.len(), out[0].ending), (10_000, Ending::Limit));
+    assert_eq!(stats.counts.packets, 10_000);
+    out[0].session.check().unwrap();
+}
+
+#[test]
 fn labels_and_options_are_checked() {
     let mut generator = Generator::new(trained(), options(2)).unwrap();
     generator.check_label("call").unwrap();

@@ -31,6 +31,8 @@ mod params;
 mod resume;
 mod run;
 mod schedule;
+mod start;
+mod stopwatch;
 mod streams;
 
 pub use self::config::{
@@ -40,8 +42,9 @@ pub use self::data::{Dataset, Sequence};
 pub use self::error::TrainError;
 pub use self::evaluate::{Losses, evaluate};
 pub use self::events::{End, Event, LOG_FILE, Nats, Progress};
-pub use self::run::{Outcome, Start, train};
+pub use self::run::{Outcome, train};
 pub use self::schedule::Schedule;
+pub use self::start::Start;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,7 @@
 //! The loop: start or resume, update, validate, save, stop.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use candle_core::Device;
 
@@ -15,6 +13,8 @@ use super::events::{End, Event, Progress, Reporter};
 use super::params::Params;
 use super::resume::{self, RunState};
 use super::schedule::Schedule;
+use super::start::{Origin, Start, begin, lock};
+use super::stopwatch::Stopwatch;
 use super::streams::{Streams, drop_labels};
 use super::{TrainError, events::LOG_FILE};
 use crate::checkpoint::{Checkpoint, FORMAT, Manifest, TrainFacts, files};
@@ -24,18 +24,6 @@ use crate::optim::{AdamW, Applied};
 /// Updates in a row without a finite gradient after which a run has diverged. A single one is a
 /// freak batch and is skipped; the optimiser is left as it was.
 const MAX_SKIPPED: u32 = 10;
-
-/// Where a run begins.
-#[derive(Clone, Debug)]
-pub enum Start {
-    /// New weights; the output directory must not hold a run.
-    Fresh,
-    /// The newest checkpoint in the output directory; a fresh start if there is none.
-    Resume,
-    /// The weights of a checkpoint, new optimiser: fine-tuning. Labels of the corpus that the
-    /// checkpoint does not know extend its vocabulary.
-    Init(Box<Checkpoint>),
-}
 
 /// How a run ended.
 #[derive(Clone, Debug)]
@@ -68,120 +56,16 @@ pub fn train(
     progress: &mut dyn Progress,
 ) -> Result<Outcome, TrainError> {
     config.validate()?;
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
     let _lock = lock(out)?;
     let newest = resume::steps(out)?.pop();
     if newest.is_some() && !matches!(start, Start::Resume) {
         return Err(TrainError::Exists { path: out.to_owned() });
     }
-    let (data, params, from) = begin(data, config, start, newest, device)?;
-    let config = from.as_ref().map_or(config, |(_, state)| &state.config).clone();
-    Run::new(&data, config, out, params, from, (device, stop), Reporter::open(out, progress)?)?.go(begun)
-}
-
-/// Keeps a second run out of the directory; the kernel lets go of it when this process ends, however
-/// it ends.
-fn lock(out: &Path) -> Result<File, TrainError> {
-    let path = out.join(".lock");
-    let file = File::create(&path).map_err(TrainError::io("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(TrainError::Busy { path: out.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(TrainError::Io { action: "lock", path, source }),
-    }
-}
-
-type Resumed = (PathBuf, RunState);
-
-/// Weights, and the data in their alphabet.
-fn begin<'a>(
-    data: Dataset<'a>,
-    config: &TrainConfig,
-    start: Start,
-    newest: Option<(u64, PathBuf)>,
-    device: &Device,
-) -> Result<(Dataset<'a>, (Params, Option<String>), Option<Resumed>), TrainError> {
-    let codec_fits = |checkpoint: &Checkpoint, data: &Dataset<'_>| {
-        let (theirs, ours) = (&checkpoint.manifest().codec, &data.codec);
-        if theirs == ours {
-            return Ok(());
-        }
-        Err(TrainError::CodecMismatch { checkpoint: theirs.to_string(), corpus: ours.to_string() })
-    };
-    match (start, newest) {
-        (Start::Resume, Some((_, path))) => {
-            let checkpoint = Checkpoint::open(&path)?;
-            codec_fits(&checkpoint, &data)?;
-            let mut data = data.onto(checkpoint.manifest().vocab.clone())?;
-            data.timing = checkpoint.manifest().timing.clone();
-            let mut state = resume::read(&path)?;
-            check_resume(&path, &state, &checkpoint, &data, config)?;
-            let threads = state.config.run.threads;
-            state.config = config.clone();
-            state.config.run.threads = threads;
-            let params = Params::new(checkpoint.config().clone(), checkpoint.weights(), device)?;
-            let init = state.init.clone();
-            Ok((data, (params, init), Some((path, state))))
-        }
-        (Start::Init(checkpoint), _) => {
-            codec_fits(&checkpoint, &data)?;
-            let old = &checkpoint.manifest().vocab;
-            let mut data = data.onto(old.clone())?;
-            let mut timing = checkpoint.manifest().timing.clone();
-            timing.merge(&data.timing);
-            data.timing = timing;
-            let params = Params::extended(
-                checkpoint.config(),
-                checkpoint.weights(),
-                (old, &data.vocab),
-                config.run.seed,
-                device,
-            )?;
-            Ok((data, (params, Some(checkpoint.sha256().to_owned())), None))
-        }
-        (Start::Fresh | Start::Resume, _) => {
-            let params = Params::fresh(config.model.config(data.vocab.size())?, config.run.seed, device)?;
-            Ok((data, (params, None), None))
-        }
-    }
-}
-
-/// A resumed run must continue the very same one.
-fn check_resume(
-    path: &Path,
-    state: &RunState,
-    checkpoint: &Checkpoint,
-    data: &Dataset<'_>,
-    config: &TrainConfig,
-) -> Result<(), TrainError> {
-    let refuse = |what: String| Err(TrainError::Resume { path: path.to_owned(), what });
-    let old = &state.config;
-    let fixed = [
-        ("[model]", format!("{:?}", old.model), format!("{:?}", config.model)),
-        ("[data]", format!("{:?}", old.data), format!("{:?}", config.data)),
-        ("[optimizer]", format!("{:?}", old.optimizer), format!("{:?}", config.optimizer)),
-        ("run.seed", old.run.seed.to_string(), config.run.seed.to_string()),
-    ];
-    // With --init the model section is not what made the weights, and does not matter here either.
-    for (name, old, new) in fixed.iter().skip(usize::from(state.init.is_some())) {
-        if old != new {
-            return refuse(format!("{name} changed: expected {old}, got {new}"));
-        }
-    }
-    if config.run.threads != 0 && config.run.threads != state.threads {
-        return refuse(format!("run.threads: expected {}, got {}", state.threads, config.run.threads));
-    }
-    if checkpoint.manifest().vocab.size() != data.vocab.size() {
-        return refuse(format!(
-            "the corpus has labels that the run does not know ({})",
-            data.vocab.labels()[checkpoint.labels().len()..].join(", ")
-        ));
-    }
-    if state.fingerprint != data.fingerprint() {
-        return refuse("the corpus is not the one that the run began with".into());
-    }
-    Ok(())
+    let (data, origin) = begin(data, config, start, newest, device)?;
+    let config = origin.from.as_ref().map_or(config, |(_, state)| &state.config).clone();
+    Run::new(&data, config, out, origin, (device, stop), Reporter::open(out, progress)?)?.go(begun)
 }
 
 /// A run in progress.
@@ -209,8 +93,7 @@ impl<'r> Run<'r> {
         data: &'r Dataset<'r>,
         config: TrainConfig,
         out: &'r Path,
-        (params, init): (Params, Option<String>),
-        from: Option<Resumed>,
+        Origin { params, init, from }: Origin,
         (device, stop): (&'r Device, &'r AtomicBool),
         reporter: Reporter<'r>,
     ) -> Result<Self, TrainError> {
@@ -280,7 +163,7 @@ impl<'r> Run<'r> {
         })
     }
 
-    fn go(mut self, begun: Instant) -> Result<Outcome, TrainError> {
+    fn go(mut self, begun: Stopwatch) -> Result<Outcome, TrainError> {
         let path = self.out.join("config.toml");
         files::write(&path, self.state.config.to_toml()?.as_bytes())?;
         self.announce()?;
@@ -315,7 +198,7 @@ impl<'r> Run<'r> {
         if end != End::Stopped {
             losses = self.validate_best()?;
         }
-        let seconds = begun.elapsed().as_secs_f64();
+        let seconds = begun.seconds();
         self.reporter.report(&Event::End { step: self.state.step, reason: end, seconds })?;
         Ok(Outcome {
             step: self.state.step,
@@ -351,7 +234,7 @@ impl<'r> Run<'r> {
 
     /// One update: `accumulate` windows forward and backward, then the optimiser.
     fn step(&mut self) -> Result<(), TrainError> {
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         let config = &self.state.config;
         let accumulate = config.data.accumulate;
         let mut windows = Vec::with_capacity(accumulate);
@@ -384,7 +267,7 @@ impl<'r> Run<'r> {
         if self.skipped >= MAX_SKIPPED {
             return Err(TrainError::Diverged { step: self.state.step, updates: self.skipped });
         }
-        let rate = valid as f64 / begun.elapsed().as_secs_f64().max(1e-9);
+        let rate = valid as f64 / begun.seconds();
         let rate = self.rate.map_or(rate, |old| old + 0.05 * (rate - old));
         self.rate = Some(rate);
         let left = self.schedule.total.saturating_sub(self.state.step) as f64;
@@ -407,7 +290,7 @@ impl<'r> Run<'r> {
         if self.data.val.is_empty() {
             return Ok(None);
         }
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         let (groups, seed) = (&self.state.config.eval.groups, self.state.config.run.seed);
         let model = self.params.frozen()?;
         let threads = self.state.threads;
@@ -423,7 +306,7 @@ impl<'r> Run<'r> {
             groups: losses.groups.clone(),
             whole: losses.whole,
             best,
-            seconds: begun.elapsed().as_secs_f64(),
+            seconds: begun.seconds(),
         })?;
         if best {
             self.state.best = Some((self.state.step, nats));
@@ -435,7 +318,7 @@ impl<'r> Run<'r> {
     /// Validates the best checkpoint on all sessions and writes the result into its manifest.
     fn validate_best(&mut self) -> Result<Option<Losses>, TrainError> {
         let Some((step, _)) = self.state.best else { return Ok(None) };
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         let path = resume::step_path(self.out, step);
         let checkpoint = Checkpoint::open(&path)?;
         let config = &self.state.config;
@@ -455,7 +338,7 @@ impl<'r> Run<'r> {
             groups: losses.groups.clone(),
             whole: losses.whole,
             best: true,
-            seconds: begun.elapsed().as_secs_f64(),
+            seconds: begun.seconds(),
         })?;
         let mut manifest = checkpoint.manifest().clone();
         manifest.training.nats_per_token = Some(losses.total.per_token);
