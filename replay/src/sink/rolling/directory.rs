@@ -60,8 +60,13 @@ pub(super) struct Directory {
     prefix: String,
     /// Number of the next capture.
     next: u64,
-    /// Bytes of each finished capture with its labels, by number: oldest first.
+    /// Bytes of each finished capture with its labels, by number: oldest first. Readers may have deleted some
+    /// since the last scan.
     finished: BTreeMap<(u64, String), u64>,
+    /// Sum of `finished`.
+    bytes: u64,
+    /// Captures finished since the last scan.
+    unscanned: usize,
     /// Held for its lock, which ends with the process however that ends.
     _lock: File,
 }
@@ -105,6 +110,8 @@ impl Directory {
             prefix: config.prefix.clone(),
             next: 0,
             finished: BTreeMap::new(),
+            bytes: 0,
+            unscanned: 0,
             _lock: lock,
         };
         let events = directory.recover()?;
@@ -140,15 +147,31 @@ impl Directory {
 
     /// Bytes of all finished captures of the prefix, labels included.
     pub(super) fn bytes(&self) -> u64 {
-        self.finished.values().sum()
+        self.bytes
+    }
+
+    /// Notes a capture that has become visible; `bytes` with its labels.
+    pub(super) fn add(&mut self, paths: &Paths, bytes: u64) {
+        let stem = paths.capture.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+        if let Some(number) = self.number(stem) {
+            self.finished.insert((number, stem.to_owned()), bytes);
+            self.bytes += bytes;
+            self.unscanned += 1;
+        }
     }
 
     /// Deletes the oldest captures until the finished ones take at most `limit` bytes.
     pub(super) fn shrink(&mut self, limit: u64) -> Result<Vec<SinkEvent>, RollingError> {
         let mut events = Vec::new();
-        while self.bytes() > limit {
+        // A scan costs as much as there are files, so it is made after a share of that many.
+        if self.bytes > limit && self.unscanned * 8 >= self.finished.len() {
+            self.rescan()?;
+        }
+        while self.bytes > limit {
             let Some(((_, stem), bytes)) = self.finished.pop_first() else { break };
+            self.bytes -= bytes;
             let Paths { capture, labels, .. } = self.paths(&stem);
+            let there = capture.exists();
             // The capture first: labels without a capture harm nobody.
             for path in [&capture, &labels] {
                 match fs::remove_file(path) {
@@ -156,13 +179,15 @@ impl Directory {
                     _ => {}
                 }
             }
-            events.push(SinkEvent::Deleted { path: capture, bytes });
+            if there {
+                events.push(SinkEvent::Deleted { path: capture, bytes });
+            }
         }
         Ok(events)
     }
 
     /// Looks at what is there: a reader may have deleted captures that it is done with.
-    pub(super) fn rescan(&mut self) -> Result<(), RollingError> {
+    fn rescan(&mut self) -> Result<(), RollingError> {
         let mut finished = BTreeMap::new();
         for (name, path) in self.names(&self.path)? {
             let stem = name.strip_suffix(CAPTURE).or_else(|| name.strip_suffix(LABELS));
@@ -171,7 +196,9 @@ impl Directory {
                 *finished.entry((number, stem.to_owned())).or_insert(0) += facts.len();
             }
         }
+        self.bytes = finished.values().sum();
         self.finished = finished;
+        self.unscanned = 0;
         Ok(())
     }
 
@@ -252,7 +279,7 @@ mod tests {
         fs::write(&paths.capture_part, vec![0; bytes]).unwrap();
         fs::write(&paths.labels_part, "{}\n").unwrap();
         paths.publish().unwrap();
-        dir.rescan().unwrap();
+        dir.add(&paths, bytes as u64 + 3);
         paths
     }
 

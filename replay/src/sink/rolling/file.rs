@@ -204,6 +204,11 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
+    /// Bytes of both files.
+    pub(super) fn footprint(&self) -> u64 {
+        self.length + self.lines.len() as u64
+    }
+
     /// Cuts, writes the labels and syncs both. May be tried again.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.capture.set_len(self.length)?;

@@ -8,6 +8,7 @@ use std::io;
 use std::thread::{self, JoinHandle};
 
 use super::config::RollingError;
+use super::directory::Paths;
 use super::file::Sealed;
 use crate::sink::{FinishReason, SinkEvent};
 
@@ -23,15 +24,24 @@ pub(super) struct Refused {
     pub(super) error: RollingError,
 }
 
-type Outcome = Result<SinkEvent, Box<Refused>>;
+/// A capture that is complete and visible.
+pub(super) struct Done {
+    pub(super) paths: Paths,
+    /// Bytes that it takes with its labels.
+    pub(super) bytes: u64,
+    /// What to tell.
+    pub(super) event: SinkEvent,
+}
+
+pub(super) type Outcome = Result<Done, Box<Refused>>;
 
 impl Job {
-    /// Bytes of the capture.
+    /// Bytes that it takes with its labels.
     pub(super) fn bytes(&self) -> u64 {
-        self.sealed.length
+        self.sealed.footprint()
     }
 
-    /// Makes the capture complete and visible; gives the event that says so.
+    /// Makes the capture complete and visible.
     pub(super) fn run(mut self) -> Outcome {
         let refused = |job, error| Err(Box::new(Refused { job, error }));
         if let Err(source) = self.sealed.sync() {
@@ -41,8 +51,10 @@ impl Job {
         if let Err(error) = self.sealed.paths.publish() {
             return refused(self, error);
         }
+        let bytes = self.sealed.footprint();
         let Sealed { paths, length, frames, .. } = self.sealed;
-        Ok(SinkEvent::Finished { path: paths.capture, frames, bytes: length, why: self.why })
+        let path = paths.capture.clone();
+        Ok(Done { paths, bytes, event: SinkEvent::Finished { path, frames, bytes: length, why: self.why } })
     }
 }
 

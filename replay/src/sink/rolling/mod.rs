@@ -30,7 +30,7 @@ use crate::guard::Guard;
 use crate::rewrite::TestbedFrame;
 use directory::Directory;
 use file::{FILE_HEADER, OpenFile, RECORD_HEADER};
-use finish::{Finisher, Job, Refused};
+use finish::{Done, Finisher, Job, Outcome};
 
 /// Rolling captures in one directory.
 pub struct RollingSink {
@@ -189,14 +189,10 @@ impl RollingSink {
         }
     }
 
-    fn take_outcome(&mut self, outcome: Result<SinkEvent, Box<Refused>>) {
+    fn take_outcome(&mut self, outcome: Outcome) {
         match outcome {
-            Ok(event) => {
-                self.files.finished += 1;
-                self.events.push(event);
-                if let Err(error) = self.directory.rescan() {
-                    self.stop(io::Error::other(error.to_string()));
-                }
+            Ok(done) => {
+                self.note(done);
                 self.keep_below_cap();
             }
             Err(refused) => {
@@ -207,22 +203,25 @@ impl RollingSink {
         }
     }
 
-    /// Tries again what the disk refused; says whether nothing is left.
+    fn note(&mut self, done: Done) {
+        self.files.finished += 1;
+        self.directory.add(&done.paths, done.bytes);
+        self.events.push(done.event);
+    }
+
+    /// Tries again what the disk refused.
     fn retry(&mut self) -> Result<(), RollingError> {
         self.await_finisher();
         while let Some(job) = self.refused.pop() {
             match job.run() {
-                Ok(event) => {
-                    self.files.finished += 1;
-                    self.events.push(event);
-                }
+                Ok(done) => self.note(done),
                 Err(refused) => {
                     self.refused.push(refused.job);
                     return Err(refused.error);
                 }
             }
         }
-        self.directory.rescan()
+        Ok(())
     }
 
     /// Deletes the oldest captures if the directory has grown beyond its cap.
