@@ -102,8 +102,8 @@ fn canonical_sessions_are_whole_legal_and_anonymous() {
         assert_eq!(repair.counts().drops(Dropped::Unrepairable), 0);
     }
     let skipped: u64 = skips.values().sum();
-    println!("{carried} packets carried, {skipped} skipped: {skips:?}");
-    println!("repairs of real packets: {repairs:?}; drops: {drops:?}");
+    eprintln!("{carried} packets carried, {skipped} skipped: {skips:?}");
+    eprintln!("repairs of real packets: {repairs:?}; drops: {drops:?}");
     assert!(carried > 90_000, "only {carried} packets");
     assert!(skipped * 20 < carried, "more than one in twenty was skipped");
     // Real traffic is legal: what repair finds there would be its own mistakes.

@@ -252,7 +252,8 @@ fn what_cannot_be_done_is_said() {
         change(&mut options);
         prepare(&options, &()).expect_err("refused").to_string()
     };
-    let cases: [(&str, &dyn Fn(&mut PrepareOptions)); 7] = [
+    type Change<'a> = &'a dyn Fn(&mut PrepareOptions);
+    let cases: [(&str, Change<'_>); 7] = [
         ("no input", &|o| o.inputs.clear()),
         ("needs the split by flows", &|o| o.phase = Phase::Data),
         ("below 1", &|o| o.validation = Validation::Fraction(1.0)),

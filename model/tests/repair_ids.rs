@@ -152,13 +152,13 @@ fn repaired_packets_are_valid_to_tshark_and_suricata() {
         }
         total.merge(repair.counts());
     }
-    println!("{} packets in, {} kept, {} of them repaired", total.packets(), frames.len(), total.repaired());
-    println!(
+    eprintln!("{} packets in, {} kept, {} of them repaired", total.packets(), frames.len(), total.repaired());
+    eprintln!(
         "repairs: {:?}",
         total.kinds().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>()
     );
     let drops = netssm_model::repair::Dropped::ALL.map(|why| format!("{why} {}", total.drops(why)));
-    println!("drops: {drops:?}");
+    eprintln!("drops: {drops:?}");
     assert_eq!(total.drops(netssm_model::repair::Dropped::Unrepairable), 0);
 
     let dir = tempfile::tempdir().expect("a folder");
@@ -209,8 +209,8 @@ fn repaired_packets_are_valid_to_tshark_and_suricata() {
             let decoder = &stats["stats"]["decoder"];
             assert_eq!(decoder["pkts"], frames.len(), "suricata read them all");
             assert_eq!(decoder["invalid"], 0, "{decoder:#}");
-            println!("suricata: {} packets, {} invalid", decoder["pkts"], decoder["invalid"]);
-            println!("events: {}", decoder["event"]);
+            eprintln!("suricata: {} packets, {} invalid", decoder["pkts"], decoder["invalid"]);
+            eprintln!("events: {}", decoder["event"]);
             for counter in ["tcp", "udp"] {
                 let failed = &stats["stats"][counter]["invalid_checksum"];
                 assert!(failed.is_null() || *failed == 0, "{counter}: {failed}");

@@ -1,6 +1,8 @@
 //! Any session of headers: what repair keeps is whole, can be filled, and needs no second repair.
 #![no_main]
 
+mod frames;
+
 use libfuzzer_sys::fuzz_target;
 use netssm_model::{
     codec::RawPacket,
@@ -11,9 +13,9 @@ use netssm_wire::{
     frame::{Layout, Stop},
 };
 
-fuzz_target!(|headers: Vec<Vec<u8>>| {
+fuzz_target!(|data: &[u8]| {
     let mut repair = Repair::new();
-    for header in headers {
+    for header in frames::frames(data) {
         let Ok(packet) = repair.repair(&RawPacket { header, gap: None }) else { continue };
         let mut frame = packet.header.clone();
         frame.resize(packet.wire_len as usize, 0);

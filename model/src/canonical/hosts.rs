@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use crate::codec::Skip;
@@ -19,8 +19,6 @@ const LINK_LOCAL: u32 = u32::from_be_bytes([169, 254, 0, 0]);
 const SUBNET_BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 255);
 /// ff02::1:ff00:0/104, RFC 4291 section 2.7.1.
 const SOLICITED: [u8; 13] = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
-/// 33:33 followed by the group's last four bytes (RFC 2464 section 7); those of a solicited-node group start with ff.
-const SOLICITED_MAC: [u8; 3] = [0x33, 0x33, 0xff];
 
 /// The address maps of one session.
 #[derive(Debug, Default)]
@@ -43,12 +41,9 @@ fn host_number(k: u32) -> u32 {
 }
 
 impl Hosts {
+    /// A station's address: by order of first use. The null address (an unknown target in ARP) stays.
     pub(super) fn mac(&mut self, mac: [u8; 6]) -> Result<[u8; 6], Skip> {
-        if mac.starts_with(&SOLICITED_MAC) {
-            let [_, b, c, d] = self.tail([mac[3], mac[4], mac[5]])?.to_be_bytes();
-            return Ok([0x33, 0x33, 0xff, b, c, d]);
-        }
-        if mac[0] & 1 == 1 || mac == [0; 6] {
+        if mac == [0; 6] {
             return Ok(mac);
         }
         let next = self.macs.len() as u32 + 1;
@@ -57,6 +52,21 @@ impl Hosts {
         }
         let [_, b, c, d] = self.macs.entry(mac).or_insert(next).to_be_bytes();
         Ok([0x02, 0, 0, b, c, d])
+    }
+
+    /// Where a frame goes: the broadcast and the group address that belongs to its IP destination `group` stay (that of a
+    /// solicited-node group follows its host); any other address is a station's, or somebody's own group, and is mapped.
+    pub(super) fn destination_mac(&mut self, mac: [u8; 6], group: Option<IpAddr>) -> Result<[u8; 6], Skip> {
+        if mac == [0xff; 6] {
+            return Ok(mac);
+        }
+        match group {
+            Some(IpAddr::V4(ip)) if ip.is_multicast() && mac == group_mac(ip.into()) => Ok(mac),
+            Some(IpAddr::V6(ip)) if ip.is_multicast() && mac == group_mac(ip.into()) => {
+                self.v6(ip).map(|mapped| group_mac(mapped.into()))
+            }
+            _ => self.mac(mac),
+        }
     }
 
     /// `to_broadcast`: the frame goes to ff:ff:ff:ff:ff:ff, so that a unicast-looking destination is its subnet's
@@ -148,6 +158,14 @@ fn is_shared(address: Ipv4Addr) -> bool {
     address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64
 }
 
+/// The Ethernet address of an IP group (RFC 1112 section 6.4, RFC 2464 section 7).
+fn group_mac(group: IpAddr) -> [u8; 6] {
+    match group {
+        IpAddr::V4(ip) => [0x01, 0x00, 0x5e, ip.octets()[1] & 0x7f, ip.octets()[2], ip.octets()[3]],
+        IpAddr::V6(ip) => [0x33, 0x33, ip.octets()[12], ip.octets()[13], ip.octets()[14], ip.octets()[15]],
+    }
+}
+
 fn join(base: Ipv6Addr, k: u32) -> Ipv6Addr {
     Ipv6Addr::from(u128::from(base) | u128::from(k))
 }
@@ -182,7 +200,23 @@ mod tests {
         assert_eq!(v6("2a00:2::1"), "2001:db8::2");
         assert_eq!(v6("2a00:3::1"), "2001:db8::3");
         assert_eq!(v6("ff02::fb"), "ff02::fb");
-        assert_eq!(hosts.mac([0x33, 0x33, 0xff, 0x12, 0x34, 0x56]), Ok([0x33, 0x33, 0xff, 0, 0, 1]));
+        let group = "ff02::1:ff12:3456".parse().ok();
+        assert_eq!(
+            hosts.destination_mac([0x33, 0x33, 0xff, 0x12, 0x34, 0x56], group),
+            Ok([0x33, 0x33, 0xff, 0, 0, 1])
+        );
+    }
+
+    #[test]
+    fn only_the_group_addresses_of_the_standards_stay() {
+        let mut hosts = Hosts::default();
+        let mut mac = |mac: [u8; 6], ip: &str| hosts.destination_mac(mac, ip.parse().ok()).expect("room");
+        assert_eq!(mac([0xff; 6], "192.168.1.255"), [0xff; 6]);
+        assert_eq!(mac([1, 0, 0x5e, 0, 0, 251], "224.0.0.251"), [1, 0, 0x5e, 0, 0, 251]);
+        assert_eq!(mac([0x33, 0x33, 0, 0, 0, 0xfb], "ff02::fb"), [0x33, 0x33, 0, 0, 0, 0xfb]);
+        assert_eq!(mac([1, 2, 3, 4, 5, 6], "192.168.1.9"), [2, 0, 0, 0, 0, 1], "somebody's own group");
+        assert_eq!(mac([1, 0, 0x5e, 7, 7, 7], "224.0.0.251"), [2, 0, 0, 0, 0, 2], "another group's");
+        assert_eq!(mac([3, 0, 0, 0, 0, 1], ""), [2, 0, 0, 0, 0, 3]);
     }
 
     #[test]

@@ -210,3 +210,77 @@ fn v4_at(bytes: &[u8], at: usize) -> Result<Ipv4Addr, Skip> {
 fn v6_at(bytes: &[u8], at: usize) -> Result<Ipv6Addr, Skip> {
     bytes.get(at..).and_then(<[u8]>::first_chunk::<16>).map(|&octets| octets.into()).ok_or(Skip::Cut)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 2, 1, 2, 0xff, 0xfe, 0xab, 0xcd, 0xef];
+    const MAPPED: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+    fn v6(bytes: &[u8]) -> Result<Vec<u8>, Skip> {
+        icmpv6(bytes, &mut Hosts::default(), &mut Ports::default()).map(|message| message.bytes)
+    }
+
+    #[test]
+    fn a_solicitation_loses_addresses_and_nonce() {
+        let source_mac = [1, 1, 0x3c, 0x5a, 0xb4, 1, 2, 3];
+        let nonce = [14, 1, 9, 8, 7, 6, 5, 4];
+        let message = [&[135, 0, 0xaa, 0xbb, 0, 0, 0, 0][..], &HOST, &source_mac, &nonce].concat();
+        let expected = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &MAPPED, &[1, 1, 2, 0, 0, 0, 0, 1]].concat();
+        assert_eq!(v6(&message), Ok(expected));
+        assert_eq!(v6(&message[..20]), Err(Skip::Cut));
+    }
+
+    #[test]
+    fn an_advertised_prefix_becomes_that_of_mapped_hosts() {
+        let router = [134, 0, 9, 9, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        let network = [0x2a, 2, 1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0, 0, 0];
+        let prefix = [&[3, 4, 64, 0xc0, 0, 1, 0, 0, 0, 0, 2, 0, 1, 1, 1, 1][..], &network].concat();
+        let search = [31, 2, 0, 0, 0, 0, 1, 0, 4, b'c', b'o', b'r', b'p', 0, 0, 0];
+        let out = v6(&[&router[..], &prefix, &search, &[5, 1, 0, 0, 0, 0, 5, 220]].concat()).expect("known");
+        assert_eq!(out.len(), 16 + 32 + 8);
+        assert_eq!(out[16..32], [3, 4, 64, 0xc0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0]);
+        assert_eq!(out[32..36], [0x20, 1, 0x0d, 0xb8]);
+        assert!(out[36..48].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn listener_reports_keep_whole_records_without_sources() {
+        let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xab, 0xcd, 0xef];
+        let mapped = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 1];
+        let with_source = [&[4, 0, 0, 1][..], &group, &HOST].concat();
+        let plain = [&[3, 0, 0, 0][..], &group].concat();
+        let message = [&[143, 0, 9, 9, 0, 0, 0, 9][..], &with_source, &plain, &plain, &plain].concat();
+        let record = |kind| [&[kind, 0, 0, 0][..], &mapped].concat();
+        let expected = [vec![143, 0, 0, 0, 0, 0, 0, 3], record(4), record(3), record(3)].concat();
+        assert_eq!(v6(&message), Ok(expected), "three of four fit in {MESSAGE_LIMIT_BYTES} bytes");
+    }
+
+    #[test]
+    fn errors_and_echoes_are_eight_bytes() {
+        let mut hosts = Hosts::default();
+        let mut ports = Ports::default();
+        let mut v4 = |bytes: &[u8]| icmp(bytes, &mut hosts, &mut ports).map(|message| message.bytes);
+        assert_eq!(v4(&[3, 3, 1, 2, 9, 9, 9, 9, 0x45, 0]), Ok(vec![3, 3, 0, 0, 0, 0, 0, 0]));
+        assert_eq!(v4(&[3, 4, 1, 2, 9, 9, 5, 120]), Ok(vec![3, 4, 0, 0, 0, 0, 5, 120]));
+        assert_eq!(v4(&[5, 1, 1, 2, 192, 168, 1, 1]), Ok(vec![5, 1, 0, 0, 10, 0, 0, 1]));
+        assert_eq!(v4(&[8, 0, 1, 2, 0xbe, 0xef, 0, 5]), Ok(vec![8, 0, 0, 0, 0, 1, 0, 5]));
+        assert_eq!(v4(&[8, 0, 1]), Err(Skip::Cut));
+    }
+
+    #[test]
+    fn group_messages_of_all_three_versions() {
+        let mut hosts = Hosts::default();
+        let mut map = |bytes: &[u8]| igmp(bytes, &mut hosts).map(|message| message.bytes);
+        assert_eq!(map(&[0x16, 0, 9, 9, 224, 0, 0, 251]), Ok(vec![0x16, 0, 0, 0, 224, 0, 0, 251]));
+        let report = [
+            0x22, 0, 9, 9, 0, 0, 0, 2, 4, 0, 0, 1, 239, 255, 255, 250, 8, 8, 8, 8, 3, 0, 0, 0, 224, 0, 0, 251,
+        ];
+        let expected =
+            [0x22, 0, 0, 0, 0, 0, 0, 2, 4, 0, 0, 0, 239, 255, 255, 250, 3, 0, 0, 0, 224, 0, 0, 251];
+        assert_eq!(map(&report), Ok(expected.to_vec()));
+        assert_eq!(map(&[0x22, 0, 0, 0, 0, 0, 0, 9]), Err(Skip::Malformed), "no record at all");
+        assert_eq!(map(&[0x13; 8]), Err(Skip::Protocol));
+    }
+}

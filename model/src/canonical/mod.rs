@@ -6,7 +6,7 @@
 //!
 //! | field | becomes |
 //! |---|---|
-//! | MAC | `02:00:00:kk:kk:kk` by order; groups stay |
+//! | MAC | `02:00:00:kk:kk:kk` by order; broadcast and the groups of IP stay |
 //! | IPv4 | private `10.0.k`, global `198.18.k`, link-local `169.254.k`; groups, broadcast, loopback, unspecified stay |
 //! | IPv6 | `fd00::k`, `2001:db8::k`, `fe80::k`; groups stay, solicited-node groups follow their host |
 //! | VLAN id | order in the session |
@@ -30,6 +30,8 @@ mod ports;
 mod stream;
 
 use std::{collections::HashMap, net::IpAddr};
+
+use netssm_wire::frame::Layout;
 
 use self::{
     hosts::Hosts,
@@ -127,7 +129,8 @@ impl Canonical {
         let (destination, source) = (mac(0), mac(6));
         let mut macs = [0; 12];
         put(&mut macs, 6, &self.hosts.mac(source)?);
-        put(&mut macs, 0, &self.hosts.mac(destination)?);
+        let address = Layout::parse(bytes).addresses(bytes).map(|(_, destination)| destination);
+        put(&mut macs, 0, &self.hosts.destination_mac(destination, address)?);
         for at in (ETHERNET_BYTES..shape.net_at).step_by(TAG_BYTES) {
             let tag = be16(bytes, at).unwrap_or_default();
             let next = self.vlans.len() as u16 + 1;

@@ -115,7 +115,11 @@ impl Repair {
         let group = link[6] & !1;
         fixes.set(RepairKind::SourceMac, &mut link[6], group);
         let (net, destination_mac) = match be16(&link, link.len() - 2) {
-            Some(ETHERTYPE_ARP) => (arp(rest, &link, fixes)?, None),
+            Some(ETHERTYPE_ARP) => {
+                // ARP knows one group, everybody.
+                let other_group = link[0] & 1 == 1 && !link.starts_with(&[0xff; 6]);
+                (arp(rest, &link, fixes)?, other_group.then_some([0xff; 6]))
+            }
             Some(ETHERTYPE_IPV4) => self.ipv4(rest, &link, fixes)?,
             Some(ETHERTYPE_IPV6) => self.ipv6(rest, &link, fixes)?,
             _ => return Err(Dropped::Ethertype),
@@ -174,3 +178,6 @@ fn checked(packet: Packet) -> Result<Packet, Dropped> {
 fn clear_checksum(bytes: &mut [u8], at: usize) {
     put(bytes, at, &[0, 0]);
 }
+
+#[cfg(test)]
+mod tests;

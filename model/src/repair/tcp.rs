@@ -35,7 +35,7 @@ pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<
     if header[12] & 0x0e != 0 {
         fixes.note(RepairKind::TcpReserved);
     }
-    header[12] = (header_len / 4) as u8 * 16 | header[12] & 0x01;
+    header[12] = ((header_len / 4) as u8) << 4 | header[12] & 0x01;
 
     let flags = legal_flags(header[13]);
     fixes.set(RepairKind::TcpFlags, &mut header[13], flags);

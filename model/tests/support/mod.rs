@@ -9,13 +9,13 @@ use std::{
 };
 
 /// Prints why a check did not run; with NETSSMD_REQUIRE_ALL=1 that is a failure.
-pub fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     assert!(std::env::var_os("NETSSMD_REQUIRE_ALL").is_none_or(|value| value != "1"), "required, but {why}");
     eprintln!("SKIPPED: {why}");
 }
 
 /// The folder of real captures: `NETSSMD_DATA`, else `../shared/data` beside the workspace.
-pub fn data() -> Option<PathBuf> {
+pub(crate) fn data() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
     let dir = std::env::var_os("NETSSMD_DATA").map_or(beside, PathBuf::from);
     let there = dir.join("MANIFEST.tsv").is_file();
@@ -26,7 +26,7 @@ pub fn data() -> Option<PathBuf> {
 }
 
 /// Every capture below a folder, in order.
-pub fn captures(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn captures(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -40,7 +40,7 @@ pub fn captures(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Writes an Ethernet capture with microseconds; frames come with their time in microseconds.
-pub fn write_pcap(path: &Path, frames: &[(u64, Vec<u8>)]) {
+pub(crate) fn write_pcap(path: &Path, frames: &[(u64, Vec<u8>)]) {
     let mut out = Vec::new();
     for word in [0xa1b2_c3d4_u32, 2 | 4 << 16, 0, 0, 65_535, 1] {
         out.extend(word.to_le_bytes());
@@ -58,13 +58,20 @@ pub fn write_pcap(path: &Path, frames: &[(u64, Vec<u8>)]) {
 
 /// Which way a TCP segment goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     Up,
     Down,
 }
 
 /// A TCP segment between 192.168.7.9:`port` and 93.184.216.34:443, without options, with `payload` bytes of 0xee.
-pub fn tcp(way: Way, port: u16, flags: u8, sequence: u32, acknowledgement: u32, payload: usize) -> Vec<u8> {
+pub(crate) fn tcp(
+    way: Way,
+    port: u16,
+    flags: u8,
+    sequence: u32,
+    acknowledgement: u32,
+    payload: usize,
+) -> Vec<u8> {
     let macs = [[0x3c, 0x5a, 0xb4, 1, 2, 3], [0xa4, 0x77, 0x33, 4, 5, 6]];
     let hosts = [[192, 168, 7, 9], [93, 184, 216, 34]];
     let ports = [port, 443];
@@ -81,7 +88,7 @@ pub fn tcp(way: Way, port: u16, flags: u8, sequence: u32, acknowledgement: u32, 
 }
 
 /// A connection of nine segments that starts at `micros`: handshake, a request and its answer, both closing.
-pub fn connection(port: u16, micros: u64) -> Vec<(u64, Vec<u8>)> {
+pub(crate) fn connection(port: u16, micros: u64) -> Vec<(u64, Vec<u8>)> {
     let (client, server) = (0x1111_0000 + u32::from(port), 0x9999_0000 + u32::from(port));
     let segments = [
         tcp(Way::Up, port, 0x02, client, 0, 0),
