@@ -1,9 +1,9 @@
 //! Fused f32 CPU operations: what candle's element-wise tensor operations are too slow for.
 //!
 //! A block's whole work besides its two matrix products is element-wise or a recurrence; as separate tensor operations
-//! it would cost more than the products. [`block`] is a block forward and backward, and one candle operation of it; the
-//! matrix products inside are still candle's. [`gradient`] is the whole model's loss and gradient without autograd, and
-//! [`step`] the single-token engine for decoding. The kernels are plain loops over slices, compiled for AVX2 and AVX-512
+//! it would cost more than the products. `block` is a block forward and backward, and one candle operation of it; the
+//! matrix products inside are still candle's. `gradient` is the whole model's loss and gradient without autograd, and
+//! `step` the single-token engine for decoding. The kernels are plain loops over slices, compiled for AVX2 and AVX-512
 //! and chosen at run time by `pulp`.
 
 pub(crate) mod block;

@@ -7,8 +7,8 @@
 //! y_t = C_t^T s_t + D x_t
 //! ```
 //!
-//! [`reference`] is the plain loop in f64 and defines what is correct. [`chunked`] is the paper's four-step algorithm in
-//! tensor operations (any device, gradients from autograd). [`cpu`] is the recurrence in f32, vectorised, with a
+//! [`mod@reference`] is the plain loop in f64 and defines what is correct. [`chunked`] is the paper's four-step algorithm in
+//! tensor operations (any device, gradients from autograd). `cpu` is the recurrence in f32, vectorised, with a
 //! hand-written gradient. Each is tested against the one before. Source: Dao and Gu, "Transformers are SSMs", 2024,
 //! section 6 and listing 1.
 
