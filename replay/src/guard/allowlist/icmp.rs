@@ -2,8 +2,6 @@
 //!
 //! The quoted header of an ICMP error is where other rewriting tools have leaked addresses.
 
-use std::net::IpAddr;
-
 use super::{Allowlist, Place, Violation, mac_at, v4_at, v6_at};
 use netssm_wire::MacAddr;
 
@@ -57,13 +55,6 @@ impl Allowlist {
         }
         self.mentioned(Place::Icmpv6, "quoted source", v6_at(quoted, 8))?;
         self.mentioned(Place::Icmpv6, "quoted destination", v6_at(quoted, 24))
-    }
-
-    /// An address that the message speaks of. Nothing goes there by it, so it is only asked that it gives nobody
-    /// away: a host of the testbed, or what is the same everywhere.
-    fn mentioned(&self, place: Place, role: &'static str, ip: Option<IpAddr>) -> Result<(), Violation> {
-        let anywhere = |ip: IpAddr| ip.is_unspecified() || super::is_link_local(ip) || super::is_group(ip);
-        self.judge(place, role, ip, anywhere)
     }
 
     /// The options of a neighbour discovery message (RFC 4861 section 4.6).

@@ -107,6 +107,9 @@ fn groups_and_link_local_hosts_depend_on_the_policy() {
         frame("::", "ff02::1:ff00:1", 58, &icmp(143, [0; 4], &[])),
         frame("fe80::1", "fe80::2", 6, &[0; 20]),
         arp(LOCAL, "0.0.0.0", [0; 6], "10.10.0.1"),
+        arp(LOCAL, "10.10.0.1", [0; 6], "0.0.0.0"),
+        arp(LOCAL, "10.10.0.1", [0; 6], "224.0.0.1"),
+        arp(LOCAL, "10.10.0.1", [0; 6], "255.255.255.255"),
         arp(LOCAL, "10.10.0.1", LOCAL, "10.10.0.1"),
     ] {
         keep.check(&f).unwrap();
