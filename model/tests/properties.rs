@@ -29,7 +29,7 @@ fn ipv4(protocol: u8, source: [u8; 4], destination: [u8; 4], body: &[u8]) -> Vec
 }
 
 fn ipv6(next: u8, source: [u8; 16], destination: [u8; 16], body: &[u8]) -> Vec<u8> {
-    let mut header = vec![0x60, 0x01, 0x23, 0x45, 0, 0, next, 255];
+    let mut header = [0x60, 0x01, 0x23, 0x45, 0, 0, next, 255];
     header[4..6].copy_from_slice(&(body.len() as u16).to_be_bytes());
     ethernet(0x86dd, [&header[..], &source, &destination, body].concat())
 }
