@@ -222,8 +222,11 @@ impl Default for RunSection {
 pub struct EvalSection {
     /// Updates between validations; 0 = only at the end.
     pub every: u64,
-    /// Tokens of each group that a validation during the run reads, in whole sessions; 0 = all.
-    /// The validation at the end reads all.
+    /// Tokens of each session, from its first, that a validation during the run reads; 0 = all. The
+    /// validation at the end reads everything.
+    pub prefix: u64,
+    /// Tokens of each group after which a validation during the run begins no further session; 0 =
+    /// all sessions. Few sessions judge poorly: they differ much.
     pub tokens: u64,
     /// Validations without a better loss after which the run stops; 0 = never.
     pub patience: u64,
@@ -233,7 +236,7 @@ pub struct EvalSection {
 
 impl Default for EvalSection {
     fn default() -> Self {
-        Self { every: 250, tokens: 200_000, patience: 0, groups: BTreeMap::new() }
+        Self { every: 250, prefix: 8_192, tokens: 0, patience: 0, groups: BTreeMap::new() }
     }
 }
 

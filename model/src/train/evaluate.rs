@@ -1,5 +1,8 @@
 //! Validation: nats a token and nats a packet over whole sessions with carried state.
 //!
+//! During a run the first tokens of every session are read ([`Extent::prefix`]) rather than a few
+//! whole sessions, because sessions differ far more from each other than one does along its length.
+//!
 //! Sessions are read in windows of [`WINDOW`] tokens with the recurrent state carried from the
 //! first token on, so the result is that of one pass over each session, whatever the windows. The
 //! loss of each session is summed in f64 by itself, and sessions in a fixed order, so neither
@@ -8,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -19,7 +22,6 @@ use super::engine::serial_pool;
 use super::events::Nats;
 use crate::lm::Mamba2;
 use crate::ops::loss::token_nats;
-use crate::state::State;
 
 /// Tokens a pass; long enough for the products, short enough for the caches.
 const WINDOW: usize = 512;
@@ -33,7 +35,7 @@ pub struct Losses {
     pub total: Nats,
     /// By group.
     pub groups: BTreeMap<String, Nats>,
-    /// False if a limit left sessions out.
+    /// False if the extent left something out.
     pub whole: bool,
 }
 
@@ -48,40 +50,71 @@ pub(super) fn group_of(label: &str, groups: &BTreeMap<String, Vec<String>>) -> O
     named.map(|(name, _)| name.clone())
 }
 
-/// Validates `model` on `sessions`; labels in no group are left out. With `limit` above 0 each group
-/// reads whole sessions, in an order fixed by `seed`, until it has that many tokens. `None` when
-/// `stop` was set on the way.
+/// How much of the sessions a validation reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Tokens of each session, from its first; 0 = all.
+    pub prefix: u64,
+    /// Tokens of each group, after which no further session is begun; 0 = all.
+    pub tokens: u64,
+    /// Orders the sessions that `tokens` cuts off.
+    pub seed: u64,
+}
+
+impl Extent {
+    /// Everything.
+    pub const WHOLE: Self = Self { prefix: 0, tokens: 0, seed: 0 };
+}
+
+/// A session, or the part of it that is read.
+struct Part<'a> {
+    tokens: &'a [u16],
+    packets: u64,
+    group: String,
+}
+
+/// Validates `model` on `sessions`, in which `packet` closes a packet; labels in no group are left
+/// out. `None` when `stop` was set on the way.
+///
+/// # Errors
+/// [`TrainError::Model`] for a token outside the model's vocabulary.
 pub fn evaluate(
     model: &Mamba2,
-    sessions: &[Sequence<'_>],
+    (sessions, packet): (&[Sequence<'_>], u16),
     groups: &BTreeMap<String, Vec<String>>,
-    (limit, seed): (u64, u64),
+    extent: Extent,
     threads: usize,
-    device: &Device,
     stop: &AtomicBool,
 ) -> Result<Option<Losses>, TrainError> {
-    let mut order: Vec<usize> = (0..sessions.len()).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let mut order: Vec<&Sequence<'_>> = sessions.iter().collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(extent.seed));
     let mut read = BTreeMap::<String, u64>::new();
     let mut chosen = Vec::new();
     let mut whole = true;
-    for i in order {
-        let session = &sessions[i];
+    for session in order {
         let Some(group) = group_of(&session.label, groups) else { continue };
         if session.tokens.len() < 2 {
             continue;
         }
         let so_far = read.entry(group.clone()).or_default();
-        if limit > 0 && *so_far >= limit {
+        if extent.tokens > 0 && *so_far >= extent.tokens {
             whole = false;
             continue;
         }
-        *so_far += session.tokens.len() as u64 - 1;
-        chosen.push((i, group));
+        let prefix = usize::try_from(extent.prefix).unwrap_or(usize::MAX);
+        let part = if prefix > 0 && session.tokens.len() - 1 > prefix {
+            whole = false;
+            let tokens = &session.tokens[..=prefix];
+            Part { tokens, packets: tokens.iter().filter(|&&t| t == packet).count() as u64, group }
+        } else {
+            Part { tokens: &session.tokens, packets: session.packets, group }
+        };
+        *so_far += part.tokens.len() as u64 - 1;
+        chosen.push(part);
     }
     // Longest first, so that the rows of a batch end at about the same time.
-    chosen.sort_by_key(|(i, _)| (std::cmp::Reverse(sessions[*i].tokens.len()), *i));
-    let batches: Vec<&[(usize, String)]> = chosen.chunks(ROWS).collect();
+    chosen.sort_by_key(|part| std::cmp::Reverse(part.tokens.len()));
+    let batches: Vec<&[Part<'_>]> = chosen.chunks(ROWS).collect();
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Vec<f64>)>, TrainError> {
         let pool = serial_pool()?;
@@ -91,8 +124,8 @@ pub fn evaluate(
             let Some(batch) = batches.get(at).filter(|_| !stop.load(Ordering::Relaxed)) else {
                 return Ok(done);
             };
-            let tokens: Vec<&[u16]> = batch.iter().map(|(i, _)| &*sessions[*i].tokens).collect();
-            done.push((at, pool.install(|| batch_nats(model, &tokens, device, stop))?));
+            let tokens: Vec<&[u16]> = batch.iter().map(|part| part.tokens).collect();
+            done.push((at, pool.install(|| batch_nats(model, &tokens, stop))?));
         }
     };
     let results: Vec<_> = std::thread::scope(|scope| {
@@ -108,11 +141,11 @@ pub fn evaluate(
     }
     let mut sums = BTreeMap::<String, (f64, Nats)>::new();
     for (batch, nats) in batches.iter().zip(by_batch.values()) {
-        for ((i, group), nats) in batch.iter().zip(nats) {
-            let (sum, counts) = sums.entry(group.clone()).or_default();
+        for (part, nats) in batch.iter().zip(nats) {
+            let (sum, counts) = sums.entry(part.group.clone()).or_default();
             *sum += nats;
-            counts.tokens += sessions[*i].tokens.len() as u64 - 1;
-            counts.packets += sessions[*i].packets;
+            counts.tokens += part.tokens.len() as u64 - 1;
+            counts.packets += part.packets;
             counts.sessions += 1;
         }
     }
@@ -136,15 +169,10 @@ fn rates((sum, counts): (f64, Nats)) -> Nats {
 }
 
 /// Summed negative log-likelihood of each session.
-fn batch_nats(
-    model: &Mamba2,
-    sessions: &[&[u16]],
-    device: &Device,
-    stop: &AtomicBool,
-) -> Result<Vec<f64>, TrainError> {
+fn batch_nats(model: &Mamba2, sessions: &[&[u16]], stop: &AtomicBool) -> Result<Vec<f64>, TrainError> {
     let mut nats = vec![0f64; sessions.len()];
     let mut rows: Vec<usize> = (0..sessions.len()).collect();
-    let mut state = State::zeros(model.config(), rows.len(), device)?;
+    let mut state = model.zero_state(rows.len())?;
     let mut at = 0;
     while !rows.is_empty() && !stop.load(Ordering::Relaxed) {
         let lengths: Vec<usize> = rows.iter().map(|&r| WINDOW.min(sessions[r].len() - 1 - at)).collect();
@@ -157,7 +185,7 @@ fn batch_nats(
                 targets[i * width + k] = u32::from(pair[1]);
             }
         }
-        let inputs = Tensor::from_vec(inputs, (rows.len(), width), device)?; // (b, l)
+        let inputs = Tensor::from_vec(inputs, (rows.len(), width), model.device())?; // (b, l)
         let logits = model.forward(&inputs, Some(&lengths), Some(&mut state))?; // (b, l, v)
         let each = token_nats(&logits, &targets)?;
         for (&r, each) in rows.iter().zip(each.chunks(width)) {

@@ -40,7 +40,7 @@ pub use self::config::{
 };
 pub use self::data::{Dataset, Sequence};
 pub use self::error::TrainError;
-pub use self::evaluate::{Losses, evaluate};
+pub use self::evaluate::{Extent, Losses, evaluate};
 pub use self::events::{End, Event, LOG_FILE, Nats, Progress};
 pub use self::run::{Outcome, train};
 pub use self::schedule::Schedule;

@@ -8,7 +8,7 @@ use candle_core::Device;
 use super::config::TrainConfig;
 use super::data::Dataset;
 use super::engine::Engine;
-use super::evaluate::{Losses, evaluate};
+use super::evaluate::{Extent, Losses, evaluate};
 use super::events::{End, Event, Progress, Reporter};
 use super::params::Params;
 use super::resume::{self, RunState};
@@ -180,7 +180,7 @@ impl<'r> Run<'r> {
             let save = step.is_multiple_of(run.checkpoint_every);
             let patience = eval.patience;
             if eval.every > 0 && step.is_multiple_of(eval.every) && step < self.schedule.total {
-                self.validate(self.state.config.eval.tokens)?;
+                self.validate()?;
                 if patience > 0 && self.state.stale >= patience {
                     break End::Patience;
                 }
@@ -190,7 +190,7 @@ impl<'r> Run<'r> {
             }
         };
         if end != End::Stopped {
-            self.validate(self.state.config.eval.tokens)?;
+            self.validate()?;
         }
         if self.newest() != Some(self.state.step) {
             self.save()?;
@@ -285,17 +285,21 @@ impl<'r> Run<'r> {
         })
     }
 
-    /// Validates, reports, and saves a checkpoint if it is the best so far. `limit` 0 = everything.
-    fn validate(&mut self, limit: u64) -> Result<Option<Losses>, TrainError> {
+    /// Validates, reports, and saves a checkpoint if it is the best so far.
+    fn validate(&mut self) -> Result<Option<Losses>, TrainError> {
         if self.data.val.is_empty() {
             return Ok(None);
         }
         let begun = Stopwatch::start();
-        let (groups, seed) = (&self.state.config.eval.groups, self.state.config.run.seed);
-        let model = self.params.frozen()?;
-        let threads = self.state.threads;
-        let losses =
-            evaluate(&model, &self.data.val, groups, (limit, seed), threads, self.device, self.stop)?;
+        let config = &self.state.config;
+        let losses = evaluate(
+            &self.params.frozen()?,
+            (&self.data.val, self.data.vocab.packet()),
+            &config.eval.groups,
+            Extent { prefix: config.eval.prefix, tokens: config.eval.tokens, seed: config.run.seed },
+            self.state.threads,
+            self.stop,
+        )?;
         let Some(losses) = losses.filter(|l| l.total.tokens > 0) else { return Ok(None) };
         let nats = losses.total.per_token;
         let best = nats.is_finite() && self.state.best.is_none_or(|(_, old)| nats < old);
@@ -324,11 +328,10 @@ impl<'r> Run<'r> {
         let config = &self.state.config;
         let losses = evaluate(
             &checkpoint.model(self.device)?,
-            &self.data.val,
+            (&self.data.val, self.data.vocab.packet()),
             &config.eval.groups,
-            (0, config.run.seed),
+            Extent::WHOLE,
             self.state.threads,
-            self.device,
             self.stop,
         )?;
         let Some(losses) = losses else { return Ok(None) };

@@ -230,3 +230,37 @@ fn validation_stops_a_run_that_no_longer_improves() {
     assert_eq!(outcome.end, End::Patience);
     assert!(outcome.step < 400, "{}", outcome.step);
 }
+
+#[test]
+fn validation_is_the_same_however_it_is_cut() {
+    use crate::lm::Mamba2;
+    let data = dataset(&["a", "b"], 2);
+    let config = config(1).model.config(data.vocab.size()).unwrap();
+    let model = Mamba2::init(&config, 5, &Device::Cpu).unwrap();
+    let never = AtomicBool::new(false);
+    let run = |data: &Dataset<'_>, extent, threads| {
+        let sessions = (&*data.val, data.vocab.packet());
+        evaluate(&model, sessions, &BTreeMap::new(), extent, threads, &never).unwrap().unwrap()
+    };
+    let whole = run(&data, Extent::WHOLE, 1);
+    assert!(whole.whole);
+    assert_eq!(run(&data, Extent::WHOLE, 3), whole);
+    // By hand: one session at a time, one token at a time.
+    let mut nats = 0.0;
+    for session in &data.val {
+        let mut state = model.zero_state(1).unwrap();
+        for pair in session.tokens.windows(2) {
+            let logits = model.step(&[u32::from(pair[0])], &mut state).unwrap();
+            nats += f64::from(crate::ops::loss::token_nats(&logits, &[u32::from(pair[1])]).unwrap()[0]);
+        }
+    }
+    let tokens: usize = data.val.iter().map(|s| s.tokens.len() - 1).sum();
+    assert_eq!(whole.total.tokens, tokens as u64);
+    assert_eq!(whole.total.packets, data.val.iter().map(|s| s.packets).sum::<u64>());
+    assert!((whole.total.per_token - nats / tokens as f64).abs() < 1e-5);
+    // A prefix of 20 tokens holds two delimiters of each session.
+    let cut = run(&data, Extent { prefix: 20, ..Extent::WHOLE }, 2);
+    assert_eq!((cut.whole, cut.total.sessions, cut.total.tokens, cut.total.packets), (false, 6, 120, 12));
+    let few = run(&data, Extent { tokens: 1, ..Extent::WHOLE }, 2);
+    assert_eq!((few.whole, few.total.sessions, few.groups.len()), (false, 2, 2));
+}
