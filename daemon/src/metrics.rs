@@ -369,7 +369,7 @@ mod tests {
             .spawn()
         else {
             // The strict parser above runs everywhere; promtool is the second opinion where it is installed.
-            println!("SKIPPED: promtool is not installed");
+            eprintln!("SKIPPED: promtool is not installed");
             return;
         };
         child.stdin.take().unwrap().write_all(busy().render().as_bytes()).unwrap();

@@ -81,8 +81,9 @@ impl Progress {
         let Self { what, unit, total, .. } = self;
         let rate = done as f64 / took.as_secs_f64().max(1e-9);
         let mut line = if *total > 0 {
-            let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
-            format!("{what}: {done} of {total} {unit}, {rate:.1}/s, {left:.0} s left")
+            let left = total.saturating_sub(done) as f64 / rate;
+            let left = if left.is_finite() { format!(", {left:.0} s left") } else { String::new() };
+            format!("{what}: {done} of {total} {unit}, {rate:.1}/s{left}")
         } else {
             format!("{what}: {done} {unit}, {rate:.1}/s")
         };
@@ -105,6 +106,7 @@ mod tests {
             known.line(250, Duration::from_secs(10), "7 sessions"),
             "generate: 250 of 1000 packets, 25.0/s, 30 s left, 7 sessions"
         );
+        assert_eq!(known.line(0, Duration::from_secs(10), ""), "generate: 0 of 1000 packets, 0.0/s");
         let open = Progress::new("prepare", "files", 0, true);
         assert_eq!(open.line(9, Duration::from_secs(3), ""), "prepare: 9 files, 3.0/s");
     }

@@ -43,11 +43,6 @@ impl Notifier {
         self.send(&[NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(more)]);
     }
 
-    /// What is going on.
-    pub(crate) fn status(&self, status: &str) {
-        self.send(&[NotifyState::Status(status)]);
-    }
-
     /// Feeds the watchdog if it is time. To be called only while every thread moves.
     pub(crate) fn alive(&self) {
         let now = SystemClock::new().now();

@@ -39,8 +39,6 @@ struct OneFile {
     /// The hidden directory, removed in the end whatever happens.
     parts: Parts,
     inner: Box<RollingSink>,
-    /// Where the finished capture is.
-    finished: Option<PathBuf>,
 }
 
 /// A directory that goes with its owner.
@@ -75,18 +73,14 @@ impl OneFile {
             ..RollingConfig::new(&parts.0)
         };
         let inner = RollingSink::open(unlimited, guard, Arc::new(SystemClock::new()))?;
-        Ok(Self { path: path.to_owned(), parts, inner: Box::new(inner), finished: None })
+        Ok(Self { path: path.to_owned(), parts, inner: Box::new(inner) })
     }
 
-    /// Notes where the capture is, and makes a full disk an error.
+    /// Makes a full disk an error.
     fn look(&mut self) -> Result<(), SinkError> {
         for event in self.inner.take_events() {
-            match event {
-                SinkEvent::Finished { path, .. } => self.finished = Some(path),
-                SinkEvent::Stalled { error, .. } => {
-                    return Err(self.failed("write", io::Error::new(io::ErrorKind::StorageFull, error)));
-                }
-                _ => {}
+            if let SinkEvent::Stalled { error, .. } = event {
+                return Err(self.failed("write", io::Error::new(io::ErrorKind::StorageFull, error)));
             }
         }
         Ok(())
@@ -117,6 +111,11 @@ impl Sink for OneFile {
         self.look()
     }
 
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.inner.finish()?;
+        self.look()
+    }
+
     fn stats(&self) -> SinkStats {
         self.inner.stats()
     }
@@ -144,8 +143,8 @@ fn publish(parts: &Path, path: &Path) -> io::Result<()> {
         }
     }
     let [capture] = captures.as_slice() else {
-        let message = format!("expected one capture, got {}: nothing was written", captures.len());
-        return Err(io::Error::other(message));
+        // The rolling sink begins a file with its first packet.
+        return Err(io::Error::other("not a single packet was there to be written"));
     };
     // Labels first: whoever sees the capture finds them.
     fs::rename(labels_beside(capture), labels_beside(path))?;

@@ -5,7 +5,7 @@
 //! closes its outputs, then the pool ends the generator.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -130,11 +130,8 @@ impl Engine {
 
     /// The next happening, if there is one within `patience`.
     pub(crate) fn next(&self, patience: Duration) -> Option<Happening> {
-        match self.happenings.recv_timeout(patience) {
-            Ok(happening) => Some(happening),
-            // `self` holds a sender, so the channel is never disconnected.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        // `self` holds a sender, so an error is never more than that the patience is over.
+        self.happenings.recv_timeout(patience).ok()
     }
 
     /// Tells the player something. Nothing happens if it has ended.

@@ -102,6 +102,7 @@ impl Outputs {
         let mut closed = Vec::new();
         for (mut output, counted) in self.list {
             let name = output.sink.name().to_owned();
+            failure = failure.or(output.sink.finish().err());
             for event in output.sink.take_events() {
                 log_sink_event(event).emit(metrics);
             }

@@ -26,7 +26,7 @@ use super::merge::{Merge, Source};
 use super::outputs::{Closed, Outputs};
 use super::pool::{Limits, Pool};
 use super::schedule::{Arrivals, Schedule};
-use super::stock::Taken;
+use super::stock::{Next, Taken};
 use super::tally::Tally;
 use super::timeline::Timeline;
 use crate::events::{Event, SessionRefused, SessionsCut, Underrun};
@@ -296,13 +296,22 @@ impl<M> Player<M> {
         let Some(arrival) = self.schedule.next() else { return };
         let label = self.limits.traffic[arrival.label].label.clone();
         let session = if self.time.is_virtual() {
-            self.pool.take_in_order(arrival.label, NAP)
+            match self.pool.take_in_order(arrival.label, NAP) {
+                Next::Session(session) => session,
+                Next::Later => return,
+                // An arrival of which nothing came: the generator has said so.
+                Next::Nothing => {
+                    self.schedule.started();
+                    self.schedule.ended(at);
+                    return;
+                }
+            }
         } else {
             match self.pool.take(arrival.label) {
-                Taken::Fresh(session) => Some(session),
+                Taken::Fresh(session) => session,
                 Taken::Again(session) => {
                     self.tally.reused += 1;
-                    Some(session)
+                    session
                 }
                 Taken::Dry => {
                     if self.dry != Some(arrival.label) {
@@ -316,7 +325,6 @@ impl<M> Player<M> {
                 }
             }
         };
-        let Some(session) = session else { return };
         self.dry = None;
         let replay_seed = derive(self.limits.seed, Purpose::Replay, "", arrival.number);
         let packets = session.packets.len() as u64;
@@ -408,3 +416,6 @@ impl<M> Player<M> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

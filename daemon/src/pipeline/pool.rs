@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use netssm_wire::session::Session;
 
-use super::stock::{Order, Stock, Taken};
+use super::stock::{Next, Order, Stock, Taken};
 use crate::profile::Traffic;
 
 /// What a waiting generator is woken for.
@@ -147,19 +147,20 @@ impl<M> Pool<M> {
 
     /// The next session of this shelf by number; waits for it at most `patience`. The same sequence however fast the
     /// model is.
-    pub(crate) fn take_in_order(&self, shelf: usize, patience: Duration) -> Option<Arc<Session>> {
+    pub(crate) fn take_in_order(&self, shelf: usize, patience: Duration) -> Next {
         let mut state = self.lock();
         for last in [false, true] {
-            if let Some(session) = state.stock.take_in_order(shelf) {
+            let next = state.stock.take_in_order(shelf);
+            if !matches!(next, Next::Later) {
                 self.demand.notify_all();
-                return Some(session);
+                return next;
             }
             if last || state.stop {
                 break;
             }
             state = self.supply.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
-        None
+        Next::Later
     }
 
     // --- for everybody -------------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ mod tests {
             std::thread::spawn(move || pool.take_in_order(0, Duration::from_secs(600)))
         };
         pool.stop();
-        assert!(waiting.join().unwrap().is_none(), "it did not wait ten minutes");
+        assert!(matches!(waiting.join().unwrap(), Next::Later), "it did not wait ten minutes");
         assert!(matches!(pool.wait_for_work(NOW), Some(Work::Stop)));
         assert!(pool.order().is_none() && pool.is_stopped());
     }
@@ -252,7 +253,7 @@ mod tests {
             std::thread::spawn(move || pool.take_in_order(0, Duration::from_secs(600)))
         };
         pool.deliver(&order, Some(session("a", order.seed, 2)));
-        assert_eq!(waiting.join().unwrap().map(|s| s.seed), Some(order.seed));
+        assert!(matches!(waiting.join().unwrap(), Next::Session(s) if s.seed == order.seed));
     }
 
     #[test]

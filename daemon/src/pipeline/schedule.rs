@@ -110,11 +110,6 @@ impl Schedule {
         self.arrivals.limit > 0 && self.next.number >= self.arrivals.limit
     }
 
-    /// Sessions on the wire.
-    pub(crate) fn live(&self) -> u64 {
-        self.live
-    }
-
     fn gap(&mut self) -> Duration {
         // 1 - u is in (0, 1], so the logarithm is finite.
         let u: f64 = self.rng.random();
@@ -201,7 +196,6 @@ mod tests {
         assert!(!schedule.is_over());
         schedule.started();
         assert!(schedule.is_over() && schedule.next().is_none());
-        assert_eq!(schedule.live(), 2);
     }
 
     #[test]
@@ -240,6 +234,6 @@ mod tests {
         schedule.replace(arrivals(1000.0, 9, 0, &[1.0, 1.0]), 4, now);
         let next = schedule.next().unwrap();
         assert!(next.at >= now && next.at < now + Duration::from_secs(1));
-        assert_eq!((next.number, schedule.live()), (1, 1));
+        assert_eq!((next.number, schedule.live), (1, 1));
     }
 }

@@ -44,6 +44,17 @@ pub(crate) enum Taken {
     Dry,
 }
 
+/// What comes next in strict order.
+#[derive(Debug, Clone)]
+pub(crate) enum Next {
+    /// This session.
+    Session(Arc<Session>),
+    /// The model made nothing of this one.
+    Nothing,
+    /// It is not there yet.
+    Later,
+}
+
 #[derive(Debug)]
 struct Shelf {
     label: Arc<str>,
@@ -75,7 +86,8 @@ impl Shelf {
         self.skip_voids();
     }
 
-    /// Forgets orders that came to nothing as soon as no earlier session is awaited.
+    /// Forgets orders that came to nothing as soon as no earlier session is awaited, so that they do not pile up. Not
+    /// with a plan, where each arrival must learn what became of its own session.
     fn skip_voids(&mut self) {
         while self.fresh.first_key_value().is_some_and(|(n, s)| *n == self.next_played && s.is_none()) {
             self.fresh.pop_first();
@@ -221,7 +233,9 @@ impl Stock {
             shelf.ordered = shelf.ordered.saturating_sub(1);
             shelf.ready += u64::from(session.is_some());
             shelf.fresh.insert(order.number, session);
-            shelf.skip_voids();
+            if self.planned.is_none() {
+                shelf.skip_voids();
+            }
         }
     }
 
@@ -252,16 +266,17 @@ impl Stock {
     }
 
     /// The next session of this shelf by number, never one that was played: the same sequence however fast the model
-    /// is. `None` while it is not there yet.
-    pub(crate) fn take_in_order(&mut self, shelf: usize) -> Option<Arc<Session>> {
-        let shelf = self.shelves.get_mut(shelf)?;
-        loop {
-            let session = shelf.fresh.remove(&shelf.next_played)?;
-            shelf.next_played += 1;
-            if session.is_some() {
+    /// is.
+    pub(crate) fn take_in_order(&mut self, shelf: usize) -> Next {
+        let Some(shelf) = self.shelves.get_mut(shelf) else { return Next::Later };
+        let Some(session) = shelf.fresh.remove(&shelf.next_played) else { return Next::Later };
+        shelf.next_played += 1;
+        match session {
+            Some(session) => {
                 shelf.ready -= 1;
-                return session;
+                Next::Session(session)
             }
+            None => Next::Nothing,
         }
     }
 
@@ -360,18 +375,28 @@ mod tests {
         assert_ne!(first, second);
     }
 
+    fn next(stock: &mut Stock, shelf: usize) -> Result<u64, &'static str> {
+        match stock.take_in_order(shelf) {
+            Next::Session(session) => Ok(session.seed),
+            Next::Nothing => Err("nothing"),
+            Next::Later => Err("later"),
+        }
+    }
+
     #[test]
-    fn in_order_waits_for_the_next_number_and_skips_what_came_to_nothing() {
+    fn in_order_waits_for_the_next_number_and_says_what_came_to_nothing() {
         let mut stock = Stock::new(&traffic(&[("a", 1.0)]), 3, 4, 7);
+        stock.follow(Box::new([0, 0, 0].into_iter()), 3);
         let orders: Vec<Order> = std::iter::from_fn(|| stock.order()).collect();
         let made = |o: &Order| Some(Arc::new(session(&o.label, o.seed, 1)));
         stock.deliver(&orders[2], made(&orders[2]));
-        assert!(stock.take_in_order(0).is_none(), "number 0 is still being made");
+        assert_eq!(next(&mut stock, 0), Err("later"), "number 0 is still being made");
         stock.deliver(&orders[0], made(&orders[0]));
-        assert_eq!(stock.take_in_order(0).map(|s| s.seed), Some(orders[0].seed));
-        assert!(stock.take_in_order(0).is_none(), "number 1 is still being made");
+        assert_eq!(next(&mut stock, 0), Ok(orders[0].seed));
+        assert_eq!(next(&mut stock, 0), Err("later"), "number 1 is still being made");
         stock.deliver(&orders[1], None);
-        assert_eq!(stock.take_in_order(0).map(|s| s.seed), Some(orders[2].seed));
+        assert_eq!(next(&mut stock, 0), Err("nothing"));
+        assert_eq!(next(&mut stock, 0), Ok(orders[2].seed));
     }
 
     #[test]
@@ -420,7 +445,7 @@ mod tests {
         for order in &first {
             stock.deliver(order, Some(Arc::new(session("b", order.seed, 1))));
         }
-        assert!(stock.take_in_order(1).is_some() && stock.take_in_order(1).is_some());
+        assert!(next(&mut stock, 1).is_ok() && next(&mut stock, 1).is_ok());
         let rest: Vec<Order> = std::iter::from_fn(|| stock.order()).collect();
         assert_eq!(named(&rest), [("a".into(), 0), ("b".into(), 2)]);
         rest.iter().for_each(|order| stock.deliver(order, None));
@@ -435,6 +460,6 @@ mod tests {
         let second: Vec<Order> = std::iter::from_fn(|| stock.order()).collect();
         assert_eq!(first.len(), second.len());
         stock.deliver(&second[0], Some(Arc::new(session("a", second[0].seed, 1))));
-        assert_eq!(stock.take_in_order(0).map(|s| s.seed), Some(second[0].seed));
+        assert_eq!(next(&mut stock, 0), Ok(second[0].seed));
     }
 }
