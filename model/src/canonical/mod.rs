@@ -146,7 +146,9 @@ impl Canonical {
     fn arp(&mut self, bytes: &mut Vec<u8>, shape: &Shape) -> Result<Vec<u8>, Skip> {
         // Sender, then target: hardware address, protocol address.
         for at in [shape.net_at + 8, shape.net_at + 18] {
-            let mac = bytes[at..].first_chunk::<6>().map_or(Ok([0; 6]), |&mac| self.hosts.mac(mac))?;
+            // A target may be everybody.
+            let mac =
+                bytes[at..].first_chunk().map_or(Ok([0; 6]), |&mac| self.hosts.destination_mac(mac, None))?;
             put(bytes, at, &mac);
             let ip = bytes[at + 6..]
                 .first_chunk::<4>()

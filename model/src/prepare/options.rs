@@ -64,12 +64,14 @@ pub enum Validation {
     Inputs(Vec<PathBuf>),
 }
 
-/// What [`prepare`] reads and how. [`Default`] is the home of every default.
+/// What [`prepare`](super::prepare) reads and how. [`Default`] is the home of every default.
 #[derive(Clone, Debug)]
 pub struct PrepareOptions {
     /// Captures to train on: files, or folders that are searched.
     pub inputs: Vec<PathBuf>,
-    /// The label list; `None` labels each file by its folder's name. Its format is described in the README.
+    /// The label list, CSV with the columns `file,label`: a file name, a folder (`requet/`) or a pattern (`*`, `?` within a
+    /// component, `**` across), compared with the end of the path; the first match wins, and `{folder}` in a label is the
+    /// name of the file's folder. `None` labels each file by its folder's name.
     pub labels: Option<PathBuf>,
     /// Labels to rename after that, for example several to one.
     pub label_map: BTreeMap<String, String>,
@@ -118,7 +120,7 @@ impl Default for PrepareOptions {
     }
 }
 
-/// Follows a run of [`prepare`] and may stop it. Called from several threads.
+/// Follows a run of [`prepare`](super::prepare) and may stop it. Called from several threads.
 pub trait Progress: Sync {
     /// Encoding begins: so many files, so many bytes in them.
     fn begin(&self, _files: u64, _bytes: u64) {}

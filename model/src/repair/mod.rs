@@ -158,6 +158,9 @@ fn arp(rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Part, Dropped> {
     if arp[8] & 1 == 1 || arp[8..14] == [0; 6] {
         fixes.put(RepairKind::ArpFields, &mut arp, 8, &link[6..12]);
     }
+    if arp[18] & 1 == 1 && arp[18..24] != [0xff; 6] {
+        fixes.put(RepairKind::ArpFields, &mut arp, 18, &[0; 6]);
+    }
     let ip = |at: usize| arp[at..].first_chunk::<4>().map(|&octets| std::net::Ipv4Addr::from(octets));
     for ip in [ip(14), ip(24)].into_iter().flatten() {
         if ip.is_multicast() || ip.is_broadcast() || ip.is_loopback() {
