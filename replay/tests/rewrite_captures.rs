@@ -41,7 +41,11 @@ fn originals(session: &Session) -> (Vec<IpAddr>, Vec<[u8; 6]>) {
         }
     }
     ips.retain(|ip| match ip {
-        IpAddr::V4(ip) => !(ip.is_multicast() || ip.is_unspecified() || ip.is_loopback()) && ip.octets()[0] < 240 && ip.octets()[0] > 0,
+        IpAddr::V4(ip) => {
+            !(ip.is_multicast() || ip.is_unspecified() || ip.is_loopback())
+                && ip.octets()[0] < 240
+                && ip.octets()[0] > 0
+        }
         IpAddr::V6(ip) => !(ip.is_multicast() || ip.is_unspecified() || ip.is_loopback()),
     });
     ips.sort();
@@ -67,7 +71,12 @@ fn headers(frame: &[u8]) -> &[u8] {
 }
 
 /// Where original addresses occur in a frame's headers.
-fn leaks(frame: &[u8], index: usize, needles: &HashMap<Vec<u8>, usize>, found: &mut Vec<(usize, usize, Vec<u8>)>) {
+fn leaks(
+    frame: &[u8],
+    index: usize,
+    needles: &HashMap<Vec<u8>, usize>,
+    found: &mut Vec<(usize, usize, Vec<u8>)>,
+) {
     let headers = headers(frame);
     for size in [4, 6, 16] {
         for (at, window) in headers.windows(size).enumerate() {
@@ -136,7 +145,13 @@ fn no_address_survives_and_everything_adds_up() {
         }
         let mut every = found.pop().unwrap_or_default();
         every.retain(|hit| found.iter().all(|other| other.contains(hit)));
-        assert!(every.is_empty(), "{}: {} originals, for example {:?}", path.display(), every.len(), &every[..every.len().min(5)]);
+        assert!(
+            every.is_empty(),
+            "{}: {} originals, for example {:?}",
+            path.display(),
+            every.len(),
+            &every[..every.len().min(5)]
+        );
     }
     println!("{sessions} sessions, {frames} frames, {moved} service ports moved, dropped {dropped:?}");
     assert!(frames > 100_000 && sessions > 300, "too little was tried");
@@ -166,7 +181,8 @@ impl Judge {
         assert!(matches!(checks.ipv4, Check::Good | Check::Absent), "{}: {checks:?}", place());
         let fragment = is.fragment().is_some();
         assert!(
-            matches!(checks.transport, Check::Good | Check::Absent) || fragment && checks.transport == Check::Unverifiable,
+            matches!(checks.transport, Check::Good | Check::Absent)
+                || fragment && checks.transport == Check::Unverifiable,
             "{}: {checks:?} {:?}",
             place(),
             is
@@ -175,7 +191,9 @@ impl Judge {
             assert!(end <= new.len(), "{}: ip packet ends at {end}", place());
             assert!(new[end..].iter().all(|b| *b == 0), "{}: padding", place());
         }
-        let (Some((src, dst)), Some((new_src, new_dst))) = (was.addresses(old), is.addresses(new)) else { return };
+        let (Some((src, dst)), Some((new_src, new_dst))) = (was.addresses(old), is.addresses(new)) else {
+            return;
+        };
         for (a, b) in [(src, new_src), (dst, new_dst)] {
             assert_eq!(*self.hosts.entry(a).or_insert(b), b, "{}: {a} changes", place());
             // Subnet broadcast addresses are not hosts: they fold into one.
@@ -185,20 +203,24 @@ impl Judge {
         }
         let (Some(from), Some(to)) = (was.five_tuple(old), is.five_tuple(new)) else { return };
         if matches!(from.protocol, 6 | 17) && was.fragment().is_none_or(|f| f.offset == 0) {
-            for (ip, port, new_port) in [(src, from.src_port, to.src_port), (dst, from.dst_port, to.dst_port)] {
+            for (ip, port, new_port) in [(src, from.src_port, to.src_port), (dst, from.dst_port, to.dst_port)]
+            {
                 let key = (ip, from.protocol, port);
                 assert_eq!(*self.ports.entry(key).or_insert(new_port), new_port, "{}: {key:?}", place());
                 let back = *self.ports_back.entry((ip, from.protocol, new_port)).or_insert(port);
                 assert_eq!(back, port, "{}: {key:?} shares {new_port}", place());
             }
         }
-        if let (Transport::Tcp { at, .. }, Transport::Tcp { at: new_at, .. }) = (was.transport, is.transport) {
+        if let (Transport::Tcp { at, .. }, Transport::Tcp { at: new_at, .. }) = (was.transport, is.transport)
+        {
             self.tcp(&old[at..], &new[new_at..], (src, from.src_port, dst, from.dst_port), &place());
         }
     }
 
     fn tcp(&mut self, old: &[u8], new: &[u8], direction: (IpAddr, u16, IpAddr, u16), place: &str) {
-        let word = |bytes: &[u8], at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let word = |bytes: &[u8], at: usize| {
+            u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         let flags = old[13];
         assert_eq!(flags, new[13], "{place}: flags");
         let moved = word(new, 4).wrapping_sub(word(old, 4));
@@ -249,13 +271,21 @@ fn judges_find_nothing_to_complain_about() {
     }
     let count = |name: &str| sums.get(name).copied().unwrap_or(0);
     println!("{} packets decoded", count("decoder.pkts"));
-    for (name, value) in sums.iter().filter(|(name, _)| name.contains("invalid") || name.contains("csum") || name.contains("event")) {
+    for (name, value) in sums
+        .iter()
+        .filter(|(name, _)| name.contains("invalid") || name.contains("csum") || name.contains("event"))
+    {
         println!("{name} {value}");
     }
     if let Ok(keep) = std::env::var("NETSSMD_KEEP") {
         let _ = std::fs::rename(work.path(), keep);
     }
 
-    assert!(complaints.is_empty(), "{} malformed:\n{}", complaints.len(), complaints[..complaints.len().min(60)].join("\n"));
+    assert!(
+        complaints.is_empty(),
+        "{} malformed:\n{}",
+        complaints.len(),
+        complaints[..complaints.len().min(60)].join("\n")
+    );
     assert_eq!(count("decoder.invalid"), 0);
 }

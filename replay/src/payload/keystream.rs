@@ -18,8 +18,9 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 #[derive(Clone, Debug)]
 pub struct Keystream {
     rng: ChaCha8Rng,
-    /// Stream and offset that the generator stands at, when it is at a word's start.
-    at: Option<(u64, u64)>,
+    stream: u64,
+    /// Offset that the generator stands at, when that is at a word's start.
+    at: Option<u64>,
 }
 
 /// The generator counts in words of this many bytes.
@@ -28,7 +29,7 @@ const WORD: u64 = 4;
 impl Keystream {
     /// The streams of one key.
     pub fn new(key: u64) -> Keystream {
-        Keystream { rng: ChaCha8Rng::seed_from_u64(key), at: Some((0, 0)) }
+        Keystream { rng: ChaCha8Rng::seed_from_u64(key), stream: 0, at: Some(0) }
     }
 
     /// Fills `out` with the bytes of `stream` from `offset` on.
@@ -36,10 +37,11 @@ impl Keystream {
         if out.is_empty() {
             return;
         }
-        if self.at != Some((stream, offset)) {
-            if self.at.is_none_or(|(at, _)| at != stream) {
-                self.rng.set_stream(stream);
-            }
+        if self.stream != stream {
+            self.rng.set_stream(stream);
+            (self.stream, self.at) = (stream, None);
+        }
+        if self.at != Some(offset) {
             self.rng.set_word_pos(u128::from(offset / WORD));
         }
         let skip = (offset % WORD) as usize;
@@ -52,19 +54,14 @@ impl Keystream {
         }
         self.rng.fill_bytes(rest);
         let end = offset.wrapping_add(out.len() as u64);
-        self.at = if end % WORD == 0 { Some((stream, end)) } else { None };
-        if self.at.is_none() {
-            // The stream is still selected; only the place in it is between words.
-            self.at = Some((stream, u64::MAX));
-        }
+        self.at = (end % WORD == 0).then_some(end);
     }
 }
 
-/// Maps each byte to one of 0x50 to 0x5f and 0x70 to 0x7f: printable but for the last, no letter in lower case
-/// below `p`.
+/// Maps each byte to one of 0x50 to 0x5f and 0x70 to 0x7f.
 ///
 /// Protocol detectors that guess from content look for small numbers, for 0x80 and above, or for words; none of
-/// Wireshark's takes such bytes for a protocol of its own. See `docs` of [`super::ports`] for how this was found.
+/// Wireshark's takes such bytes for a protocol of its own. [`ports`](super::ports) says how this was found.
 pub(super) fn mask(bytes: &mut [u8]) {
     for byte in bytes {
         *byte = *byte & 0x2f | 0x50;
@@ -110,6 +107,6 @@ mod tests {
         let (mut a, mut b) = ([0; 5], [0; 5]);
         stream.fill(1, 0, &mut a);
         stream.fill(0, 0, &mut b);
-        assert_eq!((a[..], b[..]), (&read(1, 1)[..5], &read(1, 0)[..5]));
+        assert_eq!((&a[..], &b[..]), (&read(1, 1)[..5], &read(1, 0)[..5]));
     }
 }

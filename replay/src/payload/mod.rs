@@ -13,7 +13,7 @@
 //! * everything else gets pseudo-random bytes, so that it looks encrypted.
 //!
 //! Same session seed, same bytes: everything is keyed by the session's seed, the number of the flow in its session, and the
-//! direction. TCP content is a function of the offset in the stream, so retransmissions repeat their bytes and overlapping
+//! direction. TCP content belongs to its place in the stream, so retransmissions repeat their bytes and overlapping
 //! segments agree.
 
 mod dhcp;
@@ -38,9 +38,9 @@ pub use ports::is_known_port;
 
 /// Makes payload for the flows of a session. One model serves every replay of a rewriter.
 pub trait PayloadModel: fmt::Debug + Send + Sync {
-    /// Whether content for `port` can be well formed. `least_datagram` is the length in bytes of the flow's shortest UDP
-    /// payload that is not empty; `None` for TCP. Where this is false, the rewriter moves the flow to another port.
-    fn fits(&self, protocol: u8, port: u16, least_datagram: Option<usize>) -> bool;
+    /// Whether content for `port` can be well formed. `least_payload` is the length in bytes of the flow's shortest datagram or
+    /// segment that is not empty, `None` when all are. Where this is false, the rewriter moves the flow to another port.
+    fn fits(&self, protocol: u8, port: u16, least_payload: Option<usize>) -> bool;
 
     /// Content for one flow.
     fn flow(&self, facts: &FlowFacts) -> Box<dyn FlowPayload>;
@@ -61,8 +61,8 @@ pub struct FlowFacts {
 pub trait FlowPayload: Send {
     /// Fills `out` with the bytes `offset..offset + out.len()` of the stream that one side sends.
     ///
-    /// Must be a function of direction and offset alone: the same range may be asked for again (retransmission), and
-    /// ranges may overlap or come in any order. Offsets wrap at 2^32, where the sequence number does.
+    /// A byte of the stream, once given, must be the same whenever it is asked for again: ranges repeat (retransmission),
+    /// overlap and come in any order. Offsets wrap at 2^32, where the sequence number does.
     fn stream(&mut self, from_opener: bool, offset: u64, out: &mut [u8]);
 
     /// Fills `out` with the payload of one datagram. The same ordinal may be asked for again, shorter, when an

@@ -4,7 +4,7 @@ use netssm_wire::frame::protocol;
 
 use super::keystream::{Keystream, mask};
 use super::ports::{self, Filler, Tcp, Udp};
-use super::streams::Stream;
+use super::streams::Streams;
 use super::{Datagram, FlowFacts, FlowPayload, PayloadModel, dhcp, dns, ntp, text};
 use crate::rewrite::keys::{Draw, draw};
 
@@ -13,12 +13,17 @@ use crate::rewrite::keys::{Draw, draw};
 pub struct Builtin;
 
 impl PayloadModel for Builtin {
-    fn fits(&self, number: u8, port: u16, least_datagram: Option<usize>) -> bool {
+    fn fits(&self, number: u8, port: u16, least_payload: Option<usize>) -> bool {
+        let Some(least_payload) = least_payload else { return true };
         match number {
-            protocol::TCP => ports::tcp(port) != Some(Tcp::Unfit),
-            protocol::UDP => ports::udp(port).is_none_or(|(content, least)| {
-                least_datagram.is_none_or(|len| content != Udp::Unfit && len >= least)
-            }),
+            protocol::TCP => match ports::tcp(port) {
+                Some(Tcp::Unfit) => false,
+                // Each segment holds one message after its length.
+                Some(Tcp::Dns) => least_payload >= 2 + dns::HEADER,
+                _ => true,
+            },
+            protocol::UDP => ports::udp(port)
+                .is_none_or(|(content, least)| content != Udp::Unfit && least_payload >= least),
             _ => true,
         }
     }
@@ -27,31 +32,13 @@ impl PayloadModel for Builtin {
         let (a, b) = (facts.opener.src_port, facts.opener.dst_port);
         if facts.opener.protocol == protocol::TCP {
             let content = ports::by_ports(ports::tcp, a, b).unwrap_or(Tcp::Filler(Filler::Masked));
-            let stream = |from_opener| Stream::new(content, facts.seed, from_opener);
-            Box::new(Streams { from_opener: stream(true), from_acceptor: stream(false) })
+            Box::new(Streams::new(content, facts.seed))
         } else {
             let content =
                 ports::by_ports(ports::udp, a, b).map_or(Udp::Filler(Filler::Random), |(content, _)| content);
             let random = Keystream::new(facts.seed);
             Box::new(Datagrams { content, facts: facts.clone(), random, memory: dns::Memory::default() })
         }
-    }
-}
-
-/// A TCP flow.
-struct Streams {
-    from_opener: Stream,
-    from_acceptor: Stream,
-}
-
-impl FlowPayload for Streams {
-    fn stream(&mut self, from_opener: bool, offset: u64, out: &mut [u8]) {
-        if from_opener { self.from_opener.fill(offset, out) } else { self.from_acceptor.fill(offset, out) }
-    }
-
-    /// TCP has no datagrams; a caller that has them gets the stream's start.
-    fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut [u8]) {
-        self.stream(datagram.from_opener, 0, out);
     }
 }
 
@@ -80,6 +67,7 @@ impl FlowPayload for Datagrams {
                 Udp::Filler(Filler::Zeros)
             }
             Udp::Dhcp if out.len() < dhcp::LEAST => Udp::Filler(Filler::Zeros),
+            Udp::Ssdp if out.len() < text::SSDP_LEAST => Udp::Filler(Filler::Masked),
             Udp::Ntp if !ntp::is_length(out.len()) => Udp::Filler(Filler::Ones),
             Udp::Unfit => Udp::Filler(Filler::Random),
             content => content,
@@ -90,7 +78,7 @@ impl FlowPayload for Datagrams {
             Udp::NetBiosName => self.dns(dns::Flavour::NetBios, datagram, out),
             Udp::Dhcp => dhcp::fill(&self.facts, datagram, out),
             Udp::Ntp => ntp::fill(&self.facts, datagram, out),
-            Udp::Ssdp => text::ssdp(self.facts.seed, datagram.ordinal, datagram.from_opener, out),
+            Udp::Ssdp => text::ssdp(&self.facts, datagram, out),
             Udp::Filler(filler) => self.filler(filler, datagram, out),
             Udp::Unfit => {} // replaced above
         }

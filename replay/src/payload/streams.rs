@@ -1,131 +1,225 @@
-//! Content of TCP streams, each a function of key, direction and offset.
+//! Content of TCP flows.
 //!
-//! A stream is a prologue, its first bytes, and then frames of one size without end. So the byte at any offset is found
-//! without looking at those before it, wherever a segment starts.
+//! Most ports get a filler, which is a function of the offset in the stream. Framed protocols get **one message for each
+//! segment**: the first time that a range of the stream is sent, it becomes a record or message of exactly that length, and
+//! the [`Pieces`] of a direction remember where each began. So a retransmission repeats its bytes however it is cut, and
+//! no analyser has to put messages together from segments, which Wireshark gives up on (and calls malformed) when
+//! a retransmission straddles the end of a message.
+
+use std::collections::BTreeMap;
 
 use crate::rewrite::keys::{Draw, draw};
 
 use super::dns;
 use super::keystream::{Keystream, mask};
 use super::ports::{Filler, Tcp};
-use super::text;
+use super::{Datagram, FlowPayload, text};
 
-/// The stream of one direction.
+/// A TCP flow.
 #[derive(Debug)]
-pub(super) struct Stream {
-    prologue: Vec<u8>,
-    body: Body,
+pub(super) struct Streams {
+    content: Tcp,
     key: u64,
+    /// The opener's direction, then the acceptor's.
+    ways: [Way; 2],
+    asked: dns::Memory,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Way {
     from_opener: bool,
     random: Keystream,
+    pieces: Pieces,
+}
+
+/// Where the messages of a direction are, by their start.
+#[derive(Debug, Default)]
+struct Pieces {
+    list: BTreeMap<u64, Piece>,
 }
 
 #[derive(Debug)]
-enum Body {
-    /// Random bytes after a head that each frame begins with.
-    Records {
-        head: Vec<u8>,
-        size: u64,
-    },
-    /// DNS messages of one length, each after its length (RFC 1035 section 4.2.2).
-    Dns {
-        size: u64,
-        last: Option<(u64, Vec<u8>)>,
-    },
-    Filler(Filler),
+struct Piece {
+    end: u64,
+    /// Number of the message in its direction.
+    number: u64,
+    /// The bytes, where they cannot be made again from the place alone.
+    bytes: Vec<u8>,
 }
 
-impl Stream {
-    pub(super) fn new(content: Tcp, key: u64, from_opener: bool) -> Stream {
-        let random = draw(key, Draw::Payload, u64::from(from_opener), 30);
-        let (prologue, body) = match content {
-            Tcp::Tls => (Vec::new(), tls_records(random)),
-            Tcp::Ssh => (ssh_opening(random), Body::Filler(Filler::Random)),
-            Tcp::Http => (http_opening(random, from_opener), Body::Filler(Filler::Masked)),
-            Tcp::Dns => {
-                let size = if from_opener { 40 + random % 20 } else { 90 + random % 200 };
-                (Vec::new(), Body::Dns { size: size + 2, last: None })
-            }
-            Tcp::Filler(filler) => (Vec::new(), Body::Filler(filler)),
-            // The rewriter moves such flows away; a caller that does not gets what unknown ports get.
-            Tcp::Unfit => (Vec::new(), Body::Filler(Filler::Masked)),
-        };
-        Stream { prologue, body, key, from_opener, random: Keystream::new(key) }
+impl Streams {
+    pub(super) fn new(content: Tcp, key: u64) -> Streams {
+        let way = |from_opener| Way { from_opener, random: Keystream::new(key), pieces: Pieces::default() };
+        Streams { content, key, ways: [way(true), way(false)], asked: dns::Memory::default() }
     }
+}
 
-    /// Fills `out` with the bytes from `offset` on.
-    pub(super) fn fill(&mut self, offset: u64, out: &mut [u8]) {
-        let prologue =
-            usize::try_from(offset).ok().and_then(|at| self.prologue.get(at..)).unwrap_or_default();
-        let len = prologue.len().min(out.len());
-        let (head, rest) = out.split_at_mut(len);
-        head.copy_from_slice(&prologue[..len]);
-        if !rest.is_empty() {
-            let at = offset + len as u64 - self.prologue.len() as u64;
-            self.fill_body(at, rest);
+impl FlowPayload for Streams {
+    fn stream(&mut self, from_opener: bool, offset: u64, out: &mut [u8]) {
+        let way = &mut self.ways[usize::from(!from_opener)];
+        match self.content {
+            Tcp::Filler(filler) => way.filler(filler, offset, out),
+            // The rewriter moves such flows away; a caller that does not gets what unknown ports get.
+            Tcp::Unfit => way.filler(Filler::Masked, offset, out),
+            Tcp::Ssh => way.ssh(self.key, offset, out),
+            Tcp::Tls | Tcp::Http | Tcp::Dns => {
+                way.framed(self.content, self.key, &mut self.asked, offset, out)
+            }
         }
     }
 
-    fn fill_body(&mut self, at: u64, out: &mut [u8]) {
-        let stream = u64::from(self.from_opener);
-        match &mut self.body {
-            Body::Filler(Filler::Zeros) => out.fill(0),
-            Body::Filler(Filler::Ones) => out.fill(0xff),
-            Body::Filler(Filler::Text) => text::lines(at, out),
-            Body::Filler(Filler::Random) => self.random.fill(stream, at, out),
-            Body::Filler(Filler::Masked) => {
-                self.random.fill(stream, at, out);
+    /// TCP has no datagrams; a caller that has them gets the stream's start.
+    fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut [u8]) {
+        self.stream(datagram.from_opener, 0, out);
+    }
+}
+
+impl Way {
+    fn filler(&mut self, filler: Filler, offset: u64, out: &mut [u8]) {
+        match filler {
+            Filler::Zeros => out.fill(0),
+            Filler::Ones => out.fill(0xff),
+            Filler::Text => text::lines(offset, out),
+            Filler::Random => self.random.fill(u64::from(self.from_opener), offset, out),
+            Filler::Masked => {
+                self.random.fill(u64::from(self.from_opener), offset, out);
                 mask(out);
             }
-            Body::Records { head, size } => {
-                self.random.fill(stream, at, out);
-                overlay(head, *size, at, out);
-            }
-            Body::Dns { size, last } => {
-                let mut done = 0;
-                while done < out.len() {
-                    let place = at + done as u64;
-                    let (number, inside) = (place / *size, (place % *size) as usize);
-                    if last.as_ref().is_none_or(|(n, _)| *n != number) {
-                        *last = Some((number, dns_frame(self.key, self.from_opener, number, *size)));
+        }
+    }
+
+    /// Fills a range from the messages that it lies in, and makes new ones where nothing was sent before.
+    fn framed(&mut self, content: Tcp, key: u64, asked: &mut dns::Memory, offset: u64, out: &mut [u8]) {
+        let end = offset + out.len() as u64;
+        let mut at = offset;
+        while at < end {
+            let known = self.pieces.list.range(..=at).next_back().filter(|(_, piece)| piece.end > at);
+            let (start, stop, number) = match known {
+                Some((start, piece)) => (*start, piece.end, piece.number),
+                None => {
+                    let next = self.pieces.list.range(at..).next().map_or(u64::MAX, |(start, _)| *start);
+                    let (stop, number) = (end.min(next), self.pieces.list.len() as u64);
+                    let bytes = match content {
+                        Tcp::Dns => self.dns(key, asked, number, (stop - at) as usize), // within `out`
+                        _ => Vec::new(),
+                    };
+                    self.pieces.list.insert(at, Piece { end: stop, number, bytes });
+                    (at, stop, number)
+                }
+            };
+            let upto = stop.min(end);
+            let part = &mut out[(at - offset) as usize..(upto - offset) as usize];
+            let inside = (at - start) as usize..(upto - start) as usize; // a message is as long as a segment
+            match content {
+                Tcp::Dns => {
+                    if let Some(piece) = self.pieces.list.get(&start) {
+                        part.copy_from_slice(&piece.bytes[inside]);
                     }
-                    let frame = last.as_ref().map_or(&[][..], |(_, frame)| frame);
-                    let len = (frame.len() - inside).min(out.len() - done);
-                    out[done..done + len].copy_from_slice(&frame[inside..inside + len]);
-                    done += len;
+                }
+                // Usually a segment is one new message, made in place.
+                _ if inside.start == 0 && upto == stop => self.message(content, key, start, number, part),
+                _ => {
+                    let mut whole = vec![0; (stop - start) as usize];
+                    self.message(content, key, start, number, &mut whole);
+                    part.copy_from_slice(&whole[inside]);
+                }
+            }
+            at = upto;
+        }
+    }
+
+    fn message(&mut self, content: Tcp, key: u64, start: u64, number: u64, out: &mut [u8]) {
+        self.filler(Filler::Random, start, out);
+        match (content, self.from_opener) {
+            (Tcp::Tls, _) => tls_records(out),
+            (_, true) => http_request(draw(key, Draw::Payload, number, 31), out),
+            (_, false) => {
+                mask(out);
+                if number == 0 {
+                    http_response(out);
                 }
             }
         }
     }
-}
 
-/// Writes `head` over the start of each frame that `out`, which begins at offset `at`, holds a part of.
-fn overlay(head: &[u8], size: u64, at: u64, out: &mut [u8]) {
-    let end = at + out.len() as u64;
-    let mut frame = at / size * size;
-    while frame < end {
-        for (i, byte) in head.iter().enumerate() {
-            let place = frame + i as u64;
-            if place >= at
-                && let Some(target) = out.get_mut((place - at) as usize)
-            {
-                *target = *byte;
-            }
+    /// Version line, key exchange offer and the change to new keys, then what looks encrypted.
+    fn ssh(&mut self, key: u64, offset: u64, out: &mut [u8]) {
+        self.filler(Filler::Random, offset, out);
+        let opening = ssh_opening(draw(key, Draw::Payload, u64::from(self.from_opener), 30));
+        if let Some(rest) = usize::try_from(offset).ok().and_then(|at| opening.get(at..)) {
+            let len = rest.len().min(out.len());
+            out[..len].copy_from_slice(&rest[..len]);
         }
-        frame += size;
+    }
+
+    /// A DNS message after its length (RFC 1035 section 4.2.2). The answer with a number repeats the question with it.
+    fn dns(&self, key: u64, asked: &mut dns::Memory, number: u64, len: usize) -> Vec<u8> {
+        let mut out = vec![0; len];
+        let Some(size) =
+            len.checked_sub(2).filter(|size| (dns::HEADER..=usize::from(u16::MAX)).contains(size))
+        else {
+            // No message fits; ports whose segments are so short are moved (`Builtin::fits`).
+            out.fill(0xff);
+            return out;
+        };
+        out[..2].copy_from_slice(&(size as u16).to_be_bytes()); // filtered to fit
+        let (flavour, from_opener) = (dns::Flavour::Unicast, self.from_opener);
+        let wish = dns::Wish { flavour, header: None, from_opener, key, ordinal: number };
+        dns::fill(&wish, asked, &mut out[2..]);
+        out
     }
 }
 
-/// TLS application data records (RFC 8446 section 5.1), as seen after a handshake.
-fn tls_records(random: u64) -> Body {
-    let len = 1100 + random % 3000; // a record holds at most 16,384 bytes
-    let mut head = vec![23, 3, 3];
-    head.extend((len as u16).to_be_bytes());
-    Body::Records { head, size: len + 5 }
+/// TLS application data records (RFC 8446 section 5.1), as seen after a handshake, over random bytes.
+fn tls_records(mut out: &mut [u8]) {
+    const HEAD: usize = 5;
+    const LONGEST: usize = 1 << 14;
+    while out.len() > HEAD {
+        let mut size = (out.len() - HEAD).min(LONGEST);
+        // The rest must hold a record too.
+        if (1..=HEAD).contains(&(out.len() - HEAD - size)) {
+            size -= HEAD;
+        }
+        let (record, rest) = out.split_at_mut(HEAD + size);
+        let [high, low] = (size as u16).to_be_bytes(); // at most 16,384
+        record[..HEAD].copy_from_slice(&[23, 3, 3, high, low]);
+        out = rest;
+    }
+    // Too short for a record.
+    mask(out);
 }
 
-/// Version line, key exchange offer and the change to new keys (RFC 4253 sections 4.2, 7.1, 7.3); what follows
-/// is encrypted.
+/// One request (RFC 9112), with a body where there is room for its head.
+fn http_request(random: u64, out: &mut [u8]) {
+    let head = |body: usize| {
+        format!("POST /{random:016x} HTTP/1.1\r\nHost: www.example\r\nContent-Length: {body:05}\r\n\r\n")
+    };
+    let len = head(0).len();
+    const START: &[u8] = b"GET /";
+    const END: &[u8] = b" HTTP/1.1\r\n\r\n";
+    mask(out);
+    if out.len() >= len {
+        let body = out.len() - len; // of five digits: a segment is shorter than 65,536 bytes
+        out[..len].copy_from_slice(head(body).as_bytes());
+    } else if let Some(name) = out.len().checked_sub(START.len() + END.len()) {
+        out.fill(b'a' + (random % 26) as u8);
+        out[..START.len()].copy_from_slice(START);
+        out[START.len() + name..].copy_from_slice(END);
+    }
+}
+
+/// The head of the response that everything after it is the body of. No capture holds its announced end, so that no
+/// analyser waits for more than it can keep, nor takes what follows for another response.
+fn http_response(out: &mut [u8]) {
+    const HEAD: &[u8] =
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 1000000000\r\n\r\n";
+    if out.len() >= HEAD.len() {
+        out[..HEAD.len()].copy_from_slice(HEAD);
+    }
+}
+
+/// The plain text part of an SSH connection (RFC 4253 sections 4.2, 7.1, 7.3).
 fn ssh_opening(random: u64) -> Vec<u8> {
     let mut offer = vec![20];
     offer.extend(random.to_be_bytes());
@@ -159,75 +253,82 @@ fn ssh_opening(random: u64) -> Vec<u8> {
     out
 }
 
-/// The head of one request, or of a response whose body ends with the connection (RFC 9112 section 6.3).
-fn http_opening(random: u64, from_opener: bool) -> Vec<u8> {
-    if from_opener {
-        format!("GET /{random:016x} HTTP/1.1\r\nHost: www.example\r\nAccept: */*\r\n\r\n").into_bytes()
-    } else {
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nConnection: close\r\n\r\n".to_vec()
-    }
-}
-
-/// The frame with this number: both directions make the same question for it.
-fn dns_frame(key: u64, from_opener: bool, number: u64, size: u64) -> Vec<u8> {
-    let len = size as usize - 2; // sizes are below 300
-    let wish = |from_opener| dns::Wish {
-        flavour: dns::Flavour::Unicast,
-        header: None,
-        from_opener,
-        key,
-        ordinal: number,
-    };
-    let mut memory = dns::Memory::default();
-    let mut frame = vec![0; len + 2];
-    if !from_opener {
-        let asked = 40 + draw(key, Draw::Payload, 1, 30) % 20;
-        dns::fill(&wish(true), &mut memory, &mut vec![0; asked as usize]);
-    }
-    frame[..2].copy_from_slice(&(len as u16).to_be_bytes());
-    dns::fill(&wish(from_opener), &mut memory, &mut frame[2..]);
-    frame
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const CONTENTS: [Tcp; 6] =
+        [Tcp::Tls, Tcp::Ssh, Tcp::Http, Tcp::Dns, Tcp::Filler(Filler::Masked), Tcp::Filler(Filler::Text)];
+
     #[test]
-    fn every_segment_is_a_window_on_the_same_stream() {
-        for content in
-            [Tcp::Tls, Tcp::Ssh, Tcp::Http, Tcp::Dns, Tcp::Filler(Filler::Masked), Tcp::Filler(Filler::Text)]
-        {
+    fn what_was_sent_is_sent_again_however_it_is_cut() {
+        for content in CONTENTS {
             for from_opener in [true, false] {
-                let mut stream = Stream::new(content, 5, from_opener);
-                let mut whole = vec![0; 9000];
-                stream.fill(0, &mut whole);
-                for (from, len) in [(0, 3), (1, 1), (3, 40), (2000, 3000), (20, 1460), (8999, 1), (77, 5)] {
-                    let mut part = vec![0; len];
-                    stream.fill(from as u64, &mut part);
-                    assert_eq!(part, whole[from..from + len], "{content:?} {from}+{len}");
+                let mut streams = Streams::new(content, 5);
+                let mut sent = vec![0; 9000];
+                // Out of order, with a gap that is filled by a segment which overlaps both sides.
+                for (from, to) in
+                    [(0, 300), (300, 1760), (3000, 4460), (1700, 3100), (4460, 4461), (4461, 9000)]
+                {
+                    let mut segment = vec![0; to - from];
+                    streams.stream(from_opener, from as u64, &mut segment);
+                    for (at, byte) in (from..to).zip(segment) {
+                        assert!(
+                            sent[at] == 0 || sent[at] == byte,
+                            "{content:?} {from}..{to} differs at {at}"
+                        );
+                        sent[at] = byte;
+                    }
+                }
+                for (from, len) in [(0, 3), (1, 1), (3, 40), (1999, 3000), (20, 1460), (8999, 1), (77, 5)] {
+                    let mut again = vec![0; len];
+                    streams.stream(from_opener, from as u64, &mut again);
+                    assert_eq!(again, sent[from..from + len], "{content:?} {from}+{len}");
                 }
             }
         }
     }
 
     #[test]
-    fn the_two_sides_of_a_dns_stream_speak_of_the_same_names() {
-        let frames = |from_opener| -> Vec<Vec<u8>> {
-            let mut stream = Stream::new(Tcp::Dns, 11, from_opener);
-            let mut bytes = vec![0; 2000];
-            stream.fill(0, &mut bytes);
-            let (mut at, mut out) = (0, Vec::new());
-            while out.len() < 3 {
-                let len = usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
-                out.push(bytes[at + 2..at + 2 + len].to_vec());
-                at += 2 + len;
+    fn tls_segments_are_whole_records() {
+        for len in [1, 5, 6, 7, 517, 1460, 16_389, 16_390, 16_394, 16_395, 60_000] {
+            let mut streams = Streams::new(Tcp::Tls, 5);
+            let mut out = vec![0; len];
+            streams.stream(true, 0, &mut out);
+            let mut at = 0;
+            while at + 5 < len {
+                assert_eq!(out[at..at + 3], [23, 3, 3], "{len} at {at}");
+                let size = usize::from(u16::from_be_bytes([out[at + 3], out[at + 4]]));
+                assert!((1..=1 << 14).contains(&size));
+                at += 5 + size;
             }
-            out
-        };
-        for (query, answer) in frames(true).iter().zip(frames(false)) {
-            assert_eq!(query[..2], answer[..2]);
-            assert_eq!(query[12..], answer[12..query.len()], "question");
+            assert!(at == len || len <= 5, "{len}: ends at {at}");
+        }
+    }
+
+    #[test]
+    fn http_messages_have_the_length_that_they_say() {
+        for len in 18..3000 {
+            let mut streams = Streams::new(Tcp::Http, 5);
+            let mut out = vec![0; len];
+            streams.stream(true, 0, &mut out);
+            let text = String::from_utf8(out).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            let said = head.rsplit_once("Content-Length: ").map_or(0, |(_, n)| n.parse().unwrap());
+            assert_eq!(body.len(), said, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_dns_answer_over_tcp_repeats_its_question() {
+        let mut streams = Streams::new(Tcp::Dns, 11);
+        let (mut query, mut answer) = ([0; 45], [0; 120]);
+        for start in [0, 1000] {
+            streams.stream(true, start, &mut query);
+            streams.stream(false, start, &mut answer);
+            assert_eq!((query[..2].to_vec(), answer[..2].to_vec()), (vec![0, 43], vec![0, 118]));
+            assert_eq!(query[2..4], answer[2..4], "identifier");
+            assert_eq!(query[14..], answer[14..45], "question");
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Content that is text: SSDP messages, and lines without meaning.
 
+use std::net::SocketAddr;
+
+use super::{Datagram, FlowFacts};
 use crate::rewrite::keys::{Draw, draw};
 
 /// What the lines say.
@@ -13,37 +16,59 @@ pub(super) fn lines(offset: u64, out: &mut [u8]) {
     }
 }
 
-/// Fills `out` with an SSDP message (UPnP device architecture 1.1) of exactly its length; what is too short for one gets
-/// its beginning.
-pub(super) fn ssdp(key: u64, ordinal: u64, from_opener: bool, out: &mut [u8]) {
-    let device = draw(key, Draw::Payload, 0, 20);
-    let head = match (from_opener, out.len() < 200) {
-        (true, true) => "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 2\r\nST: ssdp:all\r\n".to_owned(),
-        (true, false) => format!(
-            "NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nCACHE-CONTROL: max-age=1800\r\nNT: upnp:rootdevice\r\nNTS: ssdp:alive\r\nUSN: uuid:{device:016x}\r\n"
-        ),
-        (false, _) => format!(
-            "HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=1800\r\nEXT:\r\nST: ssdp:all\r\nUSN: uuid:{device:016x}-{ordinal}\r\n"
-        ),
+/// Shortest SSDP message made.
+pub(super) const SSDP_LEAST: usize = 28;
+
+/// Fills `out`, of at least [`SSDP_LEAST`] bytes, with an SSDP message (UPnP device architecture 1.1) of exactly its length:
+/// as many header lines as there is room for, and a last one that takes the rest.
+pub(super) fn ssdp(facts: &FlowFacts, datagram: &Datagram<'_>, out: &mut [u8]) {
+    let device = draw(facts.seed, Draw::Payload, 0, 20);
+    let host = SocketAddr::new(facts.opener.dst, facts.opener.dst_port);
+    let lines = match (datagram.from_opener, out.len() < 200) {
+        (true, true) => [
+            "M-SEARCH * HTTP/1.1\r\n".to_owned(),
+            format!("HOST: {host}\r\n"),
+            "MAN: \"ssdp:discover\"\r\n".to_owned(),
+            "MX: 2\r\n".to_owned(),
+            "ST: ssdp:all\r\n".to_owned(),
+        ],
+        (true, false) => [
+            "NOTIFY * HTTP/1.1\r\n".to_owned(),
+            format!("HOST: {host}\r\n"),
+            "CACHE-CONTROL: max-age=1800\r\n".to_owned(),
+            "NT: upnp:rootdevice\r\nNTS: ssdp:alive\r\n".to_owned(),
+            format!("USN: uuid:{device:016x}\r\n"),
+        ],
+        (false, _) => [
+            "HTTP/1.1 200 OK\r\n".to_owned(),
+            "CACHE-CONTROL: max-age=1800\r\n".to_owned(),
+            "EXT:\r\n".to_owned(),
+            "ST: ssdp:all\r\n".to_owned(),
+            format!("USN: uuid:{device:016x}\r\n"),
+        ],
     };
-    const PAD: &[u8] = b"X-PAD: ";
+    // The last line and the empty one.
+    const PAD: &[u8] = b"X: ";
     const END: &[u8] = b"\r\n\r\n";
     out.fill(b'-');
-    let head = head.as_bytes();
-    let len = head.len().min(out.len());
-    out[..len].copy_from_slice(&head[..len]);
-    let Some(rest) = out.get_mut(len..) else { return };
-    let pad = PAD.len().min(rest.len());
-    rest[..pad].copy_from_slice(&PAD[..pad]);
-    if rest.len() >= PAD.len() + END.len() {
-        let end = rest.len() - END.len();
-        rest[end..].copy_from_slice(END);
+    let mut at = 0;
+    for line in lines {
+        if at + line.len() + PAD.len() + END.len() > out.len() {
+            break;
+        }
+        out[at..at + line.len()].copy_from_slice(line.as_bytes());
+        at += line.len();
     }
+    out[at..at + PAD.len()].copy_from_slice(PAD);
+    let end = out.len() - END.len();
+    out[end..].copy_from_slice(END);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use netssm_wire::MacAddr;
+    use netssm_wire::flow::FiveTuple;
 
     #[test]
     fn lines_are_a_function_of_the_offset() {
@@ -54,14 +79,24 @@ mod tests {
     }
 
     #[test]
-    fn ssdp_messages_end_at_their_end() {
-        for len in 0..400 {
+    fn ssdp_messages_are_lines_to_their_end() {
+        let opener = FiveTuple {
+            src: [10, 0, 0, 1].into(),
+            dst: [239, 255, 255, 250].into(),
+            src_port: 50_000,
+            dst_port: 1900,
+            protocol: 17,
+        };
+        let facts = FlowFacts { seed: 1, opener, label: "test".into() };
+        for len in SSDP_LEAST..400 {
             for from_opener in [true, false] {
+                let (sender, receiver) = (MacAddr::ZERO, MacAddr::ZERO);
                 let mut out = vec![0; len];
-                ssdp(1, 2, from_opener, &mut out);
-                if len > 250 {
-                    assert!(out.ends_with(b"\r\n\r\n") && out.is_ascii());
-                }
+                ssdp(&facts, &Datagram { from_opener, ordinal: 2, prefix: &[], sender, receiver }, &mut out);
+                let text = String::from_utf8(out).unwrap();
+                let lines: Vec<&str> = text.strip_suffix("\r\n\r\n").unwrap().split("\r\n").collect();
+                assert!(lines[0].contains("HTTP/1.1"), "{text:?}");
+                assert!(lines[1..].iter().all(|line| line.contains(':')), "{text:?}");
             }
         }
     }

@@ -84,7 +84,7 @@ pub(super) struct Flow {
     /// Whether the first packet is the opener's.
     pub(super) opener_is_first: bool,
     evidence: Evidence,
-    /// Least payload of a datagram that has one, in bytes; UDP only.
+    /// Least payload of a datagram or segment that has one, in bytes.
     pub(super) least_payload: Option<usize>,
     /// The hosts of the first packet's source and destination.
     pub(super) ends: (u32, u32),
@@ -282,25 +282,23 @@ impl Survey {
     /// What the transport header adds to what is known of the flow.
     fn look_at_transport(&mut self, frame: &[u8], admitted: &Admitted, facts: PacketFacts) {
         let Some(flow) = self.flows.get_mut(facts.flow as usize) else { return };
-        match admitted.layout.transport {
-            Transport::Tcp { at, .. } if flow.evidence < Evidence::Said => {
-                const SYN: u8 = 0x02;
-                const ACK: u8 = 0x10;
-                let by_sender = match frame[at + 13] & (SYN | ACK) {
-                    SYN => true,
-                    f if f == SYN | ACK => false,
-                    _ => return,
-                };
-                flow.opener_is_first = by_sender == facts.forward;
-                flow.evidence = Evidence::Said;
-            }
-            Transport::Udp { at } => {
-                let total = admitted.layout.l3_end().unwrap_or(at).saturating_sub(at + 8);
-                if total > 0 {
-                    flow.least_payload = Some(flow.least_payload.map_or(total, |least| least.min(total)));
-                }
-            }
-            _ => {}
+        let end = admitted.layout.l3_end().unwrap_or(frame.len());
+        let payload = admitted.layout.payload_at().map_or(0, |at| end.saturating_sub(at));
+        if payload > 0 {
+            flow.least_payload = Some(flow.least_payload.map_or(payload, |least| least.min(payload)));
+        }
+        if let Transport::Tcp { at, .. } = admitted.layout.transport
+            && flow.evidence < Evidence::Said
+        {
+            const SYN: u8 = 0x02;
+            const ACK: u8 = 0x10;
+            let by_sender = match frame[at + 13] & (SYN | ACK) {
+                SYN => true,
+                f if f == SYN | ACK => false,
+                _ => return,
+            };
+            flow.opener_is_first = by_sender == facts.forward;
+            flow.evidence = Evidence::Said;
         }
     }
 

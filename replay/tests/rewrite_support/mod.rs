@@ -66,7 +66,11 @@ pub(crate) fn plan() -> AddressPlan {
 }
 
 /// Every item of one replay.
-pub(crate) fn replay(rewriter: &Rewriter, session: &Session, seed: u64) -> Vec<Result<TestbedFrame, Dropped>> {
+pub(crate) fn replay(
+    rewriter: &Rewriter,
+    session: &Session,
+    seed: u64,
+) -> Vec<Result<TestbedFrame, Dropped>> {
     rewriter.begin(Arc::new(session.clone()), seed).unwrap().collect()
 }
 
@@ -96,7 +100,8 @@ impl Writer {
 
 /// Whether a program can be run.
 pub(crate) fn tool(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").output().is_ok() || Command::new(program).arg("-V").output().is_ok();
+    let found = Command::new(program).arg("--version").output().is_ok()
+        || Command::new(program).arg("-V").output().is_ok();
     if !found {
         skipped(&format!("{program} is not installed"));
     }
@@ -137,7 +142,9 @@ pub(crate) fn suricata(capture: &Path, work: &Path) -> BTreeMap<String, u64> {
     let mut counters = BTreeMap::new();
     for line in stats.lines() {
         let mut parts = line.split('|').map(str::trim);
-        if let (Some(name), Some(_), Some(Ok(value))) = (parts.next(), parts.next(), parts.next().map(str::parse)) {
+        if let (Some(name), Some(_), Some(Ok(value))) =
+            (parts.next(), parts.next(), parts.next().map(str::parse))
+        {
             counters.insert(name.to_owned(), value);
         }
     }
