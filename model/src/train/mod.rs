@@ -19,7 +19,8 @@
 //! As in NetSSM (arXiv 2503.22663, sections 4.2 and 5.1.1): next-token cross-entropy, AdamW,
 //! gradient clipping at 1, sequences of up to 100,000 tokens. Different: many sessions side by side
 //! and truncated back-propagation with carried state, because memory grows with the window and not
-//! with the session.
+//! with the session; and several such batches open at once that take turns (`streams`), because the
+//! few sessions of one batch would pull the weights their way.
 
 mod config;
 mod data;
