@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn packets_come_by_deadline_then_by_session() {
         let mut merge = Merge::new(1.0);
-        assert!(merge.add(2, 1Duration::ZERO, fixed(2, &[0, 5, 5])));
+        assert!(merge.add(2, 10 * MS, fixed(2, &[0, 5, 5])));
         assert!(merge.add(1, 15 * MS, fixed(1, &[0, 1])));
         assert!(!merge.add(3, Duration::ZERO, fixed(3, &[])), "an empty session is not live");
         assert_eq!(drain(&mut merge), [(10, (2, 0)), (15, (1, 0)), (15, (2, 1)), (15, (2, 2)), (16, (1, 1))]);
@@ -181,14 +181,14 @@ mod tests {
     #[test]
     fn speed_scales_time_inside_a_session_only() {
         let mut merge = Merge::new(2.0);
-        merge.add(1, 10Duration::ZERO, fixed(1, &[0, 10, 30]));
+        merge.add(1, 100 * MS, fixed(1, &[0, 10, 30]));
         assert_eq!(drain(&mut merge), [(100, (1, 0)), (105, (1, 1)), (115, (1, 2))]);
     }
 
     #[test]
     fn a_change_of_speed_moves_no_packet_back() {
         let mut merge = Merge::new(1.0);
-        merge.add(1, 10Duration::ZERO, fixed(1, &[0, 10, 30]));
+        merge.add(1, 100 * MS, fixed(1, &[0, 10, 30]));
         merge.pop();
         merge.set_speed(0.5);
         assert_eq!(drain(&mut merge), [(110, (1, 1)), (150, (1, 2))]);
