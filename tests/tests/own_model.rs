@@ -26,10 +26,11 @@ fn own_captures_become_a_model_and_the_model_becomes_sessions() {
     let case = Case::open("own-model");
     let config = case.folder.join("tiny.toml").to_string_lossy().into_owned();
     let at = |name: &str| case.path(name);
-    for (folder, count) in [("captures/web", 6), ("captures/camera", 6), ("more/printer", 6)] {
+    // Each one another length: prepare reads a capture that it has twice once.
+    for (folder, packets) in [("captures/web", 20), ("captures/camera", 40), ("more/printer", 60)] {
         std::fs::create_dir_all(at(folder)).expect("a new folder");
-        for i in 0..count {
-            captures::write_mixed_capture(Path::new(&at(&format!("{folder}/{i}.pcap"))));
+        for i in 0..6 {
+            captures::write_udp_capture(Path::new(&at(&format!("{folder}/{i}.pcap"))), packets + i, 1000);
         }
     }
 
@@ -46,8 +47,8 @@ fn own_captures_become_a_model_and_the_model_becomes_sessions() {
         "cpu",
     ]);
     let run = case.out.path().join("run");
-    assert_eq!(steps(&run).last(), Some(&6));
-    // Going on: three more updates, from where it stopped.
+    assert_eq!(steps(&run).last(), Some(&150));
+    // Going on: ten more updates, from where it stopped.
     netssmd(&[
         "train",
         "--corpus",
@@ -58,11 +59,11 @@ fn own_captures_become_a_model_and_the_model_becomes_sessions() {
         &at("run"),
         "--resume",
         "--steps",
-        "9",
+        "160",
         "--device",
         "cpu",
     ]);
-    assert_eq!(steps(&run).last(), Some(&9));
+    assert_eq!(steps(&run).last(), Some(&160));
     let first = at("run/best");
 
     let generate = |model: &str, label: &str| {

@@ -56,11 +56,17 @@ holder='' receiver='' daemon=''
 # Everything we started ends with us, whatever ends us: on Ctrl-C the daemon has had the signal too and gets a moment.
 clean_up() {
   trap '' INT TERM
-  [[ -n $daemon ]] && kill -TERM "$daemon" 2>/dev/null && sleep 0.5 && kill -KILL "$daemon" 2>/dev/null
-  [[ -n $receiver ]] && kill -TERM "$receiver" 2>/dev/null
-  [[ -n $holder ]] && kill -KILL "$holder" 2>/dev/null
-  wait 2>/dev/null
-  return 0
+  if [[ -n $daemon ]]; then
+    kill -TERM "$daemon" 2>/dev/null || true
+    for _ in {1..20}; do
+      kill -0 "$daemon" 2>/dev/null || break
+      sleep 0.1
+    done
+    kill -KILL "$daemon" 2>/dev/null || true
+  fi
+  [[ -z $receiver ]] || kill -TERM "$receiver" 2>/dev/null || true
+  [[ -z $holder ]] || kill -KILL "$holder" 2>/dev/null || true
+  wait 2>/dev/null || true
 }
 trap clean_up EXIT
 trap 'echo; echo "demo: interrupted"; exit 130' INT TERM
