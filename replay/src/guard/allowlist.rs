@@ -231,13 +231,13 @@ impl Allowlist {
         let (Some(sha), Some(tha)) = (mac_at(arp, 8), mac_at(arp, 18)) else {
             return Err(Violation::Unreadable(Place::Arp));
         };
-        self.unicast_mac(Place::Arp, "sender hardware address", sha)?;
+        // Nothing goes anywhere by what ARP says of hosts, so nobody's addresses may stand there: hosts that
+        // boot ask for 0.0.0.0, a request asks for a hardware address with zeros, broken ones name groups.
+        self.any_mac(Place::Arp, "sender hardware address", sha)?;
         if tha != MacAddr::ZERO {
-            // Zero in a request: it is what is asked for.
             self.any_mac(Place::Arp, "target hardware address", tha)?;
         }
-        self.source(Place::Arp, "sender", v4_at(arp, 14))?;
-        // What is asked for may be nobody: hosts that boot ask for 0.0.0.0, broken ones for groups.
+        self.mentioned(Place::Arp, "sender", v4_at(arp, 14))?;
         self.mentioned(Place::Arp, "target", v4_at(arp, 24))
     }
 
@@ -251,9 +251,9 @@ impl Allowlist {
         }
         match (layout.transport, ip.fragment) {
             (Transport::Icmp { at }, _) => self.check_icmp(&frame[at..]),
-            // The addresses of an error message end 28 bytes in. Of a fragment from there on nothing need be
-            // known; one that starts before is made to hide something.
-            (Transport::None, Some(f)) if ip.protocol == ICMP && f.offset >= 28 => Ok(()),
+            // A later fragment goes where its IP header says. What the message mentions stands in the first
+            // one, save for fragments shorter than an IP header, and only reassembly could read those.
+            (Transport::None, Some(_)) => Ok(()),
             (Transport::None | Transport::Other { .. }, _) if ip.protocol == ICMP => {
                 Err(Violation::Unreadable(Place::Icmp))
             }
@@ -274,7 +274,7 @@ impl Allowlist {
                 133..=137 => Err(Violation::Unreadable(Place::Icmpv6)),
                 _ => self.check_icmpv6(&frame[at..]),
             },
-            (Transport::None, Some(f)) if ip.upper == ICMPV6 && f.offset >= 48 => Ok(()),
+            (Transport::None, Some(_)) => Ok(()),
             (Transport::None | Transport::Other { .. }, _) if ip.upper == ICMPV6 => {
                 Err(Violation::Unreadable(Place::Icmpv6))
             }
@@ -292,10 +292,13 @@ impl Allowlist {
         self.judge(place, role, ip, |ip| is_link_local(ip) || is_group(ip))
     }
 
-    /// An address that the frame speaks of without going there by it: it is only asked that it gives nobody
-    /// away. A host of the testbed, or what is the same everywhere.
+    /// An address that the frame speaks of without going there by it, whatever the policy on groups: it is
+    /// only asked that it gives nobody away. A host of the testbed, or what is the same everywhere.
     fn mentioned(&self, place: Place, role: &'static str, ip: Option<IpAddr>) -> Result<(), Violation> {
-        self.judge(place, role, ip, |ip| ip.is_unspecified() || is_link_local(ip) || is_group(ip))
+        match ip {
+            Some(ip) if ip.is_unspecified() || is_link_local(ip) || is_group(ip) => Ok(()),
+            other => self.judge(place, role, other, |_| false),
+        }
     }
 
     fn judge(

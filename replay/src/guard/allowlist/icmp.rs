@@ -73,7 +73,7 @@ impl Allowlist {
             match option[0] {
                 1 | 2 => {
                     let mac = mac_at(option, 2).unwrap_or(MacAddr::ZERO);
-                    self.unicast_mac(Place::Icmpv6, "link-layer address", mac)?;
+                    self.any_mac(Place::Icmpv6, "link-layer address", mac)?;
                 }
                 3 => self.advertised_prefix(option)?,
                 4 => {

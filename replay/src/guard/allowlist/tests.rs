@@ -109,6 +109,7 @@ fn groups_and_link_local_hosts_depend_on_the_policy() {
         arp(LOCAL, "0.0.0.0", [0; 6], "10.10.0.1"),
         arp(LOCAL, "10.10.0.1", [0; 6], "0.0.0.0"),
         arp(LOCAL, "10.10.0.1", [0; 6], "224.0.0.1"),
+        arp([0xff; 6], "224.0.0.1", [0; 6], "10.10.0.1"),
         arp(LOCAL, "10.10.0.1", [0; 6], "255.255.255.255"),
         arp(LOCAL, "10.10.0.1", LOCAL, "10.10.0.1"),
     ] {
@@ -209,8 +210,10 @@ fn packets_quoted_by_errors_are_read() {
     keep.check(&frame("10.10.0.1", "10.10.0.2", 1, &redirect([10, 10, 0, 9]))).unwrap();
     keep.check(&frame("10.10.0.1", "10.10.0.2", 1, &redirect([192, 168, 0, 9]))).unwrap_err();
     let of_group = icmp(3, [0; 4], &quote("224.0.0.5", "10.10.0.1"));
-    keep.check(&frame("10.10.0.1", "10.10.0.2", 1, &of_group)).unwrap(); // nonsense, but nobody's address
-    list(GroupPolicy::Drop).check(&frame("10.10.0.1", "10.10.0.2", 1, &of_group)).unwrap_err();
+    for policy in [GroupPolicy::Keep, GroupPolicy::Drop] {
+        // Nonsense, but nobody's address, and nothing goes there.
+        list(policy).check(&frame("10.10.0.1", "10.10.0.2", 1, &of_group)).unwrap();
+    }
     let six = |dst| frame("fd00:10::1", "fd00:10::2", 58, &icmp(1, [0; 4], &quote("fd00:10::2", dst)));
     keep.check(&six("fd00:10::1")).unwrap();
     let text = refused(&keep, &six("2001:4860:4860::8888"));
@@ -241,15 +244,18 @@ fn neighbour_discovery_is_read() {
 }
 
 #[test]
-fn icmp_fragments_pass_only_where_no_address_can_be() {
+fn fragments_are_judged_by_their_ip_header() {
     let keep = list(GroupPolicy::Keep);
-    let with_offset = |units: u8| {
-        let mut f = frame("10.10.0.1", "10.10.0.2", 1, &[0; 24]);
-        f[21] = units;
+    let later = |dst| {
+        let mut f = frame("10.10.0.1", dst, 1, &[0xff; 24]);
+        f[21] = 4;
         f
     };
-    keep.check(&with_offset(4)).unwrap();
-    keep.check(&with_offset(1)).unwrap_err();
+    keep.check(&later("10.10.0.2")).unwrap();
+    keep.check(&later("8.8.8.8")).unwrap_err();
+    let mut first = frame("10.10.0.1", "10.10.0.2", 1, &icmp(3, [0; 4], &[0x45; 12]));
+    first[20] = 0x20; // more to come, and the quote is cut
+    keep.check(&first).unwrap_err();
 }
 
 #[test]
@@ -322,8 +328,9 @@ proptest! {
         };
         let (ethertype, body) = packet(outer.0, outer.1, protocol, &upper);
         let frame = ethernet(LOCAL, LOCAL, tags, ethertype, &body);
-        let all = [Some(outer), quote].into_iter().flatten().flat_map(|(a, b)| [a, b]);
-        let expected = all.into_iter().all(oracle);
+        let nobodys = |ip: IpAddr| ip.is_multicast() || ip.is_unspecified() || is_link_local(ip);
+        let expected = [outer.0, outer.1].into_iter().all(oracle)
+            && quote.iter().flat_map(|(a, b)| [*a, *b]).all(|ip| oracle(ip) || nobodys(ip));
         prop_assert_eq!(list(GroupPolicy::Drop).check(&frame).is_ok(), expected);
     }
 
