@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::netns::Namespace;
+use crate::wait::{Stopwatch, pause};
 
 /// The program that `cargo build --release` made, beside this test executable (`target/<profile>/netssmd`).
 ///
@@ -70,7 +71,7 @@ pub fn run(args: &[&str], namespace: Option<&Namespace>, limit: Duration) -> Fin
 #[track_caller]
 pub fn finish(mut command: Command, namespace: Option<&Namespace>, limit: Duration) -> Finished {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let mut child = match namespace {
         Some(namespace) => namespace.spawn(&mut command),
         None => command.spawn(),
@@ -88,7 +89,7 @@ pub fn finish(mut command: Command, namespace: Option<&Namespace>, limit: Durati
             let (out, err) = (stdout.join(), stderr.join());
             panic!("{command:?} still ran after {limit:?}\n--- stdout\n{out:?}\n--- stderr\n{err:?}");
         }
-        std::thread::sleep(Duration::from_millis(10));
+        pause(Duration::from_millis(10));
     };
     Finished {
         status,

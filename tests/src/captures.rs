@@ -189,7 +189,7 @@ fn tcp_frame(back: bool, sequence: u32, acknowledgement: u32, flags: u8, payload
     frame.extend(to.to_be_bytes());
     frame.extend(sequence.to_be_bytes());
     frame.extend(acknowledgement.to_be_bytes());
-    frame.extend([(header / 4 << 4) as u8, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
+    frame.extend([((header / 4) << 4) as u8, flags, 0xfa, 0xf0, 0, 0, 0, 0]);
     frame.extend(options);
     frame.extend((0..payload).map(|i| i as u8));
     frame

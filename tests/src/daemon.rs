@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use crate::binary::netssmd;
 use crate::netns::Namespace;
 use crate::summary::Summary;
+use crate::wait::{Stopwatch, pause};
 
 /// Where the metrics page listens in a namespace of its own: the program's default.
 pub const METRICS: &str = "127.0.0.1:9477";
@@ -106,17 +107,17 @@ impl<'a> Daemon<'a> {
     /// If it does not hold within `limit`, or if the daemon ends before.
     #[track_caller]
     pub fn wait_until(&mut self, what: &str, limit: Duration, mut test: impl FnMut(&Self) -> bool) {
-        let began = Instant::now();
+        let began = Stopwatch::start();
         loop {
             if test(self) {
                 return;
             }
             if let Some(status) = self.child.try_wait().expect("wait for a child of ours") {
-                std::thread::sleep(Duration::from_millis(50)); // its last words are still on the way
+                pause(Duration::from_millis(50)); // its last words are still on the way
                 panic!("the daemon ended ({status}) before {what}; it said:\n{}", self.log());
             }
             assert!(began.elapsed() < limit, "{limit:?} went by before {what}; it said:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
+            pause(Duration::from_millis(20));
         }
     }
 
@@ -147,14 +148,14 @@ impl<'a> Daemon<'a> {
     /// If it still runs after `limit`.
     #[track_caller]
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
-        let began = Instant::now();
+        let began = Stopwatch::start();
         loop {
             if let Some(status) = self.child.try_wait().expect("wait for a child of ours") {
-                std::thread::sleep(Duration::from_millis(50)); // its last words are still on the way
+                pause(Duration::from_millis(50)); // its last words are still on the way
                 return status;
             }
             assert!(began.elapsed() < limit, "still running after {limit:?}; it said:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
+            pause(Duration::from_millis(10));
         }
     }
 

@@ -22,3 +22,4 @@ pub mod need;
 pub mod netns;
 pub mod receiver;
 pub mod summary;
+pub mod wait;

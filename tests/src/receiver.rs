@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::netns::Namespace;
+use crate::wait::{Stopwatch, pause};
 
 /// Large enough for 100,000 full frames that arrive before the reader gets a core: 256 MiB.
 const BUFFER_BYTES: i32 = 256 << 20;
@@ -86,7 +87,7 @@ impl Receiver {
 fn listen(mut capture: pcap::Capture<pcap::Active>, file: &Path, stop: &AtomicBool) -> Received {
     let mut writer = capture.savefile(file).unwrap_or_else(|e| panic!("make {}: {e}", file.display()));
     let (mut packets, mut bytes) = (0, 0);
-    let mut last_frame = Instant::now();
+    let mut last_frame = Stopwatch::start();
     loop {
         let stopping = stop.load(Ordering::SeqCst);
         match capture.next_packet() {
@@ -94,14 +95,14 @@ fn listen(mut capture: pcap::Capture<pcap::Active>, file: &Path, stop: &AtomicBo
                 packets += 1;
                 bytes += u64::from(packet.header.len);
                 writer.write(&packet);
-                last_frame = Instant::now();
+                last_frame = Stopwatch::start();
             }
             Err(pcap::Error::TimeoutExpired) if stopping && last_frame.elapsed() > SILENCE => break,
             Err(pcap::Error::TimeoutExpired) => {
                 if !stopping {
-                    last_frame = Instant::now(); // silence counts from the stop on
+                    last_frame = Stopwatch::start(); // silence counts from the stop on
                 }
-                std::thread::sleep(Duration::from_millis(1));
+                pause(Duration::from_millis(1));
             }
             Err(error) => panic!("read from the far end: {error}"),
         }

@@ -129,7 +129,7 @@ fn transpose_a_tensor(model: &Path) -> String {
     shape.reverse();
     let name = name.clone();
     let mut header = serde_json::to_vec(&header).expect("it was JSON");
-    while header.len() % 8 != 0 {
+    while !header.len().is_multiple_of(8) {
         header.push(b' '); // the format pads the header so that the data is aligned
     }
     let mut damaged = (header.len() as u64).to_le_bytes().to_vec();

@@ -4,12 +4,13 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netssm_tests::binary::{self, finish};
 use netssm_tests::captures;
 use netssm_tests::case::{Case, copy_folder, shipped_model};
 use netssm_tests::need;
+use netssm_tests::wait::{Stopwatch, pause};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -129,9 +130,9 @@ fn ctrl_c_leaves_nothing_behind() {
 
 #[track_caller]
 fn wait_for(what: &str, mut test: impl FnMut() -> bool) {
-    let began = Instant::now();
+    let began = Stopwatch::start();
     while !test() {
         assert!(began.elapsed() < Duration::from_secs(30), "30 s went by before {what}");
-        std::thread::sleep(Duration::from_millis(50));
+        pause(Duration::from_millis(50));
     }
 }

@@ -2,13 +2,14 @@
 
 use std::net::UdpSocket;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netssm_tests::case::Case;
 use netssm_tests::daemon::Daemon;
 use netssm_tests::need;
 use netssm_tests::netns::{FAR, NEAR, Testbed};
 use netssm_tests::receiver::Receiver;
+use netssm_tests::wait::{Stopwatch, pause};
 use nix::sys::signal::Signal;
 
 /// The address of the near interface that the far end asks for: one of the profile's server range.
@@ -27,7 +28,7 @@ fn host_answers(testbed: &Testbed) -> bool {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket in the far namespace");
         let _ = socket.send_to(b"anybody there?", (HOST, 9)); // the kernel asks by ARP before it sends this
     });
-    let began = Instant::now();
+    let began = Stopwatch::start();
     while began.elapsed() < Duration::from_secs(4) {
         // Three requests, a second apart, before the kernel gives up: FAILED, or an entry with an address.
         let entry = testbed.far.shell(&format!("ip neigh show {HOST} dev {FAR}"));
@@ -37,7 +38,7 @@ fn host_answers(testbed: &Testbed) -> bool {
         if entry.contains("FAILED") {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        pause(Duration::from_millis(50));
     }
     false
 }
@@ -88,7 +89,7 @@ fn a_deleted_table_stops_sending_within_a_second() {
     let table = tables(&testbed).pop().expect("our table");
 
     testbed.near.shell(&format!("nft delete table netdev netssmd_{table}"));
-    std::thread::sleep(Duration::from_secs(1));
+    pause(Duration::from_secs(1));
     let after_a_second = testbed.near.counters(NEAR).tx_packets;
     daemon.wait_until("the metric shows it", Duration::from_secs(5), |daemon| {
         daemon.metrics().sum("netssmd_guard_failures_total") == 1.0

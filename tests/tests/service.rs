@@ -4,11 +4,12 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netssm_tests::case::Case;
 use netssm_tests::daemon::Daemon;
 use netssm_tests::netns::{NEAR, Testbed};
+use netssm_tests::wait::Stopwatch;
 use netssm_tests::{binary, need};
 use nix::sys::signal::Signal;
 
@@ -33,7 +34,7 @@ impl Manager {
     /// Waits for a message that has this line; all messages up to it are kept.
     #[track_caller]
     fn wait_for(&mut self, line: &str, limit: Duration, daemon: &Daemon<'_>) {
-        let began = Instant::now();
+        let began = Stopwatch::start();
         let mut buffer = [0; 4096];
         loop {
             if let Ok(length) = self.socket.recv(&mut buffer) {

@@ -8,6 +8,7 @@ use netssm_tests::captures;
 use netssm_tests::need;
 use netssm_tests::netns::{FAR, NEAR, Testbed};
 use netssm_tests::receiver::Receiver;
+use netssm_tests::wait::pause;
 
 #[test]
 fn an_idle_pair_carries_no_frame() {
@@ -18,7 +19,7 @@ fn an_idle_pair_carries_no_frame() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let receiver = Receiver::start(&testbed.far, FAR, &folder.path().join("far.pcap"));
     // Long enough for router solicitations (within 1 s of link up) and duplicate address detection.
-    std::thread::sleep(Duration::from_secs(2));
+    pause(Duration::from_secs(2));
     assert_eq!(receiver.finish().packets, 0);
     assert_eq!(testbed.near.counters(NEAR).tx_packets, 0);
 }

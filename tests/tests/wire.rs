@@ -11,6 +11,7 @@ use netssm_tests::need;
 use netssm_tests::netns::{FAR, NEAR, Testbed};
 use netssm_tests::receiver::Receiver;
 use netssm_tests::summary::Summary;
+use netssm_tests::wait::pause;
 use nix::sys::signal::Signal;
 
 /// Asserts that all four counts agree, and gives the number of packets.
@@ -133,7 +134,7 @@ fn a_second_signal_ends_it_at_once_and_the_counts_still_agree() {
         testbed.near.counters(NEAR).tx_packets > 100
     });
     daemon.signal(Signal::SIGTERM);
-    std::thread::sleep(Duration::from_millis(200)); // two signals at once are one
+    pause(Duration::from_millis(200)); // two signals at once are one
     daemon.signal(Signal::SIGTERM);
     let _ = daemon.wait(Duration::from_secs(5));
     assert_agreement(&testbed, receiver, &daemon.summary());
