@@ -38,12 +38,25 @@ pub use ports::is_known_port;
 
 /// Makes payload for the flows of a session. One model serves every replay of a rewriter.
 pub trait PayloadModel: fmt::Debug + Send + Sync {
-    /// Whether content for `port` can be well formed. `least_payload` is the length in bytes of the flow's shortest datagram or
-    /// segment that is not empty, `None` when all are. Where this is false, the rewriter moves the flow to another port.
-    fn fits(&self, protocol: u8, port: u16, least_payload: Option<usize>) -> bool;
+    /// Whether content for `port` can be well formed in a flow of this shape. Where it cannot, the rewriter moves the flow to
+    /// another port.
+    fn fits(&self, protocol: u8, port: u16, shape: FlowShape) -> bool;
+
+    /// Whether flows between these two known ports have content that is right for both. Where it is not, one of them is moved.
+    fn agree(&self, protocol: u8, a: u16, b: u16) -> bool;
 
     /// Content for one flow.
     fn flow(&self, facts: &FlowFacts) -> Box<dyn FlowPayload>;
+}
+
+/// What content has to cope with in a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowShape {
+    /// Length in bytes of the shortest datagram or segment that is not empty; `None` when all are.
+    pub least_payload: Option<usize>,
+    /// No TCP segment repeats a part of what was sent, or fills a gap, other than by repeating a segment exactly. Analysers
+    /// that put messages together from segments stumble over the others. Always true for UDP.
+    pub orderly: bool,
 }
 
 /// What is known of a flow before its first payload byte.
@@ -53,6 +66,8 @@ pub struct FlowFacts {
     pub seed: u64,
     /// Addresses and ports as the opener sends them, in the testbed.
     pub opener: FiveTuple,
+    /// Its shape over the whole session.
+    pub shape: FlowShape,
     /// Traffic label of the session.
     pub label: Arc<str>,
 }

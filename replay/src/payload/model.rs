@@ -4,8 +4,8 @@ use netssm_wire::frame::protocol;
 
 use super::keystream::{Keystream, mask};
 use super::ports::{self, Filler, Tcp, Udp};
-use super::streams::Streams;
-use super::{Datagram, FlowFacts, FlowPayload, PayloadModel, dhcp, dns, ntp, text};
+use super::streams::{SSH_LEAST, Streams};
+use super::{Datagram, FlowFacts, FlowPayload, FlowShape, PayloadModel, dhcp, dns, ntp, text};
 use crate::rewrite::keys::{Draw, draw};
 
 /// The payload model that comes with the product; the module docs say what it makes.
@@ -13,25 +13,32 @@ use crate::rewrite::keys::{Draw, draw};
 pub struct Builtin;
 
 impl PayloadModel for Builtin {
-    fn fits(&self, number: u8, port: u16, least_payload: Option<usize>) -> bool {
-        let Some(least_payload) = least_payload else { return true };
+    fn fits(&self, number: u8, port: u16, shape: FlowShape) -> bool {
+        let Some(payload) = shape.least_payload else { return true };
         match number {
-            protocol::TCP => match ports::tcp(port) {
-                Some(Tcp::Unfit) => false,
-                // Each segment holds one message after its length.
-                Some(Tcp::Dns) => least_payload >= 2 + dns::HEADER,
-                _ => true,
-            },
-            protocol::UDP => ports::udp(port)
-                .is_none_or(|(content, least)| content != Udp::Unfit && least_payload >= least),
+            protocol::TCP => {
+                ports::tcp(port).is_none_or(|content| tcp_content(content, port, shape) != Tcp::Unfit)
+            }
+            protocol::UDP => {
+                ports::udp(port).is_none_or(|(content, least)| content != Udp::Unfit && payload >= least)
+            }
             _ => true,
+        }
+    }
+
+    fn agree(&self, number: u8, a: u16, b: u16) -> bool {
+        let content = |port| ports::udp(port).map(|(content, _)| content);
+        match number {
+            protocol::TCP => ports::tcp(a) == ports::tcp(b),
+            _ => content(a) == content(b),
         }
     }
 
     fn flow(&self, facts: &FlowFacts) -> Box<dyn FlowPayload> {
         let (a, b) = (facts.opener.src_port, facts.opener.dst_port);
         if facts.opener.protocol == protocol::TCP {
-            let content = ports::by_ports(ports::tcp, a, b).unwrap_or(Tcp::Filler(Filler::Masked));
+            let content = |port| ports::tcp(port).map(|content| tcp_content(content, port, facts.shape));
+            let content = ports::by_ports(content, a, b).unwrap_or(Tcp::Filler(Filler::Masked));
             Box::new(Streams::new(content, facts.seed))
         } else {
             let content =
@@ -39,6 +46,26 @@ impl PayloadModel for Builtin {
             let random = Keystream::new(facts.seed);
             Box::new(Datagrams { content, facts: facts.clone(), random, memory: dns::Memory::default() })
         }
+    }
+}
+
+/// The content of a known TCP port in a flow of this shape.
+fn tcp_content(content: Tcp, port: u16, shape: FlowShape) -> Tcp {
+    /// What a dissector of records needs to see that something is none.
+    const RECORD: usize = 6;
+    let least = shape.least_payload.unwrap_or(usize::MAX);
+    match content {
+        // Each segment holds one message after its length.
+        Tcp::Dns if least < 2 + dns::HEADER => Tcp::Unfit,
+        Tcp::Ssh if least < SSH_LEAST => Tcp::Unfit,
+        _ if shape.orderly => content,
+        _ if least < RECORD => Tcp::Unfit,
+        // A body without a head: no dissector takes it for the beginning of a message.
+        Tcp::Http => Tcp::Filler(Filler::Zeros),
+        Tcp::Tls | Tcp::Ssh | Tcp::Filler(Filler::Masked) if ports::takes_any_order(port) => {
+            Tcp::Filler(Filler::Masked)
+        }
+        _ => Tcp::Unfit,
     }
 }
 

@@ -62,8 +62,7 @@ impl FlowPayload for Streams {
             Tcp::Filler(filler) => way.filler(filler, offset, out),
             // The rewriter moves such flows away; a caller that does not gets what unknown ports get.
             Tcp::Unfit => way.filler(Filler::Masked, offset, out),
-            Tcp::Ssh => way.ssh(self.key, offset, out),
-            Tcp::Tls | Tcp::Http | Tcp::Dns => {
+            Tcp::Tls | Tcp::Http | Tcp::Ssh | Tcp::Dns => {
                 way.framed(self.content, self.key, &mut self.asked, offset, out)
             }
         }
@@ -133,6 +132,7 @@ impl Way {
         self.filler(Filler::Random, start, out);
         match (content, self.from_opener) {
             (Tcp::Tls, _) => tls_records(out),
+            (Tcp::Ssh, _) => ssh_packets(number == 0, out),
             (_, true) => http_request(draw(key, Draw::Payload, number, 31), out),
             (_, false) => {
                 mask(out);
@@ -140,16 +140,6 @@ impl Way {
                     http_response(out);
                 }
             }
-        }
-    }
-
-    /// Version line, key exchange offer and the change to new keys, then what looks encrypted.
-    fn ssh(&mut self, key: u64, offset: u64, out: &mut [u8]) {
-        self.filler(Filler::Random, offset, out);
-        let opening = ssh_opening(draw(key, Draw::Payload, u64::from(self.from_opener), 30));
-        if let Some(rest) = usize::try_from(offset).ok().and_then(|at| opening.get(at..)) {
-            let len = rest.len().min(out.len());
-            out[..len].copy_from_slice(&rest[..len]);
         }
     }
 
@@ -219,38 +209,45 @@ fn http_response(out: &mut [u8]) {
     }
 }
 
-/// The plain text part of an SSH connection (RFC 4253 sections 4.2, 7.1, 7.3).
-fn ssh_opening(random: u64) -> Vec<u8> {
-    let mut offer = vec![20];
-    offer.extend(random.to_be_bytes());
-    offer.extend(random.rotate_left(29).to_be_bytes());
-    const LISTS: [&str; 10] = [
-        "curve25519-sha256",
-        "ssh-ed25519",
-        "aes256-ctr",
-        "aes256-ctr",
-        "hmac-sha2-256",
-        "hmac-sha2-256",
-        "none",
-        "none",
-        "",
-        "",
-    ];
-    for list in LISTS {
-        offer.extend((list.len() as u32).to_be_bytes());
-        offer.extend(list.as_bytes());
+/// Shortest segment of an SSH flow: a packet with nothing in it.
+pub(super) const SSH_LEAST: usize = 14;
+
+/// A version line, if this is the first message (RFC 4253 section 4.2), and packets that the receiver ignores (section
+/// 11.2) over random bytes.
+fn ssh_packets(first: bool, mut out: &mut [u8]) {
+    const VERSION: &[u8] = b"SSH-2.0-OpenSSH_9.6\r\n";
+    const IGNORE: u8 = 2;
+    const PADDING: u8 = 4;
+    /// What every receiver takes (section 6.1).
+    const LONGEST: usize = 32_768;
+    if first && (out.len() < VERSION.len() || out.len() >= VERSION.len() + SSH_LEAST) {
+        let len = VERSION.len().min(out.len());
+        let (line, rest) = out.split_at_mut(len);
+        line.copy_from_slice(&VERSION[..len]);
+        if let [.., a, b] = line {
+            (*a, *b) = (b'\r', b'\n');
+        }
+        out = rest;
+    } else if first {
+        // The line takes it all.
+        out.fill(b'x');
+        out[..VERSION.len() - 2].copy_from_slice(&VERSION[..VERSION.len() - 2]);
+        let end = out.len() - 2;
+        out[end..].copy_from_slice(b"\r\n");
+        return;
     }
-    offer.extend([0; 5]);
-    let mut out = b"SSH-2.0-OpenSSH_9.6\r\n".to_vec();
-    for message in [&offer[..], &[21]] {
-        // Padded to a multiple of 8 with at least 4 bytes.
-        let padding = 4 + (8 - (5 + message.len() + 4) % 8) % 8;
-        out.extend(((1 + message.len() + padding) as u32).to_be_bytes());
-        out.push(padding as u8);
-        out.extend(message);
-        out.extend(std::iter::repeat_n(0, padding));
+    while out.len() >= SSH_LEAST {
+        let mut len = out.len().min(LONGEST);
+        if (1..SSH_LEAST).contains(&(out.len() - len)) {
+            len -= SSH_LEAST;
+        }
+        let (packet, rest) = out.split_at_mut(len);
+        packet[..4].copy_from_slice(&((len - 4) as u32).to_be_bytes()); // at most LONGEST
+        packet[4..6].copy_from_slice(&[PADDING, IGNORE]);
+        packet[6..10].copy_from_slice(&((len - SSH_LEAST) as u32).to_be_bytes());
+        out = rest;
     }
-    out
+    mask(out);
 }
 
 #[cfg(test)]
@@ -303,6 +300,32 @@ mod tests {
                 at += 5 + size;
             }
             assert!(at == len || len <= 5, "{len}: ends at {at}");
+        }
+    }
+
+    #[test]
+    fn ssh_segments_are_a_line_and_whole_packets() {
+        for len in (SSH_LEAST..200).chain([32_767, 32_768, 32_769, 32_781, 32_782, 60_000]) {
+            let mut streams = Streams::new(Tcp::Ssh, 5);
+            for first in [true, false] {
+                let mut out = vec![0; len];
+                streams.stream(true, if first { 0 } else { 70_000 }, &mut out);
+                let line = if first {
+                    out.windows(2).position(|w| w == b"\r\n").map(|at| at + 2).unwrap()
+                } else {
+                    0
+                };
+                assert_eq!(out.starts_with(b"SSH-2.0-Ope"), first);
+                let mut at = line;
+                while at < len {
+                    let size = u32::from_be_bytes([out[at], out[at + 1], out[at + 2], out[at + 3]]) as usize;
+                    let text =
+                        u32::from_be_bytes([out[at + 6], out[at + 7], out[at + 8], out[at + 9]]) as usize;
+                    assert_eq!((out[at + 4], out[at + 5], text + 10), (4, 2, size), "{len}");
+                    at += 4 + size;
+                }
+                assert_eq!(at, len);
+            }
         }
     }
 

@@ -67,6 +67,7 @@ pub(super) fn ssdp(facts: &FlowFacts, datagram: &Datagram<'_>, out: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::FlowShape;
     use netssm_wire::MacAddr;
     use netssm_wire::flow::FiveTuple;
 
@@ -87,7 +88,8 @@ mod tests {
             dst_port: 1900,
             protocol: 17,
         };
-        let facts = FlowFacts { seed: 1, opener, label: "test".into() };
+        let shape = FlowShape { least_payload: None, orderly: true };
+        let facts = FlowFacts { seed: 1, opener, shape, label: "test".into() };
         for len in SSDP_LEAST..400 {
             for from_opener in [true, false] {
                 let (sender, receiver) = (MacAddr::ZERO, MacAddr::ZERO);

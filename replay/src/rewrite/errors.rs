@@ -17,7 +17,6 @@ use super::replay::{Ends, SessionReplay, visitor};
 use super::survey::{NONE, PacketFacts};
 use super::tcp;
 use super::transport::fill_checksum;
-use crate::payload::Keystream;
 
 impl SessionReplay {
     /// Rewrites the quote of an error, `out`, of which the first `have` bytes come from the session.
@@ -118,11 +117,7 @@ impl SessionReplay {
                     out.fill(0);
                     out[0] = request;
                 }
-                if !keep {
-                    let key = draw(self.tag.facts().seed, Draw::Payload, u64::from(facts.flow), 1);
-                    let number = u32::from_be_bytes([out[4], out[5], out[6], out[7]]);
-                    Keystream::new(key).fill(u64::from(number), 0, &mut out[8..]);
-                }
+                self.echo(ends, keep, out);
             }
         }
     }

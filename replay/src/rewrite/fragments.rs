@@ -25,6 +25,8 @@ pub(super) struct Datagram {
     first: Option<usize>,
     /// Length of the whole transport segment, from the last fragment.
     total: Option<usize>,
+    /// Where the fragment that reaches farthest ends.
+    reach: usize,
     flow: u32,
     forward: bool,
 }
@@ -53,7 +55,7 @@ impl Datagrams {
             Some(number) if !(is_first && self.list[number as usize].first.is_some()) => number,
             _ => {
                 let number = self.list.len() as u32;
-                self.list.push(Datagram { first: None, total: None, flow: NONE, forward: true });
+                self.list.push(Datagram { first: None, total: None, reach: 0, flow: NONE, forward: true });
                 self.open.insert(key, number);
                 number
             }
@@ -63,6 +65,7 @@ impl Datagrams {
             (datagram.first, datagram.flow, datagram.forward) = (Some(packet), flow, forward);
         }
         let end = fragment.offset + len;
+        datagram.reach = datagram.reach.max(end);
         if !fragment.more && end <= MAX_LEN {
             datagram.total.get_or_insert(end);
         }
@@ -85,10 +88,11 @@ impl Datagrams {
         self.of_packet.get(&packet).copied()
     }
 
-    /// First fragment and length of a datagram of which both ends are there.
+    /// First fragment and length of a datagram of which both ends are there and nothing is beyond them. Fragments of
+    /// others are not put together by any receiver, and get identifications of their own so that none tries.
     pub(super) fn whole(&self, number: u32) -> Option<(usize, usize)> {
         let datagram = self.list.get(number as usize)?;
-        datagram.first.zip(datagram.total)
+        datagram.first.zip(datagram.total.filter(|total| datagram.reach <= *total))
     }
 }
 
@@ -123,5 +127,9 @@ mod tests {
         assert_eq!(d.observe(5, key(10), part(65_528, false), 1480, (NONE, true)), 3);
         assert_eq!(d.observe(6, key(10), part(0, true), 1480, (6, true)), 3);
         assert_eq!(d.whole(3), None);
+        // Nor one whose first fragment reaches beyond its last.
+        assert_eq!(d.observe(7, key(11), part(0, true), 552, (7, true)), 4);
+        assert_eq!(d.observe(8, key(11), part(24, false), 10, (NONE, true)), 4);
+        assert_eq!(d.whole(4), None);
     }
 }

@@ -122,22 +122,77 @@ pub(super) fn visit_report(
     Ok(())
 }
 
-/// Makes the end of a report whose first `have` bytes are there.
+/// Makes the end of a report whose first `have` bytes are there: what the whole records leave becomes records of
+/// a group everybody knows, whose auxiliary data takes the rest.
 pub(super) fn finish_report(message: &mut [u8], family: Family, have: usize) {
     let have = have.min(message.len());
-    let (mut at, mut whole) = (RECORDS_AT, 0u16);
+    let (mut at, mut records) = (RECORDS_AT, 0u16);
     for _ in 0..count_at(message, RECORDS_AT - 2) {
         let Some((_, _, end)) = record(&message[..have], at, family) else { break };
-        (at, whole) = (end, whole + 1);
+        (at, records) = (end, records + 1);
     }
     let group = family.some_group();
-    if let Some(rest) = message.get_mut(at..) {
-        rest.fill(0);
-        if whole == 0 && rest.len() >= 4 + group.len() {
-            rest[0] = CHANGE_TO_EXCLUDE;
-            rest[4..4 + group.len()].copy_from_slice(group);
-            whole = 1;
+    let head = 4 + group.len();
+    message[at..].fill(0);
+    while message.len() - at >= head {
+        // Auxiliary data is counted in words of 4 bytes, at most 255.
+        let words = ((message.len() - at - head) / 4).min(255);
+        message[at..at + 2].copy_from_slice(&[CHANGE_TO_EXCLUDE, words as u8]);
+        message[at + 4..at + head].copy_from_slice(group);
+        (at, records) = (at + head + words * 4, records.saturating_add(1));
+    }
+    message[RECORDS_AT - 2..RECORDS_AT].copy_from_slice(&records.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a report back; gives the number of records and how many bytes follow them.
+    fn read(message: &[u8], family: Family) -> (usize, usize) {
+        let (mut at, count) = (RECORDS_AT, count_at(message, RECORDS_AT - 2));
+        for number in 0..count {
+            at = record(message, at, family).unwrap_or_else(|| panic!("record {number} of {count} is cut")).2;
+        }
+        (count, message.len() - at)
+    }
+
+    #[test]
+    fn reports_of_any_length_are_records_to_their_end() {
+        for family in [Family::V4, Family::V6] {
+            for have in [8, 9, 16, 36, 60] {
+                for len in have..1500 {
+                    let mut message = vec![0u8; len];
+                    message[7] = 2;
+                    finish_report(&mut message, family, have);
+                    let (count, rest) = read(&message, family);
+                    assert!(
+                        rest < 4 + family.size() && (count > 0 || len < 8 + 4 + family.size()),
+                        "{have} of {len}"
+                    );
+                }
+            }
         }
     }
-    message[RECORDS_AT - 2..RECORDS_AT].copy_from_slice(&whole.to_be_bytes());
+
+    #[test]
+    fn whole_records_stay_and_cut_ones_are_replaced() {
+        let mut message =
+            vec![0x22, 0, 0, 0, 0, 0, 0, 2, 3, 0, 0, 1, 224, 0, 0, 9, 10, 0, 0, 1, 4, 0, 0, 1, 224];
+        let have = message.len();
+        message.resize(36, 0xee);
+        finish_report(&mut message, Family::V4, have);
+        assert_eq!(message[..20], [0x22, 0, 0, 0, 0, 0, 0, 2, 3, 0, 0, 1, 224, 0, 0, 9, 10, 0, 0, 1]);
+        assert_eq!(message[20..], [4, 2, 0, 0, 224, 0, 0, 251, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_query_lists_the_sources_that_are_there() {
+        let mut query = vec![0x11, 0, 0, 0, 224, 0, 0, 9, 0, 0, 0, 3, 10, 0, 0, 1, 10, 0, 0, 2, 10, 0];
+        let have = query.len();
+        query.resize(30, 0xee);
+        finish_query(&mut query, Family::V4, have);
+        assert_eq!(query[10..12], [0, 2]);
+        assert!(query[20..].iter().all(|b| *b == 0));
+    }
 }

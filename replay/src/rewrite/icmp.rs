@@ -120,15 +120,33 @@ pub(super) fn visit_v6(message: &mut [u8], addresses: &mut dyn Addresses) -> Res
     }
 }
 
-/// Clears the length field that RFC 4884 puts into errors: it would announce extensions after the quote,
-/// and what follows the quoted headers is made up.
-pub(super) fn clear_extension_length(message: &mut [u8], v4: bool) {
-    let at = match (v4, message.first()) {
-        (true, Some(3 | 11 | 12)) => 5,
-        (false, Some(1 | 3)) => 4,
-        _ => return,
-    };
-    if let Some(byte) = message.get_mut(at) {
-        *byte = 0;
+/// Clears the parts of a message's head that no RFC gives a meaning, and the length field that RFC 4884 puts into
+/// errors: it would announce extensions after the quote, and what follows the quoted headers is made up.
+pub(super) fn clear_unused_v4(head: &mut [u8; 8]) {
+    let [kind, code, .., pointer, _, _, _] = *head;
+    match (kind, code) {
+        // The next hop's MTU (RFC 1191).
+        (3, 4) => head[4..6].fill(0),
+        (3 | 4 | 11, _) => head[4..8].fill(0),
+        (12, _) => head[4..8].copy_from_slice(&[pointer, 0, 0, 0]),
+        _ => {}
+    }
+}
+
+/// The same for ICMPv6.
+pub(super) fn clear_unused_v6(head: &mut [u8; 8]) {
+    match head[0] {
+        1 | 3 | 133 | 135 | 137 => head[4..8].fill(0),
+        // A pointer into the quote.
+        4 => head[4..7].fill(0),
+        // Router, solicited, override.
+        136 => {
+            head[4] &= 0xe0;
+            head[5..8].fill(0);
+        }
+        // The maximum response delay stays.
+        130..=132 => head[6..8].fill(0),
+        143 => head[4..6].fill(0),
+        _ => {}
     }
 }

@@ -20,6 +20,7 @@ pub(crate) enum Draw {
     Payload,
     Checksum,
     Cookie,
+    EchoId,
 }
 
 /// 64 bits for item `(a, b)` of kind `draw`.

@@ -24,7 +24,7 @@ use super::roles::Roles;
 use super::scope::{Scope, solicited, solicited_mac, with_low24};
 use super::survey::{PacketFacts, Survey};
 use crate::error::RewriteError;
-use crate::payload::PayloadModel;
+use crate::payload::{FlowShape, PayloadModel};
 
 /// A host's place.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,8 @@ pub(super) struct MappedFlow {
     pub(super) opener: Option<FiveTuple>,
     /// Whether the flow's first packet is the opener's.
     pub(super) opener_is_first: bool,
+    /// What content has to cope with.
+    pub(super) shape: FlowShape,
 }
 
 /// The map of one replay.
@@ -118,6 +120,7 @@ impl SessionMap {
             .map(|flow| MappedFlow {
                 opener: map.tuple(&flow.opener()),
                 opener_is_first: flow.opener_is_first,
+                shape: flow.shape,
             })
             .collect();
         Ok((map, lease))
@@ -169,8 +172,18 @@ impl SessionMap {
     }
 
     /// The new address for any Ethernet address that the survey saw; groups stay but for solicited-node ones.
+    ///
+    /// # Errors
+    /// [`Dropped::Address`]: a station that the survey did not see, or a group that IP does not use: it may be one
+    /// that a device of the capture made up, and the allowlist lets none of these out.
     pub(super) fn station(&self, mac: MacAddr) -> Result<MacAddr, Dropped> {
         if mac.is_group() {
+            let of_ip = mac == MacAddr::BROADCAST
+                || (mac.0[..3] == [0x01, 0x00, 0x5e] && mac.0[3] < 0x80)
+                || mac.0[..2] == [0x33, 0x33];
+            if !of_ip {
+                return Err(Dropped::Address);
+            }
             let low = solicited_mac(mac).and_then(|low| self.lows.get(&low));
             return Ok(low.map_or(mac, |low| {
                 let [_, a, b, c] = low.to_be_bytes();

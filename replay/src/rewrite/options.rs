@@ -19,11 +19,16 @@ pub(super) fn clean_v4(header: &mut [u8]) {
             _ => match rest.get(1).map(|len| usize::from(*len)) {
                 Some(len) if len >= 2 && len <= rest.len() => len,
                 // A length that leads nowhere: nothing after it can be read.
-                _ => rest.len(),
+                _ => {
+                    rest.fill(NO_OPERATION);
+                    return;
+                }
             },
         };
         let (option, after) = rest.split_at_mut(len);
-        if !(kind == ROUTER_ALERT && len == 4) {
+        if kind == ROUTER_ALERT && len == 4 {
+            option[2..].fill(0); // the only value defined (RFC 2113)
+        } else {
             option.fill(NO_OPERATION);
         }
         rest = after;
@@ -76,6 +81,10 @@ mod tests {
         broken[20..].copy_from_slice(&[1, 7, 99, 4, 8, 8, 8, 8]);
         clean_v4(&mut broken);
         assert_eq!(broken[20..], [1; 8]);
+        let mut alert = [0u8; 24];
+        alert[20..].copy_from_slice(&[148, 9, 8, 8]);
+        clean_v4(&mut alert);
+        assert_eq!(alert[20..], [1; 4]);
     }
 
     #[test]

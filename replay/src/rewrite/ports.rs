@@ -17,7 +17,7 @@ use super::keys::{Draw, draw};
 use super::plan::PortPolicy;
 use super::survey::{Flow, Survey};
 use crate::error::RewriteError;
-use crate::payload::PayloadModel;
+use crate::payload::{PayloadModel, is_known_port};
 
 /// Ports at or above this are given to clients by every common system.
 const EPHEMERAL: u16 = 32_768;
@@ -46,7 +46,18 @@ struct Use {
     end: End,
     always_opens: bool,
     meets_itself: bool,
-    fits: bool,
+    keeps: Keeps,
+}
+
+/// What happens to a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    /// It stays.
+    Yes,
+    /// It is ephemeral, and the policy draws such ports anew.
+    Ephemeral,
+    /// It is a service that no content can be made for.
+    Moved,
 }
 
 impl Ports {
@@ -58,34 +69,44 @@ impl Ports {
         replay_seed: u64,
         address: &dyn Fn(IpAddr) -> IpAddr,
     ) -> Result<Ports, RewriteError> {
-        let uses = uses(survey, payload);
-        let mut ports = Ports::default();
-        let mut taken: HashSet<End> = HashSet::new();
-        let mut fresh = Vec::new();
-        for (number, used) in uses.iter().enumerate() {
-            let is_ephemeral = used.is_ephemeral();
-            if (is_ephemeral && policy == PortPolicy::Fresh) || !used.fits {
-                fresh.push((number, is_ephemeral));
-                ports.moved += u32::from(!is_ephemeral);
-            } else {
-                taken.insert(used.end);
-                ports.map.insert(used.end, used.end.2);
+        let flows: Vec<&Flow> =
+            survey.flows.iter().filter(|f| protocol::has_ports(f.first.protocol)).collect();
+        let (mut uses, ends) = uses(&flows);
+        for used in &mut uses {
+            if used.is_ephemeral() && policy == PortPolicy::Fresh {
+                used.keeps = Keeps::Ephemeral;
             }
         }
-        for (number, is_ephemeral) in fresh {
-            let (ip, protocol, port) = uses[number].end;
-            let ranges = if is_ephemeral { &FRESH } else { &MOVED };
+        if let Some(model) = payload {
+            move_unfit(model, &flows, &ends, &mut uses);
+        }
+        let mut ports = Ports::default();
+        let mut taken: HashSet<End> = HashSet::new();
+        for used in uses.iter().filter(|used| used.keeps == Keeps::Yes) {
+            taken.insert(used.end);
+            ports.map.insert(used.end, used.end.2);
+        }
+        for (number, used) in uses.iter().enumerate() {
+            let ranges = match used.keeps {
+                Keeps::Yes => continue,
+                Keeps::Ephemeral => &FRESH,
+                Keeps::Moved => &MOVED,
+            };
+            ports.moved += u32::from(used.keeps == Keeps::Moved);
+            let (ip, number_of_protocol, _) = used.end;
+            let usable = |port: &u16| !is_known_port(number_of_protocol, *port);
             let seed = draw(replay_seed, Draw::Port, number as u64, 0);
-            let free = |port: u16| {
-                !crate::payload::is_known_port(protocol, port) && !taken.contains(&(ip, protocol, port))
+            let free = |port: &u16| usable(port) && !taken.contains(&(ip, number_of_protocol, *port));
+            let Some(new) = candidates(ranges, seed).find(free) else {
+                let available = candidates(ranges, 0).filter(usable).count();
+                return Err(RewriteError::PortsExhausted {
+                    host: address(ip),
+                    protocol: number_of_protocol,
+                    available,
+                });
             };
-            let Some(new) = candidates(ranges, seed).find(|p| free(*p)) else {
-                let available =
-                    candidates(ranges, 0).filter(|p| !crate::payload::is_known_port(protocol, *p)).count();
-                return Err(RewriteError::PortsExhausted { host: address(ip), protocol, available });
-            };
-            taken.insert((ip, protocol, new));
-            ports.map.insert((ip, protocol, port), new);
+            taken.insert((ip, number_of_protocol, new));
+            ports.map.insert(used.end, new);
         }
         Ok(ports)
     }
@@ -110,48 +131,55 @@ impl Use {
     }
 }
 
-/// Every end in the session, in order of appearance.
-fn uses(survey: &Survey, payload: Option<&dyn PayloadModel>) -> Vec<Use> {
+/// Every end in the session, in order of appearance, and the numbers of each flow's two.
+fn uses(flows: &[&Flow]) -> (Vec<Use>, Vec<[usize; 2]>) {
     let mut uses: Vec<Use> = Vec::new();
     let mut index: HashMap<End, usize> = HashMap::new();
-    for flow in survey.flows.iter().filter(|f| protocol::has_ports(f.first.protocol)) {
+    let mut ends = Vec::with_capacity(flows.len());
+    for flow in flows {
         let opener = flow.opener();
         let meets_itself = opener.src_port == opener.dst_port;
-        let unfit = payload.and_then(|model| unfit_port(model, flow));
-        for (ip, port, opens) in [(opener.src, opener.src_port, true), (opener.dst, opener.dst_port, false)] {
+        let mut number = |ip, port, opens| {
             let end = (ip, opener.protocol, port);
             let number = *index.entry(end).or_insert_with(|| {
-                uses.push(Use { end, always_opens: true, meets_itself: false, fits: true });
+                uses.push(Use { end, always_opens: true, meets_itself: false, keeps: Keeps::Yes });
                 uses.len() - 1
             });
-            let used = &mut uses[number];
-            used.always_opens &= opens;
-            used.meets_itself |= meets_itself;
-            used.fits &= unfit != Some(port);
-        }
+            uses[number].always_opens &= opens;
+            uses[number].meets_itself |= meets_itself;
+            number
+        };
+        ends.push([number(opener.src, opener.src_port, true), number(opener.dst, opener.dst_port, false)]);
     }
-    uses
+    (uses, ends)
 }
 
-/// The port of a flow that the payload model has no content for. Analysers look at the lower one first.
-fn unfit_port(model: &dyn PayloadModel, flow: &Flow) -> Option<u16> {
-    let FiveTupleEnds { low, high, protocol } = FiveTupleEnds::of(flow);
-    [low, high].into_iter().find(|port| {
-        crate::payload::is_known_port(protocol, *port) && !model.fits(protocol, *port, flow.least_payload)
-    })
-}
-
-/// Both ports of a flow in numerical order.
-struct FiveTupleEnds {
-    low: u16,
-    high: u16,
-    protocol: u8,
-}
-
-impl FiveTupleEnds {
-    fn of(flow: &Flow) -> Self {
-        let (a, b) = (flow.first.src_port, flow.first.dst_port);
-        FiveTupleEnds { low: a.min(b), high: a.max(b), protocol: flow.first.protocol }
+/// Marks the ports that content does not fit. An analyser takes the lower known port of a flow, and the higher one if what
+/// it finds is not what it expects there; so a port is also moved away from a peer's that wants other content. Each move
+/// may leave the decision to another port, in this flow or in another of the same end: until nothing changes.
+fn move_unfit(model: &dyn PayloadModel, flows: &[&Flow], ends: &[[usize; 2]], uses: &mut [Use]) {
+    loop {
+        let mut changed = false;
+        for (flow, pair) in flows.iter().zip(ends) {
+            let mut pair = *pair;
+            pair.sort_by_key(|number| uses[*number].end.2);
+            let number = flow.first.protocol;
+            let port = |end: usize| uses[end].end.2;
+            let mut known = pair
+                .into_iter()
+                .filter(|end| uses[*end].keeps == Keeps::Yes && is_known_port(number, port(*end)));
+            let (low, high) = (known.next(), known.next());
+            let unfit = low
+                .filter(|low| !model.fits(number, port(*low), flow.shape))
+                .or(high.filter(|high| !model.agree(number, port(low.unwrap_or(*high)), port(*high))));
+            if let Some(end) = unfit {
+                uses[end].keeps = Keeps::Moved;
+                changed = true;
+            }
+        }
+        if !changed {
+            return;
+        }
     }
 }
 

@@ -48,6 +48,8 @@ pub struct SessionReplay {
     pub(super) ids: Vec<u16>,
     /// Transport segments of fragmented datagrams, whole.
     assembled: VecDeque<(u32, Vec<u8>)>,
+    /// IPv4 identifications of fragmented datagrams.
+    fragment_ids: VecDeque<(u32, u16)>,
     spare: Vec<u8>,
     next: usize,
 }
@@ -82,6 +84,7 @@ impl SessionReplay {
             flows: std::iter::repeat_with(FlowState::default).take(map.flows.len()).collect(),
             ids: (0..=map.hosts.len()).map(first_id).collect(),
             assembled: VecDeque::new(),
+            fragment_ids: VecDeque::new(),
             spare: Vec::new(),
             next: 0,
             map,
@@ -170,7 +173,7 @@ impl SessionReplay {
         }
         let layout = moved(layout, net_at, ethernet);
         let have = ethernet + have.len();
-        let (src, dst) = self.ip_header(admitted, facts, &layout, out)?;
+        let (src, dst) = self.ip_header(index, admitted, facts, &layout, out)?;
         let at = layout.l4_at().unwrap_or(have);
         let end = layout.l3_end().unwrap_or(out.len());
         let link = [self.map.stations[facts.from as usize].0, to_mac(out)];
@@ -213,6 +216,7 @@ impl SessionReplay {
     /// Rewrites the IP header and its options; gives the new addresses.
     fn ip_header(
         &mut self,
+        index: usize,
         admitted: &Admitted,
         facts: PacketFacts,
         layout: &Layout,
@@ -225,7 +229,7 @@ impl SessionReplay {
         let (src, dst) = (new(facts.src, admitted.src)?, new(facts.dst, admitted.dst)?);
         match (layout.net, src, dst) {
             (Net::Ipv4(ip), IpAddr::V4(from), IpAddr::V4(to)) => {
-                let id = self.identification(facts, layout);
+                let id = self.identification(index, facts, layout);
                 let header = &mut out[ip.at..ip.at + ip.header_len];
                 header[4..6].copy_from_slice(&id.to_be_bytes());
                 header[12..16].copy_from_slice(&from.octets());
@@ -237,7 +241,7 @@ impl SessionReplay {
                 for (number, at, len) in extensions {
                     match number {
                         protocol::FRAGMENT => {
-                            let id = self.fragment_id(facts, layout);
+                            let id = self.fragment_id(index);
                             out[at + 4..at + 8].copy_from_slice(&id.to_be_bytes());
                         }
                         _ => options::clean_v6(&mut out[at..at + len]),
@@ -253,31 +257,43 @@ impl SessionReplay {
         Ok((src, dst))
     }
 
-    /// The IPv4 identification: the next of its source's counter, or the datagram's for a fragment.
-    fn identification(&mut self, facts: PacketFacts, layout: &Layout) -> u16 {
-        let seed = self.tag.facts().replay_seed;
-        if layout.fragment().is_some()
-            && let Some(datagram) = self.map.datagrams.of(self.next - 1)
+    /// The IPv4 identification: the next of its source's counter; for fragments of one datagram the same.
+    fn identification(&mut self, index: usize, facts: PacketFacts, layout: &Layout) -> u16 {
+        let datagram = layout.fragment().and_then(|_| self.whole_datagram(index));
+        if let Some((_, id)) =
+            datagram.and_then(|number| self.fragment_ids.iter().find(|(n, _)| *n == number))
         {
-            return draw(seed, Draw::FragmentId, u64::from(datagram), 4) as u16;
+            return *id;
         }
         let nobody = self.ids.len() - 1;
         let counter = &mut self.ids[(facts.src as usize).min(nobody)];
         *counter = counter.wrapping_add(1);
-        if let Some(flow) = self.flows.get_mut(facts.flow as usize) {
-            flow.last_id[usize::from(facts.forward)] = Some(*counter);
+        let id = *counter;
+        if let Some(number) = datagram {
+            if self.fragment_ids.len() == ASSEMBLED {
+                self.fragment_ids.pop_front();
+            }
+            self.fragment_ids.push_back((number, id));
         }
-        *counter
+        if let Some(flow) = self.flows.get_mut(facts.flow as usize) {
+            flow.last_id[usize::from(facts.forward)] = Some(id);
+        }
+        id
     }
 
-    fn fragment_id(&self, facts: PacketFacts, layout: &Layout) -> u32 {
+    /// The number of the datagram that a packet is a fragment of, if that can be put together.
+    fn whole_datagram(&self, index: usize) -> Option<u32> {
+        self.map.datagrams.of(index).filter(|number| self.map.datagrams.whole(*number).is_some())
+    }
+
+    /// The IPv6 identification of a fragment header, also of one around a whole datagram (RFC 6946).
+    fn fragment_id(&self, index: usize) -> u32 {
         let seed = self.tag.facts().replay_seed;
-        let number = match layout.fragment() {
-            Some(_) => self.map.datagrams.of(self.next - 1).unwrap_or(NONE),
-            // A fragment header around a whole datagram (RFC 6946).
-            None => facts.src,
+        let of = match self.whole_datagram(index) {
+            Some(number) => (u64::from(number), 0),
+            None => (index as u64, 1),
         };
-        draw(seed, Draw::FragmentId, u64::from(number), 6) as u32
+        draw(seed, Draw::FragmentId, of.0, of.1) as u32
     }
 
     /// Replaces a flow label that is not zero by the flow's.

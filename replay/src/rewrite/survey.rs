@@ -20,7 +20,8 @@ use super::dropped::Dropped;
 use super::fragments::Datagrams;
 use super::plan::GroupPolicy;
 use super::scope::{Scope, solicited, solicited_mac};
-use super::{arp, icmp, igmp, quote};
+use super::{arp, icmp, igmp, quote, tcp};
+use crate::payload::FlowShape;
 
 /// No host, station or flow.
 pub(super) const NONE: u32 = u32::MAX;
@@ -84,8 +85,10 @@ pub(super) struct Flow {
     /// Whether the first packet is the opener's.
     pub(super) opener_is_first: bool,
     evidence: Evidence,
-    /// Least payload of a datagram or segment that has one, in bytes.
-    pub(super) least_payload: Option<usize>,
+    /// What content has to cope with.
+    pub(super) shape: FlowShape,
+    /// Sequence number after the last byte sent, forward and back.
+    next: [Option<u32>; 2],
     /// The hosts of the first packet's source and destination.
     pub(super) ends: (u32, u32),
 }
@@ -117,6 +120,8 @@ pub(super) struct Survey {
     /// Low 24 bits of IPv6 hosts and solicited-node groups.
     pub(super) lows: Vec<u32>,
     low_seen: HashSet<u32>,
+    /// TCP segments that were sent: flow, way, first sequence number, length.
+    sent: HashSet<(u32, bool, u32, usize)>,
     pub(super) packets: Vec<PacketFacts>,
     pub(super) datagrams: Datagrams,
     scratch: Vec<u8>,
@@ -134,6 +139,7 @@ impl Survey {
             survey.packets.push(facts);
         }
         survey.datagrams.finish();
+        survey.sent = HashSet::new();
         survey
     }
 
@@ -273,7 +279,15 @@ impl Survey {
             Entry::Vacant(slot) => {
                 slot.insert(next);
                 let (opener_is_first, evidence) = guess_opener(tuple);
-                self.flows.push(Flow { first: *tuple, opener_is_first, evidence, least_payload: None, ends });
+                let shape = FlowShape { least_payload: None, orderly: true };
+                self.flows.push(Flow {
+                    first: *tuple,
+                    opener_is_first,
+                    evidence,
+                    shape,
+                    next: [None; 2],
+                    ends,
+                });
                 (next, true)
             }
         }
@@ -285,11 +299,27 @@ impl Survey {
         let end = admitted.layout.l3_end().unwrap_or(frame.len());
         let payload = admitted.layout.payload_at().map_or(0, |at| end.saturating_sub(at));
         if payload > 0 {
-            flow.least_payload = Some(flow.least_payload.map_or(payload, |least| least.min(payload)));
+            let least = &mut flow.shape.least_payload;
+            *least = Some(least.map_or(payload, |least| least.min(payload)));
         }
-        if let Transport::Tcp { at, .. } = admitted.layout.transport
-            && flow.evidence < Evidence::Said
-        {
+        let Transport::Tcp { at, .. } = admitted.layout.transport else { return };
+        let syn = frame[at + 13] & 0x02 != 0;
+        let first = tcp::sequence(&frame[at..]).wrapping_add(u32::from(syn));
+        let next = &mut flow.next[usize::from(facts.forward)];
+        let after = first.wrapping_add(payload as u32); // a segment is shorter than 65,536 bytes
+        let ahead = next.filter(|_| !syn).map_or(0, |next| first.wrapping_sub(next).cast_signed());
+        if payload == 0 || ahead >= 0 {
+            // In order, or after a gap. Acknowledgements without data do not move it, except that they may be the first.
+            if syn || payload > 0 || next.is_none() {
+                *next = Some(after);
+                self.sent.insert((facts.flow, facts.forward, first, payload));
+            }
+        } else {
+            let keep_alive = payload == 1 && ahead == -1;
+            flow.shape.orderly &=
+                keep_alive || self.sent.contains(&(facts.flow, facts.forward, first, payload));
+        }
+        if flow.evidence < Evidence::Said {
             const SYN: u8 = 0x02;
             const ACK: u8 = 0x10;
             let by_sender = match frame[at + 13] & (SYN | ACK) {

@@ -185,12 +185,14 @@ impl SessionReplay {
 
     fn payload_of(&mut self, facts: PacketFacts) -> Option<&mut dyn FlowPayload> {
         let state = self.flows.get_mut(facts.flow as usize)?;
-        let opener = self.map.flows.get(facts.flow as usize)?.opener?;
+        let mapped = self.map.flows.get(facts.flow as usize)?;
+        let (opener, shape) = (mapped.opener?, mapped.shape);
         let session = self.tag.facts();
         let payload = state.payload.get_or_insert_with(|| {
             self.payload.flow(&FlowFacts {
                 seed: draw(session.seed, Draw::Payload, u64::from(facts.flow), 0),
                 opener,
+                shape,
                 label: session.label.clone(),
             })
         });
@@ -200,14 +202,17 @@ impl SessionReplay {
     fn icmp(&mut self, ends: &Ends, have: usize, keep: bool, out: &mut [u8]) -> Result<(), Dropped> {
         let kind = icmp::kind_v4(out[0]).ok_or(Dropped::IcmpType(out[0]))?;
         icmp::visit_v4(&mut out[..have], &mut visitor(&self.map))?;
+        if let Some(head) = out.first_chunk_mut() {
+            icmp::clear_unused_v4(head);
+        }
         match kind {
             Kind::Echo => self.echo(ends, keep, out),
-            Kind::Error => {
-                icmp::clear_extension_length(out, true);
-                self.quote(ends, have - icmp::QUOTE_AT, keep, &mut out[icmp::QUOTE_AT..])?;
-            }
+            Kind::Error => self.quote(ends, have - icmp::QUOTE_AT, keep, &mut out[icmp::QUOTE_AT..])?,
             // Three times, and nothing after them.
-            _ => out[have.min(20)..].fill(0),
+            _ => {
+                self.echo_identifier(ends.facts, out);
+                out[have.min(20)..].fill(0);
+            }
         }
         Ok(())
     }
@@ -215,12 +220,12 @@ impl SessionReplay {
     fn icmpv6(&mut self, ends: &Ends, have: usize, keep: bool, out: &mut [u8]) -> Result<(), Dropped> {
         let kind = icmp::kind_v6(out[0]).ok_or(Dropped::IcmpType(out[0]))?;
         icmp::visit_v6(&mut out[..have], &mut visitor(&self.map))?;
+        if let Some(head) = out.first_chunk_mut() {
+            icmp::clear_unused_v6(head);
+        }
         match kind {
             Kind::Echo => self.echo(ends, keep, out),
-            Kind::Error => {
-                icmp::clear_extension_length(out, false);
-                self.quote(ends, have - icmp::QUOTE_AT, keep, &mut out[icmp::QUOTE_AT..])?;
-            }
+            Kind::Error => self.quote(ends, have - icmp::QUOTE_AT, keep, &mut out[icmp::QUOTE_AT..])?,
             Kind::Neighbour(fixed) => ndp::finish(out, fixed, have, ends.link[0], self.map.prefix),
             Kind::Listener => groups::finish_query(out, Family::V6, have),
             Kind::ListenerReport => groups::finish_report(out, Family::V6, have),
@@ -229,15 +234,22 @@ impl SessionReplay {
         Ok(())
     }
 
-    /// The data of an echo, which the reply with the same identifier and sequence number repeats.
-    fn echo(&mut self, ends: &Ends, keep: bool, out: &mut [u8]) {
-        let session = self.tag.facts();
-        let (head, data) = out.split_at_mut(8);
-        let number = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+    /// An echo: a fresh identifier, and data that the reply with the same identifier and sequence number repeats.
+    pub(super) fn echo(&mut self, ends: &Ends, keep: bool, out: &mut [u8]) {
+        let number = u32::from_be_bytes([out[4], out[5], out[6], out[7]]);
+        self.echo_identifier(ends.facts, out);
         if !keep {
-            let key = draw(session.seed, Draw::Payload, u64::from(ends.facts.flow), 1);
-            Keystream::new(key).fill(u64::from(number), 0, data);
+            let seed = self.tag.facts().seed;
+            let key = draw(seed, Draw::Payload, u64::from(ends.facts.flow), 1);
+            Keystream::new(key).fill(u64::from(number), 0, &mut out[8..]);
         }
+    }
+
+    /// Moves the identifier, one to one within the flow, so that requests and replies still match.
+    fn echo_identifier(&self, facts: PacketFacts, out: &mut [u8]) {
+        let moved = draw(self.tag.facts().replay_seed, Draw::EchoId, u64::from(facts.flow), 0).to_be_bytes();
+        out[4] ^= moved[0];
+        out[5] ^= moved[1];
     }
 
     /// A fragment of a datagram that is not whole: no receiver can put it together, so its content only has to be
