@@ -7,7 +7,7 @@
 #
 # Idempotent, and quick (no package index is read) when everything is there. As root it calls apt-get
 # itself, otherwise through sudo; where neither is possible, or where apt is not Debian's, it prints
-# what to install and fails. NETSSMD_INSTALL_RUST=0 keeps it from fetching rustup.
+# what to install and fails.
 set -euo pipefail
 
 usage() { echo "usage: deps.sh build|demo|test" >&2; exit 64; }
@@ -78,8 +78,9 @@ enable_backports() {
   # The mirror that the host already uses, so that a proxy or a local mirror keeps working.
   mirror=$({ cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null || true; } |
     sed -nE 's/^URIs: *([^ ]*debian)\/? *$/\1/p; s/^deb +(\[[^]]*\] +)?([^ ]*debian)\/? +bookworm .*/\2/p' | head -n 1)
+  [[ -n $mirror ]] || { echo "deps: no Debian mirror found in /etc/apt: enable bookworm-backports by hand" >&2; return 0; }
   printf 'Types: deb\nURIs: %s\nSuites: bookworm-backports\nComponents: main\nSigned-By: %s\n' \
-    "${mirror:-http://deb.debian.org/debian}" /usr/share/keyrings/debian-archive-keyring.gpg |
+    "$mirror" /usr/share/keyrings/debian-archive-keyring.gpg |
     ${as_root[@]+"${as_root[@]}"} tee "$list" >/dev/null
   echo "deps: enabled bookworm-backports for suricata 7 ($list)"
   apt update
@@ -114,20 +115,10 @@ install_packages() {
   fi
 }
 
-install_rust() {
+need_rust() {
   command -v cargo >/dev/null && return 0
-  local how='curl --proto "=https" --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none'
-  if [[ ${NETSSMD_INSTALL_RUST:-1} == 1 ]]; then
-    if ! command -v curl >/dev/null; then
-      missing=(curl ca-certificates)
-      install_packages
-    fi
-    echo "deps: no cargo on this host; fetching rustup into ${CARGO_HOME:-$HOME/.cargo} (NETSSMD_INSTALL_RUST=0 prevents it)"
-    # The toolchain itself is pinned by rust-toolchain.toml, which rustup reads on the first cargo call.
-    bash -c "set -o pipefail; $how --no-modify-path" && return 0
-  fi
-  echo "netssmd is built with Rust, and cargo is not on this host. Install it with:" >&2
-  echo "  $how" >&2
+  echo "netssmd is built with Rust, and cargo is not on this host. Install rustup (Debian: apt-get install rustup, or" >&2
+  echo "its own installer); the toolchain itself is pinned by rust-toolchain.toml and comes with the first build." >&2
   exit 1
 }
 
@@ -137,4 +128,4 @@ if ((${#missing[@]})); then
   find_missing
   ((${#missing[@]} == 0)) || give_up "they are still missing after the installation"
 fi
-install_rust
+need_rust
