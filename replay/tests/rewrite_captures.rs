@@ -42,9 +42,7 @@ fn originals(session: &Session) -> (Vec<IpAddr>, Vec<[u8; 6]>) {
     }
     ips.retain(|ip| match ip {
         IpAddr::V4(ip) => {
-            !(ip.is_multicast() || ip.is_unspecified() || ip.is_loopback())
-                && ip.octets()[0] < 240
-                && ip.octets()[0] > 0
+            !(ip.is_multicast() || ip.is_broadcast() || ip.is_loopback()) && ip.octets()[0] > 0
         }
         IpAddr::V6(ip) => !(ip.is_multicast() || ip.is_unspecified() || ip.is_loopback()),
     });

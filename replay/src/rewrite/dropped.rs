@@ -24,7 +24,7 @@ pub enum Dropped {
     Loopback,
     /// Group or link-scope traffic, and the plan drops it.
     Group,
-    /// A sender or receiver that no unicast host can be: a group as source, an address of class E.
+    /// A sender or receiver that no host can be: a group as source, 0.0.0.0 as destination.
     Address,
     /// The plan has no prefix of this address family for the host's side.
     NoPrefix,

@@ -19,7 +19,7 @@ pub(super) enum Scope {
     LinkLocal,
     /// Any other host.
     Global,
-    /// No host can have it: 0.0.0.0/8 but for its first, class E, IPv4-mapped IPv6.
+    /// No host can have it: 0.0.0.0/8 but for its first, IPv4-mapped IPv6.
     Invalid,
 }
 
@@ -39,7 +39,8 @@ impl Scope {
             _ if ip.is_unspecified() => Scope::Unspecified,
             _ if ip.is_broadcast() || ip.is_multicast() => Scope::Group,
             _ if ip.is_loopback() => Scope::Loopback,
-            _ if a == 0 || a >= 240 => Scope::Invalid,
+            _ if a == 0 => Scope::Invalid,
+            // 240.0.0.0/4 is reserved, but anonymised captures have hosts there.
             _ if ip.is_private() || ip.is_link_local() || shared => Scope::Local,
             _ => Scope::Global,
         }
@@ -113,7 +114,7 @@ mod tests {
             ("198.18.0.1", Scope::Global),
             ("224.0.0.251", Scope::Group),
             ("255.255.255.255", Scope::Group),
-            ("240.0.0.1", Scope::Invalid),
+            ("240.0.0.1", Scope::Global),
             ("::", Scope::Unspecified),
             ("::1", Scope::Loopback),
             ("::ffff:1.2.3.4", Scope::Invalid),
