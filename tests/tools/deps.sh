@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what netssmd needs from the host: `deps.sh build | demo | test`.
 #
-#   build   a linker, libpcap's headers, Rust (through rustup)
+#   build   a linker and libpcap's headers; cargo must be there
 #   demo    build, plus nft, ip, tcpdump and the namespace tools
 #   test    demo, plus the independent judges: suricata 7, tshark, tcpreplay, systemd-analyze
 #
@@ -117,8 +117,8 @@ install_packages() {
 
 need_rust() {
   command -v cargo >/dev/null && return 0
-  echo "netssmd is built with Rust, and cargo is not on this host. Install rustup (Debian: apt-get install rustup, or" >&2
-  echo "its own installer); the toolchain itself is pinned by rust-toolchain.toml and comes with the first build." >&2
+  echo "netssmd is built with Rust, and cargo is not on this host. Install it with rustup, which then" >&2
+  echo "fetches the toolchain that rust-toolchain.toml names with the first build." >&2
   exit 1
 }
 
