@@ -46,7 +46,9 @@ demo: ## sessions from the shipped model over a veth pair and into captures, in 
 
 test: ## install the IDS tools, build, run every test of the workspace
 	tests/tools/deps.sh test
-	$(CARGO) build --release --locked
+# With --tests the program is built with the features that the tests' dependencies turn on, so that candle is
+# compiled once and not once for each.
+	$(CARGO) build --release --locked --workspace --bins --tests
 	$(CARGO) test --release --locked --workspace
 
 check: ## formatting, clippy as errors, documentation as errors, licences where cargo-deny is there

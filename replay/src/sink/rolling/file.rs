@@ -226,7 +226,8 @@ fn check_length(file: &File, expected: u64) -> io::Result<()> {
         return Ok(());
     }
     // stdio has eaten the errno; a write that comes up short is a disk without room unless proven otherwise.
-    let message = format!("short write: the file has {got} bytes, expected {expected}");
+    let likely = "a write came up short, most likely: No space left on device";
+    let message = format!("{likely} (the file has {got} bytes, expected {expected})");
     Err(io::Error::new(io::ErrorKind::StorageFull, message))
 }
 
