@@ -494,10 +494,7 @@ fn what_is_not_understood_is_dropped_with_its_reason() {
     let out =
         replay(&rewriter(plan()), &session(vec![lldp, gre, loopback, router_list, long, cut, routed]), 1);
     let reasons: Vec<&str> = out.iter().map(|item| item.as_ref().unwrap_err().reason()).collect();
-    assert_eq!(
-        reasons,
-        ["not_ip", "protocol", "loopback", "icmp_type", "length", "headers", "source_route"]
-    );
+    assert_eq!(reasons, ["not_ip", "protocol", "loopback", "icmp_type", "length", "headers", "source_route"]);
 }
 
 #[test]
@@ -532,6 +529,17 @@ fn buffers_are_used_again() {
     replay.recycle(first);
     assert_eq!(replay.next().unwrap().unwrap().bytes().as_ptr(), place);
     assert_eq!((replay.len(), replay.peek_time()), (1, Some(Duration::from_millis(2))));
+}
+
+#[test]
+fn a_host_with_more_ports_than_there_are_is_an_error() {
+    let scan = |ports: u16| {
+        let frames = (0..ports).map(|n| up(17, &udp(1024 + n, 1, 9)));
+        rewriter(plan()).begin(Arc::new(session(frames.collect())), 1)
+    };
+    assert!(scan(64_000).is_ok());
+    let error = scan(64_400).unwrap_err();
+    assert!(matches!(error, RewriteError::PortsExhausted { protocol: 17, .. }), "{error}");
 }
 
 // ---- plans ----------------------------------------------------------------------------------------------------------

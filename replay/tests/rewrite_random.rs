@@ -349,6 +349,41 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn noise_never_panics(
+        packets in proptest::collection::vec(
+            (proptest::collection::vec(any::<u8>(), 0..140), 0usize..4, 0u32..70_000), 1..60),
+        keep: bool,
+    ) {
+        let starts: [&[u8]; 4] = [&[0x08, 0x00, 0x45], &[0x86, 0xdd, 0x60], &[0x08, 0x06, 0, 1, 8, 0, 6, 4], &[]];
+        let packets = packets.into_iter().map(|(mut header, start, more)| {
+            for (at, byte) in (12..).zip(starts[start]) {
+                if let Some(place) = header.get_mut(at) {
+                    *place = *byte;
+                }
+            }
+            // Often the length that the ip header has.
+            if let (true, Some(total)) = (more % 3 > 0, header.get_mut(16..18)) {
+                total.copy_from_slice(&((more / 40) as u16).to_be_bytes());
+            }
+            let wire_len = if more % 2 == 0 { header.len() as u32 + more } else { more };
+            Packet { time: Duration::ZERO, wire_len, header }
+        });
+        let packets = packets.collect();
+        let session = Session { label: String::new(), seed: 0, model: String::new(), timing: Timing::Captured, packets };
+        let policy = if keep { PayloadPolicy::Keep } else { PayloadPolicy::Synthesise };
+        for plan in plans() {
+            let rewriter = Rewriter::new(plan, Allocator::new()).unwrap().payload(policy);
+            for frame in rewriter.begin(session.clone().into(), 1).unwrap().flatten() {
+                prop_assert_eq!(Layout::parse(frame.bytes()).stop, Stop::Whole);
+            }
+        }
+    }
+}
+
 #[test]
 fn judges_accept_random_sessions() {
     if !tool("tshark") || !tool("suricata") {

@@ -18,6 +18,8 @@
 //! there 1 of 300 random datagrams was taken for RTCP, OSI or a GOOSE message and found malformed, none of 190,000
 //! whose first 8 bytes were [masked](super::keystream::mask). `tests/payload_ports.rs` repeats both.
 
+use std::sync::LazyLock;
+
 use netssm_wire::frame::protocol;
 
 use super::tables;
@@ -98,9 +100,14 @@ fn contains(ranges: &[(u16, u16)], port: u16) -> bool {
 
 /// Whether an analyser has a protocol in mind for this port, so that no flow of another kind should be given it.
 pub fn is_known_port(number: u8, port: u16) -> bool {
+    /// The tables as one flag a port: drawing ports asks for very many.
+    static KNOWN: LazyLock<[Vec<bool>; 2]> = LazyLock::new(|| {
+        let all = 0..=u16::MAX;
+        [all.clone().map(|p| tcp(p).is_some()).collect(), all.map(|p| udp(p).is_some()).collect()]
+    });
     match number {
-        protocol::TCP => tcp(port).is_some(),
-        protocol::UDP => udp(port).is_some(),
+        protocol::TCP => KNOWN[0][usize::from(port)],
+        protocol::UDP => KNOWN[1][usize::from(port)],
         _ => false,
     }
 }

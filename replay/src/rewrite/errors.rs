@@ -89,12 +89,11 @@ impl SessionReplay {
                 let sequence = tcp::sequence(out);
                 let len = out.get(12).map_or(20, |b| usize::from(b >> 4) * 4).max(20).min(out.len());
                 let (header, payload) = out.split_at_mut(len);
-                self.ports(facts, header);
                 // Bytes that the session does not have of the header are zeros, also the data offset.
                 if have < 13 && header.len() > 12 {
                     header[12] = 5 << 4;
                 }
-                tcp::rewrite_quoted(header, &self.shift(facts));
+                self.tcp_header(facts, header, tcp::rewrite_quoted);
                 if !keep && !payload.is_empty() {
                     self.stream(facts, sequence, payload);
                 }

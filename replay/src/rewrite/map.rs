@@ -16,6 +16,7 @@ use netssm_wire::frame::protocol;
 use super::addresses::Addresses;
 use super::allocator::{Allocator, Lease, Want, low24};
 use super::dropped::Dropped;
+use super::flows::Flow;
 use super::fragments::Datagrams;
 use super::keys::{Draw, draw};
 use super::plan::{AddressPlan, MacPolicy, Side, has_family};
@@ -43,6 +44,19 @@ pub(super) struct MappedFlow {
     pub(super) opener_is_first: bool,
     /// What content has to cope with.
     pub(super) shape: FlowShape,
+    /// What moves for a packet that goes against the flow's first packet, and for one that goes its way.
+    pub(super) ways: [Moves; 2],
+}
+
+/// What moves in the packets of one direction of a flow, kept so that no packet has to draw it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moves {
+    /// New source and destination port.
+    pub(super) ports: (u16, u16),
+    /// Offset of the sender's sequence numbers.
+    pub(super) isn: u32,
+    /// Offset of the sender's TCP timestamps.
+    pub(super) clock: u32,
 }
 
 /// The map of one replay.
@@ -117,13 +131,29 @@ impl SessionMap {
         map.flows = survey
             .flows
             .iter()
-            .map(|flow| MappedFlow {
-                opener: map.tuple(&flow.opener()),
-                opener_is_first: flow.opener_is_first,
-                shape: flow.shape,
-            })
+            .enumerate()
+            .map(|(number, flow)| map.flow(number, flow, replay_seed))
             .collect();
         Ok((map, lease))
+    }
+
+    fn flow(&self, number: usize, flow: &Flow, replay_seed: u64) -> MappedFlow {
+        let opener = self.tuple(&flow.opener());
+        let way = |forward: bool| {
+            let tuple = opener.map(|o| if forward == flow.opener_is_first { o } else { o.reversed() });
+            let sender = if forward { flow.ends.0 } else { flow.ends.1 };
+            Moves {
+                ports: tuple.map_or((0, 0), |t| (t.src_port, t.dst_port)),
+                isn: draw(replay_seed, Draw::Isn, number as u64, u64::from(forward)) as u32,
+                clock: draw(replay_seed, Draw::Timestamp, u64::from(sender), 0) as u32,
+            }
+        };
+        MappedFlow {
+            opener,
+            opener_is_first: flow.opener_is_first,
+            shape: flow.shape,
+            ways: [way(false), way(true)],
+        }
     }
 
     /// A five-tuple in its new place.

@@ -46,6 +46,7 @@ mod arp;
 mod captured;
 mod dropped;
 mod errors;
+mod flows;
 mod fragments;
 mod groups;
 mod icmp;

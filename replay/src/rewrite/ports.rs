@@ -10,12 +10,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use netssm_wire::frame::protocol;
 
+use super::flows::Flow;
 use super::keys::{Draw, draw};
 use super::plan::PortPolicy;
-use super::survey::{Flow, Survey};
+use super::survey::Survey;
 use crate::error::RewriteError;
 use crate::payload::{PayloadModel, is_known_port};
 
@@ -26,9 +28,9 @@ const WELL_KNOWN: u16 = 1024;
 const SERVICES: [u16; 12] = [1194, 1701, 1900, 3478, 3544, 3702, 4500, 5060, 5353, 5355, 5683, 6771];
 
 /// Where fresh ephemeral ports come from: IANA's dynamic range first, then what systems also use.
-const FRESH: [std::ops::RangeInclusive<u16>; 3] = [49_152..=65_535, 32_768..=49_151, 1_024..=32_767];
+const FRESH: [RangeInclusive<u16>; 3] = [49_152..=65_535, 32_768..=49_151, 1_024..=32_767];
 /// Where moved service ports go: registered ports that are seldom used.
-const MOVED: [std::ops::RangeInclusive<u16>; 3] = [20_000..=32_767, 1_024..=19_999, 32_768..=65_535];
+const MOVED: [RangeInclusive<u16>; 3] = [20_000..=32_767, 1_024..=19_999, 32_768..=65_535];
 
 /// An end of flows: original address, protocol, original port.
 pub(super) type End = (IpAddr, u8, u16);
@@ -50,7 +52,7 @@ struct Use {
 }
 
 /// What happens to a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Keeps {
     /// It stays.
     Yes,
@@ -86,6 +88,8 @@ impl Ports {
             taken.insert(used.end);
             ports.map.insert(used.end, used.end.2);
         }
+        // How many ranges of an end's host are used up, so that a scan's thousands of ports do not search them again.
+        let mut full: HashMap<(IpAddr, u8, Keeps), usize> = HashMap::new();
         for (number, used) in uses.iter().enumerate() {
             let ranges = match used.keeps {
                 Keeps::Yes => continue,
@@ -94,16 +98,26 @@ impl Ports {
             };
             ports.moved += u32::from(used.keeps == Keeps::Moved);
             let (ip, number_of_protocol, _) = used.end;
-            let usable = |port: &u16| !is_known_port(number_of_protocol, *port);
             let seed = draw(replay_seed, Draw::Port, number as u64, 0);
-            let free = |port: &u16| usable(port) && !taken.contains(&(ip, number_of_protocol, *port));
-            let Some(new) = candidates(ranges, seed).find(free) else {
-                let available = candidates(ranges, 0).filter(usable).count();
-                return Err(RewriteError::PortsExhausted {
-                    host: address(ip),
-                    protocol: number_of_protocol,
-                    available,
-                });
+            let free = |port: &u16| {
+                !is_known_port(number_of_protocol, *port) && !taken.contains(&(ip, number_of_protocol, *port))
+            };
+            let full = full.entry((ip, number_of_protocol, used.keeps)).or_default();
+            let new = loop {
+                let Some(range) = ranges.get(*full) else {
+                    let all = ranges.iter().cloned().flatten();
+                    let available = all.filter(|port| !is_known_port(number_of_protocol, *port)).count();
+                    let host = address(ip);
+                    return Err(RewriteError::PortsExhausted {
+                        host,
+                        protocol: number_of_protocol,
+                        available,
+                    });
+                };
+                match candidates(range, seed).find(free) {
+                    Some(port) => break port,
+                    None => *full += 1,
+                }
             };
             taken.insert((ip, number_of_protocol, new));
             ports.map.insert(used.end, new);
@@ -183,12 +197,11 @@ fn move_unfit(model: &dyn PayloadModel, flows: &[&Flow], ends: &[[usize; 2]], us
     }
 }
 
-/// Every port of `ranges` once, each range from a drawn start.
-fn candidates(ranges: &[std::ops::RangeInclusive<u16>], seed: u64) -> impl Iterator<Item = u16> {
-    ranges.iter().flat_map(move |range| {
-        let (low, len) = (u64::from(*range.start()), u64::from(range.end() - range.start()) + 1);
-        (0..len).map(move |step| (low + (seed + step) % len) as u16) // below 65,536 by construction
-    })
+/// Every port of a range once, from a drawn start.
+fn candidates(range: &RangeInclusive<u16>, seed: u64) -> impl Iterator<Item = u16> + use<> {
+    let (low, len) = (u64::from(*range.start()), u64::from(range.end() - range.start()) + 1);
+    let start = seed % len;
+    (0..len).map(move |step| (low + (start + step) % len) as u16) // below 65,536 by construction
 }
 
 #[cfg(test)]
@@ -196,10 +209,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn candidates_give_each_port_once() {
-        let all: HashSet<u16> = candidates(&FRESH, 12_345).collect();
-        assert_eq!(all.len(), 65_536 - 1024);
-        assert_eq!(candidates(&FRESH, u64::from(u32::MAX)).count(), all.len());
-        assert!(candidates(&FRESH, 7).take(16_384).all(|p| p >= 49_152));
+    fn ranges_give_each_port_once() {
+        for ranges in [FRESH, MOVED] {
+            let all: Vec<u16> = ranges.iter().flat_map(|range| candidates(range, u64::MAX)).collect();
+            let distinct: HashSet<u16> = all.iter().copied().collect();
+            assert_eq!((all.len(), distinct.len()), (65_536 - 1024, 65_536 - 1024));
+        }
     }
 }

@@ -17,11 +17,11 @@ use super::addresses::Addresses;
 use super::admit::{Admitted, admit, from_mac, to_mac};
 use super::allocator::low24;
 use super::dropped::Dropped;
+use super::flows::{Flow, Segments};
 use super::fragments::Datagrams;
 use super::plan::GroupPolicy;
 use super::scope::{Scope, solicited, solicited_mac};
-use super::{arp, icmp, igmp, quote, tcp};
-use crate::payload::FlowShape;
+use super::{arp, icmp, igmp, quote};
 
 /// No host, station or flow.
 pub(super) const NONE: u32 = u32::MAX;
@@ -64,47 +64,6 @@ impl Host {
     }
 }
 
-/// How sure it is who opened a flow; a later packet may only improve it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Evidence {
-    /// The sender of the first packet.
-    First,
-    /// One end is near, the other beyond a provider.
-    Scope,
-    /// One end has a service port or the other an ephemeral one.
-    Ports,
-    /// A SYN, its answer, an ICMP request or its reply, or a group at the other end.
-    Said,
-}
-
-/// A two-way flow, by its original five-tuple.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flow {
-    /// As the first packet has it.
-    pub(super) first: FiveTuple,
-    /// Whether the first packet is the opener's.
-    pub(super) opener_is_first: bool,
-    evidence: Evidence,
-    /// What content has to cope with.
-    pub(super) shape: FlowShape,
-    /// Sequence number after the last byte sent, forward and back.
-    next: [Option<u32>; 2],
-    /// The hosts of the first packet's source and destination.
-    pub(super) ends: (u32, u32),
-}
-
-impl Flow {
-    /// The five-tuple as the opener sends it.
-    pub(super) fn opener(&self) -> FiveTuple {
-        if self.opener_is_first { self.first } else { self.first.reversed() }
-    }
-
-    /// Opener and acceptor among the hosts.
-    pub(super) fn roles(&self) -> (u32, u32) {
-        if self.opener_is_first { self.ends } else { (self.ends.1, self.ends.0) }
-    }
-}
-
 /// Everything that a session has, each in order of first appearance.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
@@ -120,17 +79,33 @@ pub(super) struct Survey {
     /// Low 24 bits of IPv6 hosts and solicited-node groups.
     pub(super) lows: Vec<u32>,
     low_seen: HashSet<u32>,
-    /// TCP segments that were sent: flow, way, first sequence number, length.
-    sent: HashSet<(u32, bool, u32, usize)>,
+    sent: Segments,
     pub(super) packets: Vec<PacketFacts>,
     pub(super) datagrams: Datagrams,
     scratch: Vec<u8>,
+    /// What was found for the last packets, by a hash of their ports: most packets are of a flow that was just seen.
+    recent: Vec<Option<Recent>>,
 }
+
+/// A packet without addresses inside, and what was found for it.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    tuple: FiveTuple,
+    link: (MacAddr, MacAddr),
+    facts: PacketFacts,
+}
+
+/// Entries of the cache of recent packets: as many flows as are busy at once.
+const RECENT: usize = 64;
 
 impl Survey {
     /// Reads the headers of every packet that will be sent.
     pub(super) fn of(session: &Session, groups: GroupPolicy) -> Survey {
-        let mut survey = Survey { packets: Vec::with_capacity(session.packets.len()), ..Survey::default() };
+        let mut survey = Survey {
+            packets: Vec::with_capacity(session.packets.len()),
+            recent: vec![None; RECENT],
+            ..Survey::default()
+        };
         for (i, packet) in session.packets.iter().enumerate() {
             let facts = match admit(packet, groups) {
                 Ok(admitted) => survey.observe(i, packet, &admitted),
@@ -139,14 +114,45 @@ impl Survey {
             survey.packets.push(facts);
         }
         survey.datagrams.finish();
-        survey.sent = HashSet::new();
+        survey.sent = Segments::new();
         survey
     }
 
     fn observe(&mut self, index: usize, packet: &Packet, admitted: &Admitted) -> PacketFacts {
         let frame = packet.header.as_slice();
-        let (from, to) = (from_mac(frame), to_mac(frame));
-        let mut facts = PacketFacts {
+        let link = (from_mac(frame), to_mac(frame));
+        let fragment = admitted.layout.fragment();
+        let tuple = match admitted.protocol {
+            0 => None,
+            _ => admitted.layout.five_tuple(frame).filter(|_| fragment.is_none_or(|f| f.offset == 0)),
+        };
+        let plain = matches!(admitted.layout.transport, Transport::Tcp { .. } | Transport::Udp { .. });
+        let slot = tuple
+            .filter(|_| plain && fragment.is_none())
+            .map(|t| usize::from(t.src_port ^ t.dst_port.rotate_left(3)) % RECENT);
+        if let (Some(slot), Some(tuple)) = (slot, tuple)
+            && let Some(recent) = self.recent[slot].filter(|r| r.tuple == tuple && r.link == link)
+        {
+            self.look_at_transport(frame, admitted, recent.facts);
+            return recent.facts;
+        }
+        let mut facts = self.find(frame, admitted, link);
+        if let Some(tuple) = tuple {
+            (facts.flow, facts.forward) = self.flow(&tuple, (facts.src, facts.dst));
+            self.look_at_transport(frame, admitted, facts);
+            if let Some(slot) = slot {
+                self.recent[slot] = Some(Recent { tuple, link, facts });
+            }
+        }
+        if let Some(fragment) = fragment {
+            self.fragment(index, admitted, fragment, &mut facts);
+        }
+        facts
+    }
+
+    /// Hosts and stations of a packet.
+    fn find(&mut self, frame: &[u8], admitted: &Admitted, (from, to): (MacAddr, MacAddr)) -> PacketFacts {
+        let facts = PacketFacts {
             src: self.host(admitted.src),
             dst: self.host(admitted.dst),
             from: self.station(from),
@@ -165,16 +171,6 @@ impl Survey {
         }
         if let Some(host) = self.hosts.get_mut(facts.dst as usize) {
             host.shouted_at |= to == MacAddr::BROADCAST;
-        }
-        let fragment = admitted.layout.fragment();
-        if let Some(tuple) = admitted.layout.five_tuple(frame)
-            && fragment.is_none_or(|f| f.offset == 0)
-        {
-            (facts.flow, facts.forward) = self.flow(&tuple, (facts.src, facts.dst));
-            self.look_at_transport(frame, admitted, facts);
-        }
-        if let Some(fragment) = fragment {
-            self.fragment(index, admitted, fragment, &mut facts);
         }
         facts
     }
@@ -278,16 +274,7 @@ impl Survey {
             }
             Entry::Vacant(slot) => {
                 slot.insert(next);
-                let (opener_is_first, evidence) = guess_opener(tuple);
-                let shape = FlowShape { least_payload: None, orderly: true };
-                self.flows.push(Flow {
-                    first: *tuple,
-                    opener_is_first,
-                    evidence,
-                    shape,
-                    next: [None; 2],
-                    ends,
-                });
+                self.flows.push(Flow::new(tuple, ends));
                 (next, true)
             }
         }
@@ -295,40 +282,8 @@ impl Survey {
 
     /// What the transport header adds to what is known of the flow.
     fn look_at_transport(&mut self, frame: &[u8], admitted: &Admitted, facts: PacketFacts) {
-        let Some(flow) = self.flows.get_mut(facts.flow as usize) else { return };
-        let end = admitted.layout.l3_end().unwrap_or(frame.len());
-        let payload = admitted.layout.payload_at().map_or(0, |at| end.saturating_sub(at));
-        if payload > 0 {
-            let least = &mut flow.shape.least_payload;
-            *least = Some(least.map_or(payload, |least| least.min(payload)));
-        }
-        let Transport::Tcp { at, .. } = admitted.layout.transport else { return };
-        let syn = frame[at + 13] & 0x02 != 0;
-        let first = tcp::sequence(&frame[at..]).wrapping_add(u32::from(syn));
-        let next = &mut flow.next[usize::from(facts.forward)];
-        let after = first.wrapping_add(payload as u32); // a segment is shorter than 65,536 bytes
-        let ahead = next.filter(|_| !syn).map_or(0, |next| first.wrapping_sub(next).cast_signed());
-        if payload == 0 || ahead >= 0 {
-            // In order, or after a gap. Acknowledgements without data do not move it, except that they may be the first.
-            if syn || payload > 0 || next.is_none() {
-                *next = Some(after);
-                self.sent.insert((facts.flow, facts.forward, first, payload));
-            }
-        } else {
-            let keep_alive = payload == 1 && ahead == -1;
-            flow.shape.orderly &=
-                keep_alive || self.sent.contains(&(facts.flow, facts.forward, first, payload));
-        }
-        if flow.evidence < Evidence::Said {
-            const SYN: u8 = 0x02;
-            const ACK: u8 = 0x10;
-            let by_sender = match frame[at + 13] & (SYN | ACK) {
-                SYN => true,
-                f if f == SYN | ACK => false,
-                _ => return,
-            };
-            flow.opener_is_first = by_sender == facts.forward;
-            flow.evidence = Evidence::Said;
+        if let Some(flow) = self.flows.get_mut(facts.flow as usize) {
+            flow.look(frame, admitted, (facts.flow, facts.forward), &mut self.sent);
         }
     }
 
@@ -349,33 +304,6 @@ pub(super) fn is_error(admitted: &Admitted, kind: u8) -> bool {
         _ => None,
     };
     kind == Some(icmp::Kind::Error)
-}
-
-/// Who opened a flow, as far as one packet tells: whether its sender did.
-fn guess_opener(tuple: &FiveTuple) -> (bool, Evidence) {
-    /// Service ports that only a privileged process gets.
-    const WELL_KNOWN: u16 = 1024;
-    /// Where operating systems begin to pick ports for clients (Linux; others begin at 49152).
-    const EPHEMERAL: u16 = 32_768;
-    if Scope::of(tuple.dst) == Scope::Group {
-        return (true, Evidence::Said);
-    }
-    if matches!(tuple.protocol, protocol::ICMP | protocol::ICMPV6) {
-        let is_reply = match tuple.protocol {
-            protocol::ICMP => matches!(tuple.src_port, 0 | 14),
-            _ => matches!(tuple.src_port, 129 | 134 | 136),
-        };
-        return (!is_reply, Evidence::Said);
-    }
-    let (src, dst) = (tuple.src_port, tuple.dst_port);
-    if (src < WELL_KNOWN) != (dst < WELL_KNOWN) {
-        return (dst < WELL_KNOWN, Evidence::Ports);
-    }
-    if (src >= EPHEMERAL) != (dst >= EPHEMERAL) {
-        return (src >= EPHEMERAL, Evidence::Ports);
-    }
-    let (near, far) = (Scope::of(tuple.src).is_near(), Scope::of(tuple.dst).is_near());
-    if near != far { (near, Evidence::Scope) } else { (true, Evidence::First) }
 }
 
 impl Addresses for Survey {

@@ -26,7 +26,7 @@ pub(super) struct Shift {
 /// Flag bits.
 pub(super) const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
+pub(super) const ACK: u8 = 0x10;
 
 /// The sequence number as it stands in a header.
 pub(super) fn sequence(header: &[u8]) -> u32 {

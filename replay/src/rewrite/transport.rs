@@ -71,30 +71,28 @@ impl SessionReplay {
         Ok(())
     }
 
-    /// Offsets for a packet of this flow that goes this way.
-    pub(super) fn shift(&self, facts: PacketFacts) -> Shift {
-        let seed = self.tag.facts().replay_seed;
-        let isn = |forward: bool| draw(seed, Draw::Isn, u64::from(facts.flow), u64::from(forward)) as u32;
-        let clock = |host: u32| draw(seed, Draw::Timestamp, u64::from(host), 0) as u32;
-        let silent =
-            self.flows.get(facts.flow as usize).is_some_and(|f| f.base[usize::from(facts.forward)].is_none());
-        Shift {
-            own: isn(facts.forward),
-            peer: isn(!facts.forward),
-            own_clock: clock(facts.src),
-            peer_clock: clock(facts.dst),
-            silent,
-            cookie: draw(seed, Draw::Cookie, u64::from(facts.flow), 1),
-        }
+    /// Rewrites ports and numbers of a TCP header of this flow that goes this way, with `rewrite`.
+    pub(super) fn tcp_header(&self, facts: PacketFacts, header: &mut [u8], rewrite: fn(&mut [u8], &Shift)) {
+        let Some(flow) = self.map.flows.get(facts.flow as usize) else { return };
+        let [own, peer] = [flow.ways[usize::from(facts.forward)], flow.ways[usize::from(!facts.forward)]];
+        write_ports(own.ports, header);
+        let state = self.flows.get(facts.flow as usize);
+        let shift = Shift {
+            own: own.isn,
+            peer: peer.isn,
+            own_clock: own.clock,
+            peer_clock: peer.clock,
+            silent: state.is_some_and(|f| f.base[usize::from(facts.forward)].is_none()),
+            cookie: own.isn.into(),
+        };
+        rewrite(header, &shift);
     }
 
     /// Writes the ports of a packet of this flow that goes this way.
-    pub(super) fn ports(&self, facts: PacketFacts, out: &mut [u8]) {
-        let Some(flow) = self.map.flows.get(facts.flow as usize) else { return };
-        let Some(opener) = flow.opener else { return };
-        let tuple = if facts.forward == flow.opener_is_first { opener } else { opener.reversed() };
-        out[..2].copy_from_slice(&tuple.src_port.to_be_bytes());
-        out[2..4].copy_from_slice(&tuple.dst_port.to_be_bytes());
+    pub(super) fn ports(&self, facts: PacketFacts, header: &mut [u8]) {
+        if let Some(flow) = self.map.flows.get(facts.flow as usize) {
+            write_ports(flow.ways[usize::from(facts.forward)].ports, header);
+        }
     }
 
     /// Whether a packet that goes this way is the opener's.
@@ -108,9 +106,7 @@ impl SessionReplay {
         let (header, payload) = out.split_at_mut(header_len);
         let sequence = tcp::sequence(header);
         let syn = header[13] & tcp::SYN != 0;
-        let shift = self.shift(facts);
-        self.ports(facts, header);
-        tcp::rewrite(header, &shift);
+        self.tcp_header(facts, header, tcp::rewrite);
         let first = sequence.wrapping_add(u32::from(syn));
         if let Some(flow) = self.flows.get_mut(facts.flow as usize) {
             let base = &mut flow.base[usize::from(facts.forward)];
@@ -264,6 +260,11 @@ impl SessionReplay {
         let key = draw(session.seed, Draw::Payload, u64::from(ends.facts.flow), 2);
         Keystream::new(key).fill(0, offset as u64, out);
     }
+}
+
+fn write_ports((src, dst): (u16, u16), header: &mut [u8]) {
+    header[..2].copy_from_slice(&src.to_be_bytes());
+    header[2..4].copy_from_slice(&dst.to_be_bytes());
 }
 
 /// Writes the checksum of a whole transport segment between these ends.
