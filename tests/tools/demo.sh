@@ -56,17 +56,14 @@ holder='' receiver='' daemon=''
 # Everything we started ends with us, whatever ends us: on Ctrl-C the daemon has had the signal too and gets a moment.
 clean_up() {
   trap '' INT TERM
-  if [[ -n $daemon ]]; then
-    kill -TERM "$daemon" 2>/dev/null || true
-    for _ in {1..20}; do
-      kill -0 "$daemon" 2>/dev/null || break
-      sleep 0.1
-    done
-    kill -KILL "$daemon" 2>/dev/null || true
+  set +e # what is gone already cannot be killed, and that is no fault
+  if [[ -n $daemon ]] && kill -TERM "$daemon" 2>/dev/null; then
+    sleep 0.5
+    kill -KILL "$daemon" 2>/dev/null
   fi
-  [[ -z $receiver ]] || kill -TERM "$receiver" 2>/dev/null || true
-  [[ -z $holder ]] || kill -KILL "$holder" 2>/dev/null || true
-  wait 2>/dev/null || true
+  [[ -z $receiver ]] || kill -TERM "$receiver" 2>/dev/null
+  [[ -z $holder ]] || kill -KILL "$holder" 2>/dev/null
+  wait 2>/dev/null
 }
 trap clean_up EXIT
 trap 'echo; echo "demo: interrupted"; exit 130' INT TERM
