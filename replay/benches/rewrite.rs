@@ -8,6 +8,7 @@
 //! of TLS (`tls`), DNS queries and answers (`dns`), and a mix in the proportions of one page load (`web`).
 //!
 //! Run: `cargo bench -p netssm-replay --bench rewrite`.
+#![allow(clippy::print_stdout, reason = "what was measured, and what was skipped")]
 
 use std::alloc::System;
 use std::hint::black_box;

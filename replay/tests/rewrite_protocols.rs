@@ -1,4 +1,5 @@
 //! One session of hand-made frames for each promise of the rewriter.
+#![allow(clippy::print_stdout, reason = "what was measured, and what was skipped")]
 
 mod rewrite_support;
 

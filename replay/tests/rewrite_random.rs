@@ -3,6 +3,7 @@
 //!
 //! Sessions are made of well-formed frames of every protocol that is rewritten, between a few random hosts, and then bytes
 //! of some headers are changed at random and some headers are cut.
+#![allow(clippy::print_stdout, reason = "what was measured, and what was skipped")]
 
 mod rewrite_support;
 

@@ -54,7 +54,7 @@ impl Keystream {
         }
         self.rng.fill_bytes(rest);
         let end = offset.wrapping_add(out.len() as u64);
-        self.at = (end % WORD == 0).then_some(end);
+        self.at = end.is_multiple_of(WORD).then_some(end);
     }
 }
 

@@ -6,10 +6,12 @@
 //!
 //! [`Builtin`] is simple and well formed. It looks at the flow's ports:
 //!
-//! * the DNS family (53, 5353, 5355, 137) gets messages of exactly the declared length, names under `example.` and
-//!   `invalid.`, answers that repeat the question ([`dns`]);
-//! * DHCP, NTP, TLS, SSH, HTTP, SSDP and DNS over TCP get messages with the right framing;
-//! * other ports that Wireshark knows get the filler that its dissector there accepts ([`ports`]), which was found by trying;
+//! * the DNS family (53, 5353, 5355, 137) gets messages of exactly the declared length, names under `example.`,
+//!   `invalid.` or `test.`, answers that repeat the question (`dns`);
+//! * DHCP, NTP and SSDP get messages of the declared length; TLS, HTTP, SSH and DNS over TCP one record, message or
+//!   packet for each segment (`streams`);
+//! * other ports that Wireshark knows get the filler that its dissector there accepts, which was found by trying, or are
+//!   moved to a port that it does not know (`ports`);
 //! * everything else gets pseudo-random bytes, so that it looks encrypted.
 //!
 //! Same session seed, same bytes: everything is keyed by the session's seed, the number of the flow in its session, and the

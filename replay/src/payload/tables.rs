@@ -4,9 +4,12 @@
 use super::ports::Filler::{Masked, Ones, Random, Text, Zeros};
 use super::ports::{Tcp, Udp};
 
-/// Ranges of UDP ports, first and last, with the least length of a datagram in bytes.
+/// Ranges of ports, first and last.
+type Ranges = &'static [(u16, u16)];
+
+/// UDP ports, with the least length of a datagram in bytes.
 #[rustfmt::skip]
-pub(super) const UDP: &[(Udp, usize, &[(u16, u16)])] = &[
+pub(super) const UDP: &[(Udp, usize, Ranges)] = &[
     (Udp::Filler(Masked), 0, &[
         (0, 0), (7, 7), (13, 13), (19, 19), (111, 111), (161, 162), (269, 269), (473, 473), (502, 502),
         (514, 514), (539, 539), (573, 573), (623, 623), (631, 631), (646, 646), (654, 654), (698, 699),
@@ -168,9 +171,9 @@ pub(super) const UDP: &[(Udp, usize, &[(u16, u16)])] = &[
     ]),
 ];
 
-/// Ranges of TCP ports, first and last.
+/// TCP ports.
 #[rustfmt::skip]
-pub(super) const TCP: &[(Tcp, &[(u16, u16)])] = &[
+pub(super) const TCP: &[(Tcp, Ranges)] = &[
     (Tcp::Filler(Masked), &[
         (0, 0), (7, 7), (13, 13), (19, 21), (23, 23), (25, 25), (42, 43), (49, 49), (70, 70), (79, 79),
         (88, 88), (102, 102), (104, 104), (110, 111), (119, 119), (139, 139), (143, 143), (179, 179),
@@ -234,10 +237,10 @@ pub(super) const TCP: &[(Tcp, &[(u16, u16)])] = &[
     ]),
 ];
 
-/// Ranges of TCP ports, first and last, whose dissectors take masked bytes in any order: segments of 6 bytes or more that
+/// TCP ports whose dissectors take masked bytes in any order: segments of 6 bytes or more that
 /// overlap, come late or leave gaps.
 #[rustfmt::skip]
-pub(super) const ANY_ORDER: &[(u16, u16)] = &[
+pub(super) const ANY_ORDER: Ranges = &[
     (0, 0), (7, 7), (13, 13), (19, 23), (37, 37), (42, 42), (53, 53), (70, 70), (88, 88), (102, 102),
     (104, 104), (110, 111), (119, 119), (139, 139), (179, 179), (199, 199), (324, 324), (389, 389),
     (427, 427), (443, 443), (445, 445), (464, 465), (473, 473), (502, 502), (512, 515), (547, 547),

@@ -16,7 +16,7 @@ pub(super) const LEN: usize = 28;
 pub(super) fn check(packet: &[u8]) -> Result<(), Dropped> {
     // Hardware type 1, protocol type 0x0800, address lengths 6 and 4.
     match packet.get(..LEN) {
-        Some(p) if p.starts_with(&[0, 1, 8, 0, 6, 4]) => Ok(()),
+        Some([0, 1, 8, 0, 6, 4, ..]) => Ok(()),
         _ => Err(Dropped::NotIp(ethertype::ARP)),
     }
 }

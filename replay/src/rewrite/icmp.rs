@@ -89,7 +89,7 @@ pub(super) fn check_v6(have: &[u8], total: usize) -> Result<(), Dropped> {
             Err(Dropped::Headers(Stop::Cut(Layer::Icmpv6)))
         }
         Kind::Listener if have.len() < 24 => Err(Dropped::Headers(Stop::Cut(Layer::Icmpv6))),
-        Kind::Neighbour(fixed) if (total - fixed) % 8 != 0 => {
+        Kind::Neighbour(fixed) if !(total - fixed).is_multiple_of(8) => {
             Err(Dropped::Length("neighbour discovery options are multiples of 8 bytes"))
         }
         _ => Ok(()),

@@ -96,7 +96,7 @@ impl SessionReplay {
     }
 
     /// Whether a packet that goes this way is the opener's.
-    fn from_opener(&self, facts: PacketFacts) -> bool {
+    fn is_openers(&self, facts: PacketFacts) -> bool {
         self.map.flows.get(facts.flow as usize).is_none_or(|flow| facts.forward == flow.opener_is_first)
     }
 
@@ -122,7 +122,7 @@ impl SessionReplay {
 
     /// Fills stream bytes from the original sequence number `first` on.
     pub(super) fn stream(&mut self, facts: PacketFacts, first: u32, out: &mut [u8]) {
-        let from_opener = self.from_opener(facts);
+        let from_opener = self.is_openers(facts);
         let base = self.flows.get(facts.flow as usize).and_then(|f| f.base[usize::from(facts.forward)]);
         let offset = first.wrapping_sub(base.unwrap_or(first));
         if let Some(payload) = self.payload_of(facts) {
@@ -157,7 +157,7 @@ impl SessionReplay {
         link: [netssm_wire::MacAddr; 2],
         out: &mut [u8],
     ) {
-        let from_opener = self.from_opener(facts);
+        let from_opener = self.is_openers(facts);
         let [sender, receiver] = link;
         let datagram =
             Datagram { from_opener, ordinal, prefix: &prefix.bytes[..prefix.len], sender, receiver };

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use netssm_replay::rewrite::*;
+use netssm_wire::frame::{Layout, Net, Transport};
 use netssm_wire::session::Session;
 
 /// Says that a test cannot run here; fails instead where everything must run.
@@ -49,6 +50,32 @@ pub(crate) fn session(path: &Path, limit: usize) -> Option<Session> {
     let mut session = read_capture(path, "test", 4711).ok()?.session;
     session.packets.truncate(limit);
     Some(session)
+}
+
+/// A session as a model gives it: headers, the first 12 bytes of DNS messages, no identification and no checksum.
+pub(crate) fn headers_only(mut session: Session) -> Session {
+    for packet in &mut session.packets {
+        let frame = &mut packet.header;
+        let layout = Layout::parse(frame);
+        if let Net::Ipv4(ip) = layout.net {
+            for at in [4, 5, 10, 11] {
+                frame[ip.at + at] = 0;
+            }
+        }
+        let (checksum, keep) = match layout.transport {
+            Transport::Tcp { at, .. } => (at + 16, layout.payload_at()),
+            Transport::Udp { at } => {
+                let dns =
+                    frame[at..at + 4].chunks(2).any(|port| matches!(port, [0, 53] | [20, 233] | [20, 235]));
+                (at + 6, layout.payload_at().map(|at| if dns { at + 12 } else { at }))
+            }
+            Transport::Icmp { at } | Transport::Icmpv6 { at } | Transport::Igmp { at } => (at + 2, None),
+            Transport::None | Transport::Other { .. } => continue,
+        };
+        frame[checksum..checksum + 2].fill(0);
+        frame.truncate(keep.unwrap_or(frame.len()));
+    }
+    session
 }
 
 /// A plan with prefixes of both families that no capture of the data set uses.
