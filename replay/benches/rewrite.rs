@@ -1,14 +1,14 @@
-//! How many nanoseconds and allocations a packet costs from session to finished frame (rewriting, payload, checksums),
-//! and what beginning a replay costs per packet of its session.
+//! How many nanoseconds and allocations a packet costs from session to finished frame (rewriting, payload,
+//! checksums), and what beginning a replay costs per packet of its session.
 //!
-//! The naive version that the numbers stand beside is copying the frame and filling its checksums from nothing, which every
-//! replay tool that changes an address must at least do.
+//! The naive version that the numbers stand beside is copying the frame and filling its checksums from nothing,
+//! which every replay tool that changes an address must at least do.
 //!
 //! Sessions: TCP acknowledgements without payload (`ack`), full TCP segments of an unknown protocol (`bulk`) and
 //! of TLS (`tls`), DNS queries and answers (`dns`), and a mix in the proportions of one page load (`web`).
 //!
 //! Run: `cargo bench -p netssm-replay --bench rewrite`.
-#![allow(clippy::print_stdout, reason = "what was measured, and what was skipped")]
+#![allow(clippy::print_stdout, reason = "what was measured and skipped")]
 
 use std::alloc::System;
 use std::hint::black_box;

@@ -1,12 +1,13 @@
 //! Label records: what every flow of the output is, one JSON object a line.
 //!
-//! A [`LabelTracker`] adds up the frames that a sink wrote. [`LabelTracker::drain`] gives one [`LabelRecord`] for each two-way
-//! flow of each replay and starts anew, so a sink that drains when it closes a file gets the labels of that file: **a
-//! flow that spans files has a record beside each of them, with the part that this file holds** (times, packets and bytes are of the part).
-//! Session, flow and Community ID are the same in all of them, so they can be joined.
+//! A [`LabelTracker`] adds up the frames that a sink wrote. [`LabelTracker::drain`] gives one [`LabelRecord`] for
+//! each two-way flow of each replay and starts anew, so a sink that drains when it closes a file gets the labels
+//! of that file: **a flow that spans files has a record beside each of them, with the part that this file holds**
+//! (times, packets and bytes are of the part). Session, flow and Community ID are the same in all of them, so
+//! they can be joined.
 //!
-//! The five-tuple is the opener's, in testbed addresses. Frames without a flow (ARP, fragments whose first part is missing)
-//! have no record; ICMP flows have type and code as ports, as Zeek's logs do.
+//! The five-tuple is the opener's, in testbed addresses. Frames without a flow (ARP, fragments whose first part
+//! is missing) have no record; ICMP flows have type and code as ports, as Zeek's logs do.
 
 use std::collections::HashMap;
 use std::io::{self, Write};

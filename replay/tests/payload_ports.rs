@@ -1,6 +1,6 @@
 //! Flows on every port that an analyser knows, and on many that none does: Wireshark finds no malformed packet, and
 //! Suricata no invalid one. This is how the table in `payload/tables.rs` was made, and what keeps it true.
-#![allow(clippy::print_stdout, reason = "what was measured, and what was skipped")]
+#![allow(clippy::print_stdout, reason = "what was measured and skipped")]
 
 mod rewrite_support;
 

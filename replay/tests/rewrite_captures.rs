@@ -1,5 +1,6 @@
-//! Real captures through the rewriter: nothing of the original hosts is left, everything adds up, and the judges agree.
-#![allow(clippy::print_stdout, reason = "what was measured, and what was skipped")]
+//! Real captures through the rewriter: nothing of the original hosts is left, everything adds up, and the judges
+//! agree.
+#![allow(clippy::print_stdout, reason = "what was measured and skipped")]
 
 mod rewrite_support;
 
@@ -251,7 +252,8 @@ fn judges_find_nothing_to_complain_about() {
     let mut complaints = Vec::new();
     let mut sums = BTreeMap::<String, u64>::new();
     let all = all_captures(&data);
-    // Several captures a file, so that the judges start less often; the addresses differ, as sessions that run together.
+    // Several captures a file, so that the judges start less often; the addresses differ, as sessions that run
+    // together.
     for (number, chunk) in all.chunks(25).enumerate() {
         let file = work.path().join(format!("{number}.pcap"));
         let mut writer = Writer::new(&file);

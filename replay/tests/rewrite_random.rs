@@ -1,9 +1,9 @@
 //! Random sessions through the rewriter: whatever a model emits, nothing panics, frames are sound, and no original
 //! address is left.
 //!
-//! Sessions are made of well-formed frames of every protocol that is rewritten, between a few random hosts, and then bytes
-//! of some headers are changed at random and some headers are cut.
-#![allow(clippy::print_stdout, reason = "what was measured, and what was skipped")]
+//! Sessions are made of well-formed frames of every protocol that is rewritten, between a few random hosts, and
+//! then bytes of some headers are changed at random and some headers are cut.
+#![allow(clippy::print_stdout, reason = "what was measured and skipped")]
 
 mod rewrite_support;
 

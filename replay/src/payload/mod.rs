@@ -10,18 +10,19 @@
 //!   `invalid.` or `test.`, answers that repeat the question (`dns`);
 //! * DHCP, NTP and SSDP get messages of the declared length; TLS, HTTP, SSH and DNS over TCP one record, message or
 //!   packet for each segment (`streams`);
-//! * other ports that Wireshark knows get the filler that its dissector there accepts, which was found by trying, or are
-//!   moved to a port that it does not know (`ports`);
+//! * other ports that Wireshark knows get the filler that its dissector there accepts, which was found by trying,
+//!   or are moved to a port that it does not know (`ports`);
 //! * everything else gets pseudo-random bytes, so that it looks encrypted.
 //!
-//! Same session seed, same bytes: everything is keyed by the session's seed, the number of the flow in its session, and the
-//! direction. TCP content belongs to its place in the stream, so retransmissions repeat their bytes and overlapping
-//! segments agree.
+//! Same session seed, same bytes: everything is keyed by the session's seed, the number of the flow in its
+//! session, and the direction. TCP content belongs to its place in the stream, so retransmissions repeat their
+//! bytes and overlapping segments agree.
 
 mod dhcp;
 mod dns;
 mod keystream;
 mod model;
+mod names;
 mod ntp;
 mod ports;
 mod streams;
@@ -40,11 +41,12 @@ pub use ports::is_known_port;
 
 /// Makes payload for the flows of a session. One model serves every replay of a rewriter.
 pub trait PayloadModel: fmt::Debug + Send + Sync {
-    /// Whether content for `port` can be well formed in a flow of this shape. Where it cannot, the rewriter moves the flow to
-    /// another port.
+    /// Whether content for `port` can be well formed in a flow of this shape. Where it cannot, the rewriter moves
+    /// the flow to another port.
     fn fits(&self, protocol: u8, port: u16, shape: FlowShape) -> bool;
 
-    /// Whether flows between these two known ports have content that is right for both. Where it is not, one of them is moved.
+    /// Whether flows between these two known ports have content that is right for both. Where it is not, one of
+    /// them is moved.
     fn agree(&self, protocol: u8, a: u16, b: u16) -> bool;
 
     /// Content for one flow.
@@ -56,8 +58,8 @@ pub trait PayloadModel: fmt::Debug + Send + Sync {
 pub struct FlowShape {
     /// Length in bytes of the shortest datagram or segment that is not empty; `None` when all are.
     pub least_payload: Option<usize>,
-    /// No TCP segment repeats a part of what was sent, or fills a gap, other than by repeating a segment exactly. Analysers
-    /// that put messages together from segments stumble over the others. Always true for UDP.
+    /// No TCP segment repeats a part of what was sent, or fills a gap, other than by repeating a segment exactly.
+    /// Analysers that put messages together from segments stumble over the others. Always true for UDP.
     pub orderly: bool,
 }
 
@@ -78,8 +80,8 @@ pub struct FlowFacts {
 pub trait FlowPayload: Send {
     /// Fills `out` with the bytes `offset..offset + out.len()` of the stream that one side sends.
     ///
-    /// A byte of the stream, once given, must be the same whenever it is asked for again: ranges repeat (retransmission),
-    /// overlap and come in any order. Offsets wrap at 2^32, where the sequence number does.
+    /// A byte of the stream, once given, must be the same whenever it is asked for again: ranges repeat
+    /// (retransmission), overlap and come in any order. Offsets wrap at 2^32, where the sequence number does.
     fn stream(&mut self, from_opener: bool, offset: u64, out: &mut [u8]);
 
     /// Fills `out` with the payload of one datagram. The same ordinal may be asked for again, shorter, when an

@@ -9,14 +9,15 @@
 //!
 //! # How the table was made
 //!
-//! For each UDP and TCP port that `tshark -G decodes` (4.0.17) lists, each filler was sent in datagrams of 0 to 79 bytes and
-//! of 24 lengths up to 1472, or in streams cut into segments in four ways and begun by either side, and the packets that
-//! `tshark -Y _ws.malformed` shows were counted. A port where no filler is clean from 64 bytes on is *unfit*:
-//! the rewriter moves such a flow to a port that is not known. For TCP, masked bytes were also sent in segments that overlap
-//! and leave gaps at random; of the ports where that led to no complaint (Wireshark calls a retransmission that straddles
-//! two messages malformed) a list is kept too. Ports beyond the table are guessed at by content;
-//! there 1 of 300 random datagrams was taken for RTCP, OSI or a GOOSE message and found malformed, none of 190,000
-//! whose first 8 bytes were [masked](super::keystream::mask). `tests/payload_ports.rs` repeats both.
+//! For each UDP and TCP port that `tshark -G decodes` (4.0.17) lists, each filler was sent in datagrams of 0 to
+//! 79 bytes and of 24 lengths up to 1472, or in streams cut into segments in four ways and begun by either side,
+//! and the packets that `tshark -Y _ws.malformed` shows were counted. A port where no filler is clean from 64
+//! bytes on is *unfit*: the rewriter moves such a flow to a port that is not known. For TCP, masked bytes were
+//! also sent in segments that overlap and leave gaps at random; of the ports where that led to no complaint
+//! (Wireshark calls a retransmission that straddles two messages malformed) a list is kept too. Ports beyond the
+//! table are guessed at by content; there 1 of 300 random datagrams was taken for RTCP, OSI or a GOOSE message
+//! and found malformed, none of 190,000 whose first 8 bytes were [masked](super::keystream::mask).
+//! `tests/payload_ports.rs` repeats both.
 
 use std::sync::LazyLock;
 

@@ -1,10 +1,10 @@
 //! Content of TCP flows.
 //!
-//! Most ports get a filler, which is a function of the offset in the stream. Framed protocols get **one message for each
-//! segment**: the first time that a range of the stream is sent, it becomes a record or message of exactly that length, and
-//! the [`Pieces`] of a direction remember where each began. So a retransmission repeats its bytes however it is cut, and
-//! no analyser has to put messages together from segments, which Wireshark gives up on (and calls malformed) when
-//! a retransmission straddles the end of a message.
+//! Most ports get a filler, which is a function of the offset in the stream. Framed protocols get **one message
+//! for each segment**: the first time that a range of the stream is sent, it becomes a record or message of
+//! exactly that length, and the [`Pieces`] of a direction remember where each began. So a retransmission repeats
+//! its bytes however it is cut, and no analyser has to put messages together from segments, which Wireshark gives
+//! up on (and calls malformed) when a retransmission straddles the end of a message.
 
 use std::collections::BTreeMap;
 
@@ -143,7 +143,8 @@ impl Way {
         }
     }
 
-    /// A DNS message after its length (RFC 1035 section 4.2.2). The answer with a number repeats the question with it.
+    /// A DNS message after its length (RFC 1035 section 4.2.2). The answer with a number repeats the question
+    /// with it.
     fn dns(&self, key: u64, asked: &mut dns::Memory, number: u64, len: usize) -> Vec<u8> {
         let mut out = vec![0; len];
         let Some(size) =
@@ -212,8 +213,8 @@ fn http_response(out: &mut [u8]) {
 /// Shortest segment of an SSH flow: a packet with nothing in it.
 pub(super) const SSH_LEAST: usize = 14;
 
-/// A version line, if this is the first message (RFC 4253 section 4.2), and packets that the receiver ignores (section
-/// 11.2) over random bytes.
+/// A version line, if this is the first message (RFC 4253 section 4.2), and packets that the receiver ignores
+/// (section 11.2) over random bytes.
 fn ssh_packets(first: bool, mut out: &mut [u8]) {
     const VERSION: &[u8] = b"SSH-2.0-OpenSSH_9.6\r\n";
     const IGNORE: u8 = 2;

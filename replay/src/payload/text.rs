@@ -19,8 +19,8 @@ pub(super) fn lines(offset: u64, out: &mut [u8]) {
 /// Shortest SSDP message made.
 pub(super) const SSDP_LEAST: usize = 28;
 
-/// Fills `out`, of at least [`SSDP_LEAST`] bytes, with an SSDP message (UPnP device architecture 1.1) of exactly its length:
-/// as many header lines as there is room for, and a last one that takes the rest.
+/// Fills `out`, of at least [`SSDP_LEAST`] bytes, with an SSDP message (UPnP device architecture 1.1) of exactly
+/// its length: as many header lines as there is room for, and a last one that takes the rest.
 pub(super) fn ssdp(facts: &FlowFacts, datagram: &Datagram<'_>, out: &mut [u8]) {
     let device = draw(facts.seed, Draw::Payload, 0, 20);
     let host = SocketAddr::new(facts.opener.dst, facts.opener.dst_port);

@@ -1,8 +1,9 @@
 //! The seam between finding addresses and mapping them.
 //!
-//! Every protocol that carries addresses inside has one walk over them (ARP, neighbour discovery, group membership,
-//! quoted packets). The survey of a session runs it with a visitor that notes each address, the rewriting with one that
-//! replaces it, so nothing can be replaced that was not noted, and nothing noted is forgotten.
+//! Every protocol that carries addresses inside has one walk over them (ARP, neighbour discovery, group
+//! membership, quoted packets). The survey of a session runs it with a visitor that notes each address, the
+//! rewriting with one that replaces it, so nothing can be replaced that was not noted, and nothing noted is
+//! forgotten.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,7 +1,8 @@
 //! Which packets of a session can become frames: decided here, once, before anything is leased or rewritten.
 //!
-//! The survey and the rewriting both start with [`admit`], so an address is leased exactly for the packets that will be
-//! sent. Whatever is not understood completely is refused: an unknown protocol may carry an address anywhere.
+//! The survey and the rewriting both start with [`admit`], so an address is leased exactly for the packets that
+//! will be sent. Whatever is not understood completely is refused: an unknown protocol may carry an address
+//! anywhere.
 
 use std::net::IpAddr;
 
@@ -143,8 +144,8 @@ fn check_transport(frame: &[u8], layout: &Layout, v4: bool) -> Result<(), Droppe
     }
 }
 
-/// Extension headers may be hop-by-hop, destination options and fragments. A routing header lists addresses of hosts on
-/// the way, the others (authentication, mobility, HIP, SHIM6) sign or carry addresses.
+/// Extension headers may be hop-by-hop, destination options and fragments. A routing header lists addresses of
+/// hosts on the way, the others (authentication, mobility, HIP, SHIM6) sign or carry addresses.
 fn check_extensions(frame: &[u8], ip: Ipv6Layout) -> Result<(), Dropped> {
     for (number, _, _) in Extensions::of(frame, ip) {
         match number {

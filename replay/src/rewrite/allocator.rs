@@ -9,8 +9,8 @@
 //! it holds nothing of the original address.
 //!
 //! IPv6 hosts whose originals share their low 24 bits (one interface with a link-local and a global address, or
-//! the numbered hosts of generated sessions) get new addresses that share them too. Solicited-node groups are made of these
-//! bits (RFC 4291 section 2.7.1), so one map of 24-bit values is right for hosts and groups alike.
+//! the numbered hosts of generated sessions) get new addresses that share them too. Solicited-node groups are
+//! made of these bits (RFC 4291 section 2.7.1), so one map of 24-bit values is right for hosts and groups alike.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,7 +1,7 @@
 //! ARP for IPv4 over Ethernet (RFC 826): two pairs of addresses.
 //!
-//! A request's target Ethernet address is zero, since it is what is asked for, and a probe's sender address is 0.0.0.0
-//! (RFC 5227). Both stay.
+//! A request's target Ethernet address is zero, since it is what is asked for, and a probe's sender address is
+//! 0.0.0.0 (RFC 5227). Both stay.
 
 use netssm_wire::MacAddr;
 use netssm_wire::frame::ethertype;

@@ -9,7 +9,8 @@ use netssm_wire::session::{Packet, Session, Timing};
 /// A capture as a session.
 #[derive(Debug)]
 pub struct Captured {
-    /// Every frame with all the bytes that the capture has of it; [`PayloadPolicy::Keep`](super::PayloadPolicy) uses those after the headers.
+    /// Every frame with all the bytes that the capture has of it; [`PayloadPolicy::Keep`](super::PayloadPolicy)
+    /// uses those after the headers.
     pub session: Session,
     /// Time of the first record in nanoseconds since 1970; 0 for an empty capture.
     pub first_ns: i64,

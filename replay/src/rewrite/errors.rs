@@ -1,8 +1,9 @@
 //! ICMP errors: the quoted packet, rewritten as it was when it was sent.
 //!
-//! Addresses, ports, sequence numbers and identification follow the maps of the flow that is quoted, and payload is what was
-//! sent. A checksum that covers bytes beyond the quote cannot be computed and is drawn. A quote that cannot be read is
-//! replaced by a datagram from the receiver of the error to its sender, which is what an error usually answers.
+//! Addresses, ports, sequence numbers and identification follow the maps of the flow that is quoted, and payload
+//! is what was sent. A checksum that covers bytes beyond the quote cannot be computed and is drawn. A quote that
+//! cannot be read is replaced by a datagram from the receiver of the error to its sender, which is what an error
+//! usually answers.
 
 use std::net::IpAddr;
 

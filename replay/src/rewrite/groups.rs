@@ -1,8 +1,9 @@
-//! Group membership: the common shape of IGMP version 3 (RFC 3376) and MLD version 2 (RFC 3810), and their older forms.
+//! Group membership: the common shape of IGMP version 3 (RFC 3376) and MLD version 2 (RFC 3810), and their older
+//! forms.
 //!
-//! A query names one group and may list sources; a report has records of a group, its sources, and auxiliary data, which
-//! no version defines and which is cleared here. Where captured bytes end early, the counts are set to
-//! what is there, and the rest is zeros, which both RFCs tell receivers to ignore.
+//! A query names one group and may list sources; a report has records of a group, its sources, and auxiliary
+//! data, which no version defines and which is cleared here. Where captured bytes end early, the counts are set
+//! to what is there, and the rest is zeros, which both RFCs tell receivers to ignore.
 
 use super::addresses::Addresses;
 use super::dropped::Dropped;

@@ -1,7 +1,7 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443): which types are understood, and the addresses that they carry themselves.
 //!
-//! The packet that an error quotes is [`quote`](super::quote)'s, neighbour discovery [`ndp`](super::ndp)'s and listener
-//! discovery [`groups`](super::groups)'s.
+//! The packet that an error quotes is [`quote`](super::quote)'s, neighbour discovery [`ndp`](super::ndp)'s and
+//! listener discovery [`groups`](super::groups)'s.
 
 use netssm_wire::frame::{Layer, Stop};
 

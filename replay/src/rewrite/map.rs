@@ -1,8 +1,8 @@
 //! The map of one replay: every host, station, port and flow of the session to its place in the testbed.
 //!
 //! Within a session the map is a bijection: two hosts never share a new address, two stations with
-//! [`MacPolicy::PerHost`] never a new Ethernet address, two ports of a host never a new port. Groups are not hosts: they stay, and all subnet
-//! broadcast addresses become the clients' one.
+//! [`MacPolicy::PerHost`] never a new Ethernet address, two ports of a host never a new port. Groups are not
+//! hosts: they stay, and all subnet broadcast addresses become the clients' one.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

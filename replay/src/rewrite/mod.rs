@@ -22,20 +22,20 @@
 //! | IGMP | sources; groups stay |
 //! | payload | made by [`payload`](crate::payload), or kept with [`PayloadPolicy::Keep`] |
 //!
-//! Hop limits, windows, DSCP, flags and sizes are the session's. Special addresses: 0.0.0.0 and `::` stay (DHCP, address
-//! probes); multicast and 255.255.255.255 stay; the broadcast address of a subnet (an IPv4 destination of broadcast
-//! frames that never sends) becomes the clients' first IPv4 prefix's; solicited-node groups follow their host; loopback
-//! is dropped. What is not understood completely is dropped with a reason: [`Dropped`].
+//! Hop limits, windows, DSCP, flags and sizes are the session's. Special addresses: 0.0.0.0 and `::` stay (DHCP,
+//! address probes); multicast and 255.255.255.255 stay; the broadcast address of a subnet (an IPv4 destination of
+//! broadcast frames that never sends) becomes the clients' first IPv4 prefix's; solicited-node groups follow
+//! their host; loopback is dropped. What is not understood completely is dropped with a reason: [`Dropped`].
 //!
 //! # What is promised
 //!
 //! * A [`TestbedFrame`] can be made nowhere else.
 //! * No unicast IP or Ethernet address of the session is in the headers of its frames, nor in quoted headers.
-//! * Within a replay the map of hosts, stations ([`MacPolicy::PerHost`]) and ports is one to one; two replays that run at
-//!   the same time share no host address.
+//! * Within a replay the map of hosts, stations ([`MacPolicy::PerHost`]) and ports is one to one; two replays
+//!   that run at the same time share no host address.
 //! * Frames are as long as the session says (but for tags), complete, and have good checksums.
-//! * Everything is a pure function of session, plan, leased addresses and replay seed; content of payload depends on the
-//!   session's seed alone where it holds no address.
+//! * Everything is a pure function of session, plan, leased addresses and replay seed; content of payload depends
+//!   on the session's seed alone where it holds no address.
 //!
 //! How the side of a host is found is documented in the module `roles`; which ports are ephemeral in `ports`.
 

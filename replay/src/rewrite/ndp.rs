@@ -1,7 +1,7 @@
 //! Neighbour discovery (RFC 4861): targets, link-layer address options, prefixes and name servers.
 //!
-//! Options whose body is not known, or that hold names or random values of the original hosts, become the experimental
-//! option 253 (RFC 4727) of the same length. Options that the captured bytes cut off are made anew.
+//! Options whose body is not known, or that hold names or random values of the original hosts, become the
+//! experimental option 253 (RFC 4727) of the same length. Options that the captured bytes cut off are made anew.
 
 use netssm_wire::MacAddr;
 

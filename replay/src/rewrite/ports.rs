@@ -1,12 +1,12 @@
 //! Ports: service ports stay, ephemeral ones are drawn anew, one to one per host and protocol.
 //!
-//! A port is **ephemeral** if it is 1024 or more, no service that devices also send from (`SERVICES`), and either 32768 or more, or
-//! its host opened every flow that it is used in and the peer's port differs. Everything else is a service port. The
-//! canonical form of training sessions draws the same line.
+//! A port is **ephemeral** if it is 1024 or more, no service that devices also send from (`SERVICES`), and either
+//! 32768 or more, or its host opened every flow that it is used in and the peer's port differs. Everything else
+//! is a service port. The canonical form of training sessions draws the same line.
 //!
-//! A service port is **moved** to one that no analyser knows when the payload model cannot make content that is well formed
-//! for it ([`PayloadModel::fits`]): a protocol that it does not know, or datagrams shorter than the protocol's header. Moves happen
-//! with [`PortPolicy::Keep`] too, and are counted.
+//! A service port is **moved** to one that no analyser knows when the payload model cannot make content that is
+//! well formed for it ([`PayloadModel::fits`]): a protocol that it does not know, or datagrams shorter than the
+//! protocol's header. Moves happen with [`PortPolicy::Keep`] too, and are counted.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -168,9 +168,10 @@ fn uses(flows: &[&Flow]) -> (Vec<Use>, Vec<[usize; 2]>) {
     (uses, ends)
 }
 
-/// Marks the ports that content does not fit. An analyser takes the lower known port of a flow, and the higher one if what
-/// it finds is not what it expects there; so a port is also moved away from a peer's that wants other content. Each move
-/// may leave the decision to another port, in this flow or in another of the same end: until nothing changes.
+/// Marks the ports that content does not fit. An analyser takes the lower known port of a flow, and the higher
+/// one if what it finds is not what it expects there; so a port is also moved away from a peer's that wants other
+/// content. Each move may leave the decision to another port, in this flow or in another of the same end: until
+/// nothing changes.
 fn move_unfit(model: &dyn PayloadModel, flows: &[&Flow], ends: &[[usize; 2]], uses: &mut [Use]) {
     loop {
         let mut changed = false;

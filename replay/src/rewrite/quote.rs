@@ -1,7 +1,7 @@
 //! The packet that an ICMP error quotes: what can be read of it.
 //!
-//! A quote is rewritten with the same map as the packet it comes from. One that is too short, a later fragment, or of a
-//! protocol that is not rewritten is replaced: see `errors`.
+//! A quote is rewritten with the same map as the packet it comes from. One that is too short, a later fragment,
+//! or of a protocol that is not rewritten is replaced: see `errors`.
 
 use std::net::IpAddr;
 

@@ -1,7 +1,8 @@
 //! [`SessionReplay`]: the frames of one replay, made one by one.
 //!
-//! The survey ran once, in [`SessionReplay::new`]; after that each packet is looked at when its frame is asked for, and
-//! only the state of flows and hosts is kept between packets. Ethernet and IP are here; `transport` has what is above.
+//! The survey ran once, in [`SessionReplay::new`]; after that each packet is looked at when its frame is asked
+//! for, and only the state of flows and hosts is kept between packets. Ethernet and IP are here; `transport` has
+//! what is above.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -107,7 +108,8 @@ impl SessionReplay {
         self.map.hosts.iter().filter(|h| h.ip.is_some()).count()
     }
 
-    /// How many service ports were moved to one that no analyser knows, because payload for them could not be well formed.
+    /// How many service ports were moved to one that no analyser knows, because payload for them could not be
+    /// well formed.
     pub fn moved_ports(&self) -> u32 {
         self.map.ports.moved()
     }

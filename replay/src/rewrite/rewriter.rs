@@ -17,9 +17,9 @@ pub enum PayloadPolicy {
     /// training capture is never replayed.
     #[default]
     Synthesise,
-    /// Kept for packets whose whole frame is in the session, made up for those that a snaplen cut and for fragments. For the
-    /// captures that a user replays as their own: addresses that the *payload* spells out (DNS answers, DHCP, FTP) stay
-    /// in it. Service ports are then not moved.
+    /// Kept for packets whose whole frame is in the session, made up for those that a snaplen cut and for
+    /// fragments. For the captures that a user replays as their own: addresses that the *payload* spells out (DNS
+    /// answers, DHCP, FTP) stay in it. Service ports are then not moved.
     Keep,
 }
 

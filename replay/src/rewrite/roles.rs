@@ -2,16 +2,16 @@
 //!
 //! The rule, in order:
 //!
-//! 1. **Opener of a flow**: the sender of a SYN, the receiver of a SYN and ACK, the sender of an ICMP request or of anything
-//!    to a group; else the end whose peer has a port below 1024; else the one with a port of 32768 or
+//! 1. **Opener of a flow**: the sender of a SYN, the receiver of a SYN and ACK, the sender of an ICMP request or
+//!    of anything to a group; else the end whose peer has a port below 1024; else the one with a port of 32768 or
 //!    more; else the end with a private address; else who sent first (`survey`).
 //! 2. **Near and far**: if flows join private hosts with global ones, all private hosts that take part in such flows
 //!    are on one side and their peers across: private hosts are clients if they opened at least as many of these
 //!    flows as they accepted. So each flow that crossed the edge of the captured network crosses the testbed.
 //! 3. **Other hosts** are clients if they opened more flows than they accepted, servers if fewer. On a tie
 //!    private hosts are clients (or servers, if rule 2 made private hosts servers), global ones across.
-//! 4. **Stations** (Ethernet addresses) are where most of the hosts seen behind them are, on a tie where the first is;
-//!    so a home router is on the server side with the hosts that it stands for.
+//! 4. **Stations** (Ethernet addresses) are where most of the hosts seen behind them are, on a tie where the
+//!    first is; so a home router is on the server side with the hosts that it stands for.
 //! 5. **Link-local IPv6 hosts** are where their station is, if other hosts were seen behind it; else by rule 3.
 //!
 //! The canonical sessions that models are trained on have local hosts 10.0.0.k, `fd00::k`, `fe80::k` and global ones

@@ -1,8 +1,9 @@
 //! The first pass over a session: which hosts, stations and flows it has.
 //!
-//! Rewriting streams, but where a host goes depends on all its flows, and its addresses must be leased before the first
-//! frame leaves. So the headers are read once, and of each packet only [`PacketFacts`] are kept. Everything here is in
-//! original addresses, which are not used for anything but to tell hosts apart and to know their scope.
+//! Rewriting streams, but where a host goes depends on all its flows, and its addresses must be leased before the
+//! first frame leaves. So the headers are read once, and of each packet only [`PacketFacts`] are kept. Everything
+//! here is in original addresses, which are not used for anything but to tell hosts apart and to know their
+//! scope.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};

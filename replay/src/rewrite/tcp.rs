@@ -1,8 +1,8 @@
 //! The TCP header: fresh sequence numbers, shifted clocks, and options without identifiers.
 //!
-//! Sequence numbers of a direction move by one offset, which its peer's acknowledgements and SACK blocks follow, so every
-//! relation between them is what it was (arithmetic is modulo 2^32, RFC 9293 section 3.4). Timestamps (RFC 7323) move by one
-//! offset per host; an echo of 0 means "nothing to echo" and stays.
+//! Sequence numbers of a direction move by one offset, which its peer's acknowledgements and SACK blocks follow,
+//! so every relation between them is what it was (arithmetic is modulo 2^32, RFC 9293 section 3.4). Timestamps
+//! (RFC 7323) move by one offset per host; an echo of 0 means "nothing to echo" and stays.
 
 use super::keys::{Draw, draw};
 

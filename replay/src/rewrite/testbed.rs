@@ -3,6 +3,11 @@
 //! Its fields are private to [`rewrite`](super), so code outside that module cannot make one, and an address that was
 //! not mapped cannot reach a wire or a file:
 //!
+//! ```
+//! fn read(frame: &netssm_replay::rewrite::TestbedFrame) -> &[u8] {
+//!     frame.bytes()
+//! }
+//! ```
 //! ```compile_fail
 //! use netssm_replay::rewrite::TestbedFrame;
 //! let frame = TestbedFrame { bytes: vec![0; 60] };
@@ -121,7 +126,8 @@ pub struct FlowTag {
 }
 
 /// A complete Ethernet frame (without frame check sequence) whose every address lies in the testbed: headers
-/// rewritten, payload filled to the declared length, checksums right. Made only by [`SessionReplay`](super::SessionReplay).
+/// rewritten, payload filled to the declared length, checksums right. Made only by
+/// [`SessionReplay`](super::SessionReplay).
 #[derive(Clone, Debug)]
 pub struct TestbedFrame {
     pub(super) bytes: Vec<u8>,

@@ -48,8 +48,8 @@ impl Prefix {
 }
 
 impl SessionReplay {
-    /// Rewrites a whole transport segment, of which the first `have` bytes come from the session and the rest are zeros.
-    /// Checksums are left to the caller. With `keep` the payload stays as it is.
+    /// Rewrites a whole transport segment, of which the first `have` bytes come from the session and the rest are
+    /// zeros. Checksums are left to the caller. With `keep` the payload stays as it is.
     pub(super) fn segment(
         &mut self,
         ends: &Ends,

@@ -1,6 +1,8 @@
 //! What the tests of rewriting and payload share: captures as sessions, plans, and the judges tshark and Suricata.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod frames;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
