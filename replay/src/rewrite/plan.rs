@@ -52,7 +52,8 @@ impl fmt::Display for Side {
 pub enum MacPolicy {
     /// Every station of that side has this address, as if all its hosts sat behind one router.
     Fixed(MacAddr),
-    /// Each station of the session gets a locally administered address of its own, drawn per replay.
+    /// Each station of the session gets a locally administered address of its own, drawn per replay. It is not
+    /// leased as IP addresses are: that two replays draw the same of 2^46 is left to chance.
     PerHost,
 }
 
