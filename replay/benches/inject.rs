@@ -8,6 +8,8 @@
 //!
 //! `cargo bench -p netssm-replay --bench inject`; needs root, and tcpreplay for the rival.
 
+#![expect(clippy::print_stdout, reason = "what a bench prints is its result")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

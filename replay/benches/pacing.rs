@@ -9,6 +9,8 @@
 //! `cargo bench -p netssm-replay --bench pacing`; needs root. Numbers of a busy machine say little about an
 //! idle one.
 
+#![expect(clippy::print_stdout, reason = "what a bench prints is its result")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -57,11 +59,8 @@ fn paced(sent: &[TestbedFrame], clock: SystemClock) -> Vec<Duration> {
     let frames = sent.iter().cycle().zip(0..PACKETS);
     frames
         .map(|(frame, i)| {
-            loop {
-                match pacer.next(GAP * i, clock.now()) {
-                    Pace::WaitUntil(at) => clock.sleep_until(at),
-                    Pace::Send { .. } => break,
-                }
+            while let Pace::WaitUntil(at) = pacer.next(GAP * i, clock.now()) {
+                clock.sleep_until(at);
             }
             send(&mut sink, frame);
             clock.now().since(pacer.deadline(GAP * i))

@@ -129,7 +129,7 @@ fn frames_times_and_labels_come_back_exactly() {
     );
     assert_eq!((label.first_ns, label.last_ns), (records[0].0, records[499].0));
     assert_eq!(visible(tmp.path(), "").len(), 2);
-    assert_eq!(hidden(tmp.path()), [PathBuf::new(); 0]);
+    assert_eq!(hidden(tmp.path()), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn a_full_disk_stops_writing_and_room_lets_it_go_on() {
     assert!(stats.frames > 1_200, "most of the disk was used: {stats:?}");
     assert!(stats.dropped.get(DropReason::DiskFull) > *lost);
     assert_truth(disk.path(), &stats, &sent);
-    assert_eq!(hidden(disk.path()), [PathBuf::new(); 0]);
+    assert_eq!(hidden(disk.path()), Vec::<PathBuf>::new());
 
     // Time passes, the disk is still full: dropped, not tried at every frame, no new file.
     let before = visible(disk.path(), "").len();
@@ -369,16 +369,14 @@ fn a_sink_closed_on_a_full_disk_leaves_whole_labelled_captures() {
     assert!(stats.frames > 400 && stats.files.unwrap().stalled, "{stats:?}");
     assert_truth(disk.path(), &stats, &sent);
     assert_eq!(visible(disk.path(), ".pcap").len(), 1);
-    assert_eq!(hidden(disk.path()), [PathBuf::new(); 0]);
+    assert_eq!(hidden(disk.path()), Vec::<PathBuf>::new());
 }
 
 #[test]
 fn a_disk_that_is_full_from_the_start_is_told_and_waited_for() {
     let Some(disk) = Tmpfs::new(1 << 20) else { return };
     let filler = disk.path().join("filler");
-    let mut zeros = Vec::new();
-    zeros.resize(2 << 20, 0u8);
-    fs::write(&filler, &zeros).unwrap_err();
+    fs::write(&filler, vec![0u8; 2 << 20]).unwrap_err();
     let clock = clock();
     let opened = RollingSink::open(unlimited(disk.path()), guard(&[]), Arc::clone(&clock) as Arc<dyn Clock>);
     let mut sink = Box::new(opened.unwrap());
@@ -452,7 +450,7 @@ fn after_kill_9_only_complete_captures_are_visible() {
     assert!(hidden(tmp.path()).len() <= 4, "one that is open, one being finished");
     let mut sink = open(unlimited(tmp.path()));
     sink.take_events();
-    assert_eq!(hidden(tmp.path()), [PathBuf::new(); 0], "the next start clears up");
+    assert_eq!(hidden(tmp.path()), Vec::<PathBuf>::new(), "the next start clears up");
     let next = frames(1, 100);
     sink.send(&next[0], at(6, 0)).unwrap();
     sink.close().unwrap();
