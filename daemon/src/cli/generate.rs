@@ -81,7 +81,7 @@ pub(crate) struct AddressArgs {
     /// Prefixes of the server side. Default: 10.20.0.0/16,fd00:10:20::/64.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     pub servers: Vec<IpNet>,
-    /// Take addresses, VLAN and policies from the [addresses] of a profile.
+    /// Take addresses, VLAN and policies from the `addresses` section of a profile.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["clients", "servers"])]
     pub profile: Option<PathBuf>,
 }
