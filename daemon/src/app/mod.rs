@@ -1,7 +1,7 @@
 //! `netssmd run`: profile in, daemon out. The one place that knows every part.
 //!
 //! ```text
-//! start:  profile -> admin -> model -> guard -> sockets and files -> pool warm -> player -> READY
+//! start:  profile -> admin -> model -> generator -> signals -> guard -> sockets and files -> pool warm -> player -> READY
 //! stop:   no new sessions -> live ones finish or are cut -> outputs closed -> generator -> guard removed -> admin
 //! ```
 //! Nothing is sent before the guard is up, and the guard goes only when nothing can be sent any more. The main thread
@@ -96,8 +96,6 @@ fn play(
     metrics.set_model(&facts.sha256, &facts.codec, facts.labels.len());
     let allocator = Allocator::new();
     let plan = plan(&profile, &allocator)?;
-    let quiet: Vec<String> = profile.quiet.iter().map(|(name, _)| name.clone()).collect();
-    let testbed = Testbed::open(&profile.outputs, testbed::allowlist(&profile)?, profile.nftables, &quiet)?;
     let depth = profile.pool_sessions;
     let stop_after = args.stop_after.map(|at| (at, profile.grace));
     let limits = plan.limits.clone();
@@ -107,7 +105,10 @@ fn play(
             pool.follow(Box::new(ahead), depth);
         }
     })?;
+    // Before the guard: a signal that found no handler would end the process and leave the rules behind.
     signals::channel(engine.sender())?;
+    let quiet: Vec<String> = profile.quiet.iter().map(|(name, _)| name.clone()).collect();
+    let testbed = Testbed::open(&profile.outputs, testbed::allowlist(&profile)?, profile.nftables, &quiet)?;
     let mut controller =
         Controller::new(args, profile, allocator, testbed.allowlist(), metrics, health, notifier);
     let time = match (args.virtual_clock, args.start) {
