@@ -64,7 +64,7 @@ pub enum DataError {
     #[error("prepare: {0}")]
     Options(String),
     /// Nothing usable was found; the message names the first files and their reasons.
-    #[error("prepare: no session left from {files} capture file(s): {reasons}")]
+    #[error("no session left from {files} capture file(s): {reasons}")]
     NothingLeft {
         /// How many files were looked at.
         files: usize,

@@ -9,10 +9,15 @@
 //! [`legal`](Decoder::legal) mask tells the sampler which tokens continue the grammar. A checkpoint and a corpus name
 //! their codec by [`CodecId`]; [`open`] makes the codec from it and refuses what this build does not know.
 //!
-//! [`BytesCodec`] is NetSSM's alphabet (one token a header byte). The trait is the seam for the next one.
+//! [`FlowCodec`] is the default: a few tokens a packet, time among them; its decoder keeps state from packet to packet,
+//! and a packet ends only where the next one begins. [`BytesCodec`] is NetSSM's alphabet: one token a header byte, no
+//! time, every packet by itself.
 
 mod bytes;
+mod choice;
 mod error;
+pub mod flow;
+pub mod report;
 pub(crate) mod shape;
 mod tokenizer;
 mod vocab;
@@ -24,8 +29,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     bytes::{BytesCodec, Form, Width},
+    choice::CodecChoice,
     error::DataError,
-    vocab::{TokenKind, Vocab},
+    flow::FlowCodec,
+    vocab::{GRAMMAR_IDS, TokenKind, Vocab},
 };
 
 /// Longest header, in bytes, that any codec emits or a decoder keeps: 14 Ethernet + 8 tags + 40 IPv6 + 24 hop-by-hop +
@@ -38,11 +45,11 @@ pub const MAX_HEADER_BYTES: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CodecId {
-    /// `bytes`.
+    /// `flow` or `bytes`.
     pub name: String,
     /// Version of the grammar.
     pub version: u32,
-    /// Parameters by name; [`BytesCodec`] has `width` (`variable` or a number of bytes) and `form` (`canonical` or `raw`).
+    /// Parameters by name; [`FlowCodec`] has `fine`, `slots` and the hashes of its alphabet and tables, [`BytesCodec`] has `width` (`variable` or a number of bytes) and `form` (`canonical` or `raw`).
     pub params: BTreeMap<String, String>,
 }
 
@@ -59,9 +66,11 @@ impl fmt::Display for CodecId {
 /// [`DataError::Codec`] when the name, the version or a parameter is not known to this build.
 pub fn open(id: &CodecId, vocab: Vocab) -> Result<Arc<dyn Codec>, DataError> {
     match id.name.as_str() {
+        FlowCodec::NAME => Ok(Arc::new(FlowCodec::from_id(id, vocab)?)),
         BytesCodec::NAME => Ok(Arc::new(BytesCodec::from_id(id, vocab)?)),
         other => Err(DataError::Codec(format!(
-            "'{other}' is not a codec of this build (known: {})",
+            "'{other}' is not a codec of this build (known: {}, {})",
+            FlowCodec::NAME,
             BytesCodec::NAME
         ))),
     }
@@ -90,8 +99,18 @@ impl<'a> From<&'a Record> for FrameRef<'a> {
 pub struct RawPacket {
     /// Frame prefix from the destination MAC on; with a fixed width it may end in zero padding.
     pub header: Vec<u8>,
+    /// Length of the whole frame in bytes, when the codec carries it apart from the length in the IP header: a short
+    /// frame may be padded. `None`: as long as its headers say.
+    pub wire_len: Option<u32>,
     /// Time since the packet before, when the codec carries time.
     pub gap: Option<Duration>,
+}
+
+impl RawPacket {
+    /// A packet of a codec that carries neither frame lengths nor time.
+    pub fn new(header: Vec<u8>) -> Self {
+        Self { header, wire_len: None, gap: None }
+    }
 }
 
 /// How a session's token stream ends.
@@ -151,8 +170,8 @@ pub enum Step {
     Need,
     /// This token completed a packet.
     Packet(RawPacket),
-    /// This token ended the session; later tokens are ignored.
-    End,
+    /// This token ended the session, and perhaps the packet that was open; later tokens are ignored.
+    End(Option<RawPacket>),
 }
 
 /// Packets to tokens, for one session.
@@ -169,8 +188,24 @@ pub trait Encoder: Send {
     /// [`Skip`], as for [`Encoder::push`].
     fn observe(&mut self, frame: FrameRef<'_>) -> Result<(), Skip>;
 
-    /// Closes the stream. Writes nothing when no packet was pushed.
+    /// Closes the stream. Writes nothing when no packet was pushed. `out` must be the vector that every packet of the
+    /// session was pushed to, with nothing taken out: a codec may know only now what belongs at the stream's start.
     fn finish(&mut self, end: SessionEnd, out: &mut Vec<u16>);
+
+    /// What the packets so far hold beside the tokens, where no model sees it; a codec whose tokens say everything has
+    /// nothing there.
+    fn beside(&self) -> Beside {
+        Beside::default()
+    }
+}
+
+/// Bits that a codec keeps beside its tokens: values without behaviour, drawn at random when generating.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Of time: what is below the resolution of its tokens.
+    pub time_bits: u64,
+    /// Of everything else: addresses, initial sequence numbers, ciphertext, the like.
+    pub other_bits: u64,
 }
 
 /// Tokens to packets, for one session. Never panics, whatever the tokens are.
@@ -179,8 +214,15 @@ pub trait Decoder: Send {
     fn push(&mut self, token: u32) -> Step;
 
     /// Bit mask over token ids (bit `t % 64` of word `t / 64`) of what may come next; ids beyond the mask are illegal.
-    /// `None`: every token. The mask always has at least one bit set.
+    /// `None`: every token. The mask always has at least one bit set. The end of the session is never the only choice
+    /// where the session could go on, so that a sampler may rule it out.
     fn legal(&self) -> Option<&[u64]>;
+
+    /// The packet that was read so far, if it is complete as it stands: for a caller that stops in the middle of a
+    /// session. Afterwards the decoder expects the next packet, or the end.
+    fn flush(&mut self) -> Option<RawPacket> {
+        None
+    }
 }
 
 /// A token alphabet with its grammar.
@@ -203,6 +245,27 @@ pub trait Codec: Send + Sync + fmt::Debug {
     /// [`DataError::UnknownLabel`].
     fn encoder(&self, label: &str) -> Result<Box<dyn Encoder>, DataError>;
 
-    /// A fresh decoder. It expects the tokens after the prompt.
-    fn decoder(&self) -> Box<dyn Decoder>;
+    /// A fresh decoder. It expects the tokens after the prompt. What the tokens leave open (addresses, initial sequence
+    /// numbers, the like) is a function of `seed`; a codec whose tokens say everything ignores it.
+    fn decoder(&self, seed: u64) -> Box<dyn Decoder>;
+
+    /// Whether packets carry the time since the one before.
+    fn timed(&self) -> bool {
+        false
+    }
+
+    /// Whether a decoder must see a whole session: tokens refer to what earlier packets left behind.
+    fn stateful(&self) -> bool {
+        false
+    }
+
+    /// How many tokens of a stream come before its first packet: the label, and what else introduces a session.
+    fn head(&self) -> usize {
+        1
+    }
+
+    /// Whether `token` says when a packet comes, so that a likelihood can be told with and without time.
+    fn is_time(&self, _token: u16) -> bool {
+        false
+    }
 }

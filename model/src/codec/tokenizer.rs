@@ -12,7 +12,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{error::DataError, vocab::Vocab};
+use super::{
+    error::DataError,
+    vocab::{Delimiting, Vocab},
+};
 
 #[derive(Deserialize)]
 struct TokenizerFile {
@@ -73,7 +76,7 @@ impl Vocab {
         }
         let packet = packet.ok_or_else(|| DataError::Tokenizer("<|pkt|> has no token".to_owned()))?;
         let size = by_id.keys().next_back().map_or(0, |&last| usize::from(last) + 1);
-        Self::from_parts(size, ids, packet, None, pad, labels)
+        Self::from_parts(size, ids, Delimiting::Packet(packet), None, pad, labels)
             .map_err(|error| DataError::Tokenizer(error.to_string()))
     }
 }
@@ -161,7 +164,7 @@ mod tests {
     #[test]
     fn the_published_shape_keeps_its_ids() {
         let vocab = Vocab::from_netssm_tokenizer(&bpe().to_string()).expect("imports");
-        assert_eq!((vocab.size(), vocab.packet(), vocab.pad(), vocab.end()), (261, 2, Some(1), None));
+        assert_eq!((vocab.size(), vocab.packet(), vocab.pad(), vocab.end()), (261, Some(2), Some(1), None));
         assert_eq!((vocab.byte(0), vocab.byte(1), vocab.byte(255)), (4, 11, 4 + (255 * 7 % 257) as u16));
         assert_eq!(vocab.labels(), ["netflix"]);
         assert_eq!(vocab.kind(4 + 256 * 7 % 257), TokenKind::Unused);
@@ -173,7 +176,7 @@ mod tests {
     fn the_scripts_shape_gives_labels_in_order_and_can_grow() {
         let mut vocab = Vocab::from_netssm_tokenizer(&word_level().to_string()).expect("imports");
         assert_eq!(vocab.labels(), ["netflix", "youtube"]);
-        assert_eq!((vocab.byte(200), vocab.packet(), vocab.label("youtube")), (200, 259, Some(261)));
+        assert_eq!((vocab.byte(200), vocab.packet(), vocab.label("youtube")), (200, Some(259), Some(261)));
         vocab.extend(&["twitch"]).expect("legal label");
         assert_eq!(vocab.label("twitch"), Some(262));
     }

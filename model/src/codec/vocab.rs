@@ -1,21 +1,32 @@
 //! The token alphabet: which id means which byte, delimiter or label.
 //!
-//! A fresh vocabulary has byte `b` at id `b`, then `<|pkt|>` 256, `<|end|>` 257, `<|pad|>` 258, one unused id, and the
+//! There are two kinds. The alphabet of the **bytes** codec has byte `b` at id `b`, then `<|pkt|>` 256, `<|end|>` 257, `<|pad|>` 258, one unused id, and the
 //! labels from 260 on in the order given. One that was imported from NetSSM keeps NetSSM's ids, which put the bytes
-//! elsewhere and have no end token; see [`Vocab::from_netssm_tokenizer`]. Ids never move: [`Vocab::extend`] only appends.
+//! elsewhere and have no end token; see [`Vocab::from_netssm_tokenizer`]. The alphabet of the **flow** codec has byte `b`
+//! at id `b`, padding 256, end 257, then ids that only the codec's grammar gives a meaning, and the labels from
+//! [`GRAMMAR_IDS`] on; it has no packet delimiter. Ids never move: [`Vocab::extend`] only appends.
 //!
-//! Contract: a `Vocab` has all 256 bytes and the packet delimiter, each id means one thing, and every id fits in `u16`.
-//! Constructors and `serde` check that once; everything else relies on it.
+//! Contract: a `Vocab` has all 256 bytes, and either the packet delimiter or ids of a grammar with padding and end; each
+//! id means one thing, and every id fits in `u16`. Constructors and `serde` check that once; everything else relies on it.
+
+mod disk;
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::disk::VocabFile;
 use super::error::DataError;
 
 /// Label names that would be mistaken for a delimiter in NetSSM's `<|name|>` notation.
 const RESERVED: [&str; 8] = ["pkt", "end", "pad", "padding", "unk", "endoftext", "bos", "eos"];
 const FIRST_LABEL: u16 = 260;
+
+/// Ids of the flow codec's alphabet before the labels: what its grammar uses, and room to grow.
+pub const GRAMMAR_IDS: u16 = 1_024;
+/// Where that alphabet has padding and end.
+const GRAMMAR_PAD: u16 = 256;
+const GRAMMAR_END: u16 = 257;
 
 /// What an id stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +41,8 @@ pub enum TokenKind {
     Pad,
     /// The label with this index in [`Vocab::labels`].
     Label(usize),
+    /// An id that a codec's grammar gives its meaning.
+    Grammar,
     /// An id without meaning (reserved, or a token of an imported tokenizer that NetSSM never writes).
     Unused,
 }
@@ -40,7 +53,9 @@ pub enum TokenKind {
 pub struct Vocab {
     kinds: Vec<TokenKind>,
     bytes: [u16; 256],
-    packet: u16,
+    packet: Option<u16>,
+    /// Ids below this one are a grammar's; 0 in an alphabet with a packet delimiter.
+    grammar: u16,
     end: Option<u16>,
     pad: Option<u16>,
     labels: Vec<String>,
@@ -48,30 +63,8 @@ pub struct Vocab {
     by_label: HashMap<String, usize>,
 }
 
-/// The form on disk. `bytes` is absent when byte `b` has id `b`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VocabFile {
-    size: usize,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    bytes: Option<Vec<u16>>,
-    packet: u16,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    end: Option<u16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pad: Option<u16>,
-    labels: Vec<LabelEntry>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LabelEntry {
-    name: String,
-    id: u16,
-}
-
 impl Vocab {
-    /// A fresh vocabulary with these labels, in this order.
+    /// A fresh alphabet of the bytes codec with these labels, in this order.
     ///
     /// # Errors
     /// [`DataError::Vocab`] for a label that is empty, repeated, reserved or not writable as `<|label|>`.
@@ -79,16 +72,40 @@ impl Vocab {
     /// ```
     /// # use netssm_model::codec::Vocab;
     /// let vocab = Vocab::new(&["youtube", "Aria"])?;
-    /// assert_eq!((vocab.byte(7), vocab.packet(), vocab.label("Aria")), (7, 256, Some(261)));
+    /// assert_eq!((vocab.byte(7), vocab.packet(), vocab.label("Aria")), (7, Some(256), Some(261)));
     /// # Ok::<(), netssm_model::codec::DataError>(())
     /// ```
     pub fn new<S: AsRef<str>>(labels: &[S]) -> Result<Self, DataError> {
         let mut vocab = Self::from_parts(
             usize::from(FIRST_LABEL),
             std::array::from_fn(|byte| byte as u16),
-            256,
+            Delimiting::Packet(256),
             Some(257),
             Some(258),
+            Vec::new(),
+        )?;
+        vocab.extend(labels)?;
+        Ok(vocab)
+    }
+
+    /// A fresh alphabet of the flow codec with these labels, in this order.
+    ///
+    /// # Errors
+    /// [`DataError::Vocab`] as for [`Vocab::new`].
+    ///
+    /// ```
+    /// # use netssm_model::codec::Vocab;
+    /// let vocab = Vocab::flow(&["youtube", "Aria"])?;
+    /// assert_eq!((vocab.byte(7), vocab.packet(), vocab.label("Aria")), (7, None, Some(1025)));
+    /// # Ok::<(), netssm_model::codec::DataError>(())
+    /// ```
+    pub fn flow<S: AsRef<str>>(labels: &[S]) -> Result<Self, DataError> {
+        let mut vocab = Self::from_parts(
+            usize::from(GRAMMAR_IDS),
+            std::array::from_fn(|byte| byte as u16),
+            Delimiting::Grammar(GRAMMAR_IDS),
+            Some(GRAMMAR_END),
+            Some(GRAMMAR_PAD),
             Vec::new(),
         )?;
         vocab.extend(labels)?;
@@ -131,9 +148,19 @@ impl Vocab {
         self.bytes[usize::from(byte)]
     }
 
-    /// The id of the packet delimiter.
-    pub fn packet(&self) -> u16 {
+    /// The id of the packet delimiter, if the alphabet has one.
+    pub fn packet(&self) -> Option<u16> {
         self.packet
+    }
+
+    /// How many ids, from 0 on, are a grammar's; 0 in an alphabet with a packet delimiter.
+    pub fn grammar(&self) -> u16 {
+        self.grammar
+    }
+
+    /// The id that stands in a label's place where a model shall not see the label. It is nowhere else a stream's first.
+    pub fn unlabelled(&self) -> u16 {
+        self.packet.or(self.pad).unwrap_or_default()
     }
 
     /// The id of the end of a session, if the vocabulary has one.
@@ -169,7 +196,7 @@ impl Vocab {
     pub(super) fn from_parts(
         size: usize,
         bytes: [u16; 256],
-        packet: u16,
+        delimiting: Delimiting,
         end: Option<u16>,
         pad: Option<u16>,
         labels: Vec<(String, u16)>,
@@ -177,10 +204,15 @@ impl Vocab {
         if size > usize::from(u16::MAX) + 1 {
             return Err(DataError::Vocab(format!("{size} tokens do not fit in 16 bits")));
         }
+        let (packet, grammar) = match delimiting {
+            Delimiting::Packet(id) => (Some(id), 0),
+            Delimiting::Grammar(ids) => (None, ids),
+        };
         let mut vocab = Self {
             kinds: vec![TokenKind::Unused; size],
             bytes,
             packet,
+            grammar,
             end,
             pad,
             labels: Vec::new(),
@@ -190,9 +222,19 @@ impl Vocab {
         for (byte, &id) in bytes.iter().enumerate() {
             vocab.claim(id, TokenKind::Byte(byte as u8))?;
         }
-        vocab.claim(packet, TokenKind::Packet)?;
+        packet.map_or(Ok(()), |id| vocab.claim(id, TokenKind::Packet))?;
         end.map_or(Ok(()), |id| vocab.claim(id, TokenKind::End))?;
         pad.map_or(Ok(()), |id| vocab.claim(id, TokenKind::Pad))?;
+        if usize::from(grammar) > size {
+            return Err(DataError::Vocab(format!(
+                "{grammar} ids of a grammar are more than the size {size}"
+            )));
+        }
+        for kind in &mut vocab.kinds[..usize::from(grammar)] {
+            if *kind == TokenKind::Unused {
+                *kind = TokenKind::Grammar;
+            }
+        }
         for (name, id) in labels {
             vocab.add_label(&name, id)?;
         }
@@ -227,6 +269,15 @@ impl Vocab {
     }
 }
 
+/// How an alphabet separates packets.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Delimiting {
+    /// By a token with this id.
+    Packet(u16),
+    /// By a grammar, to which the first so many ids belong.
+    Grammar(u16),
+}
+
 /// A label must survive NetSSM's notation, a CSV cell, a file name and a metric label.
 pub(crate) fn check_label(label: &str) -> Result<(), DataError> {
     let fault = if label.is_empty() {
@@ -243,40 +294,6 @@ pub(crate) fn check_label(label: &str) -> Result<(), DataError> {
     Err(DataError::Vocab(format!("label '{}' {fault}", label.escape_debug())))
 }
 
-impl TryFrom<VocabFile> for Vocab {
-    type Error = DataError;
-
-    fn try_from(file: VocabFile) -> Result<Self, DataError> {
-        let bytes = match file.bytes {
-            None => std::array::from_fn(|byte| byte as u16),
-            Some(ids) => ids.try_into().map_err(|ids: Vec<u16>| {
-                DataError::Vocab(format!("expected 256 byte ids, got {}", ids.len()))
-            })?,
-        };
-        let labels = file.labels.into_iter().map(|label| (label.name, label.id)).collect();
-        Self::from_parts(file.size, bytes, file.packet, file.end, file.pad, labels)
-    }
-}
-
-impl From<Vocab> for VocabFile {
-    fn from(vocab: Vocab) -> Self {
-        let plain = vocab.bytes.iter().enumerate().all(|(byte, &id)| byte == usize::from(id));
-        Self {
-            size: vocab.kinds.len(),
-            bytes: (!plain).then(|| vocab.bytes.to_vec()),
-            packet: vocab.packet,
-            end: vocab.end,
-            pad: vocab.pad,
-            labels: vocab
-                .labels
-                .into_iter()
-                .zip(vocab.label_ids)
-                .map(|(name, id)| LabelEntry { name, id })
-                .collect(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,7 +301,7 @@ mod tests {
     #[test]
     fn ids_are_where_the_module_says() {
         let vocab = Vocab::new(&["a", "b"]).expect("legal labels");
-        assert_eq!((vocab.packet(), vocab.end(), vocab.pad()), (256, Some(257), Some(258)));
+        assert_eq!((vocab.packet(), vocab.end(), vocab.pad()), (Some(256), Some(257), Some(258)));
         assert_eq!((vocab.label("a"), vocab.label("b"), vocab.size()), (Some(260), Some(261), 262));
         assert_eq!(vocab.kind(261), TokenKind::Label(1));
         assert_eq!(vocab.kind(259), TokenKind::Unused);
@@ -292,10 +309,24 @@ mod tests {
     }
 
     #[test]
+    fn a_grammar_has_its_ids_before_the_labels() {
+        let vocab = Vocab::flow(&["a", "b"]).expect("legal labels");
+        assert_eq!((vocab.packet(), vocab.end(), vocab.pad()), (None, Some(257), Some(256)));
+        assert_eq!((vocab.label("a"), vocab.label("b"), vocab.size()), (Some(1024), Some(1025), 1026));
+        let kinds = [255, 256, 257, 258, 1023, 1024].map(|id| vocab.kind(id));
+        use TokenKind::{Byte, End, Grammar, Label, Pad};
+        assert_eq!(kinds, [Byte(255), Pad, End, Grammar, Grammar, Label(0)]);
+        assert_eq!((vocab.grammar(), vocab.unlabelled()), (1024, 256));
+    }
+
+    #[test]
     fn extending_keeps_old_ids() {
         let mut vocab = Vocab::new(&["a", "b"]).expect("legal labels");
         assert_eq!(vocab.extend(&["b", "c"]).expect("legal label"), 1);
         assert_eq!((vocab.label("b"), vocab.label("c")), (Some(261), Some(262)));
+        let mut vocab = Vocab::flow(&["a"]).expect("legal label");
+        assert_eq!(vocab.extend(&["a", "b"]).expect("legal label"), 1);
+        assert_eq!((vocab.label("a"), vocab.label("b")), (Some(1024), Some(1025)));
     }
 
     #[test]
@@ -305,22 +336,6 @@ mod tests {
             let before = vocab.clone();
             assert!(vocab.extend(&["fine", bad]).is_err(), "{bad:?} was accepted");
             assert_eq!(vocab, before);
-        }
-    }
-
-    #[test]
-    fn the_form_on_disk_is_checked() {
-        let vocab = Vocab::new(&["a"]).expect("legal label");
-        let text = serde_json::to_string(&vocab).expect("serialises");
-        assert_eq!(serde_json::from_str::<Vocab>(&text).expect("reads back"), vocab);
-        for (bad, why) in [
-            (text.replace(r#""packet":256"#, r#""packet":7"#), "two meanings"),
-            (text.replace(r#""id":260"#, r#""id":900"#), "beyond the size"),
-            (text.replace(r#""size":261"#, r#""size":100"#), "too small"),
-            (text.replace(r#""name":"a""#, r#""name":"pkt""#), "reserved"),
-        ] {
-            assert_ne!(bad, text, "the case '{why}' changed nothing");
-            assert!(serde_json::from_str::<Vocab>(&bad).is_err(), "accepted: {why}");
         }
     }
 }

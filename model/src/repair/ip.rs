@@ -144,7 +144,9 @@ impl Repair {
             (protocol, upper, declared) = (next, after, declared.saturating_sub(len));
         }
         check_v6(source, destination, protocol)?;
-        let limit = self.max_packet_bytes - IPV6_BYTES - ROUTER_ALERT_V6.len();
+        let kept = alert && protocol == PROTOCOL_ICMPV6;
+        let extension_bytes = if kept { ROUTER_ALERT_V6.len() } else { 0 };
+        let limit = self.max_packet_bytes - IPV6_BYTES - extension_bytes;
         let around = Around { source: source.into(), destination: destination.into(), declared, limit };
         let mut hops = header[7];
         let part = match protocol {
@@ -166,7 +168,7 @@ impl Repair {
         }
         let mut len = part.len;
         header[6] = protocol;
-        if alert && protocol == PROTOCOL_ICMPV6 {
+        if kept {
             header[6] = PROTOCOL_HOP_BY_HOP;
             header.extend_from_slice(&ROUTER_ALERT_V6);
             len += ROUTER_ALERT_V6.len();

@@ -32,6 +32,7 @@ use netssm_wire::{
 };
 
 pub use self::counts::{Dropped, RepairCounts, RepairKind};
+pub(crate) use self::udp::shortest_payload;
 use self::{counts::Fixes, quote::History};
 use crate::codec::{
     RawPacket,

@@ -31,7 +31,7 @@ const SERVER: [u8; 4] = [198, 18, 0, 1];
 /// The outcome for one packet and what it took.
 fn one(bytes: &[u8]) -> (Result<Packet, Dropped>, Vec<RepairKind>) {
     let mut repair = Repair::new();
-    let outcome = repair.repair(&RawPacket { header: bytes.to_vec(), gap: None });
+    let outcome = repair.repair(&RawPacket::new(bytes.to_vec()));
     (outcome, repair.counts().kinds().map(|(kind, _)| kind).collect())
 }
 
@@ -136,7 +136,7 @@ fn an_error_quotes_the_packet_it_answers() {
     let unreachable = |code| v4(1, SERVER, CLIENT, &[3, code, 0, 0, 0, 0, 0, 0]);
     assert_eq!(one(&unreachable(3)).0, Err(Dropped::NothingToQuote));
     let mut repair = Repair::new();
-    let mut push = |bytes: Vec<u8>| repair.repair(&RawPacket { header: bytes, gap: None });
+    let mut push = |bytes: Vec<u8>| repair.repair(&RawPacket::new(bytes));
     let query = v4(17, CLIENT, SERVER, &[0xc0, 0, 0x30, 0x39, 0, 8, 0, 0]);
     push(query.clone()).expect("legal");
     push(v4(6, CLIENT, [198, 18, 0, 2], &tcp(2))).expect("legal");
@@ -183,7 +183,7 @@ fn counts_add_up_over_sessions() {
         [v4(6, CLIENT, SERVER, &tcp(0)), v4(6, CLIENT, CLIENT, &tcp(2)), v4(6, CLIENT, SERVER, &tcp(2))]
     {
         let mut repair = Repair::new();
-        let _ = repair.repair(&RawPacket { header: bytes, gap: None });
+        let _ = repair.repair(&RawPacket::new(bytes));
         sum.merge(repair.counts());
     }
     assert_eq!((sum.packets(), sum.repaired(), sum.dropped()), (3, 1, 1));

@@ -22,18 +22,19 @@ const SHORTEST: [(u16, usize); 7] = [
     (137, UDP_PREFIX_BYTES + 34 + 4),
 ];
 
+/// The shortest payload of a datagram between two ports, in bytes.
+pub(crate) fn shortest_payload((source, destination): (u16, u16)) -> usize {
+    let ours = SHORTEST.iter().filter(|(port, _)| *port == source || *port == destination);
+    ours.map(|&(_, len)| len).max().unwrap_or(0)
+}
+
 pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<Part, Dropped> {
     let mut header = rest.get(..UDP_BYTES).ok_or(Dropped::Short)?.to_vec();
     let (source, destination) = (be16(&header, 0).unwrap_or_default(), be16(&header, 2).unwrap_or_default());
     if source == 0 || destination == 0 {
         return Err(Dropped::Port);
     }
-    let least = SHORTEST
-        .iter()
-        .filter(|(port, _)| *port == source || *port == destination)
-        .map(|&(_, len)| len)
-        .max();
-    let least = least.unwrap_or(0) + UDP_BYTES;
+    let least = shortest_payload((source, destination)) + UDP_BYTES;
     let len = around.length(least);
     if around.declared >= UDP_BYTES && around.declared < least {
         fixes.note(RepairKind::UdpPayload);

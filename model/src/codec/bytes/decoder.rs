@@ -89,7 +89,7 @@ impl BytesDecoder {
         }
         self.packets += 1;
         self.next = Next::ByteOrEnd;
-        Step::Packet(RawPacket { header: std::mem::take(&mut self.header), gap: None })
+        Step::Packet(RawPacket::new(std::mem::take(&mut self.header)))
     }
 }
 
@@ -110,9 +110,10 @@ impl Decoder for BytesDecoder {
             TokenKind::End => {
                 self.next = Next::Nothing;
                 self.header = Vec::new();
-                Step::End
+                // A packet that no delimiter closed is not whole.
+                Step::End(None)
             }
-            TokenKind::Label(_) | TokenKind::Pad | TokenKind::Unused => Step::Need,
+            TokenKind::Label(_) | TokenKind::Pad | TokenKind::Grammar | TokenKind::Unused => Step::Need,
         }
     }
 

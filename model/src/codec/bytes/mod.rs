@@ -65,6 +65,9 @@ impl BytesCodec {
                 .ok_or_else(|| DataError::Codec(format!("'{id}' lacks the parameter '{name}'")))
         };
         let codec = Self::new(vocab, param("width")?.parse()?, param("form")?.parse()?);
+        if codec.vocab.packet().is_none() {
+            return Err(DataError::Codec(format!("'{id}' needs an alphabet with a packet delimiter")));
+        }
         match id.params.keys().find(|name| !["width", "form"].contains(&name.as_str())) {
             Some(unknown) => Err(DataError::Codec(format!("'{id}' has the unknown parameter '{unknown}'"))),
             None => Ok(codec),
@@ -105,7 +108,7 @@ impl Codec for BytesCodec {
         Ok(Box::new(BytesEncoder { codec: self.clone(), prompt, canonical, packets: 0 }))
     }
 
-    fn decoder(&self) -> Box<dyn Decoder> {
+    fn decoder(&self, _seed: u64) -> Box<dyn Decoder> {
         Box::new(BytesDecoder::new(self))
     }
 }
@@ -144,7 +147,7 @@ impl Encoder for BytesEncoder {
         if self.packets == 0 {
             out.extend_from_slice(&self.prompt);
         } else {
-            out.push(vocab.packet());
+            out.extend(vocab.packet());
         }
         out.extend(header.iter().map(|&byte| vocab.byte(byte)));
         self.packets += 1;
@@ -159,7 +162,7 @@ impl Encoder for BytesEncoder {
         if self.packets == 0 {
             return;
         }
-        out.push(self.codec.vocab.packet());
+        out.extend(self.codec.vocab.packet());
         if end == SessionEnd::Ended {
             out.extend(self.codec.vocab.end());
         }

@@ -73,7 +73,10 @@ fn ids_open_the_same_codec_and_others_are_refused() {
         let error = crate::codec::open(&id, vocab.clone()).expect_err(expected).to_string();
         assert!(error.contains(expected), "{error}");
     };
-    edit(&|id| id.name = "flow".to_owned(), "'flow' is not a codec of this build");
+    edit(&|id| id.name = "flows".to_owned(), "'flows' is not a codec of this build (known: flow, bytes)");
+    let grammar = Vocab::flow(&["x"]).expect("a label");
+    let error = crate::codec::open(&id, grammar).expect_err("another alphabet").to_string();
+    assert!(error.contains("needs an alphabet with a packet delimiter"), "{error}");
     edit(&|id| id.version = 2, "needs another build");
     edit(&|id| drop(id.params.insert("width".to_owned(), "9999".to_owned())), "not between 15 and 256");
     edit(&|id| drop(id.params.insert("width".to_owned(), "wide".to_owned())), "neither 'variable' nor");
@@ -84,8 +87,8 @@ fn ids_open_the_same_codec_and_others_are_refused() {
 #[test]
 fn nothing_follows_the_end() {
     let codec = codec(Width::Variable, Form::Canonical);
-    let mut decoder = codec.decoder();
-    assert_eq!(decoder.push(257), Step::End);
+    let mut decoder = codec.decoder(0);
+    assert_eq!(decoder.push(257), Step::End(None));
     assert_eq!(decoder.push(256), Step::Need);
     let mask = decoder.legal().expect("a mask");
     assert_eq!(mask.iter().map(|word| word.count_ones()).sum::<u32>(), 1);
@@ -101,7 +104,7 @@ proptest! {
         choices in vec(any::<u32>(), 1..400),
     ) {
         let codec = codec(Width::Variable, Form::Canonical);
-        let mut decoder = codec.decoder();
+        let mut decoder = codec.decoder(0);
         for &byte in &start[..skip.min(start.len())] {
             decoder.push(codec.vocab().byte(byte).into());
         }
@@ -117,7 +120,7 @@ proptest! {
                     Extent::Foreign(_) => {}
                     Extent::More(needed) => prop_assert!(false, "{needed} bytes are needed"),
                 },
-                Step::End => break,
+                Step::End(_) => break,
                 Step::Need => {}
             }
         }

@@ -1,0 +1,91 @@
+//! An optional field with a prediction, cheap candidates and a literal form.
+//!
+//! Most fields of a header look alike to the grammar: no token when the prediction is right; one token when the value is
+//! that of a candidate (a retransmission, a recent window); else a token that says "literal" and the value behind it. The
+//! candidates stand in order of preference, and a token whose value an earlier form has is never legal. That keeps streams
+//! canonical: what a decoder made encodes to the same tokens.
+
+use arrayvec::ArrayVec;
+
+use super::{
+    io::{Coded, Io, Presence},
+    vocab::Class,
+};
+
+/// Candidates: token and value, by preference.
+pub(super) type Candidates = ArrayVec<(u16, u32), 32>;
+
+/// What was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chosen {
+    /// The prediction, without a token.
+    Predicted(u32),
+    /// A candidate, by this token.
+    Candidate(u16, u32),
+    /// A literal form follows this token.
+    Literal(u16),
+}
+
+/// What else is legal at the field, asked when collecting.
+pub(super) struct Rules {
+    /// Literal tokens that are legal.
+    pub(super) literals: ArrayVec<u16, 4>,
+    /// Whether the prediction may stand.
+    pub(super) default: bool,
+}
+
+impl Rules {
+    /// The prediction may stand, and these literals are legal.
+    pub(super) fn with(literals: impl IntoIterator<Item = u16>) -> Self {
+        Self { literals: literals.into_iter().collect(), default: true }
+    }
+}
+
+/// Codes a field. `want` is the value when emitting; `literal` gives the token of its literal form.
+///
+/// Without a prediction the field must be named.
+#[allow(clippy::too_many_arguments)] // each is one part of the field's definition
+pub(super) fn choose<I: Io>(
+    io: &mut I,
+    class: Class,
+    want: Option<u32>,
+    predicted: Option<u32>,
+    candidates: impl Fn(&mut Candidates),
+    literal: impl FnOnce(u32) -> u16,
+    rules: impl FnOnce() -> Rules,
+    allows: impl Fn(u16, u32) -> bool,
+) -> Coded<Chosen> {
+    let token = io.maybe(
+        class,
+        || {
+            let want = want?;
+            if predicted == Some(want) {
+                return None;
+            }
+            let mut list = Candidates::new();
+            candidates(&mut list);
+            let found = list.iter().find(|(_, value)| *value == want).map(|(token, _)| *token);
+            Some(found.unwrap_or_else(|| literal(want)))
+        },
+        |mask| {
+            let mut list = Candidates::new();
+            candidates(&mut list);
+            for (at, &(token, value)) in list.iter().enumerate() {
+                let first = predicted != Some(value) && !list[..at].iter().any(|&(_, other)| other == value);
+                if first && allows(token, value) {
+                    mask.add(token);
+                }
+            }
+            let rules = rules();
+            rules.literals.iter().for_each(|&token| mask.add(token));
+            Presence::needed(predicted.is_none() || !rules.default)
+        },
+    )?;
+    let Some(token) = token else {
+        return predicted.map(Chosen::Predicted).ok_or(io.lack());
+    };
+    let mut list = Candidates::new();
+    candidates(&mut list);
+    let found = list.iter().find(|(known, _)| *known == token);
+    Ok(found.map_or(Chosen::Literal(token), |&(token, value)| Chosen::Candidate(token, value)))
+}

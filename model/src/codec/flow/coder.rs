@@ -1,0 +1,81 @@
+//! Sessions to tokens and side table, and back.
+
+use super::{
+    io::{Emit, Read, Stop},
+    packet::{self, Parameters},
+    record::Record,
+    side::{SideSink, SideSource, SideTable},
+    state::State,
+    vocab::{EOS, closes},
+};
+
+/// Writes the packets of a session.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    state: State,
+    rules: Parameters,
+}
+
+impl Recorder {
+    /// A recorder of a new session.
+    pub fn new(rules: Parameters) -> Self {
+        Self { state: State::default(), rules }
+    }
+
+    /// Appends the tokens of a record; values that the model does not see go to `side`. Gives back the record as a decoder
+    /// will see it.
+    pub fn push(&mut self, record: &Record, out: &mut Vec<u16>, side: &mut dyn SideSink) -> Record {
+        let from = out.len();
+        match packet::code(&self.state, &mut Emit::new(out, side), self.rules, Some(record)) {
+            Ok(coded) => packet::apply(&mut self.state, coded),
+            Err(stop) => {
+                // The grammar has a form for every record.
+                debug_assert!(false, "{stop:?} at {record:?}");
+                out.truncate(from);
+                record.clone()
+            }
+        }
+    }
+}
+
+/// Reads packets from tokens and their side table.
+#[derive(Debug)]
+pub struct Replayer<'a> {
+    state: State,
+    rules: Parameters,
+    tokens: &'a [u16],
+    at: usize,
+    side: &'a mut SideTable,
+}
+
+impl<'a> Replayer<'a> {
+    /// Reads the tokens of packets (what follows the head of a session).
+    pub fn new(rules: Parameters, tokens: &'a [u16], side: &'a mut SideTable) -> Self {
+        Self { state: State::default(), rules, tokens, at: 0, side }
+    }
+
+    /// Tokens read so far.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The next packet; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Stop`] for tokens that are no packet, or a side table that lacks a value.
+    pub fn next_record(&mut self) -> Result<Option<Record>, Stop> {
+        let rest = &self.tokens[self.at..];
+        if rest.first().is_none_or(|&token| EOS.has(token)) {
+            return Ok(None);
+        }
+        let mut io = Read::new(rest, &*self.side);
+        let coded = packet::code(&self.state, &mut io, self.rules, None)?;
+        let (length, taken) = (io.position(), *io.taken());
+        if rest.get(length).is_some_and(|&token| !closes(token)) {
+            return Err(Stop::Illegal);
+        }
+        self.side.advance(&taken);
+        self.at += length;
+        Ok(Some(packet::apply(&mut self.state, coded)))
+    }
+}

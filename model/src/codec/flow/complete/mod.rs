@@ -1,0 +1,146 @@
+//! From a record to a whole header: what tokens do not say and repair would otherwise have to make up.
+//!
+//! A record keeps eight bytes of an ICMP message. What belongs behind them follows from the session: an error quotes a
+//! packet that was sent, a solicitation asks for a host that is there, a report names groups that are in use. So a
+//! record that keeps the [strict](super::strict) rules comes out as a header that [`crate::repair`] leaves as it is.
+//!
+//! What of a record stays: everything, with these exceptions.
+//! * Checksums become zeros; they are computed when the payload is there.
+//! * UDP payload goes, unless it is a DNS header: the rest is synthesised later (the same rule as in repair). Counts of a
+//!   DNS header are lowered to what the payload can hold: they come after its length.
+//! * The first record of an IGMP report is made sound: see [`window`](super::strict::window).
+//! * The *group* that a message of neighbour discovery, listener discovery or IGMP is sent to, and its MAC address, follow
+//!   from the message where its RFC says so: the record's group was drawn before anybody knew the message.
+//!
+//! Contract: any record gives a header of the declared length or a shorter one; nothing panics; memory is bounded.
+
+mod icmp6;
+mod igmp;
+mod quote;
+mod seen;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+use self::{quote::History, seen::Seen};
+use super::{
+    record::{Frame, IpFrame, Record},
+    strict::group_mac,
+    upper::{Icmp, Upper},
+};
+use crate::{
+    canonical::is_dns_header,
+    codec::{
+        RawPacket,
+        shape::{
+            PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, UDP_BYTES, UDP_PREFIX_BYTES, be16, is_dns, put,
+        },
+    },
+};
+
+/// What a session has shown so far, as far as later messages refer to it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Completion {
+    history: History,
+    seen: Seen,
+}
+
+impl Completion {
+    /// The header of a record with the message that belongs to it. The gap is the caller's to set.
+    pub(super) fn complete(&mut self, record: &Record) -> RawPacket {
+        let mut header = Vec::with_capacity(128);
+        record.emit(&mut header);
+        if let Frame::Ip(ip) = &record.frame {
+            self.ip(ip, &mut header);
+        }
+        RawPacket { header, wire_len: Some(record.wire_len), gap: None }
+    }
+
+    /// Whether `receiver` sent a packet lately that `reporter` may complain about. Without one, completion quotes a
+    /// datagram that the session does not have.
+    pub(super) fn may_quote(&self, reporter: IpAddr, receiver: IpAddr) -> bool {
+        self.history.latest(reporter, receiver, true).is_some()
+    }
+
+    fn ip(&mut self, ip: &IpFrame, header: &mut Vec<u8>) {
+        // A record cut by a capture's length has room for its fields at least.
+        let upper_at = ip.ether.len() + ip.header_len() - ip.upper.header_len();
+        header.resize(header.len().max(upper_at + ip.upper.header_len()), 0);
+        match &ip.upper {
+            Upper::Tcp(_) => {
+                self.history.remember(ip, header);
+                clear(header, upper_at + 16);
+            }
+            Upper::Udp(udp) => {
+                self.history.remember(ip, header);
+                clear(header, upper_at + 6);
+                let dns = udp.window.len() == UDP_PREFIX_BYTES
+                    && is_dns(udp.ports.0, udp.ports.1)
+                    && is_dns_header(&udp.window);
+                if dns {
+                    let room = (ip.payload_len as usize).saturating_sub(UDP_PREFIX_BYTES);
+                    fit_counts(&mut header[upper_at + UDP_BYTES..], room);
+                } else {
+                    header.truncate(upper_at + UDP_BYTES);
+                }
+            }
+            Upper::Icmp(icmp) => {
+                self.message(ip, icmp, header);
+                clear(header, upper_at + 2);
+            }
+            Upper::Other(_) => {}
+        }
+        if ip.is_v4() {
+            clear(header, ip.ether.len() + 10);
+        }
+        self.seen.note(ip);
+    }
+
+    /// Appends the rest of a message, as far as its declared length reaches, and sends it to the right group.
+    fn message(&self, ip: &IpFrame, icmp: &Icmp, header: &mut Vec<u8>) {
+        let mut body = Vec::new();
+        let group = match ip.protocol {
+            PROTOCOL_ICMP | PROTOCOL_ICMPV6 if is_error(ip.protocol, icmp.kind) => {
+                self.history.quote(ip, icmp.kind, &mut body);
+                None
+            }
+            PROTOCOL_ICMPV6 => icmp6::body(ip, icmp.kind, &self.seen, &mut body),
+            PROTOCOL_IGMP => igmp::body(ip, icmp, &self.seen, &mut body),
+            // An echo's data is synthesised later.
+            _ => None,
+        };
+        header.truncate(header.len() - icmp.window.len().min(header.len()));
+        body.truncate(ip.payload_len as usize);
+        header.extend_from_slice(&body);
+        let Some(mac) = group.and_then(group_mac) else { return };
+        put(header, 0, &mac);
+        match group {
+            Some(IpAddr::V4(v4)) => put(header, ip.ether.len() + 16, &v4.octets()),
+            Some(IpAddr::V6(v6)) => put(header, ip.ether.len() + 24, &v6.octets()),
+            None => {}
+        }
+    }
+}
+
+fn is_error(protocol: u8, kind: u16) -> bool {
+    match (protocol, kind >> 8) {
+        (PROTOCOL_ICMP, kind) => matches!(kind, 3 | 5 | 11 | 12),
+        (_, kind) => kind < 128,
+    }
+}
+
+/// Lowers the counts of a DNS header until the least that so many questions (the root's name, type, class) and records
+/// (the root's name and its fixed fields) take fits in `room` bytes.
+fn fit_counts(dns: &mut [u8], mut room: usize) {
+    for (section, least) in [5, 11, 11, 11].into_iter().enumerate() {
+        let at = 4 + 2 * section;
+        let count = usize::from(be16(dns, at).unwrap_or_default()).min(room / least);
+        room -= count * least;
+        put(dns, at, &(count as u16).to_be_bytes());
+    }
+}
+
+fn clear(header: &mut [u8], at: usize) {
+    put(header, at, &[0, 0]);
+}

@@ -1,0 +1,191 @@
+//! The packets that errors quote.
+//!
+//! An error carries the head of the packet that caused it (RFC 792: its IP header and at least 8 bytes; RFC 1812 section
+//! 4.3.2.3 and RFC 4443 section 2.4: as much as fits). Which packet that was no token says, but the error's length is a
+//! hint: many systems quote all of it. So the quote is the latest packet of the receiver that is as long; else the latest
+//! one that is longer, cut; else the latest datagram, made longer in its length fields (a TCP segment with payload that was
+//! never sent would be out of its stream). If the receiver sent nothing that one may complain about, it is a datagram to
+//! the reporter, as route tracing sends them.
+//!
+//! A quote is never longer than the packet it quotes: what follows one beyond its 128th byte would be an extension (RFC
+//! 4884).
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use arrayvec::ArrayVec;
+use netssm_wire::checksum::{Sum, fill_ipv4_header};
+
+use crate::codec::{
+    flow::{record::IpFrame, upper::Upper},
+    shape::{IPV4_BYTES, IPV6_BYTES, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, UDP_BYTES, put},
+};
+
+/// An error follows its cause within a round trip; hardly more packets fit in one.
+const DEPTH: usize = 64;
+/// IPv6 and a TCP header with all options.
+const HEADER_BYTES: usize = IPV6_BYTES + 60;
+/// Where route tracing starts, from a port that asks for answers.
+const TRACE_PORTS: (u16, u16) = (49_152, 33_434);
+
+/// The last packets that an error may quote.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    packets: VecDeque<Quote>,
+}
+
+/// A packet, from its IP header to the end of its transport header.
+#[derive(Clone, Debug)]
+struct Quote {
+    src: IpAddr,
+    dst: IpAddr,
+    protocol: u8,
+    /// Bytes of the IP packet.
+    total: usize,
+    head: ArrayVec<u8, HEADER_BYTES>,
+}
+
+impl History {
+    /// Takes note of a packet whose header bytes are `header`, if it is TCP or UDP between two hosts. Those with IPv4
+    /// options are left out: the shortest quote would not hold their ports.
+    pub(super) fn remember(&mut self, ip: &IpFrame, header: &[u8]) {
+        let to_group = match ip.dst {
+            IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
+            IpAddr::V6(v6) => v6.is_multicast(),
+        };
+        let at = ip.ether.len();
+        let plain = matches!(ip.upper, Upper::Tcp(_) | Upper::Udp(_)) && ip.options.is_empty() && !ip.alert;
+        let Some(head) = header.get(at..at + ip.header_len()) else { return };
+        if to_group || ip.src.is_unspecified() || !plain {
+            return;
+        }
+        if self.packets.len() == DEPTH {
+            self.packets.pop_front();
+        }
+        self.packets.push_back(Quote {
+            src: ip.src,
+            dst: ip.dst,
+            protocol: ip.protocol,
+            total: ip.told_len() as usize - at,
+            head: head.iter().copied().take(HEADER_BYTES).collect(),
+        });
+    }
+
+    /// The length of the latest packet from `receiver` to `reporter`, or (when others may complain too) to anybody.
+    pub(super) fn latest(&self, reporter: IpAddr, receiver: IpAddr, on_path: bool) -> Option<usize> {
+        self.find(reporter, receiver, on_path, |_| true).map(|quote| quote.total)
+    }
+
+    fn find(
+        &self,
+        reporter: IpAddr,
+        receiver: IpAddr,
+        on_path: bool,
+        fits: impl Fn(&Quote) -> bool,
+    ) -> Option<&Quote> {
+        let sent = || self.packets.iter().rev().filter(|quote| quote.src == receiver && fits(quote));
+        sent().find(|quote| quote.dst == reporter).or_else(|| sent().next().filter(|_| on_path))
+    }
+
+    /// Appends the quote of the error `ip` of type and code `kind`, as many bytes as the error declares.
+    pub(super) fn quote(&self, ip: &IpFrame, kind: u16, out: &mut Vec<u8>) {
+        let (v6, len) = (!ip.is_v4(), (ip.payload_len as usize).min(usize::from(u16::MAX)));
+        // Only the end itself knows that it has no such port or protocol.
+        let on_path = !matches!((ip.protocol, kind), (PROTOCOL_ICMP, 0x0302 | 0x0303) | (_, 0x0104));
+        let find = |fits: &dyn Fn(&Quote) -> bool| self.find(ip.src, ip.dst, on_path, fits);
+        let found = find(&|quote| quote.total == len)
+            .or_else(|| find(&|quote| quote.total > len))
+            .or_else(|| find(&|quote| quote.protocol == PROTOCOL_UDP));
+        let made;
+        let quote = match found {
+            Some(quote) => quote,
+            None => {
+                made = traced(ip);
+                &made
+            }
+        };
+        out.extend_from_slice(&quote.head[..quote.head.len().min(len)]);
+        out.resize(len, 0);
+        finish(quote, v6, is_late(ip.protocol, kind), out);
+    }
+}
+
+fn is_late(protocol: u8, kind: u16) -> bool {
+    kind >> 8 == if protocol == PROTOCOL_ICMP { 11 } else { 3 }
+}
+
+/// A datagram that the error's receiver could have sent to its sender.
+fn traced(error: &IpFrame) -> Quote {
+    let mut head = ArrayVec::<u8, HEADER_BYTES>::new();
+    match (error.dst, error.src) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            head.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, PROTOCOL_UDP, 0, 0]);
+            head.extend(src.octets().into_iter().chain(dst.octets()));
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            head.extend([0x60, 0, 0, 0, 0, 8, PROTOCOL_UDP, 64]);
+            head.extend(src.octets().into_iter().chain(dst.octets()));
+        }
+        // Both are of one version by construction.
+        _ => {}
+    }
+    let total = head.len() + UDP_BYTES;
+    for word in [TRACE_PORTS.0, TRACE_PORTS.1, UDP_BYTES as u16, 0] {
+        head.extend(word.to_be_bytes());
+    }
+    Quote { src: error.dst, dst: error.src, protocol: PROTOCOL_UDP, total, head }
+}
+
+/// Makes the lengths reach to the end of the quote, spends the hops if that is the complaint, and sets checksums right:
+/// that of a transport header whose payload is cut stays what the packet had.
+fn finish(quote: &Quote, v6: bool, late: bool, out: &mut [u8]) {
+    let len = out.len();
+    let network = if v6 { IPV6_BYTES } else { IPV4_BYTES };
+    if quote.total < len {
+        if v6 {
+            put(out, 4, &((len - IPV6_BYTES) as u16).to_be_bytes());
+        } else {
+            put(out, 2, &(len as u16).to_be_bytes());
+        }
+        if quote.protocol == PROTOCOL_UDP {
+            put(out, network + 4, &((len - network) as u16).to_be_bytes());
+        }
+    }
+    if late {
+        put(out, if v6 { 7 } else { 8 }, &[1]);
+    }
+    if let Some(header) = out.get_mut(..IPV4_BYTES).filter(|_| !v6) {
+        fill_ipv4_header(header);
+    }
+    if quote.total <= len {
+        fill_transport(quote, network, out);
+    }
+}
+
+fn fill_transport(quote: &Quote, at: usize, out: &mut [u8]) {
+    let (field, udp) = match quote.protocol {
+        PROTOCOL_TCP => (at + 16, false),
+        _ => (at + 6, true),
+    };
+    put(out, field, &[0, 0]);
+    let Some(segment) = out.get(at..) else { return };
+    let len = segment.len() as u32;
+    let pseudo = match (quote.src, quote.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => pseudo_v4(src, dst, quote.protocol, len),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => pseudo_v6(src, dst, quote.protocol, len),
+        _ => return,
+    };
+    let stored = pseudo.bytes(segment).stored();
+    let value = if udp { stored.udp().0 } else { stored.0 };
+    put(out, field, &value.to_be_bytes());
+}
+
+fn pseudo_v4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: u32) -> Sum {
+    Sum::default().pseudo_v4(src, dst, protocol, len as u16)
+}
+
+fn pseudo_v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, len: u32) -> Sum {
+    Sum::default().pseudo_v6(src, dst, protocol, len)
+}

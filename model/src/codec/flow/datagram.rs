@@ -1,0 +1,319 @@
+//! UDP, ICMP, IGMP and other protocols: length and the bytes behind it.
+//!
+//! ```text
+//! udp   := LENGTH [length] [UDP_LENGTH byte byte] [SNAP byte] payload
+//! icmp  := [ICMP_TYPE byte byte] LENGTH [length] [ICMP_WORD byte byte] [ICMP_SEQUENCE byte byte] [IP_OPTIONS]
+//! igmp  := the same, then [SNAP byte] template
+//! other := LENGTH [length] [SNAP byte] template
+//! ```
+//! `IP_OPTIONS` in ICMPv6 says that the router alert is not as its type has it.
+
+use super::{
+    endpoints::has_message,
+    hosts::HostClass,
+    io::{Coded, Io, Presence, Stop},
+    lengths::{CLASSES, LITERAL, Limit},
+    number::{Range, number},
+    payload::{self, Ask, Payload},
+    record::IpFrame,
+    state::{Flow, Kind, State},
+    strict,
+    upper::{Icmp, Udp, Upper, Window, is_echo, window_len},
+    vocab::{ICMP_SEQUENCE, ICMP_TYPE, IP_OPTIONS, LENGTH, SNAP, UDP_LENGTH},
+};
+
+/// Where a packet stands: its flow, its direction and the guess of its length.
+pub(super) struct Where<'a> {
+    pub(super) state: &'a State,
+    pub(super) flow: &'a Flow,
+    pub(super) back: bool,
+    pub(super) next_length: Option<u16>,
+    /// Bytes before the transport header, as expected.
+    pub(super) before: usize,
+}
+
+impl Where<'_> {
+    fn dir(&self) -> &super::state::Dir {
+        &self.flow.dirs[usize::from(self.back)]
+    }
+
+    fn ends(&self) -> (HostClass, HostClass) {
+        let (src, dst) = (HostClass::of(self.flow.key.src), HostClass::of(self.flow.key.dst));
+        if self.back { (dst, src) } else { (src, dst) }
+    }
+
+    /// A payload length.
+    fn length<I: Io>(&self, io: &mut I, want: Option<u32>, limit: Limit) -> Coded<u32> {
+        let lengths = &self.dir().lengths;
+        let token = io.pick(
+            || LENGTH.at(lengths.class(want.unwrap_or_default(), self.next_length)),
+            |mask| {
+                for class in 0..CLASSES {
+                    let value = lengths.value(class, self.next_length);
+                    let legal = if class == LITERAL {
+                        limit.has_other(lengths, self.next_length)
+                    } else {
+                        lengths.is_canonical(class, self.next_length)
+                            && value.is_some_and(|value| limit.has(value.into()))
+                    };
+                    if legal {
+                        mask.add(LENGTH.at(class));
+                    }
+                }
+            },
+        )?;
+        lengths.code(io, LENGTH.index(token).ok_or(Stop::Illegal)?, self.next_length, want, limit)
+    }
+
+    /// Bytes that the capture cut off a window that would end `end` bytes into the frame.
+    fn missing<I: Io>(&self, io: &mut I, want: Option<u8>, end: usize, window: usize) -> Coded<u8> {
+        snap(self.state, io, want, end, window)
+    }
+}
+
+/// Bytes missing at the end of a record of `end` bytes, of which the last `most` may be.
+pub(super) fn snap<I: Io>(state: &State, io: &mut I, want: Option<u8>, end: usize, most: usize) -> Coded<u8> {
+    let kept = state.snap_len.map_or(usize::MAX, usize::from);
+    let expected = end.saturating_sub(kept).min(most);
+    if !io.flag(SNAP, || want.is_some_and(|want| usize::from(want) != expected), || false)? {
+        return Ok(expected as u8);
+    }
+    let range = || Range::new(0, most as u64).except([expected as u64]);
+    let missing = number(io, 1, || want.unwrap_or_default().into(), range)?;
+    if missing > most as u64 { Err(Stop::Illegal) } else { Ok(missing as u8) }
+}
+
+/// What was coded of a datagram.
+#[derive(Clone, Debug)]
+pub(super) struct DatagramCoded {
+    pub(super) upper: Upper,
+    pub(super) payload_len: u32,
+    pub(super) missing: u8,
+    pub(super) alert: bool,
+    pub(super) payload: Option<Payload>,
+}
+
+pub(super) fn code<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<DatagramCoded> {
+    match at.flow.key.kind {
+        Kind::Udp => udp(at, io, want),
+        Kind::Icmp | Kind::Igmp => icmp(at, io, want),
+        _ => other(at, io, want),
+    }
+}
+
+fn udp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<DatagramCoded> {
+    let header = want.and_then(|frame| if let Upper::Udp(udp) = &frame.upper { Some(udp) } else { None });
+    let key = &at.flow.key;
+    let ports = if at.back { (key.ports.1, key.ports.0) } else { key.ports };
+    let limit = if io.strict() {
+        strict::udp_lengths(key.src.is_ipv6(), ports).into()
+    } else {
+        Limit::up_to(u32::from(u16::MAX) - 8)
+    };
+    let payload_len = at.length(io, want.map(|frame| frame.payload_len), limit)?;
+    let right = u16::try_from(payload_len + 8).unwrap_or_default();
+    let strict = io.strict();
+    let len = if io.flag(UDP_LENGTH, || header.is_some_and(|udp| udp.len != right), || !strict)? {
+        number(io, 2, || header.map_or(0, |udp| udp.len.into()), || Range::bytes(2).except([right.into()]))? as u16
+    } else {
+        right
+    };
+    let window = window_len(17, payload_len);
+    let missing = at.missing(io, want.map(|frame| frame.missing), at.before + 8 + window, window)?;
+    let mut coded = None;
+    if window > usize::from(missing) {
+        let ask = Ask {
+            state: &at.flow.payload,
+            back: at.back,
+            ports: key.ports,
+            expected: at.state.profile(key.service()),
+            payload_len,
+            len: window - usize::from(missing),
+        };
+        coded = Some(payload::code(&ask, io, header.map(|udp| &udp.window))?);
+    }
+    let window = coded.as_ref().map_or_else(Window::new, |payload| payload.window.clone());
+    let upper = Upper::Udp(Udp { ports, len, checksum: 0, window });
+    Ok(DatagramCoded { upper, payload_len, missing, alert: false, payload: coded })
+}
+
+fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<DatagramCoded> {
+    let wanted = want.and_then(|frame| if let Upper::Icmp(icmp) = &frame.upper { Some(icmp) } else { None });
+    let key = &at.flow.key;
+    let v6 = key.src.is_ipv6();
+    let echo = key.ports.0 != 0;
+    let (src, dst) = at.ends();
+    let protocol = key.protocol;
+    let place = strict::Place { protocol, src, dst, echo, back: at.back, alert: None };
+    let strict = io.strict();
+    let kind = message_kind(at, io, wanted.map(|icmp| icmp.kind), &place)?;
+    let limit = if strict {
+        strict::message_lengths(&place, kind).into()
+    } else {
+        Limit::up_to(u32::from(u16::MAX) - 8)
+    };
+    let payload_len = at.length(io, want.map(|frame| frame.payload_len), limit)?;
+    let destination = if at.back { key.src } else { key.dst };
+    let expected = strict::words(protocol, kind, destination, payload_len);
+    let other = &at.flow.dirs[usize::from(!at.back)];
+    // An echo repeats its identifier, a reply its number; other messages say what the rest of the packet makes them say.
+    let (first, second) = match (is_echo(kind, v6), expected) {
+        (true, _) | (_, None) => {
+            let reply = matches!((v6, kind >> 8), (false, 0) | (true, 129));
+            let last = at.dir().icmp.words.map(|words| words.1.wrapping_add(1));
+            let asked = other.icmp.words.map(|words| words.1);
+            (key.ports.0, if reply { asked.or(last) } else { last }.unwrap_or(u16::from(!reply)))
+        }
+        (false, Some(words)) => {
+            let again = words == (0, 0) && at.dir().icmp.kind == Some(kind);
+            at.dir().icmp.words.filter(|_| again).unwrap_or(words)
+        }
+    };
+    // Another identifier is another flow.
+    let free = !strict && !is_echo(kind, v6);
+    let first = word(io, super::vocab::ICMP_WORD, wanted.map(|icmp| icmp.words.0), first, free)?;
+    let second = word(io, ICMP_SEQUENCE, wanted.map(|icmp| icmp.words.1), second, !strict)?;
+    let usual = strict::needs_alert(protocol, kind);
+    let odd = v6 && io.flag(IP_OPTIONS, || want.is_some_and(|frame| frame.alert != usual), || !strict)?;
+    let window_bytes = window_len(protocol, payload_len);
+    let (mut window, mut missing) = (Window::new(), 0);
+    if window_bytes > 0 {
+        let end = at.before + 8 + window_bytes;
+        missing = at.missing(io, want.map(|frame| frame.missing), end, window_bytes)?;
+        let template = &at.flow.templates[usize::from(at.back)];
+        window = payload::code_generic(template, window_bytes - usize::from(missing), io, wanted.map(|icmp| &icmp.window))?;
+    }
+    let upper = Upper::Icmp(Icmp { kind, checksum: 0, words: (first, second), window });
+    Ok(DatagramCoded { upper, payload_len, missing, alert: usual != odd, payload: None })
+}
+
+/// Type and code: as before in this direction, or what begins such a flow.
+fn message_kind<I: Io>(
+    at: &Where<'_>,
+    io: &mut I,
+    want: Option<u16>,
+    place: &strict::Place,
+) -> Coded<u16> {
+    let v6 = at.flow.key.src.is_ipv6();
+    let strict = io.strict();
+    let expected = at.dir().icmp.kind.unwrap_or(match (place.echo, v6, at.back) {
+        (true, false, false) => 0x0800,
+        (true, false, true) => 0x0000,
+        (true, true, false) => 0x8000,
+        (true, true, true) => 0x8100,
+        _ if place.protocol == 2 => 0x1600,
+        (false, false, _) => 0x0303,
+        (false, true, _) => 0x8700,
+    });
+    let kinds = strict::kinds(place);
+    let there = io.maybe(
+        ICMP_TYPE,
+        || want.filter(|&want| want != expected).map(|_| ICMP_TYPE.at(0)),
+        |mask| {
+            if !strict || kinds.iter().any(|&kind| kind != expected) {
+                mask.add_class(ICMP_TYPE);
+            }
+            Presence::needed(strict && !kinds.contains(&expected))
+        },
+    )?;
+    if there.is_none() {
+        return Ok(expected);
+    }
+    let want = want.unwrap_or_default();
+    if !strict {
+        // With an identifier it is an echo; without it may be one, whose identifier is zero.
+        let high = |kind: u64| !place.echo || is_echo((kind as u16) << 8, v6);
+        let token = io.pick(
+            || super::vocab::BYTE.at(usize::from(want >> 8)),
+            |mask| {
+                for kind in (0..256).filter(|&kind| high(kind)) {
+                    mask.add(super::vocab::BYTE.at(kind as usize));
+                }
+            },
+        )?;
+        let upper = super::vocab::BYTE.index(token).ok_or(Stop::Illegal)? as u16;
+        let not = (upper == expected >> 8).then_some(u64::from(expected & 0xff));
+        let lower = number(io, 1, || u64::from(want & 0xff), || Range::bytes(1).except(not))? as u16;
+        let kind = upper << 8 | lower;
+        return if place.echo && !is_echo(kind, v6) { Err(Stop::Illegal) } else { Ok(kind) };
+    }
+    let upper = io.pick(
+        || 0,
+        |mask| {
+            for &kind in kinds.iter().filter(|&&kind| kind != expected) {
+                mask.add(super::vocab::BYTE.at(usize::from(kind >> 8)));
+            }
+        },
+    )?;
+    let upper = super::vocab::BYTE.index(upper).ok_or(Stop::Illegal)? as u16;
+    let lower = io.pick(
+        || 0,
+        |mask| {
+            for &kind in kinds.iter().filter(|&&kind| kind != expected && kind >> 8 == upper) {
+                mask.add(super::vocab::BYTE.at(usize::from(kind & 0xff)));
+            }
+        },
+    )?;
+    Ok(upper << 8 | super::vocab::BYTE.index(lower).ok_or(Stop::Illegal)? as u16)
+}
+
+fn word<I: Io>(
+    io: &mut I,
+    class: super::vocab::Class,
+    want: Option<u16>,
+    expected: u16,
+    legal: bool,
+) -> Coded<u16> {
+    if !io.flag(class, || want.is_some_and(|want| want != expected), || legal)? {
+        return Ok(expected);
+    }
+    let range = || Range::bytes(2).except([expected.into()]);
+    Ok(number(io, 2, || want.unwrap_or_default().into(), range)? as u16)
+}
+
+fn other<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<DatagramCoded> {
+    let wanted = want.and_then(|frame| if let Upper::Other(window) = &frame.upper { Some(window) } else { None });
+    let payload_len = at.length(io, want.map(|frame| frame.payload_len), Limit::up_to(u16::MAX.into()))?;
+    let bytes = window_len(255, payload_len);
+    let missing = at.missing(io, want.map(|frame| frame.missing), at.before + bytes, bytes)?;
+    let template = &at.flow.templates[usize::from(at.back)];
+    let mut window = Window::new();
+    if bytes > usize::from(missing) {
+        window = payload::code_generic(template, bytes - usize::from(missing), io, wanted)?;
+    }
+    Ok(DatagramCoded { upper: Upper::Other(window), payload_len, missing, alert: false, payload: None })
+}
+
+/// Changes the flow by a coded datagram.
+pub(super) fn apply(flow: &mut Flow, back: bool, coded: &DatagramCoded) {
+    if let Some(payload) = &coded.payload {
+        flow.payload.apply(back, payload);
+    }
+    let at = usize::from(back);
+    match &coded.upper {
+        Upper::Icmp(icmp) => {
+            flow.dirs[at].icmp = super::state::IcmpDir { kind: Some(icmp.kind), words: Some(icmp.words) };
+            if !icmp.window.is_empty() {
+                flow.templates[at].apply_generic(&icmp.window);
+            }
+        }
+        Upper::Other(window) if !window.is_empty() => flow.templates[at].apply_generic(window),
+        _ => {}
+    }
+}
+
+/// Whether a generated packet may go in a flow.
+pub(super) fn may_go(flow: &Flow, back: bool) -> bool {
+    let key = &flow.key;
+    let (src, dst) = if back { (key.dst, key.src) } else { (key.src, key.dst) };
+    let (src_class, dst_class) = (HostClass::of(src), HostClass::of(dst));
+    let ports = if back { (key.ports.1, key.ports.0) } else { key.ports };
+    let hosts = strict::usable(src) && strict::usable(dst) && strict::may_pair(src_class, dst_class, key.protocol);
+    hosts
+        && match key.kind {
+            Kind::Tcp => strict::ports_ok(src_class, ports),
+            Kind::Udp => strict::ports_ok(src_class, ports),
+            Kind::Icmp | Kind::Igmp => has_message(key.protocol, src_class, dst_class, key.ports.0 != 0, back),
+            Kind::Other | Kind::Link => false,
+        }
+}

@@ -1,0 +1,216 @@
+//! Tokens to packets, one token at a time, with what may come next.
+//!
+//! A packet is complete when the first token of the next one, or the end, comes. Tokens that the grammar has no use for
+//! are ignored and change nothing; those that [`Decoder::legal`] allows are never ignored. The mask is that of a strict
+//! generator; a prompt from a capture may hold more.
+
+use std::{cell::OnceCell, time::Duration};
+
+use super::{
+    codec::HEAD,
+    complete::Completion,
+    io::{Collect, Read, Stop},
+    mask::Mask,
+    packet::{self, PacketCoded, Parameters},
+    record::{Frame, Record},
+    side::{Drawn, SideSource},
+    state::State,
+    upper::Upper,
+    vocab::{DIR, EOS, GRAMMAR_SIZE, RATE, closes},
+};
+use crate::codec::{Decoder, RawPacket, Step};
+
+/// Reads the tokens of one session and draws what they leave open.
+#[derive(Debug)]
+pub struct Session {
+    state: State,
+    rules: Parameters,
+    side: Drawn,
+    /// Tokens of the packet that is not complete.
+    open: Vec<u16>,
+    /// Tokens of the head that were read.
+    head: usize,
+    ended: bool,
+    strict: bool,
+}
+
+/// What a token did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It means nothing here and was ignored.
+    Ignored,
+    /// More is to come.
+    More,
+    /// It begins the next packet: this one is complete.
+    Record(Box<Record>),
+    /// It ends the session, and the packet that was open.
+    End(Option<Box<Record>>),
+}
+
+impl Session {
+    /// A session that draws by `seed`. `strict`: [`Session::legal`] has only what a generator may write, else whatever the
+    /// grammar can say.
+    pub fn new(rules: Parameters, seed: u64, strict: bool) -> Self {
+        Self {
+            state: State::default(),
+            rules,
+            side: Drawn::new(seed),
+            open: Vec::new(),
+            // A label may be there or not.
+            head: 1,
+            ended: false,
+            strict,
+        }
+    }
+
+    /// Takes a token.
+    pub fn push(&mut self, token: u16) -> Taken {
+        if self.ended {
+            return Taken::Ignored;
+        }
+        if self.head < HEAD {
+            let fits = if self.head == 1 { DIR.has(token) } else { RATE.has(token) };
+            self.head += usize::from(fits);
+            return if fits { Taken::More } else { Taken::Ignored };
+        }
+        if !closes(token) {
+            self.open.push(token);
+            let fits = match self.read() {
+                Ok((_, length, _)) => length == self.open.len(),
+                Err(stop) => stop == Stop::More,
+            };
+            if !fits {
+                self.open.pop();
+            }
+            return if fits { Taken::More } else { Taken::Ignored };
+        }
+        let mut record = None;
+        if !self.open.is_empty() {
+            match self.read() {
+                Ok((coded, length, taken)) if length == self.open.len() => {
+                    self.side.advance(&taken);
+                    self.open.clear();
+                    record = Some(Box::new(packet::apply(&mut self.state, coded)));
+                }
+                // A packet cannot end here.
+                _ => return Taken::Ignored,
+            }
+        } else if EOS.has(token) && self.state.packets() == 0 {
+            return Taken::Ignored;
+        }
+        if EOS.has(token) {
+            self.ended = true;
+            return Taken::End(record);
+        }
+        self.open.push(token);
+        record.map_or(Taken::More, Taken::Record)
+    }
+
+    /// The open packet, if it is complete as it stands.
+    pub fn flush(&mut self) -> Option<Record> {
+        let (coded, length, taken) = self.read().ok()?;
+        if self.open.is_empty() || length != self.open.len() {
+            return None;
+        }
+        self.side.advance(&taken);
+        self.open.clear();
+        Some(packet::apply(&mut self.state, coded))
+    }
+
+    fn read(&self) -> Result<(PacketCoded, usize, [u32; super::side::SideClass::COUNT]), Stop> {
+        let mut io = Read::new(&self.open, &self.side);
+        let coded = packet::code(&self.state, &mut io, self.rules, None)?;
+        Ok((coded, io.position(), *io.taken()))
+    }
+
+    /// Gathers what may come next.
+    pub fn legal(&self) -> Mask {
+        let mut mask = Mask::default();
+        if self.ended {
+            // Nothing follows; the end itself keeps the mask from being empty.
+            mask.add(EOS.at(0));
+            return mask;
+        }
+        if self.head < HEAD {
+            mask.add_class(if self.head == 1 { DIR } else { RATE });
+            return mask;
+        }
+        let mut io = Collect::new(&self.open, &self.side, self.strict, &mut mask);
+        let whole = packet::code(&self.state, &mut io, self.rules, None).is_ok();
+        if self.open.is_empty() && self.state.packets() > 0 {
+            mask.add(EOS.at(0));
+        }
+        if whole {
+            self.state.clock.collect_next(self.strict, &mut mask);
+            mask.add(EOS.at(0));
+        }
+        mask
+    }
+}
+
+/// The decoder of one generated session.
+#[derive(Debug)]
+pub(super) struct FlowDecoder {
+    session: Session,
+    completion: Completion,
+    legal: OnceCell<Mask>,
+    last_us: Option<i64>,
+}
+
+impl FlowDecoder {
+    pub(super) fn new(rules: Parameters, seed: u64) -> Self {
+        Self {
+            session: Session::new(rules, seed, true),
+            completion: Completion::default(),
+            legal: OnceCell::new(),
+            last_us: None,
+        }
+    }
+
+    fn packet(&mut self, mut record: Record) -> RawPacket {
+        if let Frame::Ip(ip) = &mut record.frame
+            && matches!(ip.upper, Upper::Tcp(_))
+        {
+            // What a capture cut off is made whole for the wire.
+            ip.missing = 0;
+        }
+        let mut packet = self.completion.complete(&record);
+        let gap = self.last_us.map_or(0, |last| record.time_us.saturating_sub(last).max(0));
+        self.last_us = Some(record.time_us);
+        packet.gap = Some(Duration::from_micros(gap.unsigned_abs()));
+        packet
+    }
+}
+
+impl Decoder for FlowDecoder {
+    fn push(&mut self, token: u32) -> Step {
+        let Some(token) = u16::try_from(token).ok().filter(|&token| token < GRAMMAR_SIZE) else {
+            return Step::Need;
+        };
+        match self.session.push(token) {
+            Taken::Ignored => Step::Need,
+            Taken::More => {
+                self.legal.take();
+                Step::Need
+            }
+            Taken::Record(record) => {
+                self.legal.take();
+                Step::Packet(self.packet(*record))
+            }
+            Taken::End(record) => {
+                self.legal.take();
+                Step::End(record.map(|record| self.packet(*record)))
+            }
+        }
+    }
+
+    fn legal(&self) -> Option<&[u64]> {
+        Some(self.legal.get_or_init(|| self.session.legal()).words())
+    }
+
+    fn flush(&mut self) -> Option<RawPacket> {
+        self.legal.take();
+        let record = self.session.flush()?;
+        Some(self.packet(record))
+    }
+}

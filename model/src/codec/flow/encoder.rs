@@ -1,0 +1,169 @@
+//! Frames to tokens, for training and prompts: the side table is counted and thrown away.
+//!
+//! ```text
+//! session := label DIR RATE packet* EOS
+//! ```
+//! `DIR` is the direction of the first IP packet between a site and the world; `RATE` the class of the busiest second. Both are
+//! facts about the recording that a prompt may give and that a model may as well choose itself.
+
+use super::{
+    coder::Recorder,
+    hosts::HostClass,
+    packet::Parameters,
+    record::{Frame, Record},
+    side::{SideClass, SideSink, Spread},
+    upper::Upper,
+    vocab::{DIR, EOS, RATE},
+};
+use crate::codec::{Beside, Encoder, FrameRef, SessionEnd, Skip};
+
+/// Nanoseconds of a microsecond.
+const NS: i64 = 1_000;
+/// The first class ends at this many bits a second; each further one at four times as many.
+const FIRST_RATE: u64 = 64_000;
+
+/// The direction of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Direction {
+    /// Its first packet goes from the site to the world.
+    Outward,
+    /// From the world to the site.
+    Inward,
+    /// Within the site.
+    Local,
+    /// Elsewhere.
+    Other,
+}
+
+impl Direction {
+    fn of(frame: &Frame) -> Self {
+        let Frame::Ip(ip) = frame else { return Self::Local };
+        let (src, dst) = (HostClass::of(ip.src), HostClass::of(ip.dst));
+        match (src.is_remote(), dst.is_remote()) {
+            (false, true) => Self::Outward,
+            (true, false) => Self::Inward,
+            (false, false) => Self::Local,
+            (true, true) => Self::Other,
+        }
+    }
+}
+
+/// The encoder of one session.
+#[derive(Debug)]
+pub(super) struct FlowEncoder {
+    recorder: Recorder,
+    label: u16,
+    packets: u64,
+    /// Where the session begins in the caller's vector.
+    start: usize,
+    busiest: Busiest,
+    beside: Counted,
+}
+
+/// Bytes of the busiest second.
+#[derive(Debug, Default)]
+struct Busiest {
+    second: i64,
+    bytes: u64,
+    most: u64,
+}
+
+impl Busiest {
+    fn add(&mut self, time_us: i64, bytes: u32) {
+        let second = time_us.div_euclid(1_000_000);
+        if second != self.second {
+            (self.second, self.bytes) = (second, 0);
+        }
+        self.bytes += u64::from(bytes);
+        self.most = self.most.max(self.bytes);
+    }
+
+    /// The class of the busiest second: powers of four of 64 kbit/s.
+    fn class(&self) -> usize {
+        let classes = usize::from(RATE.len);
+        (0..classes - 1).find(|&class| self.most * 8 < FIRST_RATE << (2 * class)).unwrap_or(classes - 1)
+    }
+}
+
+/// Counts the bits of side values.
+#[derive(Debug, Default)]
+struct Counted(Beside);
+
+impl SideSink for Counted {
+    fn put(&mut self, class: SideClass, _: u64, spread: Spread) {
+        let bits = u64::from(spread.bits());
+        match class {
+            // When a recording began is nobody's business.
+            SideClass::Start => {}
+            SideClass::GapRest | SideClass::GapFar => self.0.time_bits += bits,
+            _ => self.0.other_bits += bits,
+        }
+    }
+}
+
+impl FlowEncoder {
+    pub(super) fn new(rules: Parameters, label: u16) -> Self {
+        Self {
+            recorder: Recorder::new(rules),
+            label,
+            packets: 0,
+            start: 0,
+            busiest: Busiest::default(),
+            beside: Counted::default(),
+        }
+    }
+}
+
+/// The record that a model should see: whole TCP options, and no bytes that nobody can make sense of.
+fn taught(frame: FrameRef<'_>) -> Result<Record, Skip> {
+    let mut record = Record::parse(frame.time_ns.div_euclid(NS), frame.wire_len, frame.bytes);
+    match &mut record.frame {
+        Frame::Ip(ip) => match ip.upper {
+            Upper::Tcp(_) => ip.missing = 0,
+            Upper::Other(_) if ip.fragment & 0x1fff != 0 => return Err(Skip::Fragment),
+            Upper::Other(_) => return Err(Skip::Protocol),
+            _ => {}
+        },
+        Frame::Arp(_) => {}
+        Frame::Link(_) => return Err(Skip::Ethertype),
+        Frame::Raw(_) => return Err(Skip::Malformed),
+    }
+    Ok(record)
+}
+
+impl Encoder for FlowEncoder {
+    fn push(&mut self, frame: FrameRef<'_>, out: &mut Vec<u16>) -> Result<(), Skip> {
+        let record = taught(frame)?;
+        if self.packets == 0 {
+            self.start = out.len();
+            out.push(self.label);
+            out.push(DIR.at(Direction::of(&record.frame) as usize));
+            // The rate is known at the end.
+            out.push(RATE.at(0));
+        }
+        self.recorder.push(&record, out, &mut self.beside);
+        self.packets += 1;
+        self.busiest.add(record.time_us, record.wire_len);
+        if let Some(rate) = out.get_mut(self.start + 2) {
+            *rate = RATE.at(self.busiest.class());
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, frame: FrameRef<'_>) -> Result<(), Skip> {
+        let record = taught(frame)?;
+        self.recorder.push(&record, &mut Vec::new(), &mut self.beside);
+        Ok(())
+    }
+
+    fn finish(&mut self, end: SessionEnd, out: &mut Vec<u16>) {
+        if self.packets > 0 && end == SessionEnd::Ended {
+            out.push(EOS.at(0));
+        }
+    }
+
+    fn beside(&self) -> Beside {
+        self.beside.0
+    }
+}

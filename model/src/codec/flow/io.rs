@@ -1,0 +1,267 @@
+//! One function writes, reads and foretells: what a grammar function asks of its surroundings.
+//!
+//! Every part of the grammar is a function over an [`Io`]. With [`Emit`] it turns a wanted packet into tokens; with
+//! [`Read`] it turns tokens into a packet; with [`Collect`] it reads the tokens that there are of an unfinished packet
+//! and then gathers what may come next, until it meets something that must come. So encoder, decoder and mask cannot
+//! disagree: they are the same lines of code.
+//!
+//! These functions look at the session's state and never change it; a finished packet is applied to the state
+//! afterwards. An unfinished one can therefore be read again from its start with every token that arrives.
+
+use super::{
+    mask::Mask,
+    side::{SideClass, SideSink, SideSource, Spread},
+    vocab::{BYTE, Class},
+};
+
+/// Why a grammar function did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The tokens ended before the packet did.
+    More,
+    /// A token that means nothing here, or a side table that ended early.
+    Illegal,
+}
+
+/// Result of a grammar function.
+pub type Coded<T> = Result<T, Stop>;
+
+/// Where tokens and side values go to or come from.
+pub trait Io {
+    /// Whether the packet is known and tokens are wanted.
+    const EMITS: bool;
+
+    /// Whether only what a strict generator may write is legal. Matters to [`Collect`] alone.
+    fn strict(&self) -> bool {
+        false
+    }
+
+    /// Why a token that must be there is not: the tokens ended, or this is another one.
+    fn lack(&self) -> Stop {
+        Stop::Illegal
+    }
+
+    /// A token that must be there. `want` is asked when emitting, `legal` when collecting.
+    fn pick(&mut self, want: impl FnOnce() -> u16, legal: impl FnOnce(&mut Mask)) -> Coded<u16>;
+
+    /// A token of `class` that is there only when it is needed. `needed` says that it must be there after all;
+    /// it is asked when collecting, like `legal`.
+    fn maybe(
+        &mut self,
+        class: Class,
+        want: impl FnOnce() -> Option<u16>,
+        legal: impl FnOnce(&mut Mask) -> Presence,
+    ) -> Coded<Option<u16>>;
+
+    /// A value that the model never sees. `spread` says how to draw one.
+    fn side(&mut self, class: SideClass, want: impl FnOnce() -> u64, spread: Spread) -> Coded<u64>;
+
+    /// A lone optional token, legal whenever `legal` holds.
+    fn flag(&mut self, class: Class, want: impl FnOnce() -> bool, legal: impl FnOnce() -> bool) -> Coded<bool> {
+        let token = class.at(0);
+        let there = self.maybe(
+            class,
+            || want().then_some(token),
+            |mask| {
+                if legal() {
+                    mask.add(token);
+                }
+                Presence::Optional
+            },
+        )?;
+        Ok(there.is_some())
+    }
+
+    /// A byte that must be there, below `end`.
+    fn byte(&mut self, end: u16, want: impl FnOnce() -> u8) -> Coded<u8> {
+        let token = self.pick(|| BYTE.at(usize::from(want())), |mask| mask.add_members(BYTE, 0, usize::from(end)))?;
+        let index = BYTE.index(token).filter(|&index| index < usize::from(end)).ok_or(Stop::Illegal)?;
+        Ok(index as u8)
+    }
+}
+
+/// Whether an optional token may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It may.
+    Optional,
+    /// What its absence stands for is not legal here.
+    Needed,
+}
+
+impl Presence {
+    /// `Needed` when `needed` holds.
+    pub fn needed(needed: bool) -> Self {
+        if needed { Self::Needed } else { Self::Optional }
+    }
+}
+
+/// Writes tokens.
+pub struct Emit<'a> {
+    tokens: &'a mut Vec<u16>,
+    side: &'a mut dyn SideSink,
+}
+
+impl<'a> Emit<'a> {
+    /// Appends to `tokens`; side values go to `side`.
+    pub fn new(tokens: &'a mut Vec<u16>, side: &'a mut dyn SideSink) -> Self {
+        Self { tokens, side }
+    }
+}
+
+impl Io for Emit<'_> {
+    const EMITS: bool = true;
+
+    fn pick(&mut self, want: impl FnOnce() -> u16, _: impl FnOnce(&mut Mask)) -> Coded<u16> {
+        let token = want();
+        self.tokens.push(token);
+        Ok(token)
+    }
+
+    fn maybe(
+        &mut self,
+        class: Class,
+        want: impl FnOnce() -> Option<u16>,
+        _: impl FnOnce(&mut Mask) -> Presence,
+    ) -> Coded<Option<u16>> {
+        let token = want();
+        debug_assert!(token.is_none_or(|token| class.has(token)));
+        self.tokens.extend(token);
+        Ok(token)
+    }
+
+    fn side(&mut self, class: SideClass, want: impl FnOnce() -> u64, spread: Spread) -> Coded<u64> {
+        let value = want();
+        self.side.put(class, value, spread);
+        Ok(value)
+    }
+}
+
+/// Reads tokens from a slice; the first one that the packet has no use for is left there.
+pub struct Read<'a> {
+    tokens: &'a [u16],
+    at: usize,
+    side: Taken<'a>,
+}
+
+impl<'a> Read<'a> {
+    /// Reads from the start of `tokens`.
+    pub fn new(tokens: &'a [u16], side: &'a dyn SideSource) -> Self {
+        Self { tokens, at: 0, side: Taken::new(side) }
+    }
+
+    /// Tokens read so far.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Side values taken so far, by class.
+    pub fn taken(&self) -> &[u32; SideClass::COUNT] {
+        &self.side.taken
+    }
+
+    fn next_in(&mut self, class: Class) -> Option<u16> {
+        let token = self.tokens.get(self.at).copied().filter(|&token| class.has(token))?;
+        self.at += 1;
+        Some(token)
+    }
+}
+
+impl Io for Read<'_> {
+    const EMITS: bool = false;
+
+    fn lack(&self) -> Stop {
+        if self.at == self.tokens.len() { Stop::More } else { Stop::Illegal }
+    }
+
+    fn pick(&mut self, _: impl FnOnce() -> u16, _: impl FnOnce(&mut Mask)) -> Coded<u16> {
+        let token = self.tokens.get(self.at).copied().ok_or(Stop::More)?;
+        self.at += 1;
+        Ok(token)
+    }
+
+    fn maybe(
+        &mut self,
+        class: Class,
+        _: impl FnOnce() -> Option<u16>,
+        _: impl FnOnce(&mut Mask) -> Presence,
+    ) -> Coded<Option<u16>> {
+        Ok(self.next_in(class))
+    }
+
+    fn side(&mut self, class: SideClass, _: impl FnOnce() -> u64, spread: Spread) -> Coded<u64> {
+        self.side.take(class, spread)
+    }
+}
+
+/// Reads the tokens of an unfinished packet and gathers what may follow them.
+pub struct Collect<'a> {
+    read: Read<'a>,
+    strict: bool,
+    mask: &'a mut Mask,
+}
+
+impl<'a> Collect<'a> {
+    /// Adds to `mask` what may follow `tokens`.
+    pub fn new(tokens: &'a [u16], side: &'a dyn SideSource, strict: bool, mask: &'a mut Mask) -> Self {
+        Self { read: Read::new(tokens, side), strict, mask }
+    }
+
+    fn at_end(&self) -> bool {
+        self.read.at == self.read.tokens.len()
+    }
+}
+
+impl Io for Collect<'_> {
+    const EMITS: bool = false;
+
+    fn strict(&self) -> bool {
+        self.strict
+    }
+
+    fn lack(&self) -> Stop {
+        self.read.lack()
+    }
+
+    fn pick(&mut self, want: impl FnOnce() -> u16, legal: impl FnOnce(&mut Mask)) -> Coded<u16> {
+        if self.at_end() {
+            legal(self.mask);
+        }
+        self.read.pick(want, |_| ())
+    }
+
+    fn maybe(
+        &mut self,
+        class: Class,
+        want: impl FnOnce() -> Option<u16>,
+        legal: impl FnOnce(&mut Mask) -> Presence,
+    ) -> Coded<Option<u16>> {
+        if self.at_end() && legal(self.mask) == Presence::Needed {
+            return Err(Stop::More);
+        }
+        self.read.maybe(class, want, |_| Presence::Optional)
+    }
+
+    fn side(&mut self, class: SideClass, want: impl FnOnce() -> u64, spread: Spread) -> Coded<u64> {
+        self.read.side(class, want, spread)
+    }
+}
+
+/// Counts what a packet takes from the side table, which moves on only when the packet is whole.
+struct Taken<'a> {
+    source: &'a dyn SideSource,
+    taken: [u32; SideClass::COUNT],
+}
+
+impl<'a> Taken<'a> {
+    fn new(source: &'a dyn SideSource) -> Self {
+        Self { source, taken: [0; SideClass::COUNT] }
+    }
+
+    fn take(&mut self, class: SideClass, spread: Spread) -> Coded<u64> {
+        let ahead = &mut self.taken[class as usize];
+        let value = self.source.peek(class, *ahead, spread).ok_or(Stop::Illegal)?;
+        *ahead += 1;
+        Ok(value)
+    }
+}

@@ -1,0 +1,482 @@
+//! A packet: time, who, what; and what it changes.
+//!
+//! ```text
+//! packet := time ( who body | ARP arp | ESC escape | NEW(link) mac mac [VLAN ..] byte byte link )
+//! body   := [VLAN byte{n}] [macs] ( tcp [SNAP byte] | udp | icmp | igmp | other ) tail
+//! ```
+//! There is no token that ends a packet: the next time, or the end of the session, does.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use arrayvec::ArrayVec;
+
+use super::{
+    datagram::{self, DatagramCoded, Where, snap},
+    endpoints::{NEAR, Slots, far_flow, new_flow},
+    hosts::HostClass,
+    io::{Coded, Io, Stop},
+    lengths::{Before, CLASSES, LITERAL, Lengths, Limit},
+    link,
+    number::{Range, number},
+    network_tail::{self, TailCoded},
+    record::{Ether, Frame, IpFrame, LinkFrame, Record, Tags},
+    state::{ChecksumMode, Flow, FlowKey, Kind, State},
+    strict,
+    tcp::{self, TcpCoded, TcpContext},
+    upper::Upper,
+    vocab::{ARP, ESC, FLOW_BACK, FLOW_FAR, FLOW_FORTH, LENGTH, NEW, VLAN},
+};
+
+/// What every packet of a session is coded by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    /// Gaps have fine tokens: known to 0.6 % instead of 9 %, for a token more a packet.
+    pub fine: bool,
+    /// How flows are numbered.
+    pub slots: Slots,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self { fine: true, slots: Slots::Recent }
+    }
+}
+
+/// A coded packet with what is needed to change the state.
+#[derive(Clone, Debug)]
+pub(super) struct PacketCoded {
+    pub(super) record: Record,
+    change: Change,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Ip { place: Place, back: bool, transport: Transport, tail: TailCoded, before: Before, snap: Snap },
+    Link { place: Place, back: bool, padded: bool, snap: Snap },
+    Arp,
+    Escape,
+}
+
+/// Where the flow of a packet is.
+#[derive(Clone, Debug)]
+enum Place {
+    Known(u16),
+    New(Box<Flow>),
+}
+
+#[derive(Clone, Debug)]
+enum Transport {
+    Tcp(Box<TcpCoded>),
+    Datagram(Box<DatagramCoded>),
+}
+
+/// End of the whole record and bytes missing of it.
+#[derive(Clone, Copy, Debug)]
+struct Snap {
+    end: usize,
+    missing: usize,
+    expected: usize,
+}
+
+/// The flow that a packet belongs to, as its opener would send it.
+fn key_of(frame: &IpFrame) -> FlowKey {
+    let kind = match (&frame.upper, frame.protocol) {
+        (Upper::Tcp(_), _) => Kind::Tcp,
+        (Upper::Udp(_), _) => Kind::Udp,
+        (Upper::Icmp(_), 2) => Kind::Igmp,
+        (Upper::Icmp(_), _) => Kind::Icmp,
+        (Upper::Other(_), _) => Kind::Other,
+    };
+    // IGMP has types with the numbers of echoes, but no identifiers.
+    let ports = if kind == Kind::Igmp { (0, 0) } else { frame.upper.ports(!frame.is_v4()) };
+    let vlans = frame.ether.tags.iter().map(|tag| tag & 0xfff).collect();
+    FlowKey { kind, protocol: frame.protocol, src: frame.src, dst: frame.dst, ports, vlans, macs: None }
+}
+
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+fn link_key(dst: [u8; 6], src: [u8; 6], kind: u16, tags: &Tags) -> FlowKey {
+    FlowKey {
+        kind: Kind::Link,
+        protocol: 0,
+        src: NOWHERE,
+        dst: NOWHERE,
+        ports: (kind, kind),
+        vlans: tags.iter().map(|tag| tag & 0xfff).collect(),
+        macs: Some((dst, src)),
+    }
+}
+
+/// Codes one packet.
+pub(super) fn code<I: Io>(state: &State, io: &mut I, rules: Parameters, want: Option<&Record>) -> Coded<PacketCoded> {
+    let time_us = state.clock.code(io, want.map(|record| record.time_us), rules.fine)?;
+    let frame = want.map(|record| &record.frame);
+    let wire_len = want.map(|record| record.wire_len);
+    let key = match frame {
+        Some(Frame::Ip(ip)) => Some(key_of(ip)),
+        Some(Frame::Link(link)) => Some(link_key(link.ether.dst, link.ether.src, link.kind, &link.ether.tags)),
+        _ => None,
+    };
+    let found = key.as_ref().and_then(|key| state.find(key));
+    let strict = io.strict();
+    let token = io.pick(
+        || match (frame, found, &key) {
+            (Some(Frame::Arp(arp)), ..) => ARP.at(link::arp_member(arp, state)),
+            (_, Some((slot, back)), _) => match state.number_of(slot, rules.slots) {
+                number if number < NEAR => if back { FLOW_BACK } else { FLOW_FORTH }.at(number),
+                _ => FLOW_FAR.at(back.into()),
+            },
+            (_, None, Some(key)) => NEW.at(key.kind as usize),
+            _ => ESC.at(0),
+        },
+        |mask| {
+            state.collect_flows(rules.slots, mask, |slot, back| may_go(state, strict, slot, back));
+            // The others have many ways to write one packet.
+            mask.add_members(NEW, 0, Kind::Other as usize);
+            mask.add_members(ARP, 0, link::ARP_ODD);
+        },
+    )?;
+    let record = |wire_len: u32, frame: Frame| Record { time_us, wire_len, frame };
+    if ESC.has(token) {
+        let raw = if let Some(Frame::Raw(raw)) = frame { Some(raw) } else { None };
+        let (bytes, wire_len) = link::escape(io, raw.zip(wire_len))?;
+        return Ok(PacketCoded { record: record(wire_len, Frame::Raw(bytes)), change: Change::Escape });
+    }
+    if let Some(form) = ARP.index(token) {
+        let arp = if let Some(Frame::Arp(arp)) = frame { Some(arp) } else { None };
+        let (arp, wire_len) = link::arp(state, io, form, arp.zip(wire_len))?;
+        return Ok(PacketCoded { record: record(wire_len, Frame::Arp(arp)), change: Change::Arp });
+    }
+    let (place, back) = if let Some(kind) = NEW.index(token) {
+        let kind = *Kind::ALL.get(kind).ok_or(Stop::Illegal)?;
+        (Place::New(Box::new(open(state, io, kind, frame, key.as_ref())?)), false)
+    } else {
+        let (slot, back) = known(state, io, rules.slots, token, found, strict)?;
+        (Place::Known(slot), back)
+    };
+    let flow = match &place {
+        Place::Known(slot) => state.flow(*slot).ok_or(Stop::Illegal)?,
+        Place::New(flow) => flow,
+    };
+    if flow.key.kind == Kind::Link {
+        let wanted = if let Some(Frame::Link(link)) = frame { Some(link) } else { None };
+        let is_new = matches!(place, Place::New(_));
+        let tags = tags(io, flow, is_new, wanted.map(|link| &link.ether.tags))?;
+        let (link, wire_len, missing, padded) = link::link(state, io, flow, back, tags, wanted.zip(wire_len))?;
+        let end = link.ether.len() + link.body.len() + usize::from(missing);
+        let change = Change::Link { place, back, padded, snap: Snap::of(state, end, missing.into(), link.body.len() + usize::from(missing)) };
+        return Ok(PacketCoded { record: record(wire_len, Frame::Link(link)), change });
+    }
+    let is_new = matches!(place, Place::New(_));
+    let wanted = if let Some(Frame::Ip(ip)) = frame { Some(ip) } else { None };
+    let body = body(state, io, flow, is_new, back, time_us, wanted.zip(wire_len))?;
+    let change = Change::Ip { place, back, transport: body.transport, tail: body.tail, before: body.before, snap: body.snap };
+    Ok(PacketCoded { record: record(body.wire_len, Frame::Ip(body.frame)), change })
+}
+
+/// Whether a sampler may write a packet of a flow.
+fn may_go(state: &State, strict: bool, slot: u16, back: bool) -> bool {
+    state.flow(slot).is_some_and(|flow| match flow.key.kind {
+        Kind::Other | Kind::Link => false,
+        _ => !strict || datagram::may_go(flow, back),
+    })
+}
+
+/// The flow that a token names.
+fn known<I: Io>(
+    state: &State,
+    io: &mut I,
+    slots: Slots,
+    token: u16,
+    found: Option<(u16, bool)>,
+    strict: bool,
+) -> Coded<(u16, bool)> {
+    if let Some(far) = FLOW_FAR.index(token) {
+        let back = far == 1;
+        let want = found.map(|(slot, _)| state.number_of(slot, slots));
+        let may_go = |slot: u16| may_go(state, strict, slot, back);
+        return Ok((far_flow(state, io, slots, want, may_go)?, back));
+    }
+    let (number, back) = match (FLOW_FORTH.index(token), FLOW_BACK.index(token)) {
+        (Some(number), _) => (number, false),
+        (_, Some(number)) => (number, true),
+        _ => return Err(Stop::Illegal),
+    };
+    Ok((state.numbered(number, slots).ok_or(Stop::Illegal)?, back))
+}
+
+/// A new flow behind its token.
+fn open<I: Io>(state: &State, io: &mut I, kind: Kind, frame: Option<&Frame>, key: Option<&FlowKey>) -> Coded<Flow> {
+    if kind == Kind::Link {
+        let wanted = if let Some(Frame::Link(link)) = frame { Some(link) } else { None };
+        let (dst, src, kind, tags) = link::new_link(state, io, wanted)?;
+        return Ok(state.open(link_key(dst, src, kind, &tags), tags));
+    }
+    let tags = if let Some(Frame::Ip(ip)) = frame { Some(&ip.ether.tags) } else { None };
+    let (key, tags) = new_flow(state, io, kind, key.zip(tags))?;
+    Ok(state.open(key, tags))
+}
+
+struct Body {
+    frame: IpFrame,
+    wire_len: u32,
+    transport: Transport,
+    tail: TailCoded,
+    before: Before,
+    snap: Snap,
+}
+
+fn body<I: Io>(
+    state: &State,
+    io: &mut I,
+    flow: &Flow,
+    is_new: bool,
+    back: bool,
+    time_us: i64,
+    want: Option<(&IpFrame, u32)>,
+) -> Coded<Body> {
+    let wanted = want.map(|(frame, _)| frame);
+    let tags = tags(io, flow, is_new, wanted.map(|frame| &frame.ether.tags))?;
+    let (dst_mac, src_mac) = link::macs(state, io, flow, back, wanted.map(|frame| &frame.ether))?;
+    let (this, other) = (&flow.dirs[usize::from(back)], &flow.dirs[usize::from(!back)]);
+    let (src, dst) = if back { (flow.key.dst, flow.key.src) } else { (flow.key.src, flow.key.dst) };
+    let habits = state.own_habits(src, flow.key.kind);
+    let before = Before {
+        service: (flow.key.service(), flow.key.kind as u8),
+        back,
+        same: this.lengths.last(),
+        other: other.lengths.last(),
+    };
+    let next_length = state.follows.get(before);
+    let v4 = src.is_ipv4();
+    let ether = Ether { dst: dst_mac, src: src_mac, tags };
+    let network_len = if v4 { 20 + this.options.len() } else { 40 };
+    let ahead = ether.len() + network_len;
+    let (upper, payload_len, missing, alert, transport) = if flow.key.kind == Kind::Tcp {
+        let (this_tcp, other_tcp) = this.tcp.as_deref().zip(other.tcp.as_deref()).ok_or(Stop::Illegal)?;
+        let cx = TcpContext {
+            this: this_tcp,
+            other: other_tcp,
+            lengths: &this.lengths,
+            next_length,
+            time_us,
+            host_template: habits.and_then(|habits| habits.template.as_ref()),
+            templates: &state.templates,
+            back,
+            closed: flow.closed(),
+            room: strict::room(!v4),
+        };
+        let header = wanted.and_then(|frame| if let Upper::Tcp(tcp) = &frame.upper { Some((tcp, frame.payload_len)) } else { None });
+        let coded = tcp::code(&cx, io, header)?;
+        let options = coded.options_len();
+        let missing = snap(state, io, wanted.map(|frame| frame.missing), ahead + 20 + options, options)?;
+        let mut tcp = coded.tcp.clone();
+        tcp.ports = if back { (flow.key.ports.1, flow.key.ports.0) } else { flow.key.ports };
+        (Upper::Tcp(tcp), coded.payload_len, missing, false, Transport::Tcp(Box::new(coded)))
+    } else {
+        let at = Where { state, flow, back, next_length, before: ahead };
+        let coded = datagram::code(&at, io, wanted)?;
+        (coded.upper.clone(), coded.payload_len, coded.missing, coded.alert, Transport::Datagram(Box::new(coded)))
+    };
+    let window = match &upper {
+        Upper::Tcp(tcp) => usize::from(tcp.options_len),
+        Upper::Udp(udp) => udp.window.len() + usize::from(missing),
+        Upper::Icmp(icmp) => icmp.window.len() + usize::from(missing),
+        Upper::Other(window) => window.len() + usize::from(missing),
+    };
+    let fixed = match &upper {
+        Upper::Tcp(_) => 20,
+        Upper::Other(_) => 0,
+        _ => 8,
+    };
+    let snap = Snap::of(state, ahead + fixed + window, missing.into(), window);
+    let mut frame = IpFrame {
+        ether,
+        src,
+        dst,
+        protocol: flow.key.protocol,
+        tos: 0,
+        ttl: 0,
+        id: 0,
+        fragment: 0,
+        checksum: 0,
+        options: ArrayVec::new(),
+        label: 0,
+        alert,
+        upper,
+        payload_len,
+        missing,
+    };
+    let (wire_len, tail) = network_tail::code(io, this, habits, flow.key.kind, &mut frame, want)?;
+    Ok(Body { frame, wire_len, transport, tail, before, snap })
+}
+
+/// The tags of a packet: its flow's, with other priorities if a token says so.
+fn tags<I: Io>(io: &mut I, flow: &Flow, is_new: bool, want: Option<&Tags>) -> Coded<Tags> {
+    // A new flow has just named its tags.
+    if flow.tags.is_empty() || is_new {
+        return Ok(flow.tags.clone());
+    }
+    if !io.flag(VLAN, || want.is_some_and(|want| *want != flow.tags), || false)? {
+        return Ok(flow.tags.clone());
+    }
+    let mut tags = Tags::new();
+    for (at, &tag) in flow.tags.iter().enumerate() {
+        // The ids are the flow's; the last tag may not be the old one when all others are.
+        let same = at + 1 == flow.tags.len() && tags[..] == flow.tags[..at];
+        let range = || Range::new(0, 15).except(same.then(|| u64::from(tag >> 12)));
+        let upper = number(io, 1, || want.map_or(0, |want| u64::from(want[at] >> 12)), range)? as u16;
+        tags.push((upper & 15) << 12 | tag & 0xfff);
+    }
+    Ok(tags)
+}
+
+/// A payload length of a link frame.
+pub(super) fn plain_length<I: Io>(lengths: &Lengths, io: &mut I, want: Option<u32>, limit: Limit) -> Coded<u32> {
+    let token = io.pick(
+        || LENGTH.at(lengths.class(want.unwrap_or_default(), None)),
+        |mask| {
+            for class in (0..CLASSES).filter(|&class| lengths.is_canonical(class, None)) {
+                let fits = lengths.value(class, None).is_none_or(|value| limit.has(value.into()));
+                if fits && (class != LITERAL || limit.has_other(lengths, None)) {
+                    mask.add(LENGTH.at(class));
+                }
+            }
+        },
+    )?;
+    lengths.code(io, LENGTH.index(token).ok_or(Stop::Illegal)?, None, want, limit)
+}
+
+impl Snap {
+    fn of(state: &State, end: usize, missing: usize, most: usize) -> Self {
+        let expected = state.snap_len.map_or(0, |kept| end.saturating_sub(kept.into()).min(most));
+        Self { end, missing, expected }
+    }
+
+    fn apply(self, state: &mut State) {
+        if self.missing != self.expected {
+            state.snap_len = (self.missing > 0).then(|| (self.end - self.missing) as u16);
+        }
+    }
+}
+
+// --- Changing the state ----------------------------------------------------------------------------------------------
+
+/// Changes the state by a whole packet.
+pub(super) fn apply(state: &mut State, coded: PacketCoded) -> Record {
+    let PacketCoded { record, change } = coded;
+    state.clock.set(record.time_us);
+    state.count_packet();
+    match (change, &record.frame) {
+        (Change::Ip { place, back, transport, tail, before, snap }, Frame::Ip(frame)) => {
+            apply_ip(state, frame, record.time_us, place, back, &transport, &tail);
+            state.follows.apply(before, frame.payload_len);
+            snap.apply(state);
+        }
+        (Change::Link { place, back, padded, snap }, Frame::Link(frame)) => {
+            apply_link(state, frame, place, back, padded);
+            snap.apply(state);
+        }
+        (Change::Arp, Frame::Arp(arp)) => link::apply_arp(state, arp, record.wire_len),
+        _ => {}
+    }
+    record
+}
+
+fn settle(state: &mut State, place: Place) -> u16 {
+    match place {
+        Place::Known(slot) => slot,
+        Place::New(flow) => {
+            state.tags = flow.tags.clone();
+            if flow.key.kind != Kind::Link {
+                state.host_mut(flow.key.src);
+                state.host_mut(flow.key.dst);
+            }
+            state.add_flow(flow)
+        }
+    }
+}
+
+fn apply_ip(
+    state: &mut State,
+    frame: &IpFrame,
+    time_us: i64,
+    place: Place,
+    back: bool,
+    transport: &Transport,
+    tail: &TailCoded,
+) {
+    let slot = settle(state, place);
+    let macs = (frame.ether.dst, frame.ether.src);
+    learn_macs(state, frame);
+    let Some(kind) = state.flow(slot).map(|flow| flow.key.kind) else { return };
+    let mut habits = state.habits(frame.src, kind);
+    let Some(flow) = state.touch(slot) else { return };
+    flow.tags.clone_from(&frame.ether.tags);
+    let [forth, return_] = &mut flow.dirs;
+    let (this, other) = if back { (return_, forth) } else { (forth, return_) };
+    this.seen = true;
+    this.macs = Some(macs);
+    this.lengths.apply(frame.payload_len);
+    let mut template = None;
+    match transport {
+        Transport::Tcp(coded) => {
+            if let (Some(this), Some(other)) = (this.tcp.as_deref_mut(), other.tcp.as_deref_mut()) {
+                tcp::apply(this, other, coded, time_us);
+                (habits.window, habits.rate) = (this.window(), this.rate());
+            }
+            template = coded.template().cloned();
+        }
+        Transport::Datagram(_) => {}
+    }
+    network_tail::apply(this, &mut habits, frame, tail);
+    let (service, mut profile) = (flow.key.service(), None);
+    if let Transport::Datagram(coded) = transport {
+        datagram::apply(flow, back, coded);
+        profile = coded.payload.as_ref().map(|payload| payload.profile);
+    }
+    if let Some(template) = &template {
+        habits.template = Some(template.clone());
+        state.add_template(template);
+    }
+    if let Some(profile) = profile {
+        state.set_profile(service, profile);
+    }
+    state.set_habits(frame.src, kind, habits);
+}
+
+/// Hosts and gateway by their MAC addresses.
+fn learn_macs(state: &mut State, frame: &IpFrame) {
+    let (dst, src) = (frame.ether.dst, frame.ether.src);
+    state.add_mac(dst);
+    state.add_mac(src);
+    state.host_mut(frame.src).mac = Some(src);
+    let (src_class, dst_class) = (HostClass::of(frame.src), HostClass::of(frame.dst));
+    if !dst_class.is_group() {
+        state.host_mut(frame.dst).mac.get_or_insert(dst);
+    }
+    if src_class.is_remote() {
+        state.gateway = Some(src);
+    } else if dst_class.is_remote() {
+        state.gateway = Some(dst);
+    }
+}
+
+fn apply_link(state: &mut State, frame: &LinkFrame, place: Place, back: bool, padded: bool) {
+    let slot = settle(state, place);
+    state.add_mac(frame.ether.dst);
+    state.add_mac(frame.ether.src);
+    if let Some(flow) = state.touch(slot) {
+        flow.tags.clone_from(&frame.ether.tags);
+        flow.body.clone_from(&frame.body);
+        let dir = &mut flow.dirs[usize::from(back)];
+        dir.lengths.apply(frame.payload_len);
+        dir.padded = padded;
+        dir.checksum = ChecksumMode::Right;
+    }
+    state.bodies.retain(|(kind, _)| *kind != frame.kind);
+    if state.bodies.is_full() {
+        state.bodies.pop();
+    }
+    state.bodies.insert(0, (frame.kind, frame.body.clone()));
+}

@@ -1,0 +1,261 @@
+//! What the codec keeps of a captured frame: the *record*.
+//!
+//! Time in microseconds, the length on the wire, and header bytes: Ethernet with up to two 802.1Q tags; IPv4 with options or
+//! IPv6, a hop-by-hop header with nothing but a router alert; TCP with options; UDP, or another IP protocol or fragment,
+//! with up to 12 bytes of payload; ICMP and ICMPv6 with 8 bytes; IGMP with 12; ARP for IPv4 over Ethernet; 64 bytes of any
+//! other link protocol, and of frames that contradict themselves. What a capture length cut off is missing from the record too.
+//!
+//! [`Record::parse`] and [`Record::emit`] are inverse on those bytes.
+
+use std::net::IpAddr;
+
+use arrayvec::ArrayVec;
+use netssm_wire::frame::ethertype;
+
+use super::upper::Upper;
+
+/// Bytes of payload behind UDP and unknown headers.
+pub const WINDOW_BYTES: usize = 12;
+/// Bytes of a frame that is kept as it is.
+pub const RAW_BYTES: usize = 64;
+pub(super) const ETHERNET_BYTES: usize = 14;
+/// A router alert in an IPv6 hop-by-hop header (RFC 2711), before ICMPv6, padded to eight bytes.
+pub(super) const ROUTER_ALERT: [u8; 8] = [58, 0, 5, 2, 0, 0, 1, 0];
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];
+/// Tag control informations, outer first.
+pub type Tags = ArrayVec<u16, 2>;
+
+/// One packet as the codec keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Microseconds since the epoch, or since the start of a generated session.
+    pub time_us: i64,
+    /// Bytes of the frame on the wire, without check sequence.
+    pub wire_len: u32,
+    /// The headers.
+    pub frame: Frame,
+}
+
+/// The headers of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// IPv4 or IPv6.
+    Ip(IpFrame),
+    /// ARP for IPv4 over Ethernet.
+    Arp(ArpFrame),
+    /// Another link protocol: LLC, EAPOL, LLDP, PPPoE ...
+    Link(LinkFrame),
+    /// What fits nowhere else.
+    Raw(ArrayVec<u8, RAW_BYTES>),
+}
+
+/// Ethernet addresses and tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ether {
+    /// Destination.
+    pub dst: Mac,
+    /// Source.
+    pub src: Mac,
+    /// 802.1Q tags.
+    pub tags: Tags,
+}
+
+impl Ether {
+    /// Bytes of the header.
+    pub fn len(&self) -> usize {
+        ETHERNET_BYTES + 4 * self.tags.len()
+    }
+}
+
+/// An IP packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IpFrame {
+    /// Link header.
+    pub ether: Ether,
+    /// Source.
+    pub src: IpAddr,
+    /// Destination; of the same version.
+    pub dst: IpAddr,
+    /// Number of the upper protocol.
+    pub protocol: u8,
+    /// Type of service or traffic class.
+    pub tos: u8,
+    /// Time to live or hop limit.
+    pub ttl: u8,
+    /// IPv4 identification.
+    pub id: u16,
+    /// IPv4 flags and fragment offset.
+    pub fragment: u16,
+    /// IPv4 header checksum.
+    pub checksum: u16,
+    /// IPv4 options.
+    pub options: ArrayVec<u8, 40>,
+    /// IPv6 flow label.
+    pub label: u32,
+    /// IPv6: [`ROUTER_ALERT`] stands before the upper header.
+    pub alert: bool,
+    /// Transport header.
+    pub upper: Upper,
+    /// Bytes behind the transport header, as the length fields say.
+    pub payload_len: u32,
+    /// Header and window bytes at the end that the capture lacks.
+    pub missing: u8,
+}
+
+/// An ARP packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArpFrame {
+    /// Link header.
+    pub ether: Ether,
+    /// 1 request, 2 reply.
+    pub op: u16,
+    /// Sender hardware address.
+    pub sha: Mac,
+    /// Sender protocol address.
+    pub spa: [u8; 4],
+    /// Target hardware address.
+    pub tha: Mac,
+    /// Target protocol address.
+    pub tpa: [u8; 4],
+}
+
+/// A frame of another link protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkFrame {
+    /// Link header.
+    pub ether: Ether,
+    /// Ethertype, or 0 for LLC, where the field is a length.
+    pub kind: u16,
+    /// LLC: the length field. Otherwise the bytes on the wire behind the type.
+    pub payload_len: u32,
+    /// The bytes behind type or length, up to [`RAW_BYTES`] of the frame.
+    pub body: ArrayVec<u8, 50>,
+}
+
+pub(super) fn be16(bytes: &[u8], at: usize) -> u16 {
+    bytes.get(at..at + 2).map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]))
+}
+
+pub(super) fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from(be16(bytes, at)) << 16 | u32::from(be16(bytes, at + 2))
+}
+
+pub(super) fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.get(at..at + N).and_then(|part| part.try_into().ok()).unwrap_or([0; N])
+}
+
+impl Record {
+    /// Reads a frame. What cannot be an IP, ARP or link frame becomes [`Frame::Raw`].
+    pub fn parse(time_us: i64, wire_len: u32, bytes: &[u8]) -> Record {
+        let frame = parse_frame(bytes, wire_len)
+            .unwrap_or_else(|| Frame::Raw(bytes.iter().copied().take(RAW_BYTES).collect()));
+        Record { time_us, wire_len, frame }
+    }
+
+    /// Appends the record's bytes.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        match &self.frame {
+            Frame::Ip(ip) => ip.emit(out),
+            Frame::Arp(arp) => arp.emit(out),
+            Frame::Link(link) => link.emit(out),
+            Frame::Raw(bytes) => out.extend_from_slice(bytes),
+        }
+    }
+}
+
+fn parse_frame(bytes: &[u8], wire_len: u32) -> Option<Frame> {
+    if bytes.len() < ETHERNET_BYTES {
+        return None;
+    }
+    let mut ether = Ether { dst: bytes_at(bytes, 0), src: bytes_at(bytes, 6), tags: Tags::new() };
+    let mut kind = be16(bytes, 12);
+    while kind == ethertype::VLAN && !ether.tags.is_full() && bytes.len() >= ether.len() + 4 {
+        let at = ether.len();
+        ether.tags.push(be16(bytes, at));
+        kind = be16(bytes, at + 2);
+    }
+    let at = ether.len();
+    let rest = &bytes[at..];
+    match kind {
+        ethertype::ARP => ArpFrame::parse(ether, rest).map(Frame::Arp),
+        ethertype::IPV4 => super::network::parse_v4(ether, rest).map(Frame::Ip),
+        ethertype::IPV6 => super::network::parse_v6(ether, rest).map(Frame::Ip),
+        _ => {
+            let llc = kind < 1536;
+            let payload_len = if llc { u32::from(kind) } else { wire_len.checked_sub(at as u32)? };
+            let body = rest.iter().copied().take(RAW_BYTES - at).collect();
+            Some(Frame::Link(LinkFrame { ether, kind: if llc { 0 } else { kind }, payload_len, body }))
+        }
+    }
+}
+
+fn emit_ether(ether: &Ether, kind: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(&ether.dst);
+    out.extend_from_slice(&ether.src);
+    for tag in &ether.tags {
+        out.extend_from_slice(&ethertype::VLAN.to_be_bytes());
+        out.extend_from_slice(&tag.to_be_bytes());
+    }
+    out.extend_from_slice(&kind.to_be_bytes());
+}
+
+impl IpFrame {
+    /// Whether it is IPv4.
+    pub fn is_v4(&self) -> bool {
+        self.src.is_ipv4()
+    }
+
+    /// Bytes of IP, extension and transport headers.
+    pub fn header_len(&self) -> usize {
+        let network = if self.is_v4() { 20 + self.options.len() } else { 40 + 8 * usize::from(self.alert) };
+        network + self.upper.header_len()
+    }
+
+    /// The frame's length as the IP header tells it.
+    pub fn told_len(&self) -> u32 {
+        (self.ether.len() + self.header_len()) as u32 + self.payload_len
+    }
+
+    fn emit(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        emit_ether(&self.ether, if self.is_v4() { ethertype::IPV4 } else { ethertype::IPV6 }, out);
+        super::network::emit(self, out);
+        if matches!(self.upper, Upper::Tcp(_)) {
+            // Options are complete in a decoded record, whatever the capture showed of them.
+            out.truncate(start + self.ether.len() + self.header_len() - usize::from(self.missing));
+        }
+    }
+}
+
+impl ArpFrame {
+    const KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
+
+    fn parse(ether: Ether, rest: &[u8]) -> Option<Self> {
+        let op = be16(rest, 6);
+        if rest.len() < 28 || !rest.starts_with(&Self::KIND) || !matches!(op, 1 | 2) {
+            return None;
+        }
+        let (sha, spa) = (bytes_at(rest, 8), bytes_at(rest, 14));
+        Some(Self { ether, op, sha, spa, tha: bytes_at(rest, 18), tpa: bytes_at(rest, 24) })
+    }
+
+    fn emit(&self, out: &mut Vec<u8>) {
+        emit_ether(&self.ether, ethertype::ARP, out);
+        out.extend_from_slice(&Self::KIND);
+        out.extend_from_slice(&self.op.to_be_bytes());
+        out.extend_from_slice(&self.sha);
+        out.extend_from_slice(&self.spa);
+        out.extend_from_slice(&self.tha);
+        out.extend_from_slice(&self.tpa);
+    }
+}
+
+impl LinkFrame {
+    fn emit(&self, out: &mut Vec<u8>) {
+        let kind = if self.kind == 0 { self.payload_len as u16 } else { self.kind };
+        emit_ether(&self.ether, kind, out);
+        out.extend_from_slice(&self.body);
+    }
+}

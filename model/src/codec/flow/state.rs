@@ -1,0 +1,506 @@
+//! What a session remembers: hosts, flows, and the habits of both.
+//!
+//! Everything is bounded: 1,024 hosts and MAC addresses (the oldest gives way), 288 flows (the one idle longest gives way),
+//! 64 segments, 16 holes and 256 timestamps a direction. Who gave way is declared again when it comes back.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use arrayvec::ArrayVec;
+
+use super::{
+    hosts::{COMMON_HOSTS, HostClass},
+    ip_id::IdState,
+    lengths::{Follows, Lengths},
+    payload::{FlowPayload, Profile, Template as PayloadTemplate},
+    record::{Mac, Tags},
+    tcp::{Rate, TcpDir, Template},
+    time::Clock,
+};
+
+/// Most hosts and most MAC addresses at a time.
+pub(super) const MAX_HOSTS: usize = 1_024;
+/// Most flows at a time: ranks with a token, and those with a byte.
+pub(super) const MAX_FLOWS: usize = 32 + 256;
+
+/// Kinds of flow, in the order of the alphabet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Tcp,
+    Udp,
+    Icmp,
+    Igmp,
+    Other,
+    Link,
+}
+
+impl Kind {
+    pub(super) const ALL: [Kind; 6] =
+        [Kind::Tcp, Kind::Udp, Kind::Icmp, Kind::Igmp, Kind::Other, Kind::Link];
+}
+
+/// How the transport checksum stands in packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum ChecksumMode {
+    /// Right, as far as anyone can see.
+    #[default]
+    Right,
+    /// Pseudo-header only: left to the network card.
+    Partial,
+    /// Zero.
+    Zero,
+}
+
+/// What a host does in one kind of flow; new flows begin with it.
+#[derive(Clone, Debug)]
+pub(super) struct Habits {
+    pub(super) ttl: u8,
+    pub(super) tos: u8,
+    pub(super) fragment: u16,
+    pub(super) id: IdState,
+    pub(super) padded: bool,
+    pub(super) checksum: ChecksumMode,
+    pub(super) ip_zero: bool,
+    pub(super) window: u16,
+    pub(super) rate: Rate,
+    pub(super) template: Option<Template>,
+}
+
+impl Habits {
+    fn new(kind: Kind, v6: bool) -> Self {
+        Self {
+            // Neighbour discovery must have 255; the most common of the others is Linux' 64.
+            ttl: match kind {
+                Kind::Icmp if v6 => 255,
+                Kind::Igmp => 1,
+                _ => 64,
+            },
+            tos: 0,
+            fragment: if matches!(kind, Kind::Icmp | Kind::Igmp) { 0 } else { 0x4000 },
+            id: IdState::default(),
+            padded: false,
+            checksum: ChecksumMode::Right,
+            ip_zero: false,
+            window: u16::MAX,
+            rate: Default::default(),
+            template: None,
+        }
+    }
+
+    /// A host like another one of its class: what its network does, not what itself counts.
+    fn like(&self) -> Self {
+        Self { id: self.id.inherited(), template: None, window: u16::MAX, rate: Default::default(), ..self.clone() }
+    }
+}
+
+/// A host.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) address: IpAddr,
+    pub(super) mac: Option<Mac>,
+    habits: [Option<Box<Habits>>; 5],
+}
+
+/// What is remembered of one direction of a flow.
+#[derive(Clone, Debug)]
+pub(super) struct Dir {
+    pub(super) seen: bool,
+    /// Destination and source address of its last packet.
+    pub(super) macs: Option<(Mac, Mac)>,
+    pub(super) ttl: u8,
+    pub(super) tos: u8,
+    pub(super) fragment: u16,
+    pub(super) options: ArrayVec<u8, 40>,
+    pub(super) id: IdState,
+    pub(super) padded: bool,
+    pub(super) checksum: ChecksumMode,
+    pub(super) ip_zero: bool,
+    pub(super) label: Option<u32>,
+    pub(super) lengths: Lengths,
+    pub(super) tcp: Option<Box<TcpDir>>,
+    pub(super) icmp: IcmpDir,
+}
+
+/// What is remembered of ICMP messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct IcmpDir {
+    pub(super) kind: Option<u16>,
+    pub(super) words: Option<(u16, u16)>,
+}
+
+impl Dir {
+    fn new(habits: &Habits, kind: Kind) -> Self {
+        Self {
+            seen: false,
+            macs: None,
+            ttl: habits.ttl,
+            tos: habits.tos,
+            fragment: habits.fragment,
+            // Who joins a group alerts the routers (RFC 2236 section 2).
+            options: if kind == Kind::Igmp { [0x94, 4, 0, 0].into_iter().collect() } else { ArrayVec::new() },
+            id: habits.id.for_flow(),
+            padded: habits.padded,
+            checksum: habits.checksum,
+            ip_zero: habits.ip_zero,
+            label: None,
+            lengths: Lengths::default(),
+            tcp: (kind == Kind::Tcp).then(|| Box::new(TcpDir::new(habits.window, habits.rate))),
+            icmp: IcmpDir::default(),
+        }
+    }
+}
+
+/// The identity of a flow, as its opener sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FlowKey {
+    pub(super) kind: Kind,
+    pub(super) protocol: u8,
+    pub(super) src: IpAddr,
+    pub(super) dst: IpAddr,
+    pub(super) ports: (u16, u16),
+    /// VLAN ids.
+    pub(super) vlans: Tags,
+    /// Link flows: the two MAC addresses stand for the hosts.
+    pub(super) macs: Option<(Mac, Mac)>,
+}
+
+/// A key that both directions share.
+type Sorted = (u8, u8, IpAddr, IpAddr, (u16, u16), Tags, Option<(Mac, Mac)>);
+
+impl FlowKey {
+    /// The key in the order that both directions share, and whether that is the other way round.
+    fn sorted(&self) -> (Sorted, bool) {
+        let (a, b) = ((self.src, self.ports.0), (self.dst, self.ports.1));
+        let (kind, protocol, vlans) = (self.kind as u8, self.protocol, self.vlans.clone());
+        let turned = a > b || self.macs.is_some_and(|(dst, src)| src > dst);
+        let macs = self.macs.map(|(dst, src)| if turned { (src, dst) } else { (dst, src) });
+        if turned {
+            ((kind, protocol, b.0, a.0, (b.1, a.1), vlans, macs), true)
+        } else {
+            ((kind, protocol, a.0, b.0, (a.1, b.1), vlans, macs), false)
+        }
+    }
+
+    /// The port by which a service is known, or zero.
+    pub(super) fn service(&self) -> u16 {
+        let low = self.ports.0.min(self.ports.1);
+        if low < 32_768 { low } else { 0 }
+    }
+}
+
+/// A flow.
+#[derive(Clone, Debug)]
+pub(super) struct Flow {
+    pub(super) key: FlowKey,
+    pub(super) tags: Tags,
+    pub(super) dirs: [Dir; 2],
+    pub(super) payload: FlowPayload,
+    /// Bytes of the last frame, of a link flow; per direction, of other protocols.
+    pub(super) templates: [PayloadTemplate; 2],
+    pub(super) body: ArrayVec<u8, 50>,
+}
+
+impl Flow {
+    pub(super) fn closed(&self) -> bool {
+        match (&self.dirs[0].tcp, &self.dirs[1].tcp) {
+            (Some(a), Some(b)) => super::tcp::is_closed(a, b),
+            _ => false,
+        }
+    }
+}
+
+/// The state of a session.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) clock: Clock,
+    hosts: Vec<Host>,
+    by_address: HashMap<IpAddr, u16>,
+    /// Host slots given out so far; the table is a ring.
+    hosts_made: usize,
+    macs: Vec<Mac>,
+    by_mac: HashMap<Mac, u16>,
+    macs_made: usize,
+    pub(super) gateway: Option<Mac>,
+    flows: Vec<Option<Box<Flow>>>,
+    by_key: HashMap<Sorted, u16>,
+    /// Flow slots, the one used last first.
+    order: Vec<u16>,
+    packets: u64,
+    /// SYN options seen last.
+    pub(super) templates: ArrayVec<Template, 4>,
+    pub(super) follows: Follows,
+    /// Last payload profile by service port, the one used last first.
+    services: ArrayVec<(u16, Profile), 64>,
+    /// What the last host of a class did, by kind of flow.
+    like: HashMap<(u8, HostClass), Box<Habits>>,
+    /// Tags of the last new flow.
+    pub(super) tags: Tags,
+    /// Bytes that the capture keeps of a frame, once one was cut.
+    pub(super) snap_len: Option<u16>,
+    /// Length on the wire of the last ARP frame by its sender.
+    pub(super) arp_len: HashMap<Mac, u32>,
+    /// Last body of a link protocol.
+    pub(super) bodies: ArrayVec<(u16, ArrayVec<u8, 50>), 8>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let mut state = Self {
+            clock: Clock::default(),
+            hosts: Vec::new(),
+            by_address: HashMap::new(),
+            hosts_made: 0,
+            macs: Vec::new(),
+            by_mac: HashMap::new(),
+            macs_made: 0,
+            gateway: None,
+            flows: Vec::new(),
+            by_key: HashMap::new(),
+            order: Vec::new(),
+            packets: 0,
+            templates: ArrayVec::new(),
+            follows: Follows::default(),
+            services: ArrayVec::new(),
+            like: HashMap::new(),
+            tags: Tags::new(),
+            snap_len: None,
+            arp_len: HashMap::new(),
+            bodies: ArrayVec::new(),
+        };
+        // Everybody knows these: they stand in the book from the start, at the same places in every session.
+        for address in COMMON_HOSTS {
+            state.host_mut(address);
+        }
+        state
+    }
+}
+
+impl State {
+    pub(super) fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    // --- Hosts --------------------------------------------------------------------------------------------------
+
+    pub(super) fn host_count(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// The slot that the next new host but `ahead` will get.
+    pub(super) fn next_host(&self, ahead: usize) -> u16 {
+        let made = self.hosts_made + ahead;
+        let (common, ring) = (COMMON_HOSTS.len(), MAX_HOSTS - COMMON_HOSTS.len());
+        (if made < MAX_HOSTS { made } else { common + (made - common) % ring }) as u16
+    }
+
+    pub(super) fn host_slot(&self, address: IpAddr) -> Option<u16> {
+        self.by_address.get(&address).copied()
+    }
+
+    pub(super) fn host_at(&self, slot: usize) -> Option<IpAddr> {
+        self.hosts.get(slot).map(|host| host.address)
+    }
+
+    pub(super) fn host(&self, address: IpAddr) -> Option<&Host> {
+        self.hosts.get(usize::from(self.host_slot(address)?))
+    }
+
+    /// The host of an address, made if it is new.
+    pub(super) fn host_mut(&mut self, address: IpAddr) -> &mut Host {
+        let slot = match self.host_slot(address) {
+            Some(slot) => usize::from(slot),
+            None => {
+                let slot = usize::from(self.next_host(0));
+                let host = Host { address, mac: None, habits: Default::default() };
+                if let Some(old) = self.hosts.get_mut(slot) {
+                    self.by_address.remove(&old.address);
+                    *old = host;
+                } else {
+                    self.hosts.push(host);
+                }
+                self.hosts_made += 1;
+                self.by_address.insert(address, slot as u16);
+                slot
+            }
+        };
+        &mut self.hosts[slot]
+    }
+
+    /// The habits of a host, as it showed them or as hosts like it did.
+    pub(super) fn habits(&self, address: IpAddr, kind: Kind) -> Habits {
+        let own = self.host(address).and_then(|host| host.habits.get(kind as usize)?.as_deref());
+        own.cloned().unwrap_or_else(|| {
+            let like = self.like.get(&(kind as u8, HostClass::of(address)));
+            like.map_or_else(|| Habits::new(kind, address.is_ipv6()), |habits| habits.like())
+        })
+    }
+
+    /// The habits of a host that showed them itself.
+    pub(super) fn own_habits(&self, address: IpAddr, kind: Kind) -> Option<&Habits> {
+        self.host(address)?.habits.get(kind as usize)?.as_deref()
+    }
+
+    /// Remembers what a host does.
+    pub(super) fn set_habits(&mut self, address: IpAddr, kind: Kind, habits: Habits) {
+        let class = HostClass::of(address);
+        match self.like.get_mut(&(kind as u8, class)) {
+            Some(like) => like.clone_from(&Box::new(habits.clone())),
+            None => {
+                self.like.insert((kind as u8, class), Box::new(habits.clone()));
+            }
+        }
+        if let Some(place) = self.host_mut(address).habits.get_mut(kind as usize) {
+            match place {
+                Some(place) => **place = habits,
+                None => *place = Some(Box::new(habits)),
+            }
+        }
+    }
+
+    // --- MAC addresses ------------------------------------------------------------------------------------------
+
+    pub(super) fn mac_count(&self) -> usize {
+        self.macs.len()
+    }
+
+    pub(super) fn mac_slot(&self, mac: Mac) -> Option<u16> {
+        self.by_mac.get(&mac).copied()
+    }
+
+    pub(super) fn mac_at(&self, slot: usize) -> Option<Mac> {
+        self.macs.get(slot).copied()
+    }
+
+    /// Remembers an address.
+    pub(super) fn add_mac(&mut self, mac: Mac) {
+        if self.by_mac.contains_key(&mac) {
+            return;
+        }
+        let slot = self.macs_made % MAX_HOSTS;
+        if let Some(old) = self.macs.get_mut(slot) {
+            self.by_mac.remove(old);
+            *old = mac;
+        } else {
+            self.macs.push(mac);
+        }
+        self.macs_made += 1;
+        self.by_mac.insert(mac, slot as u16);
+    }
+
+    // --- Flows --------------------------------------------------------------------------------------------------
+
+    pub(super) fn flow_count(&self) -> usize {
+        self.order.len()
+    }
+
+    pub(super) fn flow(&self, slot: u16) -> Option<&Flow> {
+        self.flows.get(usize::from(slot))?.as_deref()
+    }
+
+    /// The flow of a key in either direction, and whether the key is against its opener.
+    pub(super) fn find(&self, key: &FlowKey) -> Option<(u16, bool)> {
+        let (sorted, turned) = key.sorted();
+        let slot = *self.by_key.get(&sorted)?;
+        let (_, opener_turned) = self.flow(slot)?.key.sorted();
+        let back = if key.src == key.dst && key.ports.0 == key.ports.1 && key.macs.is_none() {
+            false
+        } else {
+            turned != opener_turned
+        };
+        Some((slot, back))
+    }
+
+    /// The slot at a rank of use.
+    pub(super) fn at_rank(&self, rank: usize) -> Option<u16> {
+        self.order.get(rank).copied()
+    }
+
+    /// The rank of a slot.
+    pub(super) fn rank(&self, slot: u16) -> Option<usize> {
+        self.order.iter().position(|&other| other == slot)
+    }
+
+    /// Whether a slot is in use.
+    pub(super) fn is_live(&self, slot: usize) -> bool {
+        self.flows.get(slot).is_some_and(Option::is_some)
+    }
+
+    /// A flow that nobody has sent in yet. It is not part of the state.
+    pub(super) fn open(&self, key: FlowKey, tags: Tags) -> Flow {
+        let dirs = [key.src, key.dst].map(|address| Dir::new(&self.habits(address, key.kind), key.kind));
+        let like = if key.kind == Kind::Udp { self.like_flow(&key) } else { None };
+        let payload = like.map_or_else(FlowPayload::default, |like| FlowPayload::inherit(&like.payload));
+        Flow { tags, dirs, payload, templates: Default::default(), body: ArrayVec::new(), key }
+    }
+
+    /// The flow of the same service that was used last, if it is among the last few.
+    fn like_flow(&self, key: &FlowKey) -> Option<&Flow> {
+        let service = key.service();
+        let like = |flow: &&Flow| service != 0 && flow.key.kind == key.kind && flow.key.service() == service;
+        self.order.iter().take(16).filter_map(|&slot| self.flow(slot)).find(like)
+    }
+
+    /// Adds a flow; the one idle longest gives way when there are too many, or the one with the same key.
+    pub(super) fn add_flow(&mut self, flow: Box<Flow>) -> u16 {
+        let (sorted, _) = flow.key.sorted();
+        if let Some(&old) = self.by_key.get(&sorted) {
+            self.remove(old);
+        }
+        if self.order.len() >= MAX_FLOWS
+            && let Some(&idle) = self.order.last()
+        {
+            self.remove(idle);
+        }
+        let free = self.flows.iter().position(Option::is_none).unwrap_or(self.flows.len());
+        if free == self.flows.len() {
+            self.flows.push(None);
+        }
+        self.flows[free] = Some(flow);
+        self.by_key.insert(sorted, free as u16);
+        self.order.insert(0, free as u16);
+        free as u16
+    }
+
+    fn remove(&mut self, slot: u16) {
+        if let Some(flow) = self.flows.get_mut(usize::from(slot)).and_then(Option::take) {
+            self.by_key.remove(&flow.key.sorted().0);
+        }
+        self.order.retain(|&other| other != slot);
+    }
+
+    /// The flow of a slot, which becomes the one used last.
+    pub(super) fn touch(&mut self, slot: u16) -> Option<&mut Flow> {
+        if let Some(rank) = self.rank(slot) {
+            self.order[..=rank].rotate_right(1);
+        }
+        self.flows.get_mut(usize::from(slot))?.as_deref_mut()
+    }
+
+    pub(super) fn count_packet(&mut self) {
+        self.packets += 1;
+    }
+
+    // --- Services -----------------------------------------------------------------------------------------------
+
+    /// The payload profile last seen on a port.
+    pub(super) fn profile(&self, service: u16) -> Profile {
+        self.services.iter().find(|(port, _)| *port == service).map_or(Profile::Generic, |&(_, profile)| profile)
+    }
+
+    pub(super) fn set_profile(&mut self, service: u16, profile: Profile) {
+        self.services.retain(|(port, _)| *port != service);
+        if self.services.is_full() {
+            self.services.pop();
+        }
+        self.services.insert(0, (service, profile));
+    }
+
+    pub(super) fn add_template(&mut self, template: &Template) {
+        self.templates.retain(|known| known != template);
+        if self.templates.is_full() {
+            self.templates.pop();
+        }
+        self.templates.insert(0, template.clone());
+    }
+}

@@ -1,0 +1,159 @@
+//! What a strict generator may write: the rules behind its masks.
+//!
+//! A packet that keeps them, once [completed](super::complete), needs no repair ([`crate::repair`]), is dropped by
+//! nobody, and is well formed to tshark and Suricata. Everything here is a pure function of what the grammar knows at
+//! the place where it asks.
+//!
+//! Strict packets are TCP, UDP, ICMP, ICMPv6, IGMP and ARP, without fragments. Rules about ICMP and IGMP are in
+//! `message`. What the grammar of TCP and ARP keeps by itself is here for tests only, in `tcp` and `record`; the latter
+//! holds a whole record against all rules.
+
+mod lengths;
+mod message;
+#[cfg(test)]
+mod record;
+#[cfg(test)]
+mod tcp;
+
+use std::net::{IpAddr, Ipv6Addr};
+
+pub(super) use self::{
+    lengths::Lengths,
+    message::{Place, kinds, message_lengths, needs_alert, window, words},
+};
+#[cfg(test)]
+pub(super) use self::{
+    message::may_echo,
+    record::{arp_ok, broken_rule},
+    tcp::{options_ok, options_room, tcp_lengths},
+};
+use super::{hosts::HostClass, record::Mac};
+use crate::repair::shortest_payload;
+
+const ICMP: u8 = 1;
+const IGMP: u8 = 2;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+/// Largest IP packet: what Ethernet carries.
+const PACKET_BYTES: u32 = 1500;
+const DF: u16 = 0x4000;
+/// RFC 2113.
+const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
+const BROADCAST: Mac = [0xff; 6];
+
+/// Bytes that fit behind the IP header. (What a router alert goes before is short.)
+pub(super) fn room(v6: bool) -> u32 {
+    PACKET_BYTES - if v6 { 40 } else { 20 }
+}
+
+// --- Addresses ---------------------------------------------------------------------------------------------------------
+
+/// Whether an address is in use anywhere. Drawn ones are; a capture that a session continues may hold others.
+///
+/// Not loopback, which no wire carries; not 0.0.0.0/8 and 240.0.0.0/4 but for their two special addresses; of the IPv6
+/// addresses without a class only `::`, as mapped and embedded IPv4 addresses never travel (RFC 4942 section 2.2).
+pub(super) fn usable(address: IpAddr) -> bool {
+    match (HostClass::of(address), address) {
+        (HostClass::Loopback, _) => false,
+        (HostClass::Public, IpAddr::V4(v4)) => !matches!(v4.octets()[0], 0 | 240..),
+        (HostClass::OtherV6, _) => address.is_unspecified(),
+        _ => true,
+    }
+}
+
+/// Whether hosts of these classes may exchange packets of a protocol, the first one as the sender. A reply needs the
+/// same with the two swapped, so nothing comes back from a group.
+///
+/// Also required: the addresses differ (RFC 6274 section 4.2, a land attack), and both are [`usable`].
+pub(super) fn may_pair(src: HostClass, dst: HostClass, protocol: u8) -> bool {
+    use HostClass::{Broadcast, LinkLocal, LinkLocalV6, Multicast, MulticastV6, OtherV6, Public, Zero};
+    if src.is_v4() != dst.is_v4() || matches!(src, HostClass::Loopback) || matches!(dst, HostClass::Loopback)
+    {
+        return false;
+    }
+    // Link-local addresses do not pass a router (RFC 3927 section 7, RFC 4291 section 2.5.6).
+    let unicast = src.may_send()
+        && dst.may_send()
+        && !matches!((src, dst), (LinkLocal, Public) | (Public, LinkLocal))
+        && (src == LinkLocalV6) == (dst == LinkLocalV6);
+    match protocol {
+        // TCP has no groups, and here nobody pings one.
+        TCP | ICMP => unicast && (protocol == TCP || src.is_v4()),
+        UDP => match dst {
+            Multicast => src.may_send(),
+            // A router does not let broadcasts in; a host without an address asks for one by broadcast (RFC 2131).
+            Broadcast => src.may_send() && src != Public || src == Zero,
+            MulticastV6 => src.may_send(),
+            _ => unicast,
+        },
+        // A host joins groups before it has an address.
+        IGMP => dst == Multicast && (src.may_send() || src == Zero),
+        ICMPV6 => match (src, dst) {
+            (OtherV6, _) => dst == MulticastV6,
+            (_, MulticastV6) => src.may_send() && !src.is_v4(),
+            // Neighbour discovery joins scopes; `kinds` leaves nothing else.
+            _ => !src.is_v4() && src.may_send() && dst.may_send(),
+        },
+        _ => false,
+    }
+}
+
+/// The Ethernet address that belongs to a group (RFC 1112 section 6.4, RFC 2464 section 7); `None` for a host.
+pub(super) fn group_mac(dst: IpAddr) -> Option<Mac> {
+    match dst {
+        IpAddr::V4(v4) if v4.is_broadcast() => Some(BROADCAST),
+        IpAddr::V4(v4) if v4.is_multicast() => {
+            let [_, b, c, d] = v4.octets();
+            Some([0x01, 0x00, 0x5e, b & 0x7f, c, d])
+        }
+        IpAddr::V6(v6) if v6.is_multicast() => {
+            let [.., a, b, c, d] = v6.octets();
+            Some([0x33, 0x33, a, b, c, d])
+        }
+        _ => None,
+    }
+}
+
+// --- Header fields -----------------------------------------------------------------------------------------------------
+
+/// Don't-fragment or nothing: fragments would need each other.
+pub(super) fn fragment_ok(fragment: u16) -> bool {
+    fragment & !DF == 0
+}
+
+/// Lowest and highest TTL or hop limit of a packet; `kind` is that of an ICMP, ICMPv6 or IGMP message, else 0.
+///
+/// A 255 proves that a neighbour sent a discovery message (RFC 4861 section 7.1); 1 keeps group messages on the link
+/// (RFC 3376 section 4, RFC 3810 section 5).
+pub(super) fn ttls(protocol: u8, kind: u16) -> (u8, u8) {
+    match (protocol, kind >> 8) {
+        (IGMP, _) | (ICMPV6, 130..=132 | 143) => (1, 1),
+        (ICMPV6, 133..=137) => (255, 255),
+        _ => (1, 255),
+    }
+}
+
+/// IPv4 options: a router alert in IGMP (RFC 2236 section 2), none elsewhere.
+pub(super) fn ip_options_ok(protocol: u8, options: &[u8]) -> bool {
+    options.is_empty() || protocol == IGMP && *options == ROUTER_ALERT
+}
+
+// --- UDP ---------------------------------------------------------------------------------------------------------------
+
+/// Payload lengths of a datagram between two ports.
+pub(super) fn udp_lengths(v6: bool, ports: (u16, u16)) -> Lengths {
+    Lengths::new(shortest_payload(ports) as u16, (room(v6) - 8) as u16, 1)
+}
+
+/// Whether these may be the ports of a packet: nobody uses port 0, and a host without an address speaks DHCP.
+pub(super) fn ports_ok(src: HostClass, ports: (u16, u16)) -> bool {
+    ports.0 != 0 && ports.1 != 0 && (src != HostClass::Zero || ports == (68, 67))
+}
+
+/// ff02::1:ff00:0/104 with the low three bytes of an address (RFC 4291 section 2.7.1).
+pub(super) fn solicited_node(host: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = host.octets();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from(b) << 8 | u16::from(c))
+}

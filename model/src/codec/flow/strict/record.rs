@@ -1,0 +1,131 @@
+//! All rules, held against a whole record: what tests ask of generated ones.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::{
+    BROADCAST, HostClass, ICMP, ICMPV6, IGMP, Place, TCP, UDP, fragment_ok, group_mac, ip_options_ok, kinds,
+    may_pair, message_lengths, needs_alert, ports_ok,
+    tcp::{options_ok, options_room, tcp_flags_ok, tcp_lengths},
+    ttls, udp_lengths, usable, words,
+};
+use crate::codec::{
+    flow::{
+        record::{ArpFrame, Ether, Frame, IpFrame, Mac, Record},
+        upper::{Icmp, Tcp, Udp, Upper},
+    },
+    shape::ARP_BYTES,
+};
+
+/// The first rule that a record breaks, in words; `None` for one that a strict generator may write.
+pub(in super::super) fn broken_rule(record: &Record) -> Option<&'static str> {
+    match &record.frame {
+        Frame::Ip(ip) => broken_ip(ip, record.wire_len),
+        Frame::Arp(arp) if !arp_ok(arp) => Some("arp"),
+        Frame::Arp(arp) => {
+            let told_len = (arp.ether.len() + ARP_BYTES) as u32;
+            (!wire_len_ok(record.wire_len, told_len)).then_some("length on the wire")
+        }
+        Frame::Link(_) | Frame::Raw(_) => Some("link protocol"),
+    }
+}
+
+/// Ethernet addresses and tags around an IP packet: the sender is one station; a group has the address that belongs to
+/// it, a host that of a station, or everybody's if its address may be a subnet's broadcast. VLAN 4095 is reserved.
+fn ether_ok(ether: &Ether, dst: IpAddr) -> bool {
+    let shouted = ether.dst == BROADCAST && matches!(dst, IpAddr::V4(v4) if v4.octets()[3] == 255);
+    let to = match group_mac(dst) {
+        Some(mac) => ether.dst == mac,
+        None => shouted || ether.dst[0] & 1 == 0,
+    };
+    to && ether.src[0] & 1 == 0 && tags_ok(ether)
+}
+
+fn tags_ok(ether: &Ether) -> bool {
+    ether.tags.iter().all(|tag| tag & 0xfff != 0xfff)
+}
+
+/// An ARP packet: from a station that has its address, or, in a request, probes whether it is free (0.0.0.0, RFC 5227);
+/// about hosts, never groups. A reply to a probe is for 0.0.0.0. What is unknown is zeros, or with some hosts ones.
+pub(in super::super) fn arp_ok(arp: &ArpFrame) -> bool {
+    let host = |octets: [u8; 4]| {
+        let address = IpAddr::V4(Ipv4Addr::from(octets));
+        HostClass::of(address).may_send() && usable(address)
+    };
+    let zero = |octets: [u8; 4]| octets == [0; 4];
+    let ips = match arp.op {
+        1 => (host(arp.spa) || zero(arp.spa)) && host(arp.tpa),
+        2 => host(arp.spa) && (host(arp.tpa) || zero(arp.tpa)),
+        _ => false,
+    };
+    let station = |mac: Mac| mac[0] & 1 == 0;
+    ips && station(arp.sha)
+        && arp.sha != [0; 6]
+        && (station(arp.tha) || arp.tha == BROADCAST)
+        && station(arp.ether.src)
+        && (station(arp.ether.dst) || arp.ether.dst == BROADCAST)
+        && tags_ok(&arp.ether)
+}
+
+/// The length on the wire: what the headers tell, or that padded to Ethernet's least (60 bytes without check sequence).
+fn wire_len_ok(wire_len: u32, told_len: u32) -> bool {
+    wire_len == told_len || wire_len == told_len.max(60)
+}
+
+/// `rule` unless it holds.
+fn rule(holds: bool, rule: &'static str) -> Option<&'static str> {
+    (!holds).then_some(rule)
+}
+
+fn broken_ip(ip: &IpFrame, wire_len: u32) -> Option<&'static str> {
+    let (src, dst) = (HostClass::of(ip.src), HostClass::of(ip.dst));
+    let kind = if let Upper::Icmp(icmp) = &ip.upper { icmp.kind } else { 0 };
+    let (low, high) = ttls(ip.protocol, kind);
+    rule(usable(ip.src) && usable(ip.dst) && ip.src != ip.dst, "addresses")
+        .or(rule(may_pair(src, dst, ip.protocol), "pair of hosts"))
+        .or(rule(ether_ok(&ip.ether, ip.dst), "ethernet addresses or tags"))
+        .or(rule((low..=high).contains(&ip.ttl), "ttl"))
+        .or(rule(fragment_ok(ip.fragment), "fragment"))
+        .or(rule(ip_options_ok(ip.protocol, &ip.options), "ip options"))
+        .or(rule(ip.alert == needs_alert(ip.protocol, kind), "router alert"))
+        .or(rule(ip.missing == 0, "missing bytes"))
+        .or(rule(wire_len_ok(wire_len, ip.told_len()), "length on the wire"))
+        .or_else(|| match &ip.upper {
+            Upper::Tcp(tcp) if ip.protocol == TCP => broken_tcp(ip, tcp),
+            Upper::Udp(udp) if ip.protocol == UDP => broken_udp(ip, udp, src),
+            Upper::Icmp(icmp) if matches!(ip.protocol, ICMP | IGMP | ICMPV6) => {
+                broken_icmp(ip, icmp, src, dst)
+            }
+            _ => Some("protocol"),
+        })
+}
+
+fn broken_tcp(ip: &IpFrame, tcp: &Tcp) -> Option<&'static str> {
+    const ACK: u16 = 0x10;
+    let v6 = !ip.is_v4();
+    let fits = tcp_lengths(v6, tcp.flags).has(ip.payload_len)
+        && u32::from(tcp.options_len) <= options_room(v6, ip.payload_len)
+        && usize::from(tcp.options_len) == tcp.options.len();
+    rule(tcp.ports.0 != 0 && tcp.ports.1 != 0, "tcp port")
+        .or(rule(tcp_flags_ok(tcp.flags), "tcp flags"))
+        .or(rule(fits, "tcp length"))
+        .or(rule(options_ok(&tcp.options, tcp.flags), "tcp options"))
+        .or(rule(tcp.flags & ACK != 0 || tcp.ack == 0, "tcp acknowledgement"))
+        .or(rule(tcp.urgent == 0, "tcp urgent pointer"))
+}
+
+fn broken_udp(ip: &IpFrame, udp: &Udp, src: HostClass) -> Option<&'static str> {
+    rule(ports_ok(src, udp.ports), "udp port")
+        .or(rule(udp_lengths(!ip.is_v4(), udp.ports).has(ip.payload_len), "udp length"))
+        .or(rule(u32::from(udp.len) == ip.payload_len + 8, "udp length field"))
+}
+
+fn broken_icmp(ip: &IpFrame, icmp: &Icmp, src: HostClass, dst: HostClass) -> Option<&'static str> {
+    let reply = matches!((ip.protocol, icmp.kind), (ICMP, 0) | (ICMPV6, 0x8100));
+    let echo = reply || matches!((ip.protocol, icmp.kind), (ICMP, 0x0800) | (ICMPV6, 0x8000));
+    let alert = Some(ip.alert);
+    let place = Place { protocol: ip.protocol, src, dst, echo, back: reply, alert };
+    let expected = words(ip.protocol, icmp.kind, ip.dst, ip.payload_len);
+    rule(kinds(&place).contains(&icmp.kind), "icmp type")
+        .or(rule(message_lengths(&place, icmp.kind).has(ip.payload_len), "icmp length"))
+        .or(rule(expected.is_none_or(|words| words == icmp.words), "icmp words"))
+}

@@ -1,0 +1,109 @@
+//! What TCP sends (RFC 9293).
+
+use super::{Lengths, room};
+
+const FIN: u16 = 0x01;
+const SYN: u16 = 0x02;
+const RST: u16 = 0x04;
+const PSH: u16 = 0x08;
+const ACK: u16 = 0x10;
+const URG: u16 = 0x20;
+/// Reserved bits. The lowest of the four above the flags is accurate ECN's.
+const RESERVED: u16 = 0x0e00;
+
+/// Whether a TCP sends this set of flags: one of SYN, FIN and RST at most, no PSH with SYN or RST, ACK on everything
+/// but the first SYN and a bare RST. URG is left out (RFC 6093 deprecates it), and with it the urgent pointer is 0.
+/// ECN flags may accompany anything. All twelve sets of the alphabet's table are legal.
+pub(in super::super) fn tcp_flags_ok(flags: u16) -> bool {
+    let alone = match flags & (SYN | FIN | RST) {
+        0 | FIN => flags & ACK != 0,
+        SYN | RST => flags & PSH == 0,
+        _ => false,
+    };
+    alone && flags & (RESERVED | URG) == 0
+}
+
+/// Payload lengths of a segment: none with SYN or RST, else what fits behind a header without options.
+pub(in super::super) fn tcp_lengths(v6: bool, flags: u16) -> Lengths {
+    if flags & (SYN | RST) != 0 { Lengths::only(0) } else { Lengths::new(0, (room(v6) - 20) as u16, 1) }
+}
+
+/// Bytes of options that fit beside so much payload.
+pub(in super::super) fn options_room(v6: bool, payload_len: u32) -> u32 {
+    room(v6).saturating_sub(20 + payload_len).min(40) / 4 * 4
+}
+
+/// Whether options parse to their end and may stand beside these flags: no kind twice; MSS, window scale (RFC 7323: at
+/// most 14) and SACK-permitted in a SYN only; SACK never in one and only with ACK; without ACK nothing is echoed. After
+/// the end of options there are zeros.
+pub(in super::super) fn options_ok(options: &[u8], flags: u16) -> bool {
+    let (syn, ack) = (flags & SYN != 0, flags & ACK != 0);
+    let mut seen = 0_u16;
+    let mut rest = options;
+    while let Some((&kind, after)) = rest.split_first() {
+        match kind {
+            0 => return after.iter().all(|&byte| byte == 0),
+            1 => rest = after,
+            _ => {
+                let len = after.first().map_or(0, |&len| usize::from(len));
+                if len < 2 || len > rest.len() {
+                    return false;
+                }
+                let (option, next) = rest.split_at(len);
+                let fits = match (kind, len) {
+                    (2, 4) | (4, 2) => syn,
+                    (3, 3) => syn && option[2] <= 14,
+                    (5, 10 | 18 | 26 | 34) => ack && !syn,
+                    (8, 10) => ack || option[6..] == [0; 4],
+                    _ => false,
+                };
+                if !fits || seen & 1 << kind != 0 {
+                    return false;
+                }
+                seen |= 1 << kind;
+                rest = next;
+            }
+        }
+    }
+    options.len().is_multiple_of(4) && options.len() <= 40
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sets_of_the_alphabet_are_legal() {
+        for flags in [0x10, 0x18, 0x11, 0x19, 0x04, 0x14, 0x02, 0x12, 0xc2, 0x52, 0x50, 0x90] {
+            assert!(tcp_flags_ok(flags), "{flags:#x}");
+        }
+        for flags in [0, 0x01, 0x08, 0x03, 0x06, 0x16, 0x15, 0x1a, 0x1c, 0x38, 0x210] {
+            assert!(!tcp_flags_ok(flags), "{flags:#x}");
+        }
+    }
+
+    #[test]
+    fn options_belong_to_flags() {
+        let syn = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
+        assert!(options_ok(&syn, SYN) && !options_ok(&syn, ACK) && options_ok(&[], RST));
+        let stamps = [1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7];
+        assert!(options_ok(&stamps, ACK) && !options_ok(&stamps, RST));
+        let sack = [1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2];
+        assert!(options_ok(&sack, ACK) && !options_ok(&sack, SYN | ACK));
+        for broken in [
+            &[4, 2, 4, 2][..],
+            &[3, 3, 15, 1],
+            &[8, 10, 0, 0],
+            &[99, 1, 1, 1],
+            &[0, 1, 0, 0],
+            &[1, 1],
+            &[34, 2, 1, 1],
+        ] {
+            assert!(!options_ok(broken, SYN), "{broken:?}");
+        }
+        assert_eq!(
+            (options_room(false, 1460), options_room(false, 1448), options_room(true, 0)),
+            (0, 12, 40)
+        );
+    }
+}

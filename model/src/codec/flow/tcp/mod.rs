@@ -1,0 +1,193 @@
+//! TCP: shape, sequence and acknowledgement number, window, options, urgent pointer.
+//!
+//! ```text
+//! tcp := SHAPE [byte byte] [length] [seq] [ack] [window] options [URGENT byte byte]
+//! ```
+//! `SHAPE` is a flag set and a payload length class at once; a flag set without a token is written as two bytes.
+
+mod ack;
+mod options;
+mod sack;
+mod sequence;
+mod shape;
+mod stamps;
+mod syn;
+mod window;
+
+use std::collections::VecDeque;
+
+use arrayvec::ArrayVec;
+
+
+pub(super) use self::{stamps::Rate, syn::{Template, raw as raw_options}};
+use self::{options::OptionsCoded, window::WindowState};
+use self::{ack::AckCoded, stamps::Stamps, sequence::SeqCoded};
+use super::{
+    io::{Coded, Io},
+    lengths::Lengths,
+    number::{Range, number},
+    upper::Tcp,
+    vocab::URGENT,
+};
+
+pub(super) const FIN: u16 = 0x01;
+pub(super) const SYN: u16 = 0x02;
+pub(super) const RST: u16 = 0x04;
+pub(super) const ACK: u16 = 0x10;
+
+/// Segments remembered of a direction, and gaps in it.
+const SEGMENTS: usize = 64;
+const HOLES: usize = 16;
+/// Acknowledged segments that are kept because they may still be sent again.
+const REPEATABLE: usize = 8;
+
+/// Signed distance from `b` to `a` in sequence space.
+pub(super) fn distance(a: u32, b: u32) -> i64 {
+    i64::from(a.wrapping_sub(b) as i32)
+}
+
+/// What is remembered of one direction of a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TcpDir {
+    /// Highest end sent: the next sequence number.
+    next: Option<u32>,
+    /// Segments by time of sending, start and end.
+    segments: VecDeque<(u32, u32)>,
+    /// Ranges skipped and not sent since, oldest first.
+    holes: ArrayVec<(u32, u32), HOLES>,
+    /// Last acknowledgement sent.
+    acked: Option<u32>,
+    /// Whether the last named acknowledgement repeated the one before: without and with payload.
+    ack_repeats: [bool; 2],
+    window: WindowState,
+    stamps: Stamps,
+    /// Whether options carry timestamps, once known.
+    stamped: Option<bool>,
+    sack: ArrayVec<(u32, u32), 4>,
+    fin: bool,
+    rst: bool,
+}
+
+impl TcpDir {
+    /// A direction whose host sent this window and ticked at this rate before.
+    pub(super) fn new(window: u16, rate: Rate) -> Self {
+        Self { window: WindowState::new(window), stamps: Stamps::new(rate), ..Self::default() }
+    }
+
+    /// Whether it sent anything, or its peer acknowledged something.
+    fn started(&self) -> bool {
+        self.next.is_some()
+    }
+
+    pub(super) fn window(&self) -> u16 {
+        self.window.last()
+    }
+
+    pub(super) fn rate(&self) -> Rate {
+        self.stamps.rate()
+    }
+
+    pub(super) fn finished(&self) -> bool {
+        self.fin
+    }
+}
+
+/// What TCP coding looks at.
+pub(super) struct TcpContext<'a> {
+    pub(super) this: &'a TcpDir,
+    pub(super) other: &'a TcpDir,
+    pub(super) lengths: &'a Lengths,
+    /// Guess of the length from what followed before.
+    pub(super) next_length: Option<u16>,
+    pub(super) time_us: i64,
+    /// SYN options that the host sent last, and those of the session's hosts.
+    pub(super) host_template: Option<&'a Template>,
+    pub(super) templates: &'a [Template],
+    pub(super) back: bool,
+    /// The connection was reset or closed from both sides.
+    pub(super) closed: bool,
+    /// Bytes behind the IP headers of a generated packet.
+    pub(super) room: u32,
+}
+
+/// A coded TCP header with what was chosen on the way.
+#[derive(Clone, Debug)]
+pub(super) struct TcpCoded {
+    pub(super) tcp: Tcp,
+    pub(super) payload_len: u32,
+    seq: SeqCoded,
+    ack: AckCoded,
+    options: OptionsCoded,
+}
+
+impl TcpCoded {
+    /// Bytes of options.
+    pub(super) fn options_len(&self) -> usize {
+        self.options.bytes.len()
+    }
+
+    /// The options of a SYN without their timestamps.
+    pub(super) fn template(&self) -> Option<&Template> {
+        self.options.template.as_ref()
+    }
+}
+
+/// Codes everything between the MAC addresses and the IP fields.
+pub(super) fn code<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<(&Tcp, u32)>) -> Coded<TcpCoded> {
+    let tcp = want.map(|(tcp, _)| tcp);
+    let (flags, payload_len) = shape::code(cx, io, tcp.map(|tcp| tcp.flags), want.map(|(_, len)| len))?;
+    let seq = sequence::code(cx, io, tcp.map(|tcp| tcp.seq), flags, payload_len)?;
+    let ack = ack::code(cx, io, tcp.map(|tcp| tcp.ack), flags, payload_len)?;
+    let window = window::code(&cx.this.window, io, tcp.map(|tcp| tcp.window), flags, ack.value)?;
+    let options = options::code(cx, io, tcp, flags, payload_len, seq.value, ack.value)?;
+    let urgent = if io.flag(URGENT, || tcp.is_some_and(|tcp| tcp.urgent != 0), || false)? {
+        number(io, 2, || tcp.map_or(0, |tcp| tcp.urgent.into()), || Range::new(1, 0xffff))? as u16
+    } else {
+        0
+    };
+    let header = Tcp {
+        ports: (0, 0),
+        seq: seq.value,
+        ack: ack.value,
+        flags,
+        window,
+        checksum: 0,
+        urgent,
+        options_len: options.bytes.len() as u8,
+        options: options.bytes.clone(),
+    };
+    Ok(TcpCoded { tcp: header, payload_len, seq, ack, options })
+}
+
+/// Changes both directions by a coded segment.
+pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &TcpCoded, time_us: i64) {
+    let flags = coded.tcp.flags;
+    let payload = coded.payload_len > 0;
+    if coded.seq.restarts() && flags & ACK == 0 {
+        // The ports are used again: nothing of the old connection holds, except the habits of its hosts.
+        for dir in [&mut *this, &mut *other] {
+            *dir = TcpDir::new(dir.window.last(), dir.stamps.rate());
+        }
+    }
+    sequence::apply(this, other, &coded.seq, flags, coded.payload_len);
+    ack::apply(this, other, &coded.ack, flags, payload);
+    this.window.apply(coded.tcp.window, flags, coded.ack.value);
+    options::apply(this, other, &coded.options, flags, time_us);
+    this.fin |= flags & FIN != 0;
+    this.rst |= flags & RST != 0;
+    if flags & SYN != 0 && flags & ACK == 0 {
+        (this.fin, this.rst) = (false, false);
+    }
+}
+
+/// Whether a connection is over.
+pub(super) fn is_closed(a: &TcpDir, b: &TcpDir) -> bool {
+    a.rst || b.rst || a.fin && b.fin
+}
+
+/// Gives the tables that tokens refer to, for the codec's id.
+pub(super) fn tables(hash: &mut dyn FnMut(&[u8])) {
+    shape::FLAGS.iter().for_each(|flags| hash(&flags.to_le_bytes()));
+    syn::LAYOUTS.iter().for_each(|layout| hash(&[&[layout.len() as u8], *layout].concat()));
+    syn::SIZES.iter().for_each(|size| hash(&size.to_le_bytes()));
+}

@@ -1,0 +1,137 @@
+//! Flag set and payload length class in one token.
+
+use super::{ACK, FIN, RST, SYN, TcpContext};
+use crate::codec::flow::{
+    io::{Coded, Io, Stop},
+    lengths::{CLASSES, LITERAL, Limit, NONE},
+    mask::Mask,
+    number::{Range, number},
+    vocab::SHAPE,
+};
+
+/// Flag sets with a token, in the order of the alphabet: ., P., F., FP., R, R., S, S., SEW, S.E, .E, .W in tcpdump's notation.
+pub(in crate::codec::flow) const FLAGS: [u16; 12] =
+    [0x10, 0x18, 0x11, 0x19, 0x04, 0x14, 0x02, 0x12, 0xc2, 0x52, 0x50, 0x90];
+const OTHER: usize = FLAGS.len();
+/// Timestamps with their padding.
+const STAMP_BYTES: u32 = 12;
+
+const _: () = assert!((FLAGS.len() + 1) * CLASSES == SHAPE.len as usize);
+
+/// How far the handshake is, seen from the sender of the segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::codec::flow) enum Stage {
+    /// Nobody sent anything.
+    Fresh,
+    /// The peer's SYN waits for an answer.
+    Asked,
+    /// Our SYN waits for an answer.
+    Waiting,
+    /// Both sent something.
+    Open,
+    /// Over; the opener may use the ports again.
+    Closed,
+}
+
+impl TcpContext<'_> {
+    fn stage(&self) -> Stage {
+        match (self.this.started(), self.other.started()) {
+            _ if self.closed => Stage::Closed,
+            (false, false) => Stage::Fresh,
+            (false, true) => Stage::Asked,
+            (true, false) => Stage::Waiting,
+            (true, true) => Stage::Open,
+        }
+    }
+
+    /// Longest payload that a generated segment may have if its options are those expected.
+    pub(super) fn most_payload(&self) -> u32 {
+        let options = if super::options::expected_stamps(self) { STAMP_BYTES } else { 0 };
+        self.room - 20 - options
+    }
+
+    /// What a generator may send: connections begin with a SYN, answers with SYN-ACK or RST, and so on.
+    fn may_send(&self, flags: u16) -> bool {
+        let (syn, ack, rst) = (flags & SYN != 0, flags & ACK != 0, flags & RST != 0);
+        match self.stage() {
+            Stage::Fresh => syn && !ack && !self.back,
+            Stage::Asked => syn && ack || rst && ack,
+            Stage::Waiting => syn && !ack && !self.back || rst && !ack,
+            Stage::Open if syn && ack => self.back && self.this.segments.len() == 1 && self.this.sent_syn(),
+            Stage::Open => !syn && (ack || rst),
+            Stage::Closed if syn => !ack && !self.back,
+            // Late segments of a closed connection: acknowledgements and resets.
+            Stage::Closed => self.other.started() && ack && (rst || self.this.started() && flags & FIN == 0),
+        }
+    }
+
+    fn collect(&self, strict: bool, mask: &mut Mask) {
+        let limit = Limit::up_to(if strict { self.most_payload() } else { u16::MAX.into() });
+        for (index, &flags) in FLAGS.iter().enumerate() {
+            if strict && !self.may_send(flags) {
+                continue;
+            }
+            // Nothing new follows a FIN.
+            let bare = strict && (flags & (SYN | RST) != 0 || self.closed || self.this.finished());
+            let classes = if bare { NONE..NONE + 1 } else { NONE..CLASSES };
+            for class in classes {
+                let legal = match class {
+                    LITERAL => limit.has_other(self.lengths, self.next_length),
+                    _ => {
+                        self.lengths.is_canonical(class, self.next_length)
+                            && self
+                                .lengths
+                                .value(class, self.next_length)
+                                .is_some_and(|length| limit.has(length.into()))
+                    }
+                };
+                if legal {
+                    mask.add(SHAPE.at(index * CLASSES + class));
+                }
+            }
+        }
+        if !strict {
+            for class in 0..CLASSES {
+                if class == LITERAL || self.lengths.is_canonical(class, self.next_length) {
+                    mask.add(SHAPE.at(OTHER * CLASSES + class));
+                }
+            }
+        }
+    }
+}
+
+impl super::TcpDir {
+    /// Whether the first segment remembered was a bare SYN.
+    fn sent_syn(&self) -> bool {
+        self.segments.front().is_some_and(|&(start, end)| end.wrapping_sub(start) == 1)
+    }
+}
+
+pub(super) fn code<I: Io>(
+    cx: &TcpContext<'_>,
+    io: &mut I,
+    flags: Option<u16>,
+    length: Option<u32>,
+) -> Coded<(u16, u32)> {
+    let strict = io.strict();
+    let token = io.pick(
+        || {
+            let index = FLAGS.iter().position(|&known| Some(known) == flags).unwrap_or(OTHER);
+            let class = cx.lengths.class(length.unwrap_or_default(), cx.next_length);
+            SHAPE.at(index * CLASSES + class)
+        },
+        |mask| cx.collect(strict, mask),
+    )?;
+    let shape = SHAPE.index(token).ok_or(Stop::Illegal)?;
+    let (index, class) = (shape / CLASSES, shape % CLASSES);
+    let flags = match FLAGS.get(index) {
+        Some(&known) => known,
+        None => {
+            let range = || Range::new(0, 0xfff).except(FLAGS.iter().map(|&flags| flags.into()));
+            number(io, 2, || flags.unwrap_or_default().into(), range)? as u16
+        }
+    };
+    let most = if strict { cx.most_payload() } else { u16::MAX.into() };
+    let length = cx.lengths.code(io, class, cx.next_length, length, Limit::up_to(most))?;
+    Ok((flags & 0xfff, length))
+}

@@ -1,0 +1,328 @@
+//! Options of SYN segments: a template that hosts repeat, timestamps apart.
+//!
+//! ```text
+//! syn := [ SYN_OPTIONS(recent) | SYN_OPTIONS(layout) value* | SYN_OPTIONS(template) n byte{n} | SYN_OPTIONS(literal) n byte{n} ]
+//! ```
+
+use arrayvec::ArrayVec;
+
+use super::TcpContext;
+use crate::codec::flow::{
+    io::{Coded, Io, Presence, Stop},
+    mask::Mask,
+    number::{Range, number},
+    vocab::{BYTE, SYN_OPTIONS},
+};
+
+/// Option bytes of a SYN with the timestamps as zeros.
+pub(in crate::codec::flow) type Template = ArrayVec<u8, 40>;
+
+const RECENT: usize = 0;
+/// Templates of the session with a token.
+pub(in crate::codec::flow) const RECENTS: usize = 4;
+const LAYOUT: usize = 4;
+const TEMPLATE: u16 = SYN_OPTIONS.at(20);
+const LITERAL: u16 = SYN_OPTIONS.at(21);
+
+const END: u8 = 0;
+const NOP: u8 = 1;
+const MSS: u8 = 2;
+const SCALE: u8 = 3;
+const SACK: u8 = 4;
+pub(super) const STAMPS: u8 = 8;
+pub(super) const STAMPS_BYTES: usize = 10;
+
+/// Sequences of option kinds that stacks send, in the order of the alphabet.
+pub(in crate::codec::flow) const LAYOUTS: [&[u8]; 16] = [
+    &[2, 4, 8, 1, 3],
+    &[2, 1, 3, 1, 1, 4],
+    &[2, 1, 3, 1, 1, 8, 4, 0, 0],
+    &[2, 1, 1, 4],
+    &[2],
+    &[2, 1, 1, 4, 1, 3],
+    &[2, 1, 3, 1, 1, 8],
+    &[2, 1, 1, 4, 1, 3, 1, 1, 8],
+    &[2, 4, 8],
+    &[2, 1, 3],
+    &[2, 1, 1, 8],
+    &[2, 1, 3, 4, 0, 0],
+    &[2, 1, 3, 4, 8],
+    &[],
+    &[2, 1, 1, 8, 4, 0, 0],
+    &[2, 1, 3, 1, 1, 8, 1, 1, 4],
+];
+
+/// Bytes of an option.
+const fn size(kind: u8) -> usize {
+    match kind {
+        END | NOP => 1,
+        SACK => 2,
+        SCALE => 3,
+        MSS => 4,
+        _ => STAMPS_BYTES,
+    }
+}
+
+const fn layout_size(layout: &[u8]) -> usize {
+    let (mut at, mut sum) = (0, 0);
+    while at < layout.len() {
+        sum += size(layout[at]);
+        at += 1;
+    }
+    sum
+}
+
+/// A data offset counts words: a layout that does not fill them makes a broken header.
+const _: () = {
+    let mut at = 0;
+    while at < LAYOUTS.len() {
+        assert!(layout_size(LAYOUTS[at]).is_multiple_of(4) && layout_size(LAYOUTS[at]) <= 40);
+        at += 1;
+    }
+};
+
+/// Segment sizes with a byte of their own.
+pub(super) const SIZES: [u16; 16] =
+    [1460, 1440, 1400, 1380, 1360, 1350, 1300, 1452, 1414, 1430, 1410, 1370, 8961, 536, 1220, 1240];
+const OTHER_SIZE: usize = 255;
+/// Largest window scale (RFC 7323 section 2.3).
+const MAX_SCALE: u16 = 14;
+/// What a cut-off window scale becomes: the most common one.
+const USUAL_SCALE: u8 = 7;
+/// Smallest segment size that a generator announces.
+const LEAST_SIZE: u64 = 536;
+
+/// Options of a SYN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::codec::flow) enum SynOptions {
+    /// A template; timestamps are filled in afterwards.
+    Template(Template),
+    /// Bytes that are no list of options.
+    Literal(Template),
+}
+
+/// Whether a template has timestamps.
+pub(super) fn has_stamps(template: &[u8]) -> bool {
+    walk(template).is_some_and(|mut options| options.any(|(kind, _)| kind == STAMPS))
+}
+
+/// The window scale of a template.
+pub(super) fn scale(template: &[u8]) -> Option<u8> {
+    walk(template)?.find(|&(kind, _)| kind == SCALE).and_then(|(_, at)| template.get(at + 2).copied())
+}
+
+/// Where the timestamps of a template stand.
+pub(super) fn stamps_at(template: &[u8]) -> Option<usize> {
+    walk(template)?.find(|&(kind, _)| kind == STAMPS).map(|(_, at)| at)
+}
+
+/// Kinds and places of a whole list of options; `None` when it is not one.
+fn walk(bytes: &[u8]) -> Option<impl Iterator<Item = (u8, usize)> + '_> {
+    let mut at = 0;
+    let mut options = ArrayVec::<(u8, usize), 40>::new();
+    while let Some(&kind) = bytes.get(at) {
+        options.push((kind, at));
+        at += if kind <= NOP { 1 } else { usize::from(*bytes.get(at + 1)?).max(2) };
+    }
+    (at == bytes.len()).then(|| options.into_iter())
+}
+
+/// The template of whole option bytes: well formed, with at most one timestamp option of the right length.
+fn to_template(options: &[u8]) -> Option<Template> {
+    let mut template: Template = options.iter().copied().collect();
+    let mut stamps = 0;
+    for (kind, at) in walk(options)? {
+        if kind > NOP && options[at + 1] < 2 {
+            return None;
+        }
+        if kind == STAMPS {
+            stamps += 1;
+            if usize::from(options[at + 1]) != STAMPS_BYTES {
+                return None;
+            }
+            template[at + 2..at + STAMPS_BYTES].fill(0);
+        }
+    }
+    (stamps <= 1).then_some(template)
+}
+
+/// Whether the visible bytes of an option list of `len` bytes could be this template with some timestamps.
+fn fits(template: &[u8], seen: &[u8], len: usize) -> bool {
+    let stamps = stamps_at(template).map_or(0..0, |at| at + 2..at + STAMPS_BYTES);
+    template.len() == len
+        && seen.iter().zip(template).enumerate().all(|(at, (a, b))| a == b || stamps.contains(&at))
+}
+
+/// The template of a layout whose values are those seen, or usual where the capture cut them.
+fn fill(layout: &[u8], seen: &[u8]) -> Template {
+    let mut out = Template::new();
+    for &kind in layout {
+        let at = out.len();
+        out.push(kind);
+        if kind > NOP {
+            out.push(size(kind) as u8);
+        }
+        let usual = |k: usize| match kind {
+            MSS => SIZES[0].to_be_bytes()[k],
+            SCALE => USUAL_SCALE,
+            _ => 0,
+        };
+        for k in 0..size(kind).saturating_sub(2) {
+            let known = seen.get(at + 2 + k).copied().filter(|_| kind != STAMPS);
+            out.push(known.unwrap_or_else(|| usual(k)));
+        }
+    }
+    out
+}
+
+/// The layout that the visible bytes fit, values aside, and which the grammar can write.
+fn layout_of(seen: &[u8], len: usize) -> Option<(usize, Template)> {
+    LAYOUTS.iter().enumerate().find_map(|(index, layout)| {
+        let filled = fill(layout, seen);
+        let writable = scale(&filled).is_none_or(|scale| u16::from(scale) <= MAX_SCALE);
+        (fits(&filled, seen, len) && writable).then_some((index, filled))
+    })
+}
+
+pub(super) fn code<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<(&[u8], usize)>) -> Coded<SynOptions> {
+    let known = |template: &[u8]| {
+        cx.host_template.is_some_and(|host| host.as_slice() == template)
+            || cx.templates.iter().any(|recent| recent.as_slice() == template)
+    };
+    // What the encoder means, made whole where the capture cut it.
+    let mut meant: Option<(u16, Option<Template>)> = None;
+    let mut predicted = false;
+    if let Some((seen, len)) = want {
+        let recent = cx.templates.iter().position(|template| fits(template, seen, len));
+        if cx.host_template.is_some_and(|host| fits(host, seen, len)) {
+            predicted = true;
+        } else if let Some(k) = recent {
+            meant = Some((SYN_OPTIONS.at(RECENT + k), None));
+        } else if let Some((index, template)) = layout_of(seen, len) {
+            meant = Some((SYN_OPTIONS.at(LAYOUT + index), Some(template)));
+        } else {
+            let mut whole: Template = seen.iter().copied().collect();
+            while whole.len() < len {
+                whole.push(NOP);
+            }
+            let template = to_template(&whole);
+            let token = if template.is_some() { TEMPLATE } else { LITERAL };
+            meant = Some((token, Some(template.unwrap_or(whole))));
+        }
+    }
+    let token = io.maybe(
+        SYN_OPTIONS,
+        || meant.as_ref().map(|(token, _)| *token).filter(|_| !predicted),
+        |mask| collect(cx, mask),
+    )?;
+    let written = meant.and_then(|(_, template)| template);
+    let Some(token) = token else {
+        return cx.host_template.cloned().map(SynOptions::Template).ok_or(io.lack());
+    };
+    match SYN_OPTIONS.index(token).ok_or(Stop::Illegal)? {
+        k @ RECENT..LAYOUT => cx.templates.get(k - RECENT).cloned().map(SynOptions::Template).ok_or(Stop::Illegal),
+        k if token < TEMPLATE => values(io, LAYOUTS[k - LAYOUT], written.as_deref(), &known).map(SynOptions::Template),
+        _ => {
+            let bytes = raw(io, written.as_deref(), 40)?;
+            if token == LITERAL {
+                return Ok(SynOptions::Literal(bytes));
+            }
+            to_template(&bytes).map(SynOptions::Template).ok_or(Stop::Illegal)
+        }
+    }
+}
+
+fn collect(cx: &TcpContext<'_>, mask: &mut Mask) -> Presence {
+    for (k, template) in cx.templates.iter().enumerate() {
+        if Some(template) != cx.host_template {
+            mask.add(SYN_OPTIONS.at(RECENT + k));
+        }
+    }
+    for (index, layout) in LAYOUTS.iter().enumerate() {
+        // A layout without values is one template, which may be known; one with values always has an unknown.
+        let filled = fill(layout, &[]);
+        let open = layout.iter().any(|kind| matches!(*kind, MSS | SCALE));
+        let known = cx.host_template == Some(&filled) || cx.templates.contains(&filled);
+        if open || !known {
+            mask.add(SYN_OPTIONS.at(LAYOUT + index));
+        }
+    }
+    Presence::needed(cx.host_template.is_none())
+}
+
+/// The values of a layout; the last one may not make a template that is known.
+fn values<I: Io>(
+    io: &mut I,
+    layout: &[u8],
+    want: Option<&[u8]>,
+    known: &impl Fn(&[u8]) -> bool,
+) -> Coded<Template> {
+    let strict = io.strict();
+    let mut out = fill(layout, &[]);
+    let mut at = 0;
+    let last = layout.iter().rposition(|kind| matches!(*kind, MSS | SCALE));
+    for (index, &kind) in layout.iter().enumerate() {
+        let would = |value: &[u8], out: &Template| {
+            let mut template = out.clone();
+            template[at + 2..at + 2 + value.len()].copy_from_slice(value);
+            Some(index) != last || !known(&template)
+        };
+        match kind {
+            MSS => {
+                let size = want.map(|want| u16::from_be_bytes([want[at + 2], want[at + 3]]));
+                let token = io.pick(
+                    || BYTE.at(SIZES.iter().position(|&known| Some(known) == size).unwrap_or(OTHER_SIZE)),
+                    |mask| {
+                        for (k, size) in SIZES.iter().enumerate() {
+                            if would(&size.to_be_bytes(), &out) {
+                                mask.add(BYTE.at(k));
+                            }
+                        }
+                        mask.add(BYTE.at(OTHER_SIZE));
+                    },
+                )?;
+                let size = match BYTE.index(token).ok_or(Stop::Illegal)? {
+                    OTHER_SIZE => {
+                        let range = || {
+                            let low = if strict { LEAST_SIZE } else { 0 };
+                            Range::new(low, u16::MAX.into()).except(SIZES.iter().map(|&size| size.into()))
+                        };
+                        number(io, 2, || size.unwrap_or_default().into(), range)? as u16
+                    }
+                    k => *SIZES.get(k).ok_or(Stop::Illegal)?,
+                };
+                out[at + 2..at + 4].copy_from_slice(&size.to_be_bytes());
+            }
+            SCALE => {
+                let token = io.pick(
+                    || BYTE.at(want.map_or(0, |want| want[at + 2]).into()),
+                    |mask| {
+                        for scale in 0..=MAX_SCALE as u8 {
+                            if would(&[scale], &out) {
+                                mask.add(BYTE.at(scale.into()));
+                            }
+                        }
+                    },
+                )?;
+                out[at + 2] = BYTE.index(token).filter(|&scale| scale <= MAX_SCALE.into()).ok_or(Stop::Illegal)? as u8;
+            }
+            _ => {}
+        }
+        at += size(kind);
+    }
+    Ok(out)
+}
+
+/// Length and bytes of an option list, a multiple of four up to `most`.
+pub(in crate::codec::flow) fn raw<I: Io>(io: &mut I, want: Option<&[u8]>, most: usize) -> Coded<Template> {
+    let token = io.pick(
+        || BYTE.at(want.map_or(0, <[u8]>::len)),
+        |mask| (0..=most).step_by(4).for_each(|len| mask.add(BYTE.at(len))),
+    )?;
+    let len = BYTE.index(token).filter(|len| *len <= 40 && len.is_multiple_of(4)).ok_or(Stop::Illegal)?;
+    let mut out = Template::new();
+    for at in 0..len {
+        out.push(io.byte(256, || want.map_or(0, |want| want[at]))?);
+    }
+    Ok(out)
+}

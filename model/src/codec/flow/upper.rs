@@ -1,0 +1,200 @@
+//! Transport headers of a record.
+
+use arrayvec::ArrayVec;
+
+use super::record::{WINDOW_BYTES, be16, be32};
+
+/// A transport header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upper {
+    /// TCP.
+    Tcp(Tcp),
+    /// UDP.
+    Udp(Udp),
+    /// ICMP, ICMPv6 or IGMP.
+    Icmp(Icmp),
+    /// Another protocol, or a fragment without a header: its first bytes, which count as payload.
+    Other(Window),
+}
+
+/// The first bytes of a payload.
+pub type Window = ArrayVec<u8, WINDOW_BYTES>;
+
+/// A TCP header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tcp {
+    /// Source and destination port.
+    pub ports: (u16, u16),
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Reserved bits and flags, twelve of them.
+    pub flags: u16,
+    /// Window, unscaled.
+    pub window: u16,
+    /// Checksum.
+    pub checksum: u16,
+    /// Urgent pointer.
+    pub urgent: u16,
+    /// Options. Those parsed from a capture end where the capture does.
+    pub options: ArrayVec<u8, 40>,
+    /// Bytes of options that the header declares.
+    pub options_len: u8,
+}
+
+/// A UDP header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Udp {
+    /// Source and destination port.
+    pub ports: (u16, u16),
+    /// Length field.
+    pub len: u16,
+    /// Checksum.
+    pub checksum: u16,
+    /// First payload bytes.
+    pub window: Window,
+}
+
+/// The first eight bytes of ICMP or ICMPv6, twelve of IGMP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Icmp {
+    /// Type and code.
+    pub kind: u16,
+    /// Checksum.
+    pub checksum: u16,
+    /// The two words that follow; identifier and sequence number in an echo.
+    pub words: (u16, u16),
+    /// IGMP: up to four bytes more, which count as payload.
+    pub window: Window,
+}
+
+/// Bytes of payload that a record of this protocol keeps.
+pub(super) fn window_len(protocol: u8, payload_len: u32) -> usize {
+    let most = match protocol {
+        1 | 58 => 0,
+        2 => 4,
+        _ => WINDOW_BYTES,
+    };
+    most.min(payload_len as usize)
+}
+
+impl Upper {
+    /// Bytes of the header that do not count as payload.
+    pub fn header_len(&self) -> usize {
+        match self {
+            Upper::Tcp(tcp) => 20 + usize::from(tcp.options_len),
+            Upper::Udp(_) | Upper::Icmp(_) => 8,
+            Upper::Other(_) => 0,
+        }
+    }
+
+    /// Source and destination port as a flow knows them: those of TCP and UDP, an echo's identifier twice, else zeros.
+    pub fn ports(&self, v6: bool) -> (u16, u16) {
+        match self {
+            Upper::Tcp(tcp) => tcp.ports,
+            Upper::Udp(udp) => udp.ports,
+            Upper::Icmp(icmp) if is_echo(icmp.kind, v6) => (icmp.words.0, icmp.words.0),
+            _ => (0, 0),
+        }
+    }
+
+    /// Reads the header at the start of `rest`, the bytes behind the IP header, `len` of them on the wire. Gives the
+    /// header, its payload length and the number of bytes that are missing; `None` when the fixed part is cut or cannot be.
+    pub(super) fn parse(protocol: u8, first: bool, v6: bool, rest: &[u8], len: u32) -> Option<(Upper, u32, u8)> {
+        let icmp = if v6 { 58 } else { 1 };
+        let (upper, header_len, seen, end) = match protocol {
+            6 if first => {
+                let (tcp, header_len) = Tcp::parse(rest, len)?;
+                let seen = 20 + tcp.options.len();
+                (Upper::Tcp(tcp), header_len, seen, header_len as usize)
+            }
+            17 if first && len >= 8 && rest.len() >= 8 => {
+                let end = 8 + window_len(17, len - 8);
+                let window: Window = rest[8..end.min(rest.len())].iter().copied().collect();
+                let ports = (be16(rest, 0), be16(rest, 2));
+                let seen = 8 + window.len();
+                (Upper::Udp(Udp { ports, len: be16(rest, 4), checksum: be16(rest, 6), window }), 8, seen, end)
+            }
+            _ if first && (protocol == icmp || protocol == 2 && !v6) && len >= 8 && rest.len() >= 8 => {
+                let end = 8 + window_len(protocol, len - 8);
+                let window: Window = rest[8..end.min(rest.len())].iter().copied().collect();
+                let seen = 8 + window.len();
+                let words = (be16(rest, 4), be16(rest, 6));
+                (Upper::Icmp(Icmp { kind: be16(rest, 0), checksum: be16(rest, 2), words, window }), 8, seen, end)
+            }
+            6 | 17 if first => return None,
+            _ if first && protocol == icmp => return None,
+            _ => {
+                let end = window_len(255, len);
+                let window: Window = rest[..end.min(rest.len())].iter().copied().collect();
+                let seen = window.len();
+                (Upper::Other(window), 0, seen, end)
+            }
+        };
+        Some((upper, len - header_len, (end - seen) as u8))
+    }
+
+    /// Appends the header bytes with `checksum` in place of the real one when given.
+    pub(super) fn emit(&self, checksum: Option<u16>, out: &mut impl Extend<u8>) {
+        let mut put = |value: u16| out.extend(value.to_be_bytes());
+        match self {
+            Upper::Tcp(tcp) => {
+                for word in [tcp.ports.0, tcp.ports.1, (tcp.seq >> 16) as u16, tcp.seq as u16] {
+                    put(word);
+                }
+                put((tcp.ack >> 16) as u16);
+                put(tcp.ack as u16);
+                put((5 + u16::from(tcp.options_len) / 4) << 12 | tcp.flags & 0xfff);
+                put(tcp.window);
+                put(checksum.unwrap_or(tcp.checksum));
+                put(tcp.urgent);
+                out.extend(tcp.options.iter().copied());
+            }
+            Upper::Udp(udp) => {
+                for word in [udp.ports.0, udp.ports.1, udp.len, checksum.unwrap_or(udp.checksum)] {
+                    put(word);
+                }
+                out.extend(udp.window.iter().copied());
+            }
+            Upper::Icmp(icmp) => {
+                for word in [icmp.kind, checksum.unwrap_or(icmp.checksum), icmp.words.0, icmp.words.1] {
+                    put(word);
+                }
+                out.extend(icmp.window.iter().copied());
+            }
+            Upper::Other(window) => out.extend(window.iter().copied()),
+        }
+    }
+}
+
+/// Whether an ICMP type and code have an identifier: echo and its reply.
+pub(super) fn is_echo(kind: u16, v6: bool) -> bool {
+    matches!((v6, kind >> 8), (false, 0 | 8) | (true, 128 | 129))
+}
+
+impl Tcp {
+    fn parse(rest: &[u8], len: u32) -> Option<(Tcp, u32)> {
+        if len < 20 || rest.len() < 20 {
+            return None;
+        }
+        let offset = be16(rest, 12);
+        let header_len = u32::from(offset >> 12) * 4;
+        if header_len < 20 || len < header_len {
+            return None;
+        }
+        let end = rest.len().min(header_len as usize);
+        let tcp = Tcp {
+            ports: (be16(rest, 0), be16(rest, 2)),
+            seq: be32(rest, 4),
+            ack: be32(rest, 8),
+            flags: offset & 0xfff,
+            window: be16(rest, 14),
+            checksum: be16(rest, 16),
+            urgent: be16(rest, 18),
+            options: rest[20..end].iter().copied().collect(),
+            options_len: header_len as u8 - 20,
+        };
+        Some((tcp, header_len))
+    }
+}

@@ -1,0 +1,176 @@
+//! What a codec does to captures: does everything come back, and what does it cost?
+//!
+//! [`roundtrip`] encodes a capture as one session, decodes the tokens and compares every packet with what was captured.
+//! [`measure`] only encodes, and sorts what it costs by kind of packet and class of token into a [`Tally`]. Both are made
+//! for a user who wants to know what is in a corpus before training on it, and for the tests of the codecs themselves.
+//!
+//! A capture that ends in an error gives what came before; the report says so ([`Trip::damage`]).
+
+mod bytes;
+mod flow;
+mod kind;
+mod tally;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use netssm_wire::capture::{Capture, CaptureError, Record};
+use serde::Serialize;
+
+pub use self::kind::Kind;
+pub use self::tally::{ClassRow, KindRow, SideRow, Tally};
+use super::{BytesCodec, CodecChoice, DataError, FrameRef, Skip, Vocab};
+
+/// The label that tokens are made under; a stream begins with one.
+const LABEL: &str = "capture";
+
+/// Why there is no report of a capture.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The capture cannot be opened.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The codec.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}
+
+/// What a round trip of one capture showed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Trip {
+    /// Packets read from the capture.
+    pub packets: u64,
+    /// Packets encoded.
+    pub encoded: u64,
+    /// Tokens of the whole stream.
+    pub tokens: u64,
+    /// Packets that the codec's grammar could only carry byte by byte.
+    pub escapes: u64,
+    /// Bits that the model does not see.
+    pub side_bits: u64,
+    /// Packets that the codec does not carry, by reason.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// Packets that came back otherwise, or not at all.
+    pub differing: u64,
+    /// The first of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Difference>,
+    /// Why the capture was not read to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
+}
+
+impl Trip {
+    /// Tokens an encoded packet, those that open and close the stream included.
+    pub fn tokens_per_packet(&self) -> f64 {
+        self.tokens as f64 / self.encoded.max(1) as f64
+    }
+
+    /// Bits an encoded packet that the model does not see.
+    pub fn side_bits_per_packet(&self) -> f64 {
+        self.side_bits as f64 / self.encoded.max(1) as f64
+    }
+
+    /// Adds the numbers of another capture.
+    pub fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.encoded += other.encoded;
+        self.tokens += other.tokens;
+        self.escapes += other.escapes;
+        self.side_bits += other.side_bits;
+        self.differing += other.differing;
+        for (&reason, n) in &other.skipped {
+            *self.skipped.entry(reason).or_default() += n;
+        }
+    }
+
+    fn skip(&mut self, skip: Skip) {
+        *self.skipped.entry(skip.as_str()).or_default() += 1;
+    }
+
+    fn differs(&mut self, packet: u64, field: String) {
+        self.differing += 1;
+        self.first.get_or_insert(Difference { packet, field });
+    }
+}
+
+/// Where a packet came back otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Number of the packet in the capture, from 1 as Wireshark counts.
+    pub packet: u64,
+    /// What differs, with what was expected and what came.
+    pub field: String,
+}
+
+/// Encodes a capture, decodes the tokens, and compares. Looks at the first `limit` packets; `None`: at all.
+///
+/// # Errors
+/// [`ReportError`]: the capture cannot be opened.
+pub fn roundtrip(codec: &CodecChoice, path: &Path, limit: Option<u64>) -> Result<Trip, ReportError> {
+    match *codec {
+        CodecChoice::Flow(parameters) => flow::roundtrip(parameters, path, limit),
+        CodecChoice::Bytes { width, form } => {
+            let codec = BytesCodec::new(Vocab::new(&[LABEL])?, width, form);
+            bytes::roundtrip(&codec, Packets::open(path, limit)?)
+        }
+    }
+}
+
+/// Encodes a capture and adds what it cost to `tally`. Gives what was read; nothing is decoded.
+///
+/// # Errors
+/// [`ReportError`]: the capture cannot be opened.
+pub fn measure(
+    codec: &CodecChoice,
+    path: &Path,
+    limit: Option<u64>,
+    tally: &mut Tally,
+) -> Result<Trip, ReportError> {
+    let packets = Packets::open(path, limit)?;
+    tally.begin_capture();
+    match *codec {
+        CodecChoice::Flow(parameters) => Ok(flow::measure(parameters, packets, tally)),
+        CodecChoice::Bytes { width, form } => {
+            let codec = BytesCodec::new(Vocab::new(&[LABEL])?, width, form);
+            bytes::measure(&codec, packets, tally)
+        }
+    }
+}
+
+/// The records of a capture up to a limit, and why they ended early if they did.
+struct Packets {
+    capture: Capture,
+    left: u64,
+    damage: Option<String>,
+}
+
+impl Packets {
+    fn open(path: &Path, limit: Option<u64>) -> Result<Self, CaptureError> {
+        Ok(Self { capture: Capture::open(path)?, left: limit.unwrap_or(u64::MAX), damage: None })
+    }
+}
+
+impl Iterator for Packets {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        self.left = self.left.checked_sub(1)?;
+        self.capture.next_record().unwrap_or_else(|error| {
+            self.damage = Some(error.to_string());
+            None
+        })
+    }
+}
+
+/// Says where two byte strings part, for [`Difference::field`].
+fn parting(expected: &[u8], got: &[u8]) -> String {
+    match expected.iter().zip(got).position(|(a, b)| a != b) {
+        Some(at) => format!("byte {at}: expected {:#04x}, got {:#04x}", expected[at], got[at]),
+        None => format!("header length: expected {}, got {}", expected.len(), got.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
