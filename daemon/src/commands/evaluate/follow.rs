@@ -1,0 +1,74 @@
+//! Progress of reading captures, and of predicting them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use netssm_model::prepare::Progress as Follow;
+
+use crate::progress::Progress;
+use crate::signals::StopFlag;
+
+/// Passes the library's progress on. Files are done on several threads.
+pub(super) struct Follower {
+    what: String,
+    shown: Mutex<Shown>,
+    stop: StopFlag,
+    quiet: bool,
+}
+
+#[derive(Default)]
+struct Shown {
+    progress: Option<Progress>,
+    files: u64,
+    bytes: u64,
+    packets: u64,
+}
+
+impl Follower {
+    pub(super) fn new(what: &str, stop: StopFlag, quiet: bool) -> Self {
+        Self { what: what.to_owned(), shown: Mutex::default(), stop, quiet }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the bar off the screen.
+    pub(super) fn finish(&self) {
+        if let Some(progress) = &self.lock().progress {
+            progress.finish();
+        }
+    }
+
+    /// Tokens predicted so far and in all; gives whether to stop.
+    pub(super) fn predicted(&self, done: u64, all: u64) -> bool {
+        let mut shown = self.lock();
+        let quiet = self.quiet;
+        shown
+            .progress
+            .get_or_insert_with(|| Progress::new(self.what.clone(), "tokens", all, quiet))
+            .set(done, "");
+        self.stop.is_set()
+    }
+}
+
+impl Follow for Follower {
+    fn begin(&self, files: u64, bytes: u64) {
+        let what = format!("{}: {files} captures", self.what);
+        self.lock().progress = Some(Progress::new(what, "bytes", bytes, self.quiet));
+    }
+
+    fn file(&self, bytes: u64, packets: u64, _tokens: u64) {
+        let mut shown = self.lock();
+        shown.files += 1;
+        shown.bytes += bytes;
+        shown.packets += packets;
+        let (done, note) = (shown.bytes, format!("{} files, {} packets", shown.files, shown.packets));
+        if let Some(progress) = &mut shown.progress {
+            progress.set(done, &note);
+        }
+    }
+
+    fn stop(&self) -> bool {
+        self.stop.is_set()
+    }
+}

@@ -1,0 +1,130 @@
+//! `netssmd evaluate --likelihood`
+
+use std::fmt::Write as _;
+use std::num::NonZero;
+
+use netssm_model::codec::DataError;
+use netssm_model::fidelity::{Likelihood, LikelihoodError, Nats, likelihood};
+use serde::Serialize;
+
+use super::follow::Follower;
+use super::{captures, failure, write};
+use crate::cli::evaluate::EvaluateArgs;
+use crate::commands::tell;
+use crate::device;
+use crate::exit::{Failure, Outcome};
+use crate::models;
+use crate::signals::StopFlag;
+
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Hex sha256 of the weights.
+    model: String,
+    parameters: usize,
+    #[serde(flatten)]
+    likelihood: Likelihood,
+    seconds: f64,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &EvaluateArgs, stop: StopFlag) -> Outcome {
+    let checkpoint = models::open(&args.checkpoint())?;
+    let device = device::open(args.device)?;
+    let model = checkpoint.model(&device).map_err(Failure::config)?;
+    // A GPU is kept busy by one thread.
+    let threads = match args.threads {
+        _ if !device.is_cpu() => 1,
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        threads => threads,
+    };
+    let reading = Follower::new("encode", stop.clone(), args.json);
+    let predicting = Follower::new("predict", stop, args.json);
+    let clock = crate::progress::Progress::new("", "", 0, true);
+    let follow = |done, all| predicting.predicted(done, all);
+    let codec = checkpoint.codec().as_ref();
+    let result = likelihood((&model, codec), &captures(args, &args.real), threads, &reading, &follow);
+    reading.finish();
+    predicting.finish();
+    let likelihood = result.map_err(|error| match error {
+        LikelihoodError::Data(error @ DataError::Labels { .. }) => failure(error),
+        other => Failure::Run(other.into()),
+    })?;
+    let parameters = checkpoint.weights().values().map(|tensor| tensor.elem_count()).sum();
+    let result = Report {
+        model: checkpoint.sha256().to_owned(),
+        parameters,
+        likelihood,
+        seconds: clock.finish().as_secs_f64(),
+    };
+    if let Some(out) = &args.out {
+        write(out, "likelihood.json", &result)?;
+    }
+    tell(args.json, &result, lines)
+}
+
+fn lines(result: &Report) -> String {
+    let likelihood = &result.likelihood;
+    let mut text = String::new();
+    for (path, why) in &likelihood.found.faults {
+        let _ = writeln!(text, "damaged: {}: {why}", path.display());
+    }
+    if !likelihood.unknown_labels.is_empty() {
+        let _ = writeln!(
+            text,
+            "left out, labels that the checkpoint does not know: {}",
+            likelihood.unknown_labels.join(", ")
+        );
+    }
+    let _ = writeln!(
+        text,
+        "model {}, {} parameters, codec {}, {:.1} s",
+        &result.model[..result.model.len().min(12)],
+        result.parameters,
+        likelihood.codec,
+        result.seconds
+    );
+    let _ = writeln!(
+        text,
+        "{:<20} {:>8} {:>9} {:>10} {:>9} {:>10} {:>11} {:>10} {:>11}",
+        "label",
+        "sessions",
+        "packets",
+        "tokens",
+        "tok/pkt",
+        "nats/token",
+        "nats/packet",
+        "of it time",
+        "other"
+    );
+    let mut line = |name: &str, nats: &Nats| {
+        let _ = writeln!(
+            text,
+            "{name:<20} {:>8} {:>9} {:>10} {:>9.2} {:>10.4} {:>11.3} {:>10.3} {:>11.3}",
+            nats.sessions,
+            nats.packets,
+            nats.tokens,
+            nats.tokens_per_packet,
+            nats.nats_per_token,
+            nats.nats_per_packet,
+            nats.time_nats_per_packet,
+            nats.other_nats_per_packet
+        );
+    };
+    for (label, nats) in &likelihood.labels {
+        line(label, nats);
+    }
+    line("all", &likelihood.total);
+    let total = &likelihood.total;
+    let _ = writeln!(
+        text,
+        "introducing the sessions: {:.1} nats in all; beside the tokens, in no loss: {:.2} bits a packet of time, {:.2} of \
+         other values",
+        total.head_nats, total.beside_time_bits_per_packet, total.beside_other_bits_per_packet
+    );
+    let skipped: Vec<String> =
+        likelihood.skipped.iter().map(|(reason, packets)| format!("{reason} {packets}")).collect();
+    if !skipped.is_empty() {
+        let _ = writeln!(text, "packets that the codec does not carry: {}", skipped.join(", "));
+    }
+    text
+}
