@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use netssm_model::checkpoint::Checkpoint;
+use netssm_model::checkpoint::{Checkpoint, MANIFEST_FILE};
+use netssm_model::codec::Width;
 use netssm_model::generate::{GenerateOptions, Generator};
 
 use crate::device;
@@ -42,6 +43,22 @@ pub(crate) fn labels(choice: &CheckpointChoice) -> Result<Option<Vec<String>>, S
 pub(crate) fn open(choice: &CheckpointChoice) -> Outcome<Checkpoint> {
     let dir = locate(choice).map_err(|error| Failure::Config(anyhow::anyhow!(error)))?;
     Checkpoint::open(&dir).map_err(Failure::config)
+}
+
+/// The same, or a directory as NetSSM's own training leaves it where a packet `width` is given.
+///
+/// # Errors
+/// What is wrong with it; and a width for a checkpoint of ours, which knows its codec.
+pub(crate) fn open_either(choice: &CheckpointChoice, width: Option<Width>) -> Outcome<Checkpoint> {
+    let Some(width) = width else { return open(choice) };
+    let dir = locate(choice).map_err(|error| Failure::Config(anyhow::anyhow!(error)))?;
+    if dir.join(MANIFEST_FILE).exists() {
+        return Err(Failure::usage(format_args!(
+            "--width is for directories without {MANIFEST_FILE}, and {} has it",
+            dir.display()
+        )));
+    }
+    Checkpoint::open_netssm(&dir, width).map_err(Failure::config)
 }
 
 /// What is known of a model that was loaded.

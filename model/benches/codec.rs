@@ -63,13 +63,13 @@ fn codec(c: &mut Criterion) {
         let tokens = encode(&codec, &frames);
         group.bench_function(format!("decode {form}"), |b| {
             b.iter(|| {
-                let mut decoder = codec.decoder();
+                let mut decoder = codec.decoder(0);
                 tokens.iter().filter(|&&token| matches!(decoder.push(token.into()), Step::Packet(_))).count()
             });
         });
         group.bench_function(format!("decode with mask {form}"), |b| {
             b.iter(|| {
-                let mut decoder = codec.decoder();
+                let mut decoder = codec.decoder(0);
                 let mut bits = 0;
                 for &token in &tokens {
                     bits += decoder.legal().map_or(0, |mask| mask[0].count_ones());
@@ -83,8 +83,7 @@ fn codec(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("repair");
     group.throughput(Throughput::Elements(frames.len() as u64));
-    let packets: Vec<_> =
-        frames.iter().map(|header| RawPacket { header: header.clone(), gap: None }).collect();
+    let packets: Vec<_> = frames.iter().map(|header| RawPacket::new(header.clone())).collect();
     group.bench_function("parse (baseline)", |b| {
         b.iter(|| {
             packets.iter().filter(|packet| Layout::parse(&packet.header).payload_at().is_some()).count()

@@ -5,7 +5,7 @@
 //!        train.tokens    16-bit little-endian tokens, sessions back to back           val.tokens alike
 //!        train.index     one JSON line a session, in the order of the tokens          val.index alike
 //! ```
-//! Contract: [`Corpus::open`] checks everything once (lengths, hashes, that sessions lie back to back, begin with their
+//! Contract: [`Corpus::open`] checks everything once (that this build has the codec; lengths, hashes, that sessions lie back to back, begin with their
 //! label's token and use no id beyond the vocabulary); afterwards access cannot fail. The tokens are read into memory
 //! (2 bytes each: 100 million tokens are 200 MB); a memory map would need unsafe code.
 
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    codec::{CodecId, DataError, Vocab},
+    codec::{self, CodecId, DataError, Vocab},
     timing::TimingTable,
 };
 
@@ -131,7 +131,7 @@ pub struct CorpusMeta {
     pub val: SplitMeta,
     /// Records left out, by reason.
     pub skipped: BTreeMap<String, u64>,
-    /// Inter-arrival times by label, from the training sessions.
+    /// Inter-arrival times by label, from the training sessions; empty where the tokens carry the time.
     pub timing: TimingTable,
     /// The captures.
     pub sources: Vec<Source>,
@@ -172,8 +172,8 @@ impl Corpus {
     /// Opens a corpus directory and checks it.
     ///
     /// # Errors
-    /// [`DataError`] that names the file and what is wrong: unreadable, another format version, a length, hash, offset,
-    /// label or token that does not fit.
+    /// [`DataError`] that names the file and what is wrong: unreadable, another format version, a codec that this build
+    /// does not have, a length, hash, offset, label or token that does not fit.
     pub fn open(dir: &Path) -> Result<Self, DataError> {
         let path = dir.join(META_FILE);
         let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
@@ -187,6 +187,8 @@ impl Corpus {
             }
         }
         let meta: CorpusMeta = serde_json::from_str(&text).map_err(DataError::json(&path))?;
+        codec::open(&meta.codec, meta.vocab.clone())
+            .map_err(|error| DataError::corpus(&path, error.to_string()))?;
         let train = read_split(dir, &meta, Split::Train)?;
         let val = read_split(dir, &meta, Split::Val)?;
         Ok(Self { meta, train, val })

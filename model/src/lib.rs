@@ -50,6 +50,7 @@ pub mod config;
 mod conv;
 pub mod corpus;
 pub mod error;
+pub mod fidelity;
 pub mod generate;
 pub mod init;
 pub mod lm;

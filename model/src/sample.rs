@@ -203,19 +203,23 @@ impl Sampler {
         self.candidates.clear();
         let penalty = self.policy.repetition_penalty;
         let looks_back = self.policy.looks_back();
-        for (token, &value) in (0u32..).zip(logits) {
-            let word = token as usize / 64;
-            if legal.is_some_and(|mask| mask.get(word).is_none_or(|bits| bits >> (token % 64) & 1 == 0)) {
-                continue;
+        for first in (0..logits.len()).step_by(64) {
+            // A grammar leaves few tokens of many: its mask is walked bit by bit, not token by token.
+            let mut bits = legal.map_or(u64::MAX, |mask| mask.get(first / 64).copied().unwrap_or(0));
+            while bits != 0 {
+                let token = first + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let Some(&value) = logits.get(token) else { break };
+                let token = token as u32;
+                if !value.is_finite() {
+                    return Err(SampleError::NotFinite { token, value });
+                }
+                let mut logit = f64::from(value);
+                if looks_back && recent.contains(token) {
+                    logit = if logit > 0.0 { logit / penalty } else { logit * penalty };
+                }
+                self.candidates.push((logit, token));
             }
-            if !value.is_finite() {
-                return Err(SampleError::NotFinite { token, value });
-            }
-            let mut logit = f64::from(value);
-            if looks_back && recent.contains(token) {
-                logit = if logit > 0.0 { logit / penalty } else { logit * penalty };
-            }
-            self.candidates.push((logit, token));
         }
         if self.candidates.is_empty() {
             return Err(SampleError::NothingLegal { vocab: logits.len() });

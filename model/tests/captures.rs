@@ -80,7 +80,7 @@ fn canonical_sessions_are_whole_legal_and_anonymous() {
         real_ips.retain(|ip| !is_public_knowledge(ip));
         real_macs.retain(|mac| mac[0] & 1 == 0 && *mac != [0; 6] && mac[..3] != [2, 0, 0]);
 
-        let mut decoder = codec.decoder();
+        let mut decoder = codec.decoder(0);
         let mut repair = Repair::new();
         let mut decoded = 0;
         for &token in &tokens {
@@ -90,7 +90,7 @@ fn canonical_sessions_are_whole_legal_and_anonymous() {
             let (ips, macs) = addresses(&packet.header);
             assert!(ips.is_disjoint(&real_ips), "{}: {ips:?}", path.display());
             assert!(macs.is_disjoint(&real_macs), "{}: {macs:?}", path.display());
-            if let Err(why) = repair.repair(&RawPacket { header: packet.header, gap: None }) {
+            if let Err(why) = repair.repair(&RawPacket::new(packet.header)) {
                 *drops.entry(why.as_str()).or_default() += 1;
             }
         }
@@ -121,7 +121,7 @@ fn no_file_makes_the_encoder_panic() {
             for path in support::captures(&data.join("oddities")) {
                 let Ok(mut capture) = Capture::open(&path) else { continue };
                 let mut encoder = codec.encoder("x").expect("a label");
-                let mut decoder = codec.decoder();
+                let mut decoder = codec.decoder(0);
                 let mut tokens = Vec::new();
                 while let Ok(Some(record)) = capture.next_record() {
                     pushed += u64::from(encoder.push(FrameRef::from(&record), &mut tokens).is_ok());

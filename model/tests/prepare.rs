@@ -10,7 +10,7 @@ use std::{
 };
 
 use netssm_model::{
-    codec::{self, DataError, Form, Step, Width},
+    codec::{self, BytesCodec, Codec, CodecChoice, DataError, Form, Step, Width},
     corpus::{Corpus, Split},
     prepare::{Phase, PrepareOptions, PrepareReport, Progress, SplitBy, Validation, prepare},
 };
@@ -42,6 +42,8 @@ impl Lab {
             inputs: vec![self.path("in")],
             out: self.path("corpus"),
             validation: Validation::Fraction(0.0),
+            // Its tokens are easy to look at; the other codec has tests of its own below.
+            codec: CodecChoice::Bytes { width: Width::Variable, form: Form::Canonical },
             ..PrepareOptions::default()
         }
     }
@@ -59,15 +61,19 @@ impl Lab {
 /// Header bytes of a session's packets, and whether it has an end token.
 fn decode(corpus: &Corpus, split: Split, i: usize) -> (Vec<Vec<u8>>, bool) {
     let codec = codec::open(&corpus.meta().codec, corpus.meta().vocab.clone()).expect("known");
-    let mut decoder = codec.decoder();
+    let mut decoder = codec.decoder(0);
     let (mut packets, mut ended) = (Vec::new(), false);
     for &token in corpus.tokens(split, i) {
         match decoder.push(token.into()) {
             Step::Packet(packet) => packets.push(packet.header),
-            Step::End => ended = true,
+            Step::End(packet) => {
+                packets.extend(packet.map(|packet| packet.header));
+                ended = true;
+            }
             Step::Need => {}
         }
     }
+    packets.extend(decoder.flush().map(|packet| packet.header));
     assert_eq!(packets.len() as u64, corpus.sessions(split)[i].packets);
     (packets, ended)
 }
@@ -99,6 +105,59 @@ fn folders_name_labels_and_each_capture_is_a_session() {
 
 fn rng() -> rand_chacha::ChaCha8Rng {
     rand::SeedableRng::seed_from_u64(1)
+}
+
+#[test]
+fn the_flow_codec_is_the_default_and_carries_the_time() {
+    let lab = Lab::new();
+    let (_, corpus) = lab.prepare(|options| options.codec = PrepareOptions::default().codec);
+    let meta = corpus.meta();
+    assert_eq!((meta.codec.name.as_str(), meta.codec.params["fine"].as_str()), ("flow", "true"));
+    assert_eq!((meta.vocab.grammar(), meta.vocab.label("web")), (1024, Some(1025)));
+    assert_eq!(meta.timing.labels().count(), 0, "no table of gaps is needed");
+    assert!(meta.train.total.tokens < 15 * meta.train.total.packets, "{:?}", meta.train.total);
+    for i in 0..corpus.sessions(Split::Train).len() {
+        let tokens = corpus.tokens(Split::Train, i);
+        assert_eq!(tokens.iter().filter(|&&token| token >= 1024).count(), 1, "one label, in front");
+        let (packets, ended) = decode(&corpus, Split::Train, i);
+        assert!(ended && packets.len() == 9);
+        // Flags come back as they were; addresses and numbers are drawn, not the capture's.
+        let flags: Vec<u8> = packets.iter().map(|header| header[47]).collect();
+        assert_eq!(flags, [0x02, 0x12, 0x10, 0x18, 0x18, 0x10, 0x11, 0x11, 0x10]);
+        let known = [[192, 168, 7, 9], [93, 184, 216, 34]];
+        for header in &packets {
+            assert!(header[26..34].windows(4).all(|ip| !known.iter().any(|known| known == ip)), "{header:?}");
+        }
+    }
+    // A session that is cut has no end, and its last packet is whole all the same.
+    let (_, corpus) = lab.prepare(|options| {
+        options.codec = CodecChoice::default();
+        options.out = lab.path("cut");
+        options.max_packets = Some(4);
+    });
+    let (packets, ended) = decode(&corpus, Split::Train, 0);
+    assert_eq!((packets.len(), ended), (4, false));
+}
+
+#[test]
+fn a_codec_of_other_tables_is_refused_with_both_named() {
+    let lab = Lab::new();
+    let (_, corpus) = lab.prepare(|options| options.codec = CodecChoice::default());
+    let id = &corpus.meta().codec;
+    let path = lab.path("corpus/corpus.json");
+    let good = fs::read_to_string(&path).expect("there");
+    let mut cases = vec![("\"version\": 1".to_owned(), "\"version\": 2".to_owned(), "flow/2".to_owned())];
+    for param in ["tables", "vocab"] {
+        let (old, other) = (&id.params[param], "0123456789abcdef");
+        cases.push((old.clone(), other.to_owned(), format!("{param}={other}")));
+    }
+    for (old, new, named) in cases {
+        fs::write(&path, good.replacen(&old, &new, 1)).expect("written");
+        let error = Corpus::open(&lab.path("corpus")).expect_err(&named).to_string();
+        for part in ["corpus.json", named.as_str(), id.to_string().as_str()] {
+            assert!(error.contains(part), "expected '{part}' in: {error}");
+        }
+    }
 }
 
 #[test]
@@ -232,11 +291,12 @@ fn records_that_no_codec_carries_are_counted() {
 fn labels_can_be_renamed_and_a_vocabulary_extended() {
     let lab = Lab::new();
     let known = netssm_model::codec::Vocab::new(&["zoo"]).expect("a label");
+    let codec = BytesCodec::new(known.clone(), Width::Fixed(94), Form::Raw);
     let (_, corpus) = lab.prepare(|options| {
         options.label_map.insert("mail".to_owned(), "office".to_owned());
-        options.vocab = Some(known);
-        options.form = Form::Raw;
-        options.width = Width::Fixed(94);
+        // The checkpoint's codec counts, whatever was chosen.
+        options.codec = CodecChoice::default();
+        options.extend = Some((codec.id(), known));
     });
     assert_eq!(corpus.meta().vocab.labels(), ["zoo", "office", "web"]);
     let codec = corpus.meta().codec.to_string();
@@ -333,6 +393,16 @@ fn a_damaged_corpus_is_refused_with_the_file_and_the_reason() {
     edit("train.index", "line 1", &text("{", "["));
     edit("corpus.json", "format: expected 1, got 9", &text("\"format\": 1", "\"format\": 9"));
     edit("corpus.json", "unknown field", &text("\"format\": 1,", "\"format\": 1, \"more\": 2,"));
+    edit(
+        "corpus.json",
+        "'bytes/9 form=canonical width=variable' needs another build: this one has bytes/1",
+        &text("\"version\": 1", "\"version\": 9"),
+    );
+    edit(
+        "corpus.json",
+        "'words' is not a codec of this build",
+        &text("\"name\": \"bytes\"", "\"name\": \"words\""),
+    );
     edit("corpus.json", "EOF", &|bytes| bytes[..bytes.len() / 2].to_vec());
     fs::remove_file(dir.join("val.index")).expect("removed");
     let error = Corpus::open(&dir).expect_err("a file is missing").to_string();

@@ -134,7 +134,7 @@ proptest! {
             }
         }
         encoder.finish(SessionEnd::Ended, &mut tokens);
-        let mut decoder = codec.decoder();
+        let mut decoder = codec.decoder(0);
         let (mut packets, mut ended) = (0, false);
         for (index, &token) in tokens.iter().enumerate() {
             if index > 0 {
@@ -143,8 +143,8 @@ proptest! {
             }
             match decoder.push(token.into()) {
                 Step::Need => {}
-                Step::End => ended = true,
-                Step::Packet(RawPacket { header, gap }) => {
+                Step::End(_) => ended = true,
+                Step::Packet(RawPacket { header, gap, .. }) => {
                     prop_assert_eq!(gap, None);
                     if let Some(wanted) = &expected[packets] {
                         let mut wanted = wanted.clone();
@@ -165,7 +165,7 @@ proptest! {
     fn any_tokens_decode_without_panic(tokens in vec(prop_oneof![any::<u32>(), 0..262_u32], 0..600), raw in any::<bool>()) {
         let form = if raw { Form::Raw } else { Form::Canonical };
         for width in [Width::Variable, Width::Fixed(94)] {
-            let mut decoder = codec(form, width).decoder();
+            let mut decoder = codec(form, width).decoder(0);
             let mut repair = Repair::new();
             for &token in &tokens {
                 prop_assert!(decoder.legal().expect("a mask").iter().any(|&word| word != 0));
@@ -196,7 +196,7 @@ proptest! {
     fn repair_makes_legal_frames_and_is_idempotent(frames in vec(nearly(), 1..30)) {
         let mut repair = Repair::new();
         for bytes in frames {
-            let Ok(packet) = repair.repair(&RawPacket { header: bytes, gap: None }) else { continue };
+            let Ok(packet) = repair.repair(&RawPacket::new(bytes)) else { continue };
             prop_assert!(packet.wire_len <= 1522 && packet.header.len() <= packet.wire_len as usize);
             let frame = complete(&packet);
             let layout = Layout::parse(&frame);
@@ -208,7 +208,7 @@ proptest! {
             prop_assert!(!matches!(checks.ipv4, Check::Bad) && !matches!(checks.transport, Check::Bad));
 
             let before = repair.counts().clone();
-            let again = repair.repair(&RawPacket { header: packet.header.clone(), gap: None });
+            let again = repair.repair(&RawPacket::new(packet.header.clone()));
             prop_assert_eq!(again.as_ref(), Ok(&packet));
             let kinds = |counts: &netssm_model::repair::RepairCounts| counts.kinds().collect::<Vec<_>>();
             prop_assert_eq!(kinds(repair.counts()), kinds(&before));
@@ -218,7 +218,7 @@ proptest! {
     #[test]
     fn repair_survives_any_bytes(bytes in vec(any::<u8>(), 0..300)) {
         let mut repair = Repair::with_max_frame(0);
-        let outcome = repair.repair(&RawPacket { header: bytes, gap: None });
+        let outcome = repair.repair(&RawPacket::new(bytes));
         prop_assert_eq!(repair.counts().packets(), 1);
         prop_assert_eq!(repair.counts().dropped(), u64::from(outcome.is_err()));
     }

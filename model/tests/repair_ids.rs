@@ -34,14 +34,14 @@ fn headers(data: &Path) -> Vec<Vec<u8>> {
         for (form, width) in [(Form::Canonical, Width::Variable), (Form::Raw, Width::Fixed(106))] {
             let codec = BytesCodec::new(Vocab::new(&["x"]).expect("a label"), width, form);
             let mut encoder = codec.encoder("x").expect("a label");
-            let mut decoder = codec.decoder();
+            let mut decoder = codec.decoder(0);
             let mut tokens = Vec::new();
             // The first packets of a capture are the most varied.
             for _ in 0..150 {
                 let Ok(Some(record)) = capture.next_record() else { break };
                 tokens.clear();
                 if encoder.push(FrameRef::from(&record), &mut tokens).is_ok() {
-                    tokens.push(codec.vocab().packet());
+                    tokens.extend(codec.vocab().packet());
                     headers.extend(packets(&mut *decoder, &tokens));
                 }
             }
@@ -140,8 +140,7 @@ fn repaired_packets_are_valid_to_tshark_and_suricata() {
     while frames.len() < PACKETS {
         let mut repair = Repair::new();
         for _ in 0..SESSION_PACKETS {
-            let Ok(packet) = repair.repair(&RawPacket { header: damage(&headers, &mut rng), gap: None })
-            else {
+            let Ok(packet) = repair.repair(&RawPacket::new(damage(&headers, &mut rng))) else {
                 continue;
             };
             let mut frame = packet.header;

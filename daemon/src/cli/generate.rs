@@ -1,11 +1,14 @@
 //! `netssmd generate`, and the flags that every generating command shares.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use ipnet::IpNet;
+use netssm_model::codec::Width;
 use netssm_model::sample::Policy;
 
+use super::codec::width;
 use super::values;
 use crate::exit::{Failure, Outcome};
 use crate::profile::{CheckpointChoice, DeviceChoice};
@@ -16,6 +19,10 @@ pub(crate) struct ModelArgs {
     /// A checkpoint directory, or "builtin" for the model that ships with netssmd.
     #[arg(long, value_name = "DIR", default_value = "builtin")]
     pub model: String,
+    /// The directory is as NetSSM's own training leaves it (config.json, weights, tokenizer.json), with so many bytes a
+    /// packet: 94 for single flows, 106 with DNS headers, 128 for all.
+    #[arg(long, value_name = "BYTES", value_parser = width)]
+    pub width: Option<Width>,
     /// auto (a GPU if this build and host have one, else the CPU), cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
@@ -133,6 +140,9 @@ pub(crate) struct GenerateArgs {
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub addresses: AddressArgs,
+    /// Time between packets where the model knows none, as NetSSM's own: 20ms for example.
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub gap: Option<Duration>,
     /// Print a summary as JSON on standard output.
     #[arg(long)]
     pub json: bool,

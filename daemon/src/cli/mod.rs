@@ -3,6 +3,8 @@
 //! These structs hold what was typed, parsed but not checked against files or each other; [`crate::commands`] does that.
 
 pub(crate) mod bench;
+pub(crate) mod codec;
+pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod train;
 pub(crate) mod values;
@@ -56,7 +58,11 @@ pub(crate) enum Command {
     Train(train::TrainArgs),
     /// Encode captures with a codec: does it give back what it was given, and how many tokens does it take?
     #[command(subcommand)]
-    Codec(train::CodecCommand),
+    Codec(codec::CodecCommand),
+    /// Compare synthetic captures with real ones, or tell how well a checkpoint predicts real ones.
+    ///
+    /// docs/fidelity.md defines every measure. The result is a table on standard output and report.json in --out.
+    Evaluate(evaluate::EvaluateArgs),
     /// Replay a capture on an interface through the rewriter: our own tcpreplay, on the daemon's engine.
     Replay(wire::ReplayArgs),
     /// Rewrite a capture into a testbed's addresses, into another capture.
@@ -135,10 +141,14 @@ mod tests {
             "netssmd generate --label L --sessions 3 --packets 200 --seed 7 --out F.pcap --model builtin --device cpu \
              --prompt SEED.pcap --temperature 0.9 --top-k 5 --top-p 0.9 --min-p 0.01",
             "netssmd prepare --in DIR --labels labels.csv --out CORPUS --codec bytes --split sessions",
+            "netssmd prepare --in DIR --out CORPUS --codec flow --fine false --slots fixed",
             "netssmd train --corpus CORPUS --config M.toml --out DIR --resume",
             "netssmd train --corpus CORPUS --config M.toml --out DIR --init DIR",
             "netssmd codec roundtrip --codec bytes A.pcap B.pcap",
             "netssmd codec stats --codec bytes A.pcap",
+            "netssmd codec roundtrip --codec flow --limit 8000 A.pcap",
+            "netssmd evaluate --real DIR --synthetic DIR --floor DIR --out REPORT --labels labels.csv",
+            "netssmd evaluate --likelihood --model CHECKPOINT --real DIR --max-packets 500 --json",
             "netssmd replay FILE.pcap --interface I --speed top",
             "netssmd replay FILE.pcap --interface I --speed 1.5 --profile P",
             "netssmd rewrite IN.pcap OUT.pcap --profile P",
@@ -163,6 +173,9 @@ mod tests {
             "netssmd train --corpus C --out D --resume --init E",
             "netssmd run --profile P --for 3parsecs",
             "netssmd codec roundtrip",
+            "netssmd evaluate --real DIR",
+            "netssmd evaluate --real DIR --synthetic DIR",
+            "netssmd evaluate --real DIR --synthetic DIR --likelihood --out R",
         ] {
             assert!(Cli::try_parse_from(line.split_whitespace()).is_err(), "{line}");
         }

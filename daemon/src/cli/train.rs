@@ -1,30 +1,14 @@
-//! `netssmd prepare`, `netssmd train`, `netssmd codec`.
+//! `netssmd prepare`, `netssmd train`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
-use netssm_model::codec::{Form, Width};
+use clap::Args;
 use netssm_model::prepare::{Phase, SplitBy};
 
+use super::codec::CodecArgs;
 use super::values;
 use crate::profile::DeviceChoice;
-
-/// Which codec.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CodecName {
-    /// NetSSM's: one token a header byte, a token between packets, a token a label.
-    Bytes,
-}
-
-/// "variable" or a number of bytes.
-fn width(text: &str) -> Result<Width, String> {
-    text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
-}
-
-fn form(text: &str) -> Result<Form, String> {
-    text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
-}
 
 fn split(text: &str) -> Result<SplitBy, String> {
     text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
@@ -32,22 +16,6 @@ fn split(text: &str) -> Result<SplitBy, String> {
 
 fn phase(text: &str) -> Result<Phase, String> {
     text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
-}
-
-/// Parameters of the bytes codec.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct CodecArgs {
-    /// Which codec.
-    #[arg(long, value_enum, default_value_t = CodecName::Bytes)]
-    pub codec: CodecName,
-    /// Bytes of a packet: "variable" for as many as its headers have, or a fixed number such as 94, 106 or 128, padded
-    /// with zeros (NetSSM's checkpoints have 128).
-    #[arg(long, value_name = "BYTES", default_value = "variable", value_parser = width)]
-    pub width: Width,
-    /// "canonical" replaces addresses, ephemeral ports, sequence numbers and the like by small numbers in order of
-    /// first use, so that none of the capture's is in the tokens; "raw" keeps all bytes, as NetSSM does.
-    #[arg(long, default_value = "canonical", value_parser = form)]
-    pub form: Form,
 }
 
 /// `netssmd prepare`
@@ -91,7 +59,8 @@ pub(crate) struct PrepareArgs {
     /// A silence longer than this ends a session and starts another; 0s for never.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::duration)]
     pub gap: Duration,
-    /// Keep and extend the labels of this checkpoint, so that it can be fine-tuned on the corpus.
+    /// Take codec and labels of this checkpoint (or "builtin") and add the new labels, so that it can be fine-tuned on
+    /// the corpus.
     #[arg(long, value_name = "DIR")]
     pub extend: Option<PathBuf>,
     /// Chooses the validation captures.
@@ -135,28 +104,6 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// Print the result as JSON on standard output.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `netssmd codec`
-#[derive(Debug, Subcommand)]
-pub(crate) enum CodecCommand {
-    /// Encode, decode, compare: every header must come back as the codec took it. Exit code 1 if one does not.
-    Roundtrip(CodecFilesArgs),
-    /// Packets, tokens, tokens a packet, and packets that the codec cannot carry, by reason.
-    Stats(CodecFilesArgs),
-}
-
-/// Captures and a codec.
-#[derive(Debug, Args)]
-pub(crate) struct CodecFilesArgs {
-    #[command(flatten)]
-    pub codec: CodecArgs,
-    /// The captures.
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<PathBuf>,
-    /// Print the numbers as JSON on standard output.
     #[arg(long)]
     pub json: bool,
 }

@@ -1,182 +1,218 @@
 //! `netssmd codec`: does a codec give back what it was given, and at how many tokens?
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use netssm_model::codec::{BytesCodec, Codec, Decoder, Form, FrameRef, SessionEnd, Step, Vocab};
-use netssm_wire::capture::Capture;
+use netssm_model::codec::CodecChoice;
+use netssm_model::codec::report::{self, ClassRow, KindRow, ReportError, SideRow, Tally, Trip};
 use serde::Serialize;
 
 use super::tell;
-use crate::cli::train::{CodecArgs, CodecFilesArgs, CodecName};
+use crate::cli::codec::CodecFilesArgs;
 use crate::exit::{Failure, Outcome};
 
-/// The label that the tokens are made under; the alphabet needs one.
-const LABEL: &str = "capture";
+/// Characters of a file's name that a row shows: its end, which tells files apart.
+const NAME_CHARS: usize = 48;
 
-/// What became of the packets of one capture.
-#[derive(Debug, Default, Serialize)]
+/// One capture.
+#[derive(Debug, Serialize)]
 struct FileReport {
     file: String,
-    /// Packets in the capture.
-    packets: u64,
-    /// Packets encoded.
-    encoded: u64,
-    tokens: u64,
+    #[serde(flatten)]
+    trip: Trip,
     tokens_per_packet: f64,
-    /// Packets that the codec does not carry, by reason.
-    skipped: BTreeMap<&'static str, u64>,
-    /// Packets that came back otherwise than the codec took them (round trip only).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    differing: Option<u64>,
-    /// Why the capture was not read to its end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    damage: Option<String>,
+    side_bits_per_packet: f64,
 }
 
-/// `codec stats`
-pub(crate) fn stats(args: &CodecFilesArgs) -> Outcome {
-    let codec = codec(&args.codec)?;
-    let reports = args.files.iter().map(|file| read(&codec, file, None)).collect::<Outcome<Vec<_>>>()?;
-    tell(args.json, &reports, |reports| lines(reports))
+impl FileReport {
+    fn new(file: String, trip: Trip) -> Self {
+        let (tokens_per_packet, side_bits_per_packet) =
+            (trip.tokens_per_packet(), trip.side_bits_per_packet());
+        Self { file, trip, tokens_per_packet, side_bits_per_packet }
+    }
+}
+
+/// A capture that could not be opened.
+#[derive(Debug, Serialize)]
+struct Unreadable {
+    file: String,
+    why: String,
 }
 
 /// `codec roundtrip`
+#[derive(Debug, Serialize)]
+struct Roundtrip {
+    codec: String,
+    files: Vec<FileReport>,
+    total: FileReport,
+    unreadable: Vec<Unreadable>,
+}
+
+/// `codec stats`
+#[derive(Debug, Serialize)]
+struct Stats {
+    codec: String,
+    files: Vec<FileReport>,
+    total: FileReport,
+    /// Tokens by kind of packet.
+    kinds: Vec<KindRow>,
+    /// Packets by class of token.
+    classes: Vec<ClassRow>,
+    /// Hidden bits by class.
+    side: Vec<SideRow>,
+    unreadable: Vec<Unreadable>,
+}
+
+/// Every packet of every capture: encoded, decoded, compared.
 pub(crate) fn roundtrip(args: &CodecFilesArgs) -> Outcome {
-    let codec = codec(&args.codec)?;
-    let mut reports = Vec::new();
-    for file in &args.files {
-        let mut check =
-            Check { decoder: codec.decoder(), form: args.codec.form, pending: None, differing: 0 };
-        let mut report = read(&codec, file, Some(&mut check))?;
-        report.differing = Some(check.differing);
-        reports.push(report);
-    }
-    tell(args.json, &reports, |reports| lines(reports))?;
-    match reports.iter().filter_map(|r| r.differing).sum::<u64>() {
+    let codec = args.codec.choice()?;
+    let read = Read::all(args, |path| report::roundtrip(&codec, path, args.limit))?;
+    let result =
+        Roundtrip { codec: name(&codec)?, files: read.files, total: read.total, unreadable: read.unreadable };
+    tell(args.json, &result, |r| rows(&r.files, &r.total, &r.unreadable, true))?;
+    match result.total.trip.differing {
         0 => Ok(()),
-        n => Err(Failure::Run(anyhow::anyhow!("{n} packets did not come back as they were encoded"))),
+        n => Err(Failure::Run(anyhow::anyhow!("{n} packets did not come back as they were captured"))),
     }
 }
 
-fn codec(args: &CodecArgs) -> Outcome<BytesCodec> {
-    let CodecName::Bytes = args.codec;
-    let vocab = Vocab::new(&[LABEL])?;
-    Ok(BytesCodec::new(vocab, args.width, args.form))
+/// What the tokens are spent on.
+pub(crate) fn stats(args: &CodecFilesArgs) -> Outcome {
+    let codec = args.codec.choice()?;
+    let mut tally = Tally::default();
+    let read = Read::all(args, |path| report::measure(&codec, path, args.limit, &mut tally))?;
+    let result = Stats {
+        codec: name(&codec)?,
+        files: read.files,
+        total: read.total,
+        kinds: tally.kinds(),
+        classes: tally.classes(),
+        side: tally.side(),
+        unreadable: read.unreadable,
+    };
+    tell(args.json, &result, |r| {
+        rows(&r.files, &r.total, &r.unreadable, false) + &tables(&r.kinds, &r.classes, &r.side)
+    })
 }
 
-/// Encodes a capture packet by packet, in constant memory.
-fn read(codec: &BytesCodec, file: &Path, mut check: Option<&mut Check>) -> Outcome<FileReport> {
-    let mut capture = Capture::open(file)?;
-    let mut encoder = codec.encoder(LABEL)?;
-    let mut tokens = Vec::new();
-    let mut report = FileReport { file: file.display().to_string(), ..FileReport::default() };
-    loop {
-        let record = match capture.next_record() {
-            Ok(Some(record)) => record,
-            Ok(None) => break,
-            Err(error) => {
-                report.damage = Some(error.to_string());
-                break;
-            }
-        };
-        report.packets += 1;
-        tokens.clear();
-        if let Err(skip) = encoder.push(FrameRef::from(&record), &mut tokens) {
-            *report.skipped.entry(skip.as_str()).or_default() += 1;
-            continue;
-        }
-        report.encoded += 1;
-        report.tokens += tokens.len() as u64;
-        if let Some(check) = &mut check {
-            check.tokens(&tokens);
-            check.expect(&tokens, record.frame);
-        }
-    }
-    tokens.clear();
-    encoder.finish(SessionEnd::Ended, &mut tokens);
-    report.tokens += tokens.len() as u64;
-    if let Some(check) = check {
-        check.tokens(&tokens);
-        // A packet that never came out.
-        check.differing += u64::from(check.pending.is_some());
-    }
-    report.tokens_per_packet = report.tokens as f64 / report.encoded.max(1) as f64;
-    Ok(report)
+fn name(codec: &CodecChoice) -> Outcome<String> {
+    Ok(codec.over::<&str>(&[])?.id().to_string())
 }
 
-/// Decodes what was encoded, one packet behind, since a packet ends where the next one begins.
-struct Check {
-    decoder: Box<dyn Decoder>,
-    form: Form,
-    pending: Option<Expected>,
-    differing: u64,
+/// What came of all captures.
+struct Read {
+    files: Vec<FileReport>,
+    total: FileReport,
+    unreadable: Vec<Unreadable>,
 }
 
-/// What a decoded packet must be.
-enum Expected {
-    /// In the raw form, the beginning of the captured frame, and zeros up to a fixed width.
-    Captured(Vec<u8>),
-    /// In the canonical form, whose identifiers are not the capture's, the bytes that were encoded.
-    Encoded(Vec<u8>),
-}
-
-impl Expected {
-    fn is_met_by(&self, header: &[u8]) -> bool {
-        match self {
-            Self::Encoded(bytes) => header == bytes,
-            Self::Captured(frame) => {
-                let same = header.iter().zip(frame).take_while(|(a, b)| a == b).count();
-                same > 0 && header[same..].iter().all(|byte| *byte == 0)
+impl Read {
+    /// Reports on each capture in the order given. One that cannot be opened is noted; that none can is an error.
+    fn all(
+        args: &CodecFilesArgs,
+        mut report: impl FnMut(&Path) -> Result<Trip, ReportError>,
+    ) -> Outcome<Self> {
+        let (mut files, mut unreadable, mut total) = (Vec::new(), Vec::new(), Trip::default());
+        for path in &args.files {
+            let file = path.display().to_string();
+            match report(path) {
+                Ok(trip) => {
+                    total.add(&trip);
+                    files.push(FileReport::new(file, trip));
+                }
+                Err(ReportError::Capture(error)) => {
+                    unreadable.push(Unreadable { file, why: error.to_string() })
+                }
+                Err(error) => return Err(error.into()),
             }
         }
-    }
-}
-
-impl Check {
-    /// Feeds tokens to the decoder; a packet that they complete is the one that was encoded before.
-    fn tokens(&mut self, tokens: &[u16]) {
-        for token in tokens {
-            if let Step::Packet(packet) = self.decoder.push(u32::from(*token)) {
-                let met = self.pending.take().is_some_and(|expected| expected.is_met_by(&packet.header));
-                self.differing += u64::from(!met);
-            }
+        if files.iter().all(|file| file.trip.packets == 0) {
+            let first = unreadable.first().map(|file| file.why.clone());
+            let first = first.or_else(|| files.iter().find_map(|file| file.trip.damage.clone()));
+            return Err(Failure::Run(anyhow::anyhow!(
+                "not a packet could be read of {} captures: {}",
+                args.files.len(),
+                first.unwrap_or_else(|| "they are empty".into())
+            )));
         }
-    }
-
-    /// Notes what comes out once the next packet begins. `tokens` are those of this packet, perhaps with the label or
-    /// a delimiter before them, which are no bytes.
-    fn expect(&mut self, tokens: &[u16], frame: Vec<u8>) {
-        // A packet that was encoded and did not come out before the next one.
-        self.differing += u64::from(self.pending.is_some());
-        let bytes = || tokens.iter().filter_map(|token| u8::try_from(*token).ok()).collect();
-        self.pending = Some(match self.form {
-            Form::Raw => Expected::Captured(frame),
-            Form::Canonical => Expected::Encoded(bytes()),
-        });
+        Ok(Self { files, total: FileReport::new("all".into(), total), unreadable })
     }
 }
 
-fn lines(reports: &[FileReport]) -> String {
-    let mut text = String::new();
-    for r in reports {
-        let skipped: Vec<String> = r.skipped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+/// A row a capture, the sum below.
+fn rows(files: &[FileReport], total: &FileReport, unreadable: &[Unreadable], compared: bool) -> String {
+    let mut text = format!(
+        "{:<NAME_CHARS$} {:>9} {:>13} {:>8} {:>16}\n",
+        "capture", "packets", "tokens/packet", "escapes", "side bits/packet"
+    );
+    for file in files.iter().chain((files.len() != 1).then_some(total)) {
+        let trip = &file.trip;
         text += &format!(
-            "{}: {} of {} packets, {} tokens, {:.1} a packet",
-            r.file, r.encoded, r.packets, r.tokens, r.tokens_per_packet
+            "{:<NAME_CHARS$} {:>9} {:>13.2} {:>8} {:>16.1}",
+            end_of(&file.file),
+            trip.packets,
+            file.tokens_per_packet,
+            trip.escapes,
+            file.side_bits_per_packet
         );
-        if !skipped.is_empty() {
-            text += &format!("; not carried: {}", skipped.join(", "));
+        if compared {
+            text += if trip.differing == 0 { "  exact" } else { "  DIFFERS" };
         }
-        if let Some(differing) = r.differing {
-            text += &format!("; {differing} differ");
+        if let Some(first) = &trip.first {
+            text += &format!(": {} packets, the first is {}, {}", trip.differing, first.packet, first.field);
         }
-        if let Some(damage) = &r.damage {
+        if !trip.skipped.is_empty() {
+            let reasons: Vec<String> =
+                trip.skipped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
+            text += &format!("; not carried: {}", reasons.join(", "));
+        }
+        if let Some(damage) = &trip.damage {
             text += &format!("; {damage}");
         }
-        text += "\n";
+        text.push('\n');
+    }
+    for file in unreadable {
+        text += &format!("not read: {}\n", file.why);
+    }
+    if !unreadable.is_empty() {
+        text +=
+            &format!("{} of {} captures were not read\n", unreadable.len(), unreadable.len() + files.len());
     }
     text
+}
+
+/// Where the tokens go.
+fn tables(kinds: &[KindRow], classes: &[ClassRow], side: &[SideRow]) -> String {
+    let mut text =
+        format!("\n{:<24} {:>9} {:>8} {:>8} {:>8}\n", "tokens a packet", "packets", "mean", "median", "p99");
+    for row in kinds {
+        text += &format!(
+            "{:<24} {:>9} {:>8.2} {:>8} {:>8}\n",
+            row.kind, row.packets, row.mean, row.median, row.p99
+        );
+    }
+    if !classes.is_empty() {
+        text += &format!("\n{:<24} {:>9} {:>8}\n", "packets with a token of", "packets", "share");
+        for row in classes {
+            text += &format!("{:<24} {:>9} {:>7.2}%\n", row.class, row.packets, row.share * 100.0);
+        }
+    }
+    if !side.is_empty() {
+        text += &format!("\n{:<24} {:>16}\n", "not in the tokens", "bits a packet");
+        for row in side {
+            text += &format!("{:<24} {:>16.2}\n", row.class, row.bits_per_packet);
+        }
+    }
+    text
+}
+
+/// The last characters of a name that is too long for its column.
+fn end_of(name: &str) -> String {
+    let chars = name.chars().count();
+    if chars <= NAME_CHARS {
+        return name.to_owned();
+    }
+    let end: String = name.chars().skip(chars + 3 - NAME_CHARS).collect();
+    format!("...{end}")
 }
 
 #[cfg(test)]
@@ -184,13 +220,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn raw_headers_begin_the_captured_frame_and_may_end_in_padding() {
-        let captured = Expected::Captured(vec![1, 2, 3, 4]);
-        assert!(captured.is_met_by(&[1, 2, 3]));
-        assert!(captured.is_met_by(&[1, 2, 3, 4, 0, 0]));
-        assert!(!captured.is_met_by(&[1, 2, 9]));
-        assert!(!captured.is_met_by(&[]));
-        let encoded = Expected::Encoded(vec![1, 2]);
-        assert!(encoded.is_met_by(&[1, 2]) && !encoded.is_met_by(&[1, 2, 0]));
+    fn a_long_name_keeps_its_end() {
+        assert_eq!(end_of("a/b.pcap"), "a/b.pcap");
+        let long = format!("{}/x.pcap", "d".repeat(60));
+        assert!(end_of(&long).ends_with("dd/x.pcap") && end_of(&long).starts_with("...d"));
+        assert_eq!(end_of(&long).chars().count(), NAME_CHARS);
+    }
+
+    #[test]
+    fn a_difference_is_in_its_row() {
+        let mut trip = Trip { packets: 9, encoded: 9, tokens: 45, differing: 2, ..Trip::default() };
+        trip.first = Some(report::Difference { packet: 4, field: "time".into() });
+        let total = FileReport::new("all".into(), trip.clone());
+        let text = rows(&[FileReport::new("x".into(), trip)], &total, &[], true);
+        assert!(text.contains("5.00") && text.contains("DIFFERS: 2 packets, the first is 4, time"), "{text}");
+        assert_eq!(text.lines().count(), 2, "one capture needs no sum: {text}");
     }
 }

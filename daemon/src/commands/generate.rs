@@ -133,10 +133,14 @@ fn packets(args: &GenerateArgs) -> u64 {
 fn model(args: &GenerateArgs) -> Outcome<(Model, String)> {
     let policy = args.sampling.policy()?;
     let stages = if args.chain.is_empty() {
-        vec![Stage { checkpoint: models::open(&args.model.checkpoint())?, packets: 0 }]
+        vec![Stage {
+            checkpoint: models::open_either(&args.model.checkpoint(), args.model.width)?,
+            packets: 0,
+        }]
     } else {
         let open = |link: &crate::cli::values::Link| {
-            let checkpoint = models::open(&CheckpointChoice::parse(&link.checkpoint.to_string_lossy()))?;
+            let choice = CheckpointChoice::parse(&link.checkpoint.to_string_lossy());
+            let checkpoint = models::open_either(&choice, args.model.width)?;
             Ok(Stage { checkpoint, packets: link.packets })
         };
         args.chain.iter().map(open).collect::<Outcome<Vec<_>>>()?
@@ -146,6 +150,7 @@ fn model(args: &GenerateArgs) -> Outcome<(Model, String)> {
         policy,
         batch: usize::from(args.model.batch),
         device: device::open(args.model.device)?,
+        gap: args.gap,
         ..GenerateOptions::default()
     };
     let seed_packets = usize::try_from(args.chain_seed).unwrap_or(usize::MAX);

@@ -5,6 +5,7 @@ mod bench;
 mod capture;
 mod check;
 mod codec;
+mod evaluate;
 mod files;
 mod generate;
 mod prepare;
@@ -18,7 +19,7 @@ use serde::Serialize;
 
 use crate::app;
 use crate::cli::Command;
-use crate::cli::train::CodecCommand;
+use crate::cli::codec::CodecCommand;
 use crate::exit::Outcome;
 
 /// Runs a command to its end.
@@ -31,6 +32,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         Command::Train(args) => train::run(&args),
         Command::Codec(CodecCommand::Roundtrip(args)) => codec::roundtrip(&args),
         Command::Codec(CodecCommand::Stats(args)) => codec::stats(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Rewrite(args) => rewrite::run(&args),
         Command::Bench(command) => bench::run(&command),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use netssm_model::codec::DataError;
+use netssm_model::codec::{CodecId, DataError, Vocab};
 use netssm_model::corpus::Split;
 use netssm_model::prepare::{PrepareOptions, PrepareReport, Progress as Follow, Validation, prepare};
 use serde::Serialize;
@@ -85,21 +85,15 @@ struct Counted {
 
 /// Runs the command.
 pub(crate) fn run(args: &PrepareArgs) -> Outcome {
-    let vocab = match &args.extend {
-        None => None,
-        Some(dir) => {
-            let checkpoint = models::open(&CheckpointChoice::parse(&dir.to_string_lossy()))?;
-            Some(checkpoint.manifest().vocab.clone())
-        }
-    };
+    let codec = args.codec.choice()?;
+    let extend = extend(args)?;
     let options = PrepareOptions {
         inputs: args.input.clone(),
         labels: args.labels.clone(),
         label_map: args.rename.iter().cloned().collect(),
         out: args.out.clone(),
-        width: args.codec.width,
-        form: args.codec.form,
-        vocab,
+        codec,
+        extend,
         split: args.split,
         phase: args.phase,
         validation: if args.val.is_empty() {
@@ -139,6 +133,24 @@ pub(crate) fn run(args: &PrepareArgs) -> Outcome {
         );
         text
     })
+}
+
+/// Codec and vocabulary of the checkpoint to extend. A codec that was typed must be the checkpoint's.
+fn extend(args: &PrepareArgs) -> Outcome<Option<(CodecId, Vocab)>> {
+    let Some(dir) = &args.extend else { return Ok(None) };
+    let checkpoint = models::open(&CheckpointChoice::parse(&dir.to_string_lossy()))?;
+    let manifest = checkpoint.manifest();
+    if args.codec.is_given() {
+        let typed = args.codec.choice()?.over(checkpoint.labels())?.id();
+        if typed != manifest.codec {
+            return Err(Failure::usage(format_args!(
+                "{} has codec {}, but {typed} was asked for: a checkpoint is fine-tuned with its own codec",
+                dir.display(),
+                manifest.codec
+            )));
+        }
+    }
+    Ok(Some((manifest.codec.clone(), manifest.vocab.clone())))
 }
 
 fn summarise(args: &PrepareArgs, report: &PrepareReport, seconds: f64) -> Report {

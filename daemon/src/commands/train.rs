@@ -82,7 +82,8 @@ pub(crate) fn run(args: &TrainArgs) -> Outcome {
 /// Whoever can mend it: the configuration, or the run.
 fn classify(error: TrainError) -> Failure {
     match error {
-        TrainError::Config { .. } => Failure::config(error),
+        // A checkpoint that does not fit the corpus will not fit it tomorrow either.
+        TrainError::Config { .. } | TrainError::CodecMismatch { .. } => Failure::config(error),
         other => Failure::Run(other.into()),
     }
 }

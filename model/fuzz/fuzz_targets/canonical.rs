@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
         carried += usize::from(encoder.push(FrameRef { time_ns: 0, wire_len, bytes }, &mut tokens).is_ok());
     }
     encoder.finish(SessionEnd::Ended, &mut tokens);
-    let mut decoder = codec.decoder();
+    let mut decoder = codec.decoder(0);
     let mut decoded = 0;
     for (index, &token) in tokens.iter().enumerate() {
         let mask = decoder.legal().expect("a mask");

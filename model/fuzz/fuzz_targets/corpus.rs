@@ -28,7 +28,7 @@ fuzz_target!(|input: (u8, String, Vec<u8>, String)| {
     let meta = if choice & 1 == 1 {
         meta
     } else {
-        serde_json::json!({"format": 1, "codec": {"name": "bytes", "version": 1, "params": {}},
+        serde_json::json!({"format": 1, "codec": {"name": "bytes", "version": 1, "params": {"form": "raw", "width": "variable"}},
             "vocab": {"size": 261, "packet": 256, "end": 257, "labels": [{"name": "a", "id": 260}]},
             "made": {}, "train": split(&tokens), "val": split(&tokens), "skipped": {}, "timing": {"labels": {}},
             "sources": [{"sha256": "", "label": "a", "split": "train", "records": 1}]})

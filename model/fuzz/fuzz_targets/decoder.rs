@@ -12,7 +12,7 @@ fuzz_target!(|input: (u8, Vec<u16>)| {
     let form = if choice & 1 == 0 { Form::Canonical } else { Form::Raw };
     let width = if choice & 2 == 0 { Width::Variable } else { Width::Fixed(106) };
     let codec = BytesCodec::new(Vocab::new(&["a", "b"]).expect("labels"), width, form);
-    let mut decoder = codec.decoder();
+    let mut decoder = codec.decoder(0);
     let mut repair = Repair::new();
     for token in tokens {
         assert!(decoder.legal().expect("a mask").iter().any(|&word| word != 0));

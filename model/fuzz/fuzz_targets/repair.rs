@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
         let checks = checksum::verify(&frame);
         assert!(checks.ipv4 != Check::Bad && checks.transport != Check::Bad);
         let kinds: Vec<_> = repair.counts().kinds().collect();
-        let again = repair.repair(&RawPacket { header: packet.header.clone(), gap: None });
+        let again = repair.repair(&RawPacket::new(packet.header.clone()));
         assert_eq!(again.as_ref(), Ok(&packet));
         assert_eq!(repair.counts().kinds().collect::<Vec<_>>(), kinds);
     }

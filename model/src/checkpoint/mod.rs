@@ -60,7 +60,7 @@ impl Checkpoint {
         let text = match std::fs::read_to_string(&manifest_path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let what = if dir.join("tokenizer.json").exists() {
-                    "it has tokenizer.json and no netssm.json, as NetSSM's own: open it with a packet width"
+                    "it has tokenizer.json and no netssm.json, as NetSSM's own: open it with a packet width (--width)"
                 } else {
                     "it has no netssm.json"
                 };

@@ -129,21 +129,13 @@ impl Batch<'_> {
                     group.rows.push(row);
                     return Ok(());
                 }
-                Next::Stage => prompt = self.seed_next(&mut row)?,
+                Next::Stage => prompt = row.next_stage(self.generator),
                 Next::Finish(ending) => {
                     self.finish(row, ending, sink);
                     return Ok(());
                 }
             }
         }
-    }
-
-    /// The prompt of the row's next stage.
-    fn seed_next(&self, row: &mut Row) -> Result<Vec<u32>, GenerateError> {
-        let label = self.generator.codec.prompt(&row.request().label)?;
-        let mut prompt: Vec<u32> = label.into_iter().map(u32::from).collect();
-        prompt.extend(row.next_stage(self.generator));
-        Ok(prompt)
     }
 
     /// One token for every live session.
@@ -180,7 +172,7 @@ impl Batch<'_> {
                 match next {
                     Next::Finish(ending) => self.finish(row, ending, sink),
                     Next::Step | Next::Stage => {
-                        let prompt = self.seed_next(&mut row)?;
+                        let prompt = row.next_stage(self.generator);
                         self.enter(row, &prompt, sink)?;
                     }
                 }

@@ -11,7 +11,10 @@
 //!
 //! A **chain** (NetSSM, arXiv 2503.22663, section 5.1.1: models fine-tuned for phases of a flow)
 //! passes a session from one checkpoint to the next: after a stage's packets, or its end token, the
-//! last packets' tokens seed the next stage behind the label.
+//! last packets' tokens seed the next stage behind the label. The decoder of a codec whose packets
+//! refer to earlier ones ([`Codec::stateful`]) goes through all stages; another one starts anew.
+//!
+//! Where the grammar leaves one token, nothing is drawn: it is taken, and the model reads it.
 //!
 //! Memory: a session keeps its packets and nothing else that grows. What the model gets wrong is
 //! counted ([`Counts`]), and a session that only goes wrong ends with the reason ([`Ending`]).
@@ -19,6 +22,7 @@
 mod batch;
 mod prompt;
 mod row;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -80,7 +84,8 @@ pub struct GenerateOptions {
     pub ignore_end: bool,
     /// Longest Ethernet frame without check sequence; repair shortens what declares more.
     pub max_frame_bytes: usize,
-    /// Gap between packets for labels without a timing table (NetSSM's own checkpoints have none).
+    /// Gap between packets for labels without a timing table (NetSSM's own checkpoints have none);
+    /// not used where the tokens themselves carry the time.
     pub gap: Option<Duration>,
 }
 
@@ -200,7 +205,7 @@ pub enum GenerateError {
     #[error("generator: {0}")]
     Options(String),
     /// A label without learned inter-arrival times, and no gap given in their place.
-    #[error("no inter-arrival times were learned for label '{0}': give a fixed gap")]
+    #[error("no inter-arrival times were learned for label '{0}': give a fixed gap (--gap)")]
     NoTiming(String),
     /// A request's label or prompt.
     #[error(transparent)]
@@ -299,7 +304,7 @@ impl Generator {
     /// [`GenerateError::NoTiming`] if its packets could not be timed.
     pub fn check_label(&self, label: &str) -> Result<(), GenerateError> {
         self.codec.vocab().require_label(label)?;
-        if !self.timing.knows(label) && self.options.gap.is_none() {
+        if !self.codec.timed() && !self.timing.knows(label) && self.options.gap.is_none() {
             return Err(GenerateError::NoTiming(label.to_owned()));
         }
         Ok(())
@@ -335,5 +340,7 @@ impl Generator {
     }
 }
 
+#[cfg(test)]
+mod stateful_tests;
 #[cfg(test)]
 mod tests;

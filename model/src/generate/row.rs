@@ -1,26 +1,31 @@
 //! One session while it is being generated: everything of it but its row in the model's state.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use netssm_wire::session::{Packet, Session, Timing};
-use rand::SeedableRng;
+use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::tail::Tail;
 use super::{Counts, Ending, Generated, Generator, Limit, SessionRequest};
-use crate::codec::{Decoder, RawPacket, Step, TokenKind};
+use crate::codec::{Decoder, RawPacket, Step};
 use crate::repair::Repair;
 use crate::sample::{Recent, Sampler};
 
 /// Stream of the session's generator that draws packet times, apart from the tokens' stream 0, so
 /// that a timing table does not change the packets.
 const TIME_STREAM: u64 = 1;
+/// Stream that seeds the decoder, apart from the others for the same reason.
+const DECODER_STREAM: u64 = 2;
+/// Shortest Ethernet frame without check sequence (IEEE 802.3, clause 4A.2.3.2.4): what is shorter
+/// may have been padded up to it.
+const MIN_FRAME_BYTES: u32 = 60;
 
 /// What a row does after a token.
 pub(super) enum Next {
     /// Feed its `token` to the model.
     Step,
-    /// Its stage is over: seed the next one with `Row::seed`.
+    /// Its stage is over: `Row::next_stage` has the prompt of the next one.
     Stage,
     /// It is finished.
     Finish(Ending),
@@ -32,11 +37,11 @@ pub(super) struct Row {
     rng: ChaCha8Rng,
     time_rng: ChaCha8Rng,
     decoder: Box<dyn Decoder>,
+    decoder_seed: u64,
     repair: Repair,
     recent: Recent,
     packets: Vec<Packet>,
     clock: Duration,
-    timing: Timing,
     counts: Counts,
     /// Tokens since the last complete packet.
     since_packet: u64,
@@ -44,9 +49,8 @@ pub(super) struct Row {
     /// Packets of the current stage.
     stage_packets: u64,
     pub(super) stage: usize,
-    /// Tokens of the packet in progress and of the last complete ones, kept only in a chain.
-    current: Vec<u32>,
-    tail: VecDeque<Vec<u32>>,
+    /// What seeds the next stage; kept only in a chain.
+    tail: Option<Tail>,
     /// The token chosen last, to be fed next.
     pub(super) token: u32,
 }
@@ -54,24 +58,28 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn new(generator: &Generator, request: SessionRequest) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(request.seed);
-        let mut time_rng = rng.clone();
-        time_rng.set_stream(TIME_STREAM);
+        let stream = |number| {
+            let mut rng = rng.clone();
+            rng.set_stream(number);
+            rng
+        };
+        let codec = generator.codec.as_ref();
+        let decoder_seed = stream(DECODER_STREAM).next_u64();
         Self {
+            time_rng: stream(TIME_STREAM),
             rng,
-            time_rng,
-            decoder: generator.codec.decoder(),
+            decoder: codec.decoder(decoder_seed),
+            decoder_seed,
             repair: Repair::with_max_frame(generator.options.max_frame_bytes),
             recent: Recent::default(),
             packets: Vec::new(),
             clock: Duration::ZERO,
-            timing: Timing::Drawn,
             counts: Counts::default(),
             since_packet: 0,
             drops_in_a_row: 0,
             stage_packets: 0,
             stage: 0,
-            current: Vec::new(),
-            tail: VecDeque::new(),
+            tail: (generator.stages.len() > 1).then(|| Tail::new(codec, generator.seed_packets)),
             token: 0,
             request,
         }
@@ -106,7 +114,11 @@ impl Row {
                 legal = Some(&mask);
             }
         }
-        match sampler.sample(logits, legal, &self.recent, &mut self.rng) {
+        let chosen = match legal.and_then(|mask| only(mask, logits.len())) {
+            Some(token) => Ok(token),
+            None => sampler.sample(logits, legal, &self.recent, &mut self.rng),
+        };
+        match chosen {
             Err(error) => Next::Finish(Ending::Logits(error)),
             Ok(token) => {
                 self.recent.push(token, sampler.policy());
@@ -120,41 +132,54 @@ impl Row {
     fn accept(&mut self, generator: &Generator, token: u32) -> Next {
         self.counts.tokens += 1;
         self.since_packet += 1;
-        let chained = generator.stages.len() > 1;
-        if chained && matches!(generator.codec.vocab().kind(token), TokenKind::Byte(_) | TokenKind::Packet) {
-            self.current.push(token);
+        let codec = generator.codec.as_ref();
+        let last = self.stage + 1 == generator.stages.len();
+        let is_end = codec.vocab().end().map(u32::from) == Some(token);
+        // A decoder that goes on in the next stage must not learn that this one ended.
+        let step = if is_end && !last && codec.stateful() {
+            Step::End(self.decoder.flush())
+        } else {
+            self.decoder.push(token)
+        };
+        let (packet, ended) = match step {
+            Step::Need => (None, false),
+            Step::Packet(packet) => (Some(packet), false),
+            Step::End(packet) => (packet, true),
+        };
+        let completes = packet.is_some();
+        let kept = packet.is_some_and(|packet| self.packet(generator, &packet));
+        if let Some(tail) = &mut self.tail {
+            tail.token((!ended).then_some(token), completes, kept);
         }
-        match self.decoder.push(token) {
-            Step::Need => {}
-            Step::End if self.stage + 1 < generator.stages.len() => return Next::Stage,
-            Step::End => return Next::Finish(Ending::EndToken),
-            Step::Packet(raw) => {
-                self.since_packet = 0;
-                let current = std::mem::take(&mut self.current);
-                let kept = self.packet(generator, &raw);
-                if kept && chained {
-                    self.tail.push_back(current);
-                    while self.tail.len() > generator.seed_packets {
-                        self.tail.pop_front();
-                    }
-                }
-                if self.drops_in_a_row >= generator.options.max_drops {
-                    return Next::Finish(Ending::OnlyDrops);
-                }
+        if completes {
+            self.since_packet = 0;
+            if self.drops_in_a_row >= generator.options.max_drops {
+                return Next::Finish(Ending::OnlyDrops);
             }
         }
-        let full = match self.request.limit {
-            Limit::Packets(n) => self.counts.packets >= n,
-            Limit::Tokens(n) => self.counts.tokens >= n,
-        };
-        if full {
+        if ended && last {
+            return Next::Finish(Ending::EndToken);
+        }
+        if let Limit::Packets(n) = self.request.limit
+            && self.counts.packets >= n
+        {
+            return Next::Finish(Ending::Limit);
+        }
+        if ended {
+            return Next::Stage;
+        }
+        if let Limit::Tokens(n) = self.request.limit
+            && self.counts.tokens >= n
+        {
+            if let Some(packet) = self.decoder.flush() {
+                self.packet(generator, &packet);
+            }
             return Next::Finish(Ending::Limit);
         }
         if self.since_packet >= generator.options.max_packet_tokens {
             return Next::Finish(Ending::Endless);
         }
-        let last = self.stage + 1 == generator.stages.len();
-        if !last && self.since_packet == 0 && self.stage_packets >= generator.stages[self.stage].packets {
+        if !last && completes && self.stage_packets >= generator.stages[self.stage].packets {
             return Next::Stage;
         }
         Next::Step
@@ -162,6 +187,10 @@ impl Row {
 
     /// Repairs and times a packet; false if it was dropped.
     fn packet(&mut self, generator: &Generator, raw: &RawPacket) -> bool {
+        // A dropped packet leaves its time behind: what comes after it is not earlier for that.
+        if let (Some(gap), false) = (raw.gap, self.packets.is_empty()) {
+            self.clock = self.clock.saturating_add(gap);
+        }
         match self.repair.repair(raw) {
             Err(dropped) => {
                 *self.counts.drops.entry(dropped.as_str()).or_default() += 1;
@@ -170,22 +199,18 @@ impl Row {
             }
             Ok(mut packet) => {
                 self.drops_in_a_row = 0;
-                let gap = match raw.gap {
-                    Some(gap) => {
-                        self.timing = Timing::Learned;
-                        gap
-                    }
+                if raw.gap.is_none() && !generator.codec.timed() {
                     // One draw for every packet, the first included, though its gap is not used.
-                    None => generator
-                        .timing
-                        .draw(&self.request.label, &mut self.time_rng)
-                        .or(generator.options.gap)
-                        .unwrap_or_default(),
-                };
-                if !self.packets.is_empty() {
-                    self.clock = self.clock.saturating_add(gap);
+                    let gap = generator.timing.draw(&self.request.label, &mut self.time_rng);
+                    let gap = gap.or(generator.options.gap).unwrap_or_default();
+                    if !self.packets.is_empty() {
+                        self.clock = self.clock.saturating_add(gap);
+                    }
                 }
                 packet.time = self.clock;
+                if let Some(wire_len) = raw.wire_len.filter(|&len| len <= MIN_FRAME_BYTES) {
+                    packet.wire_len = packet.wire_len.max(wire_len);
+                }
                 self.packets.push(packet);
                 self.counts.packets += 1;
                 self.stage_packets += 1;
@@ -194,23 +219,22 @@ impl Row {
         }
     }
 
-    /// Moves to the next stage and gives the tokens that seed it behind the label.
+    /// Moves to the next stage and gives the tokens that its model reads first.
     pub(super) fn next_stage(&mut self, generator: &Generator) -> Vec<u32> {
         self.stage += 1;
         self.stage_packets = 0;
         self.since_packet = 0;
-        self.current.clear();
-        self.decoder = generator.codec.decoder();
-        let seed: Vec<u32> = self.tail.iter().flatten().copied().collect();
-        for &token in &seed {
+        let Some(tail) = &mut self.tail else { return Vec::new() };
+        if generator.codec.stateful() {
+            return tail.onward();
+        }
+        let (prompt, head) = tail.anew();
+        self.decoder = generator.codec.decoder(self.decoder_seed);
+        for &token in &prompt[head..] {
             // These packets are in the session already; the new decoder only has to know them.
             let _ = self.decoder.push(token);
         }
-        seed
-    }
-
-    pub(super) fn request(&self) -> &SessionRequest {
-        &self.request
+        prompt
     }
 
     pub(super) fn counts(&self) -> &Counts {
@@ -224,12 +248,39 @@ impl Row {
                 label: self.request.label,
                 seed: self.request.seed,
                 model: generator.name.clone(),
-                timing: self.timing,
+                timing: if generator.codec.timed() { Timing::Learned } else { Timing::Drawn },
                 packets: self.packets,
             },
             ending,
             counts: self.counts,
             repairs: self.repair.counts().clone(),
         }
+    }
+}
+
+/// The one token that a mask leaves among `tokens`, if it is one.
+fn only(mask: &[u64], tokens: usize) -> Option<u32> {
+    let mut found = None;
+    for (i, &word) in mask.iter().enumerate().filter(|(_, word)| **word != 0) {
+        if found.is_some() || !word.is_power_of_two() {
+            return None;
+        }
+        found = Some(i as u32 * 64 + word.trailing_zeros());
+    }
+    found.filter(|&token| (token as usize) < tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_token_of_a_mask_is_found() {
+        assert_eq!(only(&[0, 1 << 5], 128), Some(69));
+        assert_eq!(only(&[1], 128), Some(0));
+        for mask in [&[][..], &[0, 0], &[3], &[1, 1]] {
+            assert_eq!(only(mask, 128), None, "{mask:?}");
+        }
+        assert_eq!(only(&[0, 1 << 5], 69), None, "the model has no logit for it");
     }
 }

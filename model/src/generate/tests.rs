@@ -166,7 +166,8 @@ fn sessions_end_by_their_token_and_carry_drawn_times() {
         assert_eq!(generated.session.model, trained().sha256());
         assert_eq!((generated.session.seed, &*generated.session.label), (1000 + generated.id, "call"));
     }
-    let (cut, _) = run(&mut generator, vec![request(1, Limit::Tokens(60))]);
+    let mut forced = Generator::new(trained(), GenerateOptions { ignore_end: true, ..options(1) }).unwrap();
+    let (cut, _) = run(&mut forced, vec![request(1, Limit::Tokens(60))]);
     assert_eq!((cut[0].counts.tokens, cut[0].ending), (60, Ending::Limit));
 }
 
@@ -266,7 +267,7 @@ fn labels_and_options_are_checked() {
     let unknown = generator.check_label("netflix").unwrap_err().to_string();
     assert!(unknown.contains("netflix") && unknown.contains("call, web"), "{unknown}");
     let untimed = generator.check_label("web").unwrap_err().to_string();
-    assert_eq!(untimed, "no inter-arrival times were learned for label 'web': give a fixed gap");
+    assert_eq!(untimed, "no inter-arrival times were learned for label 'web': give a fixed gap (--gap)");
     let mut requests =
         [SessionRequest { label: "netflix".into(), ..request(0, Limit::Packets(1)) }].into_iter();
     assert!(generator.run(&mut requests, &mut |_| (), &mut |_| ControlFlow::Continue(())).is_err());
@@ -277,7 +278,8 @@ fn labels_and_options_are_checked() {
 
 #[test]
 fn requests_may_come_later_and_the_observer_may_stop() {
-    let mut generator = Generator::new(trained(), options(2)).unwrap();
+    let mut generator =
+        Generator::new(trained(), GenerateOptions { ignore_end: true, ..options(2) }).unwrap();
     // One request at once, nothing for three times, then another.
     let mut asked = 0;
     let mut requests = std::iter::from_fn(|| {

@@ -93,6 +93,7 @@ struct Open {
     /// Position among the file's sessions, by first packet.
     order: usize,
     encoder: Box<dyn Encoder>,
+    /// All of the session's: the encoder may complete its first ones at the end.
     tokens: Vec<u16>,
     packets: u64,
     gaps: Vec<u64>,

@@ -20,17 +20,17 @@ const FOLDER: &str = "{folder}";
 
 /// The rules that give a file its label.
 #[derive(Clone, Debug)]
-pub(super) struct Labels {
+pub(crate) struct Labels {
     /// `None`: by folder.
     rules: Option<Vec<(Vec<String>, String)>>,
 }
 
 impl Labels {
-    pub(super) fn by_folder() -> Self {
+    pub(crate) fn by_folder() -> Self {
         Self { rules: None }
     }
 
-    pub(super) fn read(path: &Path) -> Result<Self, DataError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
         let wrong = |reason: String| DataError::Labels { path: path.to_owned(), reason };
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
@@ -63,7 +63,7 @@ impl Labels {
     }
 
     /// The label of a capture, `None` when no rule matches it.
-    pub(super) fn label(&self, path: &Path) -> Option<String> {
+    pub(crate) fn label(&self, path: &Path) -> Option<String> {
         let parts: Vec<_> =
             path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
         let folder = parts.len().checked_sub(2).map(|at| parts[at].clone());
@@ -115,7 +115,7 @@ fn matches_part(pattern: &[char], text: &[char]) -> bool {
 }
 
 /// Every capture below `inputs` (files themselves, or `.pcap`, `.pcapng` and `.cap` in folders), in order of path.
-pub(super) fn find_captures(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
+pub(crate) fn find_captures(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     let mut found = Vec::new();
     for input in inputs {
         let kind = std::fs::metadata(input).map_err(DataError::io("read", input))?;

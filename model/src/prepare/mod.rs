@@ -8,7 +8,7 @@
 //! Records that the codec cannot carry are counted by reason. Only when nothing at all is left is that an error.
 
 mod cut;
-mod labels;
+pub(crate) mod labels;
 mod options;
 
 use std::{
@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use self::labels::Labels;
 pub use self::options::{Phase, PrepareOptions, Progress, SplitBy, Validation};
 use crate::{
-    codec::{BytesCodec, Codec, DataError, Vocab},
+    codec::{self, Codec, DataError},
     corpus::{CORPUS_FORMAT, CorpusMeta, CorpusWriter, Source, Split, SplitMeta},
     timing::TimingTable,
 };
@@ -72,17 +72,16 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Progress) -> Result<Prep
     let inputs = find_inputs(options, &labels, progress, &mut report)?;
     let names: BTreeSet<&str> = inputs.iter().map(|input| input.label.as_str()).collect();
     let names: Vec<&str> = names.into_iter().collect();
-    let vocab = match &options.vocab {
-        Some(vocab) => {
+    let codec = match &options.extend {
+        Some((id, vocab)) => {
             let mut vocab = vocab.clone();
             vocab.extend(&names)?;
-            vocab
+            codec::open(id, vocab)?
         }
-        None => Vocab::new(&names)?,
+        None => options.codec.over(&names)?,
     };
-    let codec = BytesCodec::new(vocab, options.width, options.form);
     let mut writer = CorpusWriter::create(&options.out)?;
-    match encode_all(options, &codec, &inputs, progress, &mut writer, report) {
+    match encode_all(options, codec.as_ref(), &inputs, progress, &mut writer, report) {
         Ok((meta, report)) => {
             let meta = writer.finish(meta)?;
             let empty =
@@ -219,7 +218,7 @@ impl std::io::Write for HashWriter {
 
 fn encode_all(
     options: &PrepareOptions,
-    codec: &BytesCodec,
+    codec: &dyn Codec,
     inputs: &[Input],
     progress: &dyn Progress,
     writer: &mut CorpusWriter,
@@ -255,7 +254,8 @@ fn encode_all(
             for session in encoded.sessions {
                 writer.push(*split, label, &session.tokens, session.packets, sources.len())?;
                 sessions += 1;
-                if *split == Split::Train {
+                // A codec with time in its tokens needs no table of gaps.
+                if *split == Split::Train && !codec.timed() {
                     gaps.entry(label.clone()).or_default().extend(session.gaps);
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use crate::codec::{DataError, Form, Vocab, Width};
+use crate::codec::{CodecChoice, CodecId, DataError, Vocab};
 
 /// What one sequence of the corpus is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,12 +77,11 @@ pub struct PrepareOptions {
     pub label_map: BTreeMap<String, String>,
     /// The corpus directory, which must not exist or be empty.
     pub out: PathBuf,
-    /// Width of a packet of the bytes codec. Default: variable.
-    pub width: Width,
-    /// Default: canonical.
-    pub form: Form,
-    /// An existing vocabulary to extend, so that a checkpoint can be fine-tuned on the corpus.
-    pub vocab: Option<Vocab>,
+    /// Which codec, unless `extend` says so.
+    pub codec: CodecChoice,
+    /// Codec and vocabulary of a checkpoint that shall be fine-tuned on the corpus: the corpus has that codec, and the
+    /// vocabulary is extended by the labels that it lacks.
+    pub extend: Option<(CodecId, Vocab)>,
     /// Default: sessions.
     pub split: SplitBy,
     /// Default: all.
@@ -106,9 +105,8 @@ impl Default for PrepareOptions {
             labels: None,
             label_map: BTreeMap::new(),
             out: PathBuf::from("corpus"),
-            width: Width::Variable,
-            form: Form::Canonical,
-            vocab: None,
+            codec: CodecChoice::default(),
+            extend: None,
             split: SplitBy::Sessions,
             phase: Phase::All,
             validation: Validation::Fraction(0.1),

@@ -127,7 +127,7 @@ pub struct DataSection {
     pub interleave: usize,
     /// Windows whose gradients are added before an update.
     pub accumulate: usize,
-    /// Probability of hiding a session's label (replaced by the packet token), 0 to 1.
+    /// Probability of hiding a session's label (replaced by a token that no session begins with), 0 to 1.
     pub label_dropout: f64,
 }
 

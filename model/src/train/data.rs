@@ -85,10 +85,12 @@ impl<'a> Dataset<'a> {
         let map: Vec<Option<u16>> = (0..self.vocab.size() as u32)
             .map(|id| match self.vocab.kind(id) {
                 TokenKind::Byte(b) => Some(vocab.byte(b)),
-                TokenKind::Packet => Some(vocab.packet()),
+                TokenKind::Packet => vocab.packet(),
                 TokenKind::End => vocab.end(),
                 TokenKind::Pad => vocab.pad(),
                 TokenKind::Label(i) => self.vocab.labels().get(i).and_then(|label| vocab.label(label)),
+                // A grammar's ids are the same wherever there is one.
+                TokenKind::Grammar => u16::try_from(id).ok().filter(|_| vocab.kind(id) == TokenKind::Grammar),
                 TokenKind::Unused => None,
             })
             .collect();
@@ -145,5 +147,22 @@ mod tests {
         assert_eq!(&*data.train[0].tokens, [261, 1, 2, 256, 257]);
         assert_eq!(&*data.train[1].tokens, [262, 3, 256]);
         assert_ne!(data.fingerprint(), before);
+    }
+
+    #[test]
+    fn tokens_of_a_grammar_keep_their_numbers() {
+        let tokens: &[u16] = &[1024, 900, 7, 300, 257];
+        let sequence = Sequence { label: "b".into(), tokens: Cow::Borrowed(tokens), packets: 1 };
+        let data = Dataset {
+            codec: CodecId { name: "flow".into(), version: 1, params: Default::default() },
+            vocab: Vocab::flow(&["b"]).unwrap(),
+            timing: TimingTable::default(),
+            train: vec![sequence],
+            val: vec![],
+            about: String::new(),
+        };
+        let data = data.onto(Vocab::flow(&["a", "c"]).unwrap()).unwrap();
+        assert_eq!(data.vocab.labels(), ["a", "c", "b"]);
+        assert_eq!(&*data.train[0].tokens, [1026, 900, 7, 300, 257]);
     }
 }

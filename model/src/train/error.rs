@@ -36,8 +36,8 @@ pub enum TrainError {
         /// The directory.
         path: PathBuf,
     },
-    /// The checkpoint to start from was made for another codec than the corpus.
-    #[error("--init checkpoint has codec {checkpoint}, the corpus has {corpus}")]
+    /// The checkpoint to start or go on from was made for another codec than the corpus.
+    #[error("the checkpoint has codec {checkpoint}, the corpus has {corpus}")]
     CodecMismatch {
         /// Codec of the checkpoint.
         checkpoint: String,

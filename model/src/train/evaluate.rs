@@ -73,14 +73,17 @@ struct Part<'a> {
     group: String,
 }
 
-/// Validates `model` on `sessions`, in which `packet` closes a packet; labels in no group are left
-/// out. `None` when `stop` was set on the way.
+/// Validates `model` on `sessions`, in which `packet`, if the alphabet has it, closes a packet;
+/// labels in no group are left out. `None` when `stop` was set on the way.
+///
+/// Where no token closes a packet, a session that is read in part counts the same part of its
+/// packets: near enough to watch a run. What is read as a whole is always counted exactly.
 ///
 /// # Errors
 /// [`TrainError::Model`] for a token outside the model's vocabulary.
 pub fn evaluate(
     model: &Mamba2,
-    (sessions, packet): (&[Sequence<'_>], u16),
+    (sessions, packet): (&[Sequence<'_>], Option<u16>),
     groups: &BTreeMap<String, Vec<String>>,
     extent: Extent,
     threads: usize,
@@ -105,7 +108,11 @@ pub fn evaluate(
         let part = if prefix > 0 && session.tokens.len() - 1 > prefix {
             whole = false;
             let tokens = &session.tokens[..=prefix];
-            Part { tokens, packets: tokens.iter().filter(|&&t| t == packet).count() as u64, group }
+            let packets = match packet {
+                Some(packet) => tokens.iter().filter(|&&t| t == packet).count() as u64,
+                None => share(session.packets, tokens.len(), session.tokens.len()),
+            };
+            Part { tokens, packets, group }
         } else {
             Part { tokens: &session.tokens, packets: session.packets, group }
         };
@@ -158,6 +165,11 @@ pub fn evaluate(
     }
     let groups = sums.into_iter().map(|(group, sum)| (group, rates(sum))).collect();
     Ok(Some(Losses { total: rates(total), groups, whole }))
+}
+
+/// The part of `packets` that `read` of `all` tokens stand for, rounded.
+fn share(packets: u64, read: usize, all: usize) -> u64 {
+    (packets as f64 * read as f64 / all.max(1) as f64).round() as u64
 }
 
 fn rates((sum, counts): (f64, Nats)) -> Nats {

@@ -241,7 +241,7 @@ impl<'r> Run<'r> {
         for _ in 0..accumulate {
             let mut window = self.streams.next();
             let (p, seed) = (config.data.label_dropout, config.run.seed);
-            let hidden = u32::from(self.data.vocab.packet());
+            let hidden = u32::from(self.data.vocab.unlabelled());
             drop_labels(&mut window, hidden, p, seed, self.state.windows);
             self.state.windows += 1;
             windows.push(window);

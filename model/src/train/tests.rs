@@ -21,7 +21,7 @@ fn dataset(labels: &[&str], sessions: usize) -> Dataset<'static> {
         let packets = 3 + i % 4;
         for packet in 0..packets {
             tokens.extend((0..9).map(|k| ((i % labels.len()) * 40 + packet + k) as u16));
-            tokens.push(vocab.packet());
+            tokens.extend(vocab.packet());
         }
         tokens.extend(vocab.end());
         Sequence { label: label.to_string(), tokens: Cow::Owned(tokens), packets: packets as u64 }
@@ -192,6 +192,13 @@ fn what_does_not_fit_is_refused() {
         message(dataset(&["a"], 5), &base, Start::Resume).contains("not the one that the run began with")
     );
     assert!(message(dataset(&["a", "z"], 4), &base, Start::Resume).contains("(z)"));
+    let other = Dataset {
+        codec: BytesCodec::new(Vocab::new(&["a"]).unwrap(), Width::Fixed(94), Form::Raw).id(),
+        ..dataset(&["a"], 4)
+    };
+    let text = message(other, &base, Start::Resume);
+    assert!(text.contains("checkpoint has codec bytes/1 form=raw width=variable"), "{text}");
+    assert!(text.contains("corpus has bytes/1 form=raw width=94"), "{text}");
     let mut odd = base.clone();
     odd.model.headdim = 7;
     let error = go(dataset(&["a"], 4), &odd, &tmp.path().join("y"), Start::Fresh).unwrap_err();
@@ -261,6 +268,14 @@ fn validation_is_the_same_however_it_is_cut() {
     // A prefix of 20 tokens holds two delimiters of each session.
     let cut = run(&data, Extent { prefix: 20, ..Extent::WHOLE }, 2);
     assert_eq!((cut.whole, cut.total.sessions, cut.total.tokens, cut.total.packets), (false, 6, 120, 12));
+    // Without a delimiter the same part of the packets is counted, and all of them where all is read.
+    let undelimited = |extent| {
+        let sessions = (&*data.val, None);
+        evaluate(&model, sessions, &BTreeMap::new(), extent, 1, &never).unwrap().unwrap().total
+    };
+    assert_eq!(undelimited(Extent::WHOLE), whole.total);
+    let parts = data.val.iter().map(|s| (s.packets as f64 * 21.0 / s.tokens.len() as f64).round() as u64);
+    assert_eq!(undelimited(Extent { prefix: 20, ..Extent::WHOLE }).packets, parts.sum::<u64>());
     let few = run(&data, Extent { tokens: 1, ..Extent::WHOLE }, 2);
     assert_eq!((few.whole, few.total.sessions, few.groups.len()), (false, 2, 2));
 }

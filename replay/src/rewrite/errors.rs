@@ -1,9 +1,9 @@
 //! ICMP errors: the quoted packet, rewritten as it was when it was sent.
 //!
 //! Addresses, ports, sequence numbers and identification follow the maps of the flow that is quoted, and payload
-//! is what was sent. A checksum that covers bytes beyond the quote cannot be computed and is drawn. A quote that
-//! cannot be read is replaced by a datagram from the receiver of the error to its sender, which is what an error
-//! usually answers.
+//! is what was sent. A checksum that covers bytes beyond the quote cannot be computed; it is drawn, or for TCP that of
+//! the bytes that are there. A quote that cannot be read is replaced by a datagram from the receiver of the error to
+//! its sender, which is what an error usually answers.
 
 use std::net::IpAddr;
 
@@ -123,14 +123,11 @@ impl SessionReplay {
     }
 
     fn quoted_checksum(&self, ends: &Ends, whole: bool, out: &mut [u8]) {
-        if whole {
+        // TCP has no length of its own: who reads a cut quote takes what is there for the segment, and sums that up.
+        if whole || ends.protocol == protocol::TCP {
             return fill_checksum(ends, out);
         }
-        let field = match ends.protocol {
-            protocol::TCP => 16,
-            protocol::UDP => 6,
-            _ => 2,
-        };
+        let field = if ends.protocol == protocol::UDP { 6 } else { 2 };
         if let Some(place) = out.get_mut(field..field + 2) {
             let seed = self.tag.facts().replay_seed;
             // Not 0, which UDP takes for "none".

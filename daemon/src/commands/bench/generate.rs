@@ -40,7 +40,7 @@ struct Measured {
 /// Runs the command.
 pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
     let policy = args.sampling.policy()?;
-    let checkpoint = models::open(&args.model.checkpoint())?;
+    let checkpoint = models::open_either(&args.model.checkpoint(), args.model.width)?;
     let device = device::open(args.model.device)?;
     let label = match &args.label {
         Some(label) => label.clone(),
@@ -54,6 +54,8 @@ pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
             policy,
             batch: usize::from(batch),
             device: device.clone(),
+            // What the packets' times are does not matter here, only that a model without any can be measured.
+            gap: Some(Duration::ZERO),
             ..GenerateOptions::default()
         };
         let mut generator = Generator::new(&checkpoint, options).map_err(Failure::config)?;
