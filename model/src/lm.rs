@@ -24,6 +24,8 @@ use crate::weights::{self, Weights};
 mod decode;
 mod gradients;
 
+pub use decode::Stepped;
+
 /// How blocks are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {

@@ -180,6 +180,20 @@ impl State {
         Ok(State { cfg: self.cfg.clone(), dims: self.dims, store })
     }
 
+    /// Keeps the rows that `stays` holds for, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the device cannot hold what stays beside what was.
+    pub fn retain(&mut self, stays: impl Fn(usize) -> bool) -> Result<()> {
+        let mut all = 0..self.batch();
+        if let Store::Rows(rows) = &mut self.store {
+            rows.retain(|_| all.next().is_some_and(&stays));
+        } else {
+            *self = self.select(&all.filter(|&row| stays(row)).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
     /// Puts the only row of `other` in place of row `i`, both kept in rows.
     pub(crate) fn replace_row(&mut self, i: usize, other: State) -> Result<()> {
         match (&mut self.store, other.store) {
@@ -378,6 +392,8 @@ mod tests {
             assert_eq!(t.batch(), 6);
             assert!(t.reset_row(6).unwrap_err().to_string().contains("below 6, got 6"));
             assert!(t.select(&[7]).is_err());
+            t.retain(|row| row % 2 == 1).unwrap();
+            assert_eq!(first_values(&t), [3.0, 1.0, 3.0]);
         }
     }
 }

@@ -91,7 +91,22 @@ impl Case {
 #[track_caller]
 #[must_use]
 pub fn shipped_model() -> PathBuf {
-    let folder = need::workspace().join("configs/models/default");
+    shipped("default")
+}
+
+/// The folder of the checkpoint that ships as the baseline: the same data on the bytes codec.
+///
+/// # Panics
+/// If it is not there.
+#[track_caller]
+#[must_use]
+pub fn baseline_model() -> PathBuf {
+    shipped("bytes")
+}
+
+#[track_caller]
+fn shipped(name: &str) -> PathBuf {
+    let folder = need::workspace().join("configs/models").join(name);
     assert!(folder.join("model.safetensors").is_file(), "no checkpoint at {}", folder.display());
     folder
 }

@@ -42,6 +42,10 @@ fn assert_shows_everything(text: &str, out: &Path) {
     assert!(shown(text, "bytes  ") > 60 * packets);
     assert_eq!(shown(text, "packets (tcpdump)"), packets);
     assert_eq!(shown(text, "packets (the interface's counter)"), packets);
+    let handshakes = shown(text, "handshakes complete");
+    assert!(handshakes > 0 && handshakes <= shown(text, "answered (SYN-ACK)"), "{text}");
+    assert!(shown(text, "answered (SYN-ACK)") <= shown(text, "TCP connections opened (SYN)"), "{text}");
+    assert!(text.contains("A connection, as tcpdump shows it"), "{text}");
     assert!(text.contains("netssmd_packets_sent_total{interface=\"nssm0\"} "), "{text}");
     assert!(text.contains(&format!("OK: all {packets} packets that were sent arrived")), "{text}");
     let files = captures::in_directory(&out.join("captures"));

@@ -20,7 +20,7 @@ fn json(args: &[&str]) -> Value {
 
 /// Captures of two labels, `gap_us` between packets.
 fn set(folder: &str, gap_us: u32) {
-    for label in ["web", "camera"] {
+    for label in ["printer", "camera"] {
         let folder = Path::new(folder).join(label);
         std::fs::create_dir_all(&folder).expect("a new folder");
         for i in 0..3 {
@@ -73,7 +73,7 @@ fn a_checkpoint_s_likelihood_is_told_by_label() {
     let case = Case::open("evaluate");
     let (real, list) = (case.path("real"), case.path("labels.csv"));
     set(&real, 1000);
-    std::fs::write(&list, "web/,youtube\ncamera/,{folder}\n").expect("written");
+    std::fs::write(&list, "printer/,youtube\ncamera/,{folder}\n").expect("written");
     let args = ["evaluate", "--likelihood", "--real", &real, "--labels", &list, "--max-packets", "10"];
     let told = json(&[&args[..], &["--device", "cpu", "--json"]].concat());
     assert_eq!(told["unknown_labels"], serde_json::json!(["camera"]));
@@ -100,5 +100,5 @@ fn what_is_wrong_is_told_with_its_exit_code() {
     assert!(bad.expect_code(78).stderr.contains("line 1: expected two columns"));
     let unknown = netssmd(&["evaluate", "--likelihood", "--real", &real, "--device", "cpu"]);
     let stderr = unknown.expect_code(1).stderr;
-    assert!(stderr.contains("camera, web") && stderr.contains("youtube"), "{stderr}");
+    assert!(stderr.contains("camera, printer") && stderr.contains("youtube"), "{stderr}");
 }

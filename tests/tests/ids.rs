@@ -12,22 +12,23 @@ use netssm_tests::addresses::Addresses;
 use netssm_tests::case::Case;
 use netssm_tests::{binary, captures, judges, need};
 use serde::Deserialize;
+use serde_json::Value;
 
 const SESSIONS: usize = 1000;
-/// Few, because two busy cores generate a few hundred packets a second: a thousand sessions must fit in a test.
+/// Few, since a thousand sessions and what four programs make of them must fit in a test.
 const PACKETS: &str = "24";
 /// Prefixes that no capture of the training data uses (RFC 2544, RFC 3849), so that whatever is found is a leak.
 const CLIENTS: &str = "198.18.0.0/16,2001:db8:c::/64";
 const SERVERS: &str = "198.19.0.0/16,2001:db8:5::/64";
 
-/// The generated capture and its labels. The folder lives as long as the test program.
-static GENERATED: LazyLock<(Case, PathBuf, PathBuf)> = LazyLock::new(|| {
+/// The generated capture, its labels, and what the program reported. The folder lives as long as the test program.
+static GENERATED: LazyLock<(Case, PathBuf, PathBuf, Value)> = LazyLock::new(|| {
     let case = Case::open("thousand-sessions");
     let out = case.path("sessions.pcap");
     let mut args = vec!["generate", "--packets", PACKETS, "--seed", "2024", "--out", &out];
     let sessions = SESSIONS.to_string();
     args.extend(["--sessions", &sessions, "--batch", "64", "--clients", CLIENTS, "--servers", SERVERS]);
-    args.extend(["--rate", "20"]);
+    args.extend(["--rate", "20", "--json"]);
     for label in LABELS {
         args.extend(["--label", label]);
     }
@@ -35,7 +36,8 @@ static GENERATED: LazyLock<(Case, PathBuf, PathBuf)> = LazyLock::new(|| {
     eprintln!("generated {SESSIONS} sessions of {PACKETS} packets in {:.1} s", finished.took.as_secs_f64());
     let capture = PathBuf::from(&out);
     let labels = capture.with_extension("labels.jsonl");
-    (case, capture, labels)
+    let report = serde_json::from_str(&finished.stdout).expect("a report");
+    (case, capture, labels, report)
 });
 
 /// Labels of the shipped model that are generated, in equal parts.
@@ -50,6 +52,7 @@ struct Flow {
     dst: IpAddr,
     community_id: String,
     model: String,
+    timing: String,
     packets_to_server: u64,
     packets_to_client: u64,
     bytes_to_server: u64,
@@ -68,6 +71,15 @@ fn suricata_finds_no_invalid_packet_and_no_wrong_checksum() {
     eprintln!("{verdict:?}");
     verdict.assert_clean(packets);
     assert!(verdict.tcp_sessions > 0, "no TCP session that Suricata could follow: {verdict:?}");
+}
+
+#[test]
+fn nothing_had_to_be_repaired_or_left_out() {
+    let report = &GENERATED.3;
+    eprintln!("{report}");
+    assert_eq!((report["packets_repaired"].as_u64(), report["failed_sessions"].as_u64()), (Some(0), Some(0)));
+    assert_eq!((&report["repairs"], &report["dropped"]), (&serde_json::json!({}), &serde_json::json!({})));
+    assert_eq!(report["packets_written"], report["packets_generated"]);
 }
 
 #[test]
@@ -96,6 +108,7 @@ fn there_are_a_thousand_sessions_of_every_label_asked_for_on_more_than_one_flow(
         assert_eq!(entry.0, flow.label, "a session has one label");
         entry.1 += 1;
         assert_eq!(flow.model.len(), 64, "the SHA-256 of the weights");
+        assert_eq!(flow.timing, "learned");
         for address in [flow.src, flow.dst] {
             assert!(is_in_plan(address), "{address} is not of the plan");
         }

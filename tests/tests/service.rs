@@ -143,6 +143,7 @@ fn make_install_lays_out_what_the_units_name() {
         ("etc/netssmd/suricata-lab.toml", 0o644),
         ("usr/share/netssmd/models/default/model.safetensors", 0o644),
         ("usr/share/netssmd/models/default/netssm.json", 0o644),
+        ("usr/share/netssmd/models/bytes/model.safetensors", 0o644),
         ("usr/share/doc/netssmd/README.md", 0o644),
         ("usr/share/doc/netssmd/profiles.md", 0o644),
         ("usr/share/doc/netssmd/adr/0001-crate-directions.md", 0o644),

@@ -174,17 +174,34 @@ receiver=''
 received=$(tcpdump -nn -r "$out/far.pcap" 2>/dev/null | wc -l)
 counted=$(rx_packets)
 flows=$(cat "$out"/captures/*.jsonl | sed 's/.*"community_id":"\([^"]*\)".*/\1/' | sort -u | wc -l)
+# Connections that the far end saw being opened, answered and acknowledged, a number a line; then the beginning of the
+# first that got so far. tcpdump shows numbers relative to the handshake: 1 acknowledges its SYN.
+handshakes=$(tcpdump -nn -r "$out/far.pcap" tcp 2>/dev/null | awk '
+  { from = $3; to = $5; sub(/:$/, "", to); there = from " " to; back = to " " from; line = substr($0, 1, 110) }
+  $7 == "[S]," && !(there in opened) { opened[there] = 1; n_opened++ }
+  $7 == "[S.]," && (back in opened) && !(back in answered) { answered[back] = 1; n_answered++ }
+  { flow = (there in opened) ? there : back }
+  (flow in opened) && count[flow] < 6 { lines[flow] = lines[flow] line "\n"; count[flow]++ }
+  $7 !~ /S/ && (there in answered) && !(there in done) && / ack 1,/ { done[there] = 1; n_done++; if (first == "") first = there }
+  END { printf "%d\n%d\n%d\n%s", n_opened, n_answered, n_done, lines[first] }')
+{ read -r opened; read -r answered; read -r acknowledged; connection=$(cat); } <<<"$handshakes"
 
 echo
 echo "Sent"
 printf '  %-34s %10d\n' sessions "$sessions" flows "$flows" packets "$sent_packets" bytes "$sent_bytes"
 echo "Received at the far end"
-printf '  %-34s %10d\n' "packets (tcpdump)" "$received" "packets (the interface's counter)" "$counted"
+printf '  %-34s %10d\n' "packets (tcpdump)" "$received" "packets (the interface's counter)" "$counted" \
+  "TCP connections opened (SYN)" "$opened" "answered (SYN-ACK)" "$answered" "handshakes complete" "$acknowledged"
 
 echo
-echo "A few of them, as tcpdump shows them"
-# head closes the pipe early, which is no fault.
-{ tcpdump -nn -q -r "$out/far.pcap" 2>/dev/null || true; } | head -n 6 | cut -c 1-110 | sed 's/^/  /'
+if [[ -n $connection ]]; then
+  echo "A connection, as tcpdump shows it"
+  sed 's/^/  /' <<<"$connection"
+else
+  echo "A few of them, as tcpdump shows them"
+  # head closes the pipe early, which is no fault.
+  { tcpdump -nn -q -r "$out/far.pcap" 2>/dev/null || true; } | head -n 6 | cut -c 1-110 | sed 's/^/  /'
+fi
 
 echo
 echo "Captures, each with its labels"

@@ -10,6 +10,7 @@ use candle_core::{DType, Tensor};
 
 use super::row::{Next, Row};
 use super::{Counts, Ending, GenerateError, Generated, Generator, SessionRequest, Stats};
+use crate::lm::Stepped;
 use crate::sample::Sampler;
 use crate::state::State;
 
@@ -19,9 +20,31 @@ struct Group {
     state: State,
 }
 
+/// A row while the model steps it.
+struct Turn<'a> {
+    row: &'a mut Row,
+    generator: &'a Generator,
+    next: Next,
+}
+
+impl Stepped for Turn<'_> {
+    fn token(&self) -> u32 {
+        self.row.token
+    }
+
+    fn wanted(&self) -> Option<&[u64]> {
+        self.row.wanted(self.generator)
+    }
+
+    fn take(&mut self, logits: &[f32]) {
+        self.next = self.row.choose(self.generator, logits);
+    }
+}
+
 struct Batch<'g> {
     generator: &'g Generator,
     groups: Vec<Group>,
+    /// What rows choose with; each has a copy.
     sampler: Sampler,
     /// What the observer sees; its counts are brought up to date after every step.
     stats: Stats,
@@ -101,7 +124,7 @@ impl Batch<'_> {
             }
             None => label.into_iter().map(u32::from).collect(),
         };
-        let mut row = Row::new(self.generator, request);
+        let mut row = Row::new(self.generator, self.sampler.clone(), request);
         match row.read_prompt(self.generator, &prompt) {
             Next::Finish(ending) => self.finish(row, ending, sink),
             Next::Step | Next::Stage => self.enter(row, &prompt, sink)?,
@@ -122,7 +145,7 @@ impl Batch<'_> {
             let mut state = State::zeros(model.config(), 1, &self.generator.options.device)?;
             let logits = model.prefill(&[&prompt], &mut state)?; // (1, v)
             let logits = values(&logits)?;
-            match row.choose(self.generator, &mut self.sampler, &logits) {
+            match row.choose(self.generator, &logits) {
                 Next::Step => {
                     let group = &mut self.groups[row.stage];
                     group.state.append(state)?;
@@ -146,23 +169,15 @@ impl Batch<'_> {
                 continue;
             }
             let model = &self.generator.stages[stage].model;
-            let tokens: Vec<u32> = group.rows.iter().map(|row| row.token).collect();
-            let logits = model.step(&tokens, &mut group.state)?; // (b, v)
-            let width = logits.dims().last().copied().unwrap_or(0).max(1);
-            let logits = values(&logits)?;
-            let mut left = Vec::new();
-            for (i, (row, logits)) in group.rows.iter_mut().zip(logits.chunks_exact(width)).enumerate() {
-                match row.choose(self.generator, &mut self.sampler, logits) {
-                    Next::Step => {}
-                    next => left.push((i, next)),
-                }
-            }
+            let turn = |row| Turn { row, generator: self.generator, next: Next::Step };
+            let mut turns: Vec<Turn<'_>> = group.rows.iter_mut().map(turn).collect();
+            model.step_each(&mut turns, &mut group.state)?;
+            let next = turns.into_iter().map(|turn| turn.next).enumerate();
+            let left: Vec<(usize, Next)> = next.filter(|(_, next)| !matches!(next, Next::Step)).collect();
             if left.is_empty() {
                 continue;
             }
-            let stay: Vec<usize> =
-                (0..group.rows.len()).filter(|i| left.iter().all(|(gone, _)| gone != i)).collect();
-            group.state = group.state.select(&stay)?;
+            group.state.retain(|row| left.iter().all(|&(gone, _)| gone != row))?;
             let mut gone = Vec::with_capacity(left.len());
             for (i, next) in left.into_iter().rev() {
                 gone.push((group.rows.remove(i), next));

@@ -40,6 +40,7 @@ pub(super) struct Row {
     decoder_seed: u64,
     repair: Repair,
     recent: Recent,
+    sampler: Sampler,
     packets: Vec<Packet>,
     clock: Duration,
     counts: Counts,
@@ -56,7 +57,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(generator: &Generator, request: SessionRequest) -> Self {
+    pub(super) fn new(generator: &Generator, sampler: Sampler, request: SessionRequest) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(request.seed);
         let stream = |number| {
             let mut rng = rng.clone();
@@ -72,6 +73,7 @@ impl Row {
             decoder_seed,
             repair: Repair::with_max_frame(generator.options.max_frame_bytes),
             recent: Recent::default(),
+            sampler,
             packets: Vec::new(),
             clock: Duration::ZERO,
             counts: Counts::default(),
@@ -98,8 +100,14 @@ impl Row {
         Next::Step
     }
 
+    /// The tokens whose logits [`Row::choose`] will look at: none where the grammar leaves no choice.
+    pub(super) fn wanted(&self, generator: &Generator) -> Option<&[u64]> {
+        let legal = self.decoder.legal()?;
+        Some(if only(legal, generator.codec.vocab().size()).is_some() { &[] } else { legal })
+    }
+
     /// Chooses the next token from the model's logits and takes it over.
-    pub(super) fn choose(&mut self, generator: &Generator, sampler: &mut Sampler, logits: &[f32]) -> Next {
+    pub(super) fn choose(&mut self, generator: &Generator, logits: &[f32]) -> Next {
         let vocab = generator.codec.vocab();
         let logits = &logits[..logits.len().min(vocab.size())];
         let mut mask;
@@ -116,12 +124,12 @@ impl Row {
         }
         let chosen = match legal.and_then(|mask| only(mask, logits.len())) {
             Some(token) => Ok(token),
-            None => sampler.sample(logits, legal, &self.recent, &mut self.rng),
+            None => self.sampler.sample(logits, legal, &self.recent, &mut self.rng),
         };
         match chosen {
             Err(error) => Next::Finish(Ending::Logits(error)),
             Ok(token) => {
-                self.recent.push(token, sampler.policy());
+                self.recent.push(token, self.sampler.policy());
                 self.token = token;
                 self.accept(generator, token)
             }

@@ -15,6 +15,18 @@ use crate::ops::gemm::Packed;
 use crate::ops::step::StepModel;
 use crate::state::{RowState, State, Store};
 
+/// A row of a batch that is generated, as [`Mamba2::step_each`] sees it.
+pub trait Stepped: Send {
+    /// The token to feed.
+    fn token(&self) -> u32;
+
+    /// Tokens whose logits are wanted: bit `t % 64` of word `t / 64`, those beyond the last word not; `None` is all.
+    fn wanted(&self) -> Option<&[u64]>;
+
+    /// Takes the logits; those that were not wanted mean nothing.
+    fn take(&mut self, logits: &[f32]);
+}
+
 /// Prompts up to this many tokens are stepped: below it a pass by matrix products is not faster.
 const STEPPED_TOKENS: usize = 32;
 /// Tokens of a prompt that one pass takes: bounds the memory whatever the prompt's length.
@@ -124,6 +136,30 @@ impl Mamba2 {
         }
         let input = Tensor::from_slice(tokens, (tokens.len(), 1), self.device())?;
         Ok(self.logits(&self.hidden(&input, None, Some(state))?)?.squeeze(1)?.detach())
+    }
+
+    /// Feeds each row its token and hands it its logits. Without gradients.
+    ///
+    /// As [`Self::step`], but only the logits that are wanted are computed, and on the f32 CPU engine rows take theirs on
+    /// the threads that stepped them. A logit is the same, to the last bit, whatever else is wanted.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.
+    pub fn step_each<R: Stepped>(&self, rows: &mut [R], state: &mut State) -> Result<()> {
+        let tokens: Vec<u32> = rows.iter().map(Stepped::token).collect();
+        state.fits(&self.cfg, tokens.len())?;
+        self.check_tokens(&tokens)?;
+        if self.engine == Engine::Fused
+            && let Store::Rows(states) = &mut state.store
+        {
+            self.stepper()?.step_each(rows, states);
+            return Ok(());
+        }
+        let logits = self.step(&tokens, state)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(self.cfg.vocab_size)) {
+            row.take(logits);
+        }
+        Ok(())
     }
 
     fn no_logits(&self) -> Result<Tensor> {

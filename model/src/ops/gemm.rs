@@ -38,8 +38,21 @@ impl Packed {
 
     /// `out (rows, outputs) = x (rows, inputs) weights^T`, added to what is there if `add`.
     pub(crate) fn multiply(&self, x: &[f32], out: &mut [f32], add: bool) {
-        pulp::Arch::new().dispatch(Multiply { packed: self, x, out, add });
+        self.multiply_wanted(x, out, add, &[]);
     }
+
+    /// As [`Self::multiply`] for the outputs that each row wants; the others mean nothing. Without masks all are wanted.
+    pub(crate) fn multiply_wanted(&self, x: &[f32], out: &mut [f32], add: bool, wanted: &[Wanted<'_>]) {
+        pulp::Arch::new().dispatch(Multiply { packed: self, x, out, add, wanted });
+    }
+}
+
+/// Outputs that a row wants: bit `o % 64` of word `o / 64`, those beyond the last word not; `None` is all.
+pub(crate) type Wanted<'a> = Option<&'a [u64]>;
+
+/// Whether some output of the panel that begins with output `at` is wanted.
+fn wants(wanted: Wanted<'_>, at: usize) -> bool {
+    wanted.is_none_or(|mask| mask.get(at / 64).is_some_and(|word| (word >> (at % 64)) as u32 != 0))
 }
 
 struct Multiply<'a> {
@@ -47,6 +60,7 @@ struct Multiply<'a> {
     x: &'a [f32],
     out: &'a mut [f32],
     add: bool,
+    wanted: &'a [Wanted<'a>],
 }
 
 impl WithSimd for Multiply<'_> {
@@ -69,21 +83,21 @@ impl Multiply<'_> {
     fn panels<S: Simd, const V: usize, const R: usize>(self, simd: S) {
         let Packed { panels, inputs, outputs } = self.packed;
         let (inputs, outputs) = (*inputs, *outputs);
-        let rows = self.x.len() / inputs;
+        let mut rows: Vec<usize> = (0..self.x.len() / inputs).collect();
         for (at, panel) in panels.chunks_exact(inputs * PANEL).enumerate() {
             let at = at * PANEL;
             let width = PANEL.min(outputs - at);
-            let mut row = 0;
-            while row < rows {
-                let x = &self.x[row * inputs..];
-                let out = &mut self.out[row * outputs..];
-                if rows - row >= R {
-                    block::<S, V, R>(simd, panel, x, inputs, out, outputs, at, width, self.add);
-                    row += R;
-                } else {
-                    block::<S, V, 1>(simd, panel, x, inputs, out, outputs, at, width, self.add);
-                    row += 1;
-                }
+            if !self.wanted.is_empty() {
+                let wanting = self.wanted.iter().enumerate().filter(|(_, mask)| wants(**mask, at));
+                rows.clear();
+                rows.extend(wanting.map(|(row, _)| row));
+            }
+            let (blocks, rest) = rows.as_chunks::<R>();
+            for rows in blocks {
+                block::<S, V, R>(simd, panel, self.x, inputs, self.out, outputs, at, width, self.add, rows);
+            }
+            for &row in rest {
+                block::<S, V, 1>(simd, panel, self.x, inputs, self.out, outputs, at, width, self.add, &[row]);
             }
         }
     }
@@ -102,12 +116,13 @@ fn block<S: Simd, const V: usize, const R: usize>(
     at: usize,
     width: usize,
     add: bool,
+    rows: &[usize; R],
 ) {
     let zero = simd.splat_f32s(0.0);
     let mut acc = [[zero; V]; R];
     let mut x_rows = [&x[..0]; R];
-    for (r, row) in x_rows.iter_mut().enumerate() {
-        *row = &x[r * inputs..(r + 1) * inputs];
+    for (x_row, &row) in x_rows.iter_mut().zip(rows) {
+        *x_row = &x[row * inputs..(row + 1) * inputs];
     }
     let (panel, _) = S::as_simd_f32s(panel);
     for (k, weights) in panel.chunks_exact(V).take(inputs).enumerate() {
@@ -119,10 +134,10 @@ fn block<S: Simd, const V: usize, const R: usize>(
         }
     }
     let mut result = [0f32; PANEL];
-    for (r, acc) in acc.iter().enumerate() {
+    for (acc, &row) in acc.iter().zip(rows) {
         let (vectors, _) = S::as_mut_simd_f32s(&mut result);
         vectors.copy_from_slice(acc);
-        let out = &mut out[r * outputs + at..r * outputs + at + width];
+        let out = &mut out[row * outputs + at..row * outputs + at + width];
         for (o, v) in out.iter_mut().zip(&result) {
             *o = if add { *o + v } else { *v };
         }
@@ -175,5 +190,38 @@ mod tests {
                 assert!(same, "{rows} rows from {from}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_wanted_does_not_depend_on_what_is_not() {
+        let (rows, inputs, outputs) = (19, 67, 130);
+        let (x, w) = (numbers(rows * inputs, 5), numbers(inputs * outputs, 6));
+        let packed = Packed::new(&w, outputs, inputs);
+        let mut all = vec![0f32; rows * outputs];
+        packed.multiply(&x, &mut all, false);
+        // Row r wants every (r + 1)th output of the first two words; the first row everything, the last one nothing.
+        let masks: Vec<[u64; 2]> = (0..rows)
+            .map(|r| {
+                [0, 64]
+                    .map(|word| (0..64).filter(|bit| (word + bit) % (r + 1) == 0).map(|bit| 1 << bit).sum())
+            })
+            .collect();
+        let mut wanted: Vec<Wanted<'_>> = masks.iter().map(|mask| Some(&mask[..])).collect();
+        wanted[0] = None;
+        wanted[rows - 1] = Some(&[]);
+        let mut some = vec![0f32; rows * outputs];
+        packed.multiply_wanted(&x, &mut some, false, &wanted);
+        for (r, mask) in wanted.iter().enumerate() {
+            for o in 0..outputs {
+                let is_wanted =
+                    mask.is_none_or(|mask| mask.get(o / 64).is_some_and(|word| word >> (o % 64) & 1 == 1));
+                let (got, full) = (some[r * outputs + o], all[r * outputs + o]);
+                assert!(!is_wanted || got.to_bits() == full.to_bits(), "row {r}, output {o}");
+            }
+        }
+        assert!(
+            some[(rows - 1) * outputs..].iter().all(|&value| value == 0.0),
+            "nothing wanted, nothing done"
+        );
     }
 }

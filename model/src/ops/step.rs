@@ -3,12 +3,15 @@
 //! Rows are split among threads once a token, not once a layer, so that threads never wait for one another. No row's
 //! result depends on another's (see [`super::gemm`]); the generator's promise of "same seed, same bytes" rests on it.
 
+use std::borrow::BorrowMut;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::gemm::Packed;
+use super::gemm::{Packed, Wanted};
 use super::{conv, math, norm};
 use crate::config::ModelConfig;
+use crate::lm::Stepped;
 use crate::ssd::cpu;
 use crate::state::RowState;
 
@@ -42,6 +45,14 @@ struct Scratch {
     normed: Vec<f32>, // (rows, d)
     zx: Vec<f32>,     // (rows, J)
     gated: Vec<f32>,  // (rows, E)
+    mixing: Mixing,
+}
+
+/// What one row needs between the products of a layer.
+struct Mixing {
+    xbc: Vec<f32>, // (C)
+    dtx: Vec<f32>, // (E)
+    y: Vec<f32>,   // (E)
 }
 
 impl StepModel {
@@ -59,15 +70,36 @@ impl StepModel {
     pub(crate) fn step(&self, tokens: &[u32], rows: &mut [&mut RowState]) -> Vec<f32> {
         let v = self.head.outputs();
         let mut logits = vec![0f32; tokens.len() * v];
-        let share = tokens.len().div_ceil(rayon::current_num_threads()).max(1);
+        let share = share(tokens.len());
         logits
             .par_chunks_mut(share * v)
             .zip(rows.par_chunks_mut(share).zip(tokens.par_chunks(share)))
-            .for_each(|(logits, (rows, tokens))| self.step_rows(tokens, rows, logits));
+            .for_each(|(logits, (rows, tokens))| self.step_rows(tokens, rows, &[], logits));
         logits
     }
 
-    fn step_rows(&self, tokens: &[u32], rows: &mut [&mut RowState], logits: &mut [f32]) {
+    /// Steps every row by its token and hands it its logits, on the thread that stepped it. Tokens are in range.
+    pub(crate) fn step_each<R: Stepped>(&self, rows: &mut [R], states: &mut [RowState]) {
+        let v = self.head.outputs();
+        let share = share(rows.len());
+        rows.par_chunks_mut(share).zip(states.par_chunks_mut(share)).for_each(|(rows, states)| {
+            let tokens: Vec<u32> = rows.iter().map(Stepped::token).collect();
+            let wanted: Vec<Wanted<'_>> = rows.iter().map(Stepped::wanted).collect();
+            let mut logits = vec![0f32; rows.len() * v];
+            self.step_rows(&tokens, states, &wanted, &mut logits);
+            for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(v)) {
+                row.take(logits);
+            }
+        });
+    }
+
+    fn step_rows(
+        &self,
+        tokens: &[u32],
+        states: &mut [impl BorrowMut<RowState>],
+        wanted: &[Wanted<'_>],
+        logits: &mut [f32],
+    ) {
         let cfg = &self.cfg;
         let (n, d, e, j) = (tokens.len(), cfg.d_model, cfg.d_inner(), cfg.d_in_proj());
         let mut s = Scratch {
@@ -75,6 +107,7 @@ impl StepModel {
             normed: vec![0f32; n * d],
             zx: vec![0f32; n * j],
             gated: vec![0f32; n * e],
+            mixing: Mixing { xbc: vec![0f32; cfg.conv_dim()], dtx: vec![0f32; e], y: vec![0f32; e] },
         };
         for &t in tokens {
             s.x.extend_from_slice(&self.embedding[t as usize * d..(t as usize + 1) * d]);
@@ -82,17 +115,23 @@ impl StepModel {
         for (i, layer) in self.layers.iter().enumerate() {
             norm::rms_rows(&s.x, &layer.norm, cfg.norm_eps as f32, &mut s.normed);
             layer.in_proj.multiply(&s.normed, &mut s.zx, false);
-            for ((row, zx), gated) in
-                rows.iter_mut().zip(s.zx.chunks_exact(j)).zip(s.gated.chunks_exact_mut(e))
+            for ((state, zx), gated) in
+                states.iter_mut().zip(s.zx.chunks_exact(j)).zip(s.gated.chunks_exact_mut(e))
             {
-                let (conv, ssm) = row.layer_mut(i);
-                pulp::Arch::new().dispatch(Mix { cfg, layer, zx, conv, ssm, gated });
+                let (conv, ssm) = state.borrow_mut().layer_mut(i);
+                let mixing = &mut s.mixing;
+                pulp::Arch::new().dispatch(Mix { cfg, layer, zx, conv, ssm, mixing, gated });
             }
             layer.out_proj.multiply(&s.gated, &mut s.x, true);
         }
         norm::rms_rows(&s.x, &self.norm, cfg.norm_eps as f32, &mut s.normed);
-        self.head.multiply(&s.normed, logits, false);
+        self.head.multiply_wanted(&s.normed, logits, false, wanted);
     }
+}
+
+/// Rows of one thread.
+fn share(rows: usize) -> usize {
+    rows.div_ceil(rayon::current_num_threads()).max(1)
 }
 
 /// One row between the two products of a layer: convolution, recurrence, gated norm.
@@ -102,6 +141,7 @@ struct Mix<'a> {
     zx: &'a [f32],
     conv: &'a mut [f32], // (K-1, C), oldest first
     ssm: &'a mut [f32],  // (H, N, P)
+    mixing: &'a mut Mixing,
     gated: &'a mut [f32],
 }
 
@@ -110,13 +150,14 @@ impl WithSimd for Mix<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { cfg, layer, zx, conv, ssm, gated } = self;
+        let Self { cfg, layer, zx, conv, ssm, mixing, gated } = self;
+        let Mixing { xbc, dtx, y } = mixing;
         let (e, h, p, n, g) = (cfg.d_inner(), cfg.nheads(), cfg.headdim, cfg.d_state, cfg.ngroups);
         let c = cfg.conv_dim();
         let (z, rest) = zx.split_at(e);
         let (input, raw) = rest.split_at(c);
 
-        let mut xbc = layer.conv_b.clone();
+        xbc.copy_from_slice(&layer.conv_b);
         for (x, w) in conv.chunks_exact(c).chain(std::iter::once(input)).zip(layer.taps.chunks_exact(c)) {
             for ((o, x), w) in xbc.iter_mut().zip(x).zip(w) {
                 *o = x.mul_add(*w, *o);
@@ -131,8 +172,6 @@ impl WithSimd for Mix<'_> {
 
         let (x, bc) = xbc.split_at(e);
         let (bs, cs) = bc.split_at(g * n);
-        let mut dtx = vec![0f32; e];
-        let mut y = vec![0f32; e];
         for head in 0..h {
             let range = head * p..(head + 1) * p;
             let dt = math::softplus(raw[head] + layer.dt_bias[head]);
@@ -156,7 +195,7 @@ impl WithSimd for Mix<'_> {
                 }
             }
         }
-        norm::gated_row(&y, z, &layer.gated_norm, g, cfg.norm_eps as f32, gated);
+        norm::gated_row(y, z, &layer.gated_norm, g, cfg.norm_eps as f32, gated);
     }
 }
 

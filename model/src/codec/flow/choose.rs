@@ -5,6 +5,8 @@
 //! candidates stand in order of preference, and a token whose value an earlier form has is never legal. That keeps streams
 //! canonical: what a decoder made encodes to the same tokens.
 
+use std::cell::OnceCell;
+
 use arrayvec::ArrayVec;
 
 use super::{
@@ -55,6 +57,15 @@ pub(super) fn choose<I: Io>(
     rules: impl FnOnce() -> Rules,
     allows: impl Fn(u16, u32) -> bool,
 ) -> Coded<Chosen> {
+    // The prediction is right most of the time, and then nobody asks for them.
+    let list = OnceCell::new();
+    let list = || {
+        list.get_or_init(|| {
+            let mut list = Candidates::new();
+            candidates(&mut list);
+            list
+        })
+    };
     let token = io.maybe(
         class,
         || {
@@ -62,14 +73,11 @@ pub(super) fn choose<I: Io>(
             if predicted == Some(want) {
                 return None;
             }
-            let mut list = Candidates::new();
-            candidates(&mut list);
-            let found = list.iter().find(|(_, value)| *value == want).map(|(token, _)| *token);
+            let found = list().iter().find(|(_, value)| *value == want).map(|(token, _)| *token);
             Some(found.unwrap_or_else(|| literal(want)))
         },
         |mask| {
-            let mut list = Candidates::new();
-            candidates(&mut list);
+            let list = list();
             for (at, &(token, value)) in list.iter().enumerate() {
                 let first = predicted != Some(value) && !list[..at].iter().any(|&(_, other)| other == value);
                 if first && allows(token, value) {
@@ -84,8 +92,6 @@ pub(super) fn choose<I: Io>(
     let Some(token) = token else {
         return predicted.map(Chosen::Predicted).ok_or(io.lack());
     };
-    let mut list = Candidates::new();
-    candidates(&mut list);
-    let found = list.iter().find(|(known, _)| *known == token);
+    let found = list().iter().find(|(known, _)| *known == token);
     Ok(found.map_or(Chosen::Literal(token), |&(token, value)| Chosen::Candidate(token, value)))
 }

@@ -91,7 +91,8 @@ impl Codec for FlowCodec {
             ("vocab", vocab_hash()),
             ("tables", tables_hash()),
         ];
-        let params: BTreeMap<_, _> = params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let params: BTreeMap<_, _> =
+            params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         CodecId { name: Self::NAME.to_owned(), version: Self::VERSION, params }
     }
 

@@ -12,7 +12,7 @@ use super::{
     endpoints::has_message,
     hosts::HostClass,
     io::{Coded, Io, Presence, Stop},
-    lengths::{CLASSES, LITERAL, Limit},
+    lengths::{CLASSES, Limit},
     number::{Range, number},
     payload::{self, Ask, Payload},
     record::IpFrame,
@@ -48,17 +48,8 @@ impl Where<'_> {
         let token = io.pick(
             || LENGTH.at(lengths.class(want.unwrap_or_default(), self.next_length)),
             |mask| {
-                for class in 0..CLASSES {
-                    let value = lengths.value(class, self.next_length);
-                    let legal = if class == LITERAL {
-                        limit.has_other(lengths, self.next_length)
-                    } else {
-                        lengths.is_canonical(class, self.next_length)
-                            && value.is_some_and(|value| limit.has(value.into()))
-                    };
-                    if legal {
-                        mask.add(LENGTH.at(class));
-                    }
+                for class in (0..CLASSES).filter(|&class| limit.has_class(lengths, class, self.next_length)) {
+                    mask.add(LENGTH.at(class));
                 }
             },
         )?;
@@ -86,14 +77,17 @@ pub(super) fn snap<I: Io>(state: &State, io: &mut I, want: Option<u8>, end: usiz
 /// What was coded of a datagram.
 #[derive(Clone, Debug)]
 pub(super) struct DatagramCoded {
-    pub(super) upper: Upper,
     pub(super) payload_len: u32,
     pub(super) missing: u8,
     pub(super) alert: bool,
     pub(super) payload: Option<Payload>,
 }
 
-pub(super) fn code<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<DatagramCoded> {
+pub(super) fn code<I: Io>(
+    at: &Where<'_>,
+    io: &mut I,
+    want: Option<&IpFrame>,
+) -> Coded<(Upper, DatagramCoded)> {
     match at.flow.key.kind {
         Kind::Udp => udp(at, io, want),
         Kind::Icmp | Kind::Igmp => icmp(at, io, want),
@@ -101,20 +95,17 @@ pub(super) fn code<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) ->
     }
 }
 
-fn udp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<DatagramCoded> {
+fn udp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Upper, DatagramCoded)> {
     let header = want.and_then(|frame| if let Upper::Udp(udp) = &frame.upper { Some(udp) } else { None });
     let key = &at.flow.key;
     let ports = if at.back { (key.ports.1, key.ports.0) } else { key.ports };
-    let limit = if io.strict() {
-        strict::udp_lengths(key.src.is_ipv6(), ports).into()
-    } else {
-        Limit::up_to(u32::from(u16::MAX) - 8)
-    };
+    let limit = if io.strict() { strict::udp_lengths(key.src.is_ipv6(), ports).into() } else { Limit::ANY };
     let payload_len = at.length(io, want.map(|frame| frame.payload_len), limit)?;
     let right = u16::try_from(payload_len + 8).unwrap_or_default();
     let strict = io.strict();
     let len = if io.flag(UDP_LENGTH, || header.is_some_and(|udp| udp.len != right), || !strict)? {
-        number(io, 2, || header.map_or(0, |udp| udp.len.into()), || Range::bytes(2).except([right.into()]))? as u16
+        number(io, 2, || header.map_or(0, |udp| udp.len.into()), || Range::bytes(2).except([right.into()]))?
+            as u16
     } else {
         right
     };
@@ -134,10 +125,10 @@ fn udp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<Datag
     }
     let window = coded.as_ref().map_or_else(Window::new, |payload| payload.window.clone());
     let upper = Upper::Udp(Udp { ports, len, checksum: 0, window });
-    Ok(DatagramCoded { upper, payload_len, missing, alert: false, payload: coded })
+    Ok((upper, DatagramCoded { payload_len, missing, alert: false, payload: coded }))
 }
 
-fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<DatagramCoded> {
+fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Upper, DatagramCoded)> {
     let wanted = want.and_then(|frame| if let Upper::Icmp(icmp) = &frame.upper { Some(icmp) } else { None });
     let key = &at.flow.key;
     let v6 = key.src.is_ipv6();
@@ -147,11 +138,7 @@ fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<Data
     let place = strict::Place { protocol, src, dst, echo, back: at.back, alert: None };
     let strict = io.strict();
     let kind = message_kind(at, io, wanted.map(|icmp| icmp.kind), &place)?;
-    let limit = if strict {
-        strict::message_lengths(&place, kind).into()
-    } else {
-        Limit::up_to(u32::from(u16::MAX) - 8)
-    };
+    let limit = if strict { strict::message_lengths(&place, kind).into() } else { Limit::ANY };
     let payload_len = at.length(io, want.map(|frame| frame.payload_len), limit)?;
     let destination = if at.back { key.src } else { key.dst };
     let expected = strict::words(protocol, kind, destination, payload_len);
@@ -170,7 +157,7 @@ fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<Data
         }
     };
     // Another identifier is another flow.
-    let free = !strict && !is_echo(kind, v6);
+    let free = !strict && (protocol == 2 || !is_echo(kind, v6));
     let first = word(io, super::vocab::ICMP_WORD, wanted.map(|icmp| icmp.words.0), first, free)?;
     let second = word(io, ICMP_SEQUENCE, wanted.map(|icmp| icmp.words.1), second, !strict)?;
     let usual = strict::needs_alert(protocol, kind);
@@ -180,20 +167,21 @@ fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<Data
     if window_bytes > 0 {
         let end = at.before + 8 + window_bytes;
         missing = at.missing(io, want.map(|frame| frame.missing), end, window_bytes)?;
-        let template = &at.flow.templates[usize::from(at.back)];
-        window = payload::code_generic(template, window_bytes - usize::from(missing), io, wanted.map(|icmp| &icmp.window))?;
+        let none = Default::default();
+        let template = at.flow.templates.as_deref().map_or(&none, |both| &both[usize::from(at.back)]);
+        window = payload::code_generic(
+            template,
+            window_bytes - usize::from(missing),
+            io,
+            wanted.map(|icmp| &icmp.window),
+        )?;
     }
     let upper = Upper::Icmp(Icmp { kind, checksum: 0, words: (first, second), window });
-    Ok(DatagramCoded { upper, payload_len, missing, alert: usual != odd, payload: None })
+    Ok((upper, DatagramCoded { payload_len, missing, alert: usual != odd, payload: None }))
 }
 
 /// Type and code: as before in this direction, or what begins such a flow.
-fn message_kind<I: Io>(
-    at: &Where<'_>,
-    io: &mut I,
-    want: Option<u16>,
-    place: &strict::Place,
-) -> Coded<u16> {
+fn message_kind<I: Io>(at: &Where<'_>, io: &mut I, want: Option<u16>, place: &strict::Place) -> Coded<u16> {
     let v6 = at.flow.key.src.is_ipv6();
     let strict = io.strict();
     let expected = at.dir().icmp.kind.unwrap_or(match (place.echo, v6, at.back) {
@@ -232,10 +220,12 @@ fn message_kind<I: Io>(
             },
         )?;
         let upper = super::vocab::BYTE.index(token).ok_or(Stop::Illegal)? as u16;
+        if !high(upper.into()) {
+            return Err(Stop::Illegal);
+        }
         let not = (upper == expected >> 8).then_some(u64::from(expected & 0xff));
         let lower = number(io, 1, || u64::from(want & 0xff), || Range::bytes(1).except(not))? as u16;
-        let kind = upper << 8 | lower;
-        return if place.echo && !is_echo(kind, v6) { Err(Stop::Illegal) } else { Ok(kind) };
+        return Ok(upper << 8 | lower);
     }
     let upper = io.pick(
         || 0,
@@ -271,33 +261,37 @@ fn word<I: Io>(
     Ok(number(io, 2, || want.unwrap_or_default().into(), range)? as u16)
 }
 
-fn other<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<DatagramCoded> {
-    let wanted = want.and_then(|frame| if let Upper::Other(window) = &frame.upper { Some(window) } else { None });
-    let payload_len = at.length(io, want.map(|frame| frame.payload_len), Limit::up_to(u16::MAX.into()))?;
+fn other<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Upper, DatagramCoded)> {
+    let wanted =
+        want.and_then(|frame| if let Upper::Other(window) = &frame.upper { Some(window) } else { None });
+    let payload_len = at.length(io, want.map(|frame| frame.payload_len), Limit::ANY)?;
     let bytes = window_len(255, payload_len);
     let missing = at.missing(io, want.map(|frame| frame.missing), at.before + bytes, bytes)?;
-    let template = &at.flow.templates[usize::from(at.back)];
+    let none = Default::default();
+    let template = at.flow.templates.as_deref().map_or(&none, |both| &both[usize::from(at.back)]);
     let mut window = Window::new();
     if bytes > usize::from(missing) {
         window = payload::code_generic(template, bytes - usize::from(missing), io, wanted)?;
     }
-    Ok(DatagramCoded { upper: Upper::Other(window), payload_len, missing, alert: false, payload: None })
+    Ok((Upper::Other(window), DatagramCoded { payload_len, missing, alert: false, payload: None }))
 }
 
 /// Changes the flow by a coded datagram.
-pub(super) fn apply(flow: &mut Flow, back: bool, coded: &DatagramCoded) {
+pub(super) fn apply(flow: &mut Flow, back: bool, upper: &Upper, coded: &DatagramCoded) {
     if let Some(payload) = &coded.payload {
         flow.payload.apply(back, payload);
     }
     let at = usize::from(back);
-    match &coded.upper {
+    match upper {
         Upper::Icmp(icmp) => {
             flow.dirs[at].icmp = super::state::IcmpDir { kind: Some(icmp.kind), words: Some(icmp.words) };
             if !icmp.window.is_empty() {
-                flow.templates[at].apply_generic(&icmp.window);
+                flow.templates.get_or_insert_default()[at].apply_generic(&icmp.window);
             }
         }
-        Upper::Other(window) if !window.is_empty() => flow.templates[at].apply_generic(window),
+        Upper::Other(window) if !window.is_empty() => {
+            flow.templates.get_or_insert_default()[at].apply_generic(window);
+        }
         _ => {}
     }
 }
@@ -308,12 +302,15 @@ pub(super) fn may_go(flow: &Flow, back: bool) -> bool {
     let (src, dst) = if back { (key.dst, key.src) } else { (key.src, key.dst) };
     let (src_class, dst_class) = (HostClass::of(src), HostClass::of(dst));
     let ports = if back { (key.ports.1, key.ports.0) } else { key.ports };
-    let hosts = strict::usable(src) && strict::usable(dst) && strict::may_pair(src_class, dst_class, key.protocol);
+    let hosts =
+        strict::usable(src) && strict::usable(dst) && strict::may_pair(src_class, dst_class, key.protocol);
     hosts
         && match key.kind {
             Kind::Tcp => strict::ports_ok(src_class, ports),
             Kind::Udp => strict::ports_ok(src_class, ports),
-            Kind::Icmp | Kind::Igmp => has_message(key.protocol, src_class, dst_class, key.ports.0 != 0, back),
+            Kind::Icmp | Kind::Igmp => {
+                has_message(key.protocol, src_class, dst_class, key.ports.0 != 0, back)
+            }
             Kind::Other | Kind::Link => false,
         }
 }

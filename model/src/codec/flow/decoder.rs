@@ -3,6 +3,13 @@
 //! A packet is complete when the first token of the next one, or the end, comes. Tokens that the grammar has no use for
 //! are ignored and change nothing; those that [`Decoder::legal`] allows are never ignored. The mask is that of a strict
 //! generator; a prompt from a capture may hold more.
+//!
+//! # Encoder only
+//! Some tokens are in no mask, not in a faithful one either: what they write has other forms too, so a sampled one could
+//! encode to other tokens. They are read wherever they stand, and a capture's own always come back. These are escapes and
+//! other link and IP protocols (free bytes may spell a frame that has a form), odd ARP, MAC addresses and VLAN tags that
+//! differ, lengths on the wire beyond padding, cut records (what is cut is completed as expected), IP options that
+//! appear, and lists of TCP options as bytes.
 
 use std::{cell::OnceCell, time::Duration};
 
@@ -32,6 +39,17 @@ pub struct Session {
     head: usize,
     ended: bool,
     strict: bool,
+}
+
+/// How far the tokens of the open packet go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// The packet is complete as it stands.
+    Whole,
+    /// There is more to come.
+    Further,
+    /// No token leads on. Only tokens that no mask had lead there.
+    Nowhere,
 }
 
 /// What a token did.
@@ -92,6 +110,8 @@ impl Session {
                     self.open.clear();
                     record = Some(Box::new(packet::apply(&mut self.state, coded)));
                 }
+                // What nothing can complete gives way.
+                _ if self.collect(&mut Mask::default()) == Reach::Nowhere => self.open.clear(),
                 // A packet cannot end here.
                 _ => return Taken::Ignored,
             }
@@ -135,16 +155,32 @@ impl Session {
             mask.add_class(if self.head == 1 { DIR } else { RATE });
             return mask;
         }
-        let mut io = Collect::new(&self.open, &self.side, self.strict, &mut mask);
-        let whole = packet::code(&self.state, &mut io, self.rules, None).is_ok();
+        let reach = self.collect(&mut mask);
         if self.open.is_empty() && self.state.packets() > 0 {
             mask.add(EOS.at(0));
         }
-        if whole {
+        if reach != Reach::Further {
             self.state.clock.collect_next(self.strict, &mut mask);
-            mask.add(EOS.at(0));
+            if reach == Reach::Whole || self.state.packets() > 0 {
+                mask.add(EOS.at(0));
+            }
         }
         mask
+    }
+
+    /// Gathers what may follow the open packet's tokens.
+    fn collect(&self, mask: &mut Mask) -> Reach {
+        // Tokens that no strict mask had, a prompt's, may lead where only others follow.
+        for strict in [self.strict, false] {
+            let mut io = Collect::new(&self.open, &self.side, strict, mask);
+            if packet::code(&self.state, &mut io, self.rules, None).is_ok() {
+                return Reach::Whole;
+            }
+            if mask.count() > 0 {
+                return Reach::Further;
+            }
+        }
+        Reach::Nowhere
     }
 }
 

@@ -21,7 +21,10 @@ use super::{
     side::{SideClass, Spread},
     state::{FlowKey, Kind, State},
     strict,
-    vocab::{BYTE, FLOW_BACK, FLOW_FAR, FLOW_FORTH, HOST, HOST_FAR, HOST_NEW, PORT, PORT_HIGH, PORT_LOW, PORT_MID, VLAN},
+    vocab::{
+        BYTE, FLOW_BACK, FLOW_FAR, FLOW_FORTH, HOST, HOST_FAR, HOST_NEW, PORT, PORT_HIGH, PORT_LOW, PORT_MID,
+        VLAN,
+    },
 };
 
 /// Ranks with a token of their own.
@@ -101,7 +104,13 @@ pub(super) struct NewHosts(arrayvec::ArrayVec<IpAddr, 2>);
 impl NewHosts {
     fn slot(&self, state: &State, address: IpAddr) -> Option<u16> {
         let ahead = self.0.iter().position(|&known| known == address);
-        ahead.map(|ahead| state.next_host(ahead)).or_else(|| state.host_slot(address))
+        // A host whose slot goes to one that is new in this packet is as good as forgotten.
+        let known = || {
+            state
+                .host_slot(address)
+                .filter(|slot| !(0..self.0.len()).any(|ahead| state.next_host(ahead) == *slot))
+        };
+        ahead.map(|ahead| state.next_host(ahead)).or_else(known)
     }
 
     fn at(&self, state: &State, slot: usize) -> Option<IpAddr> {
@@ -121,7 +130,8 @@ pub(super) fn host<I: Io>(
     let slot = want.and_then(|want| new.slot(state, want)).map(usize::from);
     let near = HOST.len as usize;
     let known = state.host_count() + new.0.len();
-    let fits = |slot: usize| new.at(state, slot).is_some_and(|address| legal(HostClass::of(address), Some(address)));
+    let fits =
+        |slot: usize| new.at(state, slot).is_some_and(|address| legal(HostClass::of(address), Some(address)));
     let token = io.pick(
         || match slot {
             Some(slot) if slot < near => HOST.at(slot),
@@ -222,9 +232,8 @@ pub(super) fn new_flow<I: Io>(
     let strict = io.strict();
     let wanted = want.map(|(key, _)| key);
     let mut new = NewHosts::default();
-    let usable = |class: HostClass, address: Option<IpAddr>| {
-        address.map_or_else(|| may_be_new(class), strict::usable)
-    };
+    let usable =
+        |class: HostClass, address: Option<IpAddr>| address.map_or_else(|| may_be_new(class), strict::usable);
     let igmp = kind == Kind::Igmp;
     let vlans = |tags: &Tags| tags.iter().map(|tag| tag & 0xfff).collect::<Tags>();
     let is_live = |key: &FlowKey| state.find(key).is_some();
@@ -241,7 +250,8 @@ pub(super) fn new_flow<I: Io>(
     };
     let src = host(state, &mut new, io, wanted.map(|key| key.src), |class, address| {
         if !strict {
-            return (!igmp || class.is_v4()) && (address.is_some() || may_be_new(class) || class == HostClass::Loopback);
+            return (!igmp || class.is_v4())
+                && (address.is_some() || may_be_new(class) || class == HostClass::Loopback);
         }
         let partner = HostClass::ALL.iter().any(|&dst| usable(dst, None) && may_talk(kind, class, dst));
         usable(class, address) && !asks(class) && (partner || common_partner(state, kind, class))
@@ -275,15 +285,13 @@ pub(super) fn new_flow<I: Io>(
         Kind::Tcp | Kind::Udp => {
             let ports = wanted.map(|key| key.ports);
             let fits = |port: (u16, u16)| !strict || strict::ports_ok(src_class, port);
-            key.ports.1 = port(io, ports.map(|ports| ports.1), |port| {
-                // With a source port of a client the destination may be any that is not excluded by itself.
-                fits((40_000, port)) || fits((68, port)) || fits((67, port))
-            })?;
+            // With a source port of a client the destination may be any that is not excluded by itself.
+            let may_hear = |port| fits((40_000, port)) || fits((68, port)) || fits((67, port));
+            key.ports.1 = port(io, ports.map(|ports| ports.1), may_hear, |_| false)?;
             let dst_port = key.ports.1;
             let probe = key.clone();
-            key.ports.0 = port(io, ports.map(|ports| ports.0), |port| {
-                fits((port, dst_port)) && !is_live(&FlowKey { ports: (port, dst_port), ..probe.clone() })
-            })?;
+            let is_taken = |port| is_live(&FlowKey { ports: (port, dst_port), ..probe.clone() });
+            key.ports.0 = port(io, ports.map(|ports| ports.0), |port| fits((port, dst_port)), is_taken)?;
         }
         Kind::Icmp => {
             let dst_class = HostClass::of(dst);
@@ -307,7 +315,9 @@ pub(super) fn new_flow<I: Io>(
         Kind::Igmp => {}
         Kind::Other | Kind::Link => {
             let v6 = src.is_ipv6();
-            let known = |protocol: u8| if v6 { matches!(protocol, 6 | 17 | 58) } else { matches!(protocol, 1 | 2 | 6 | 17) };
+            let known = |protocol: u8| {
+                if v6 { matches!(protocol, 6 | 17 | 58) } else { matches!(protocol, 1 | 2 | 6 | 17) }
+            };
             let probe = key.clone();
             let token = io.pick(
                 || BYTE.at(wanted.map_or(0, |key| key.protocol.into())),
@@ -349,12 +359,14 @@ pub(super) fn vlan_tags<I: Io>(io: &mut I, want: Option<&Tags>, not: &Tags) -> C
     Ok(tags)
 }
 
-/// A port. `legal` is asked for ports with a token and those below 1024; drawn ones are always legal.
-fn port<I: Io>(io: &mut I, want: Option<u16>, legal: impl Fn(u16) -> bool) -> Coded<u16> {
-    let low = || {
-        let bad = PORTS.iter().copied().filter(|&port| port < 1_024).map(u64::from);
-        Range::new(1, 1_023).except(bad)
-    };
+/// A port. `legal` is asked for each that has a token and for one of each range; `is_taken` says whether a live flow has it.
+fn port<I: Io>(
+    io: &mut I,
+    want: Option<u16>,
+    legal: impl Fn(u16) -> bool,
+    is_taken: impl Fn(u16) -> bool,
+) -> Coded<u16> {
+    let is_low = |port: u16| (1..1_024).contains(&port) && place(port).is_none() && !is_taken(port);
     let token = io.pick(
         || {
             let want = want.unwrap_or_default();
@@ -366,12 +378,13 @@ fn port<I: Io>(io: &mut I, want: Option<u16>, legal: impl Fn(u16) -> bool) -> Co
             }
         },
         |mask| {
-            PORTS.iter().enumerate().filter(|&(_, &port)| legal(port)).for_each(|(k, _)| mask.add(PORT.at(k)));
+            let table = PORTS.iter().enumerate().filter(|&(_, &port)| legal(port) && !is_taken(port));
+            table.for_each(|(k, _)| mask.add(PORT.at(k)));
             if legal(40_000) {
                 mask.add_class(PORT_HIGH);
                 mask.add_class(PORT_MID);
             }
-            if legal(1_001) {
+            if legal(1_001) && (1..1_024).any(is_low) {
                 mask.add_class(PORT_LOW);
             }
         },
@@ -380,7 +393,22 @@ fn port<I: Io>(io: &mut I, want: Option<u16>, legal: impl Fn(u16) -> bool) -> Co
         return Ok(PORTS[place]);
     }
     if PORT_LOW.has(token) {
-        return Ok(number(io, 2, || want.unwrap_or_default().into(), low)? as u16);
+        let want = want.unwrap_or_default();
+        let high = io.pick(
+            || BYTE.at(usize::from(want >> 8)),
+            |mask| {
+                let any = |high: &u16| (0..256).any(|low| is_low(high << 8 | low));
+                (0..4).filter(any).for_each(|high| mask.add(BYTE.at(high.into())));
+            },
+        )?;
+        let high = BYTE.index(high).ok_or(Stop::Illegal)? as u16;
+        let low = io.pick(
+            || BYTE.at(usize::from(want & 255)),
+            |mask| {
+                (0..256).filter(|low| is_low(high << 8 | low)).for_each(|low| mask.add(BYTE.at(low.into())))
+            },
+        )?;
+        return Ok(high << 8 | BYTE.index(low).ok_or(Stop::Illegal)? as u16);
     }
     let (side, spread) = if PORT_HIGH.has(token) {
         (SideClass::PortHigh, Spread::PortHigh)
@@ -389,5 +417,11 @@ fn port<I: Io>(io: &mut I, want: Option<u16>, legal: impl Fn(u16) -> bool) -> Co
     } else {
         return Err(Stop::Illegal);
     };
-    Ok(io.side(side, || want.unwrap_or_default().into(), spread)? as u16)
+    let mut port = io.side(side, || want.unwrap_or_default().into(), spread)? as u16;
+    // A drawn port may be in use by chance; a recorded one of a new flow never is. There are more ports than flows.
+    let range = if PORT_HIGH.has(token) { 32_768..=u16::MAX } else { 1_024..=32_767 };
+    while !I::EMITS && (is_taken(port) || place(port).is_some()) {
+        port = if port == *range.end() { *range.start() } else { port + 1 };
+    }
+    Ok(port)
 }

@@ -129,7 +129,12 @@ impl HostClass {
     pub fn may_send(self) -> bool {
         matches!(
             self,
-            Self::Private | Self::Public | Self::LinkLocal | Self::GlobalV6 | Self::LinkLocalV6 | Self::UniqueLocalV6
+            Self::Private
+                | Self::Public
+                | Self::LinkLocal
+                | Self::GlobalV6
+                | Self::LinkLocalV6
+                | Self::UniqueLocalV6
         )
     }
 
@@ -140,7 +145,8 @@ impl HostClass {
     /// the real ones.
     pub(super) fn draw(self, seed: u64, index: u32, random: u64) -> u64 {
         let low = u64::from(index & 0xffff);
-        let v4 = |a: u8, b: u8| u64::from(u32::from(Ipv4Addr::new(a, b, 0, 0))) | low.wrapping_add(1) & 0xffff;
+        let v4 =
+            |a: u8, b: u8| u64::from(u32::from(Ipv4Addr::new(a, b, 0, 0))) | low.wrapping_add(1) & 0xffff;
         // Queues of IPv6 hold two values an address: even places are high halves.
         let high_half = index & 1 == 0;
         let v6 = |prefix: u64| if high_half { prefix } else { scramble(seed) << 32 | low };

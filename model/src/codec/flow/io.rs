@@ -57,7 +57,12 @@ pub trait Io {
     fn side(&mut self, class: SideClass, want: impl FnOnce() -> u64, spread: Spread) -> Coded<u64>;
 
     /// A lone optional token, legal whenever `legal` holds.
-    fn flag(&mut self, class: Class, want: impl FnOnce() -> bool, legal: impl FnOnce() -> bool) -> Coded<bool> {
+    fn flag(
+        &mut self,
+        class: Class,
+        want: impl FnOnce() -> bool,
+        legal: impl FnOnce() -> bool,
+    ) -> Coded<bool> {
         let token = class.at(0);
         let there = self.maybe(
             class,
@@ -74,7 +79,8 @@ pub trait Io {
 
     /// A byte that must be there, below `end`.
     fn byte(&mut self, end: u16, want: impl FnOnce() -> u8) -> Coded<u8> {
-        let token = self.pick(|| BYTE.at(usize::from(want())), |mask| mask.add_members(BYTE, 0, usize::from(end)))?;
+        let token =
+            self.pick(|| BYTE.at(usize::from(want())), |mask| mask.add_members(BYTE, 0, usize::from(end)))?;
         let index = BYTE.index(token).filter(|&index| index < usize::from(end)).ok_or(Stop::Illegal)?;
         Ok(index as u8)
     }

@@ -58,7 +58,8 @@ impl IdState {
     pub(super) fn code<I: Io>(&self, io: &mut I, want: Option<u16>, host: Option<u16>) -> Coded<IdCoded> {
         let modes = self.modes(host);
         if self.random {
-            let value = io.side(SideClass::IpId, || want.unwrap_or_default().into(), Spread::Bits(16))? as u16;
+            let value =
+                io.side(SideClass::IpId, || want.unwrap_or_default().into(), Spread::Bits(16))? as u16;
             let structured = value == modes[0] || value == modes[1] || value == 0;
             return Ok(IdCoded { value, mode: None, missed: false, structured });
         }
@@ -75,13 +76,27 @@ impl IdState {
                 list.push((IP_ID.at(k), value.into()));
             }
             for k in 0..STEPS {
-                list.push((IP_ID.at(STEP + usize::from(k)), base.unwrap_or_default().wrapping_add(k + 2).into()));
+                list.push((
+                    IP_ID.at(STEP + usize::from(k)),
+                    base.unwrap_or_default().wrapping_add(k + 2).into(),
+                ));
             }
         };
         let rules = || Rules::with([RANDOM]);
-        let chosen = choose(io, IP_ID, want.map(u32::from), Some(predicted.into()), candidates, |_| RANDOM, rules, |_, _| true)?;
+        let chosen = choose(
+            io,
+            IP_ID,
+            want.map(u32::from),
+            Some(predicted.into()),
+            candidates,
+            |_| RANDOM,
+            rules,
+            |_, _| true,
+        )?;
         Ok(match chosen {
-            Chosen::Predicted(value) => IdCoded { value: value as u16, mode: None, missed: false, structured: true },
+            Chosen::Predicted(value) => {
+                IdCoded { value: value as u16, mode: None, missed: false, structured: true }
+            }
             Chosen::Candidate(token, value) => {
                 let mode = IP_ID.index(token).filter(|&k| k < MODES).map(|k| k as u8);
                 IdCoded { value: value as u16, mode, missed: false, structured: mode.is_some() }
@@ -109,7 +124,13 @@ impl IdState {
                 let modes = self.modes(host_last);
                 self.random = false;
                 self.misses = 0;
-                self.mode = if coded.value == 0 { ZERO } else if coded.value == modes[0] { 0 } else { HOST };
+                self.mode = if coded.value == 0 {
+                    ZERO
+                } else if coded.value == modes[0] {
+                    0
+                } else {
+                    HOST
+                };
             }
         } else {
             if let Some(mode) = coded.mode {

@@ -25,8 +25,6 @@ pub(super) const NEXT: usize = 6;
 pub(super) const LITERAL: usize = 7;
 /// Number of classes.
 pub(super) const CLASSES: usize = 8;
-/// Recent lengths with a class: last and three before it.
-const RECENT_CLASSES: usize = 4;
 
 /// Lengths of one direction.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +63,8 @@ impl Lengths {
 
     /// Whether no preferred class means the same as `class`.
     pub(super) fn is_canonical(&self, class: usize, next: Option<u16>) -> bool {
-        class == LITERAL || self.value(class, next).is_some_and(|value| self.class(value.into(), next) == class)
+        class == LITERAL
+            || self.value(class, next).is_some_and(|value| self.class(value.into(), next) == class)
     }
 
     /// Remembers a length; zero leaves no trace.
@@ -92,7 +91,14 @@ impl Lengths {
 
     /// The length that a class names, with its literal form if it has one. `most`: longest that is legal; `step`: a legal
     /// literal is `least` plus a multiple of it.
-    pub(super) fn code<I: Io>(&self, io: &mut I, class: usize, next: Option<u16>, want: Option<u32>, limit: Limit) -> Coded<u32> {
+    pub(super) fn code<I: Io>(
+        &self,
+        io: &mut I,
+        class: usize,
+        next: Option<u16>,
+        want: Option<u32>,
+        limit: Limit,
+    ) -> Coded<u32> {
         if class != LITERAL {
             return self.value(class, next).map(u32::from).ok_or(Stop::Illegal);
         }
@@ -154,6 +160,9 @@ impl From<super::strict::Lengths> for Limit {
 }
 
 impl Limit {
+    /// What an IP packet can carry behind its longest headers.
+    pub(super) const ANY: Self = Self { least: 0, most: u16::MAX as u32 - 60 - 60, step: 1 };
+
     /// 0 to `most`.
     pub(super) fn up_to(most: u32) -> Self {
         Self { least: 0, most, step: 1 }
@@ -163,6 +172,15 @@ impl Limit {
     pub(super) fn has(self, length: u64) -> bool {
         let (least, most) = (u64::from(self.least), u64::from(self.most));
         (least..=most).contains(&length) && (length - least).is_multiple_of(u64::from(self.step.max(1)))
+    }
+
+    /// Whether a class names a legal length that no preferred class names.
+    pub(super) fn has_class(self, lengths: &Lengths, class: usize, next: Option<u16>) -> bool {
+        if class == LITERAL {
+            return self.has_other(lengths, next);
+        }
+        lengths.is_canonical(class, next)
+            && lengths.value(class, next).is_some_and(|length| self.has(length.into()))
     }
 
     /// Whether some legal length is not among `taken`.

@@ -59,7 +59,13 @@ fn new_mac<I: Io>(state: &State, new: &mut NewMacs, io: &mut I, want: Option<Mac
 }
 
 /// An address by its place in the book.
-fn mac<I: Io>(state: &State, new: &mut NewMacs, io: &mut I, want: Option<Mac>, not: Option<Mac>) -> Coded<Mac> {
+fn mac<I: Io>(
+    state: &State,
+    new: &mut NewMacs,
+    io: &mut I,
+    want: Option<Mac>,
+    not: Option<Mac>,
+) -> Coded<Mac> {
     // Addresses that are new in this very packet can be named again: they follow the known ones.
     let known = state.mac_count();
     let at = |slot: usize| state.mac_at(slot);
@@ -100,9 +106,9 @@ fn mac<I: Io>(state: &State, new: &mut NewMacs, io: &mut I, want: Option<Mac>, n
 
 /// What is expected of an address: known, or new from the side table.
 fn expect(state: &State, address: IpAddr) -> Option<Mac> {
-    strict::group_mac(address).or_else(|| state.host(address).and_then(|host| host.mac)).or_else(|| {
-        state.gateway.filter(|_| HostClass::of(address).is_remote())
-    })
+    strict::group_mac(address)
+        .or_else(|| state.host(address).and_then(|host| host.mac))
+        .or_else(|| state.gateway.filter(|_| HostClass::of(address).is_remote()))
 }
 
 /// Destination and source address of an IP packet from `src` to `dst`.
@@ -123,7 +129,8 @@ pub(super) fn macs<I: Io>(
         None => (expect(state, dst), expect(state, src)),
     };
     // What is not known is expected to be new.
-    let fits = |expected: Option<Mac>, want: Mac| expected.map_or(state.mac_slot(want).is_none(), |mac| mac == want);
+    let fits =
+        |expected: Option<Mac>, want: Mac| expected.map_or(state.mac_slot(want).is_none(), |mac| mac == want);
     let differs = || {
         wanted.is_some_and(|(want_to, want_from)| {
             let same_new = to.is_none() && from.is_none() && want_to == want_from;
@@ -181,13 +188,18 @@ pub(super) fn arp<I: Io>(
     let v4 = |address: [u8; 4]| IpAddr::V4(Ipv4Addr::from(address));
     let asks = form == 0;
     let sender = |class: HostClass, address: Option<IpAddr>| {
-        let new = address.is_some() || matches!(class, HostClass::Private | HostClass::Public | HostClass::LinkLocal);
+        let new = address.is_some()
+            || matches!(class, HostClass::Private | HostClass::Public | HostClass::LinkLocal);
         let usable = address.is_none_or(strict::usable);
         class.is_v4() && new && (!strict || usable && (class.may_send() || class == HostClass::Zero && asks))
     };
     let spa = host(state, &mut hosts, io, wanted.map(|arp| v4(arp.spa)), sender)?;
+    if !spa.is_ipv4() {
+        return Err(Stop::Illegal);
+    }
     let target = |class: HostClass, address: Option<IpAddr>| {
-        let new = address.is_some() || matches!(class, HostClass::Private | HostClass::Public | HostClass::LinkLocal);
+        let new = address.is_some()
+            || matches!(class, HostClass::Private | HostClass::Public | HostClass::LinkLocal);
         let usable = address.is_none_or(strict::usable);
         class.is_v4() && new && (!strict || usable && class.may_send())
     };
@@ -254,7 +266,8 @@ fn odd_arp<I: Io>(
     want: Option<&ArpFrame>,
     frame: &mut ArpFrame,
 ) -> Coded<()> {
-    let token = io.pick(|| BYTE.at(want.map_or(1, |arp| arp.op.into())), |mask| mask.add_members(BYTE, 1, 3))?;
+    let token =
+        io.pick(|| BYTE.at(want.map_or(1, |arp| arp.op.into())), |mask| mask.add_members(BYTE, 1, 3))?;
     frame.op = BYTE.index(token).filter(|op| (1..=2).contains(op)).ok_or(Stop::Illegal)? as u16;
     // The count has no value that it may not have: a list that no list equals.
     let never: Tags = [0, 0].into_iter().collect();
@@ -306,14 +319,20 @@ pub(super) fn link<I: Io>(
     let kind = key.ports.0;
     let dir = &flow.dirs[usize::from(back)];
     let most = if kind == 0 { 1_535 } else { u32::from(u16::MAX) };
-    let payload_len =
-        super::packet::plain_length(&dir.lengths, io, frame.map(|frame| frame.payload_len), Limit::up_to(most))?;
+    let payload_len = super::packet::plain_length(
+        &dir.lengths,
+        io,
+        frame.map(|frame| frame.payload_len),
+        Limit::up_to(most),
+    )?;
     let told = ether.len() as u32 + payload_len;
     let lens = [told, told.max(60)];
     let (expected, other) = (lens[usize::from(dir.padded)], lens[usize::from(!dir.padded)]);
     let (mut wire_len, mut padded) = (expected, dir.padded);
     let wanted = want.map(|(_, len)| len);
-    if kind == 0 && io.flag(PADDING, || wanted != Some(expected) && wanted == Some(other), || expected != other)? {
+    if kind == 0
+        && io.flag(PADDING, || wanted != Some(expected) && wanted == Some(other), || expected != other)?
+    {
         (wire_len, padded) = (other, !padded);
     } else if kind == 0 && io.flag(WIRE_LEN, || wanted.is_some_and(|want| want != expected), || true)? {
         let taken = || lens.iter().map(|&len| i64::from(len) - i64::from(told)).collect();
@@ -334,8 +353,9 @@ fn body<I: Io>(
     bytes: usize,
     want: Option<&ArrayVec<u8, 50>>,
 ) -> Coded<ArrayVec<u8, 50>> {
-    let like = state.bodies.iter().find(|(kind, _)| *kind == flow.key.ports.0).map(|(_, body)| body);
-    let old = if flow.body.is_empty() { like } else { Some(&flow.body) };
+    let like =
+        state.bodies.iter().find(|(kind, _)| *kind == flow.key.ports.0).map(|(_, body)| body.as_slice());
+    let old = if flow.body.is_empty() { like } else { Some(&*flow.body) };
     let old = |at: usize| old.and_then(|body| body.get(at)).copied().unwrap_or_default();
     let want = |at: usize| want.and_then(|body| body.get(at)).copied().unwrap_or_default();
     let differ = (0..bytes).filter(|&at| want(at) != old(at)).count();
@@ -363,7 +383,11 @@ fn body<I: Io>(
 }
 
 /// The two addresses of a new link flow and its protocol.
-pub(super) fn new_link<I: Io>(state: &State, io: &mut I, want: Option<&LinkFrame>) -> Coded<(Mac, Mac, u16, Tags)> {
+pub(super) fn new_link<I: Io>(
+    state: &State,
+    io: &mut I,
+    want: Option<&LinkFrame>,
+) -> Coded<(Mac, Mac, u16, Tags)> {
     let mut new = NewMacs::new();
     let dst = mac(state, &mut new, io, want.map(|frame| frame.ether.dst), None)?;
     let src = mac(state, &mut new, io, want.map(|frame| frame.ether.src), None)?;

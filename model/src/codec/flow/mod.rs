@@ -34,6 +34,7 @@ mod datagram;
 mod decoder;
 mod encoder;
 mod endpoints;
+mod hash;
 pub mod hosts;
 pub mod io;
 mod ip_id;
@@ -51,6 +52,8 @@ pub mod side;
 mod state;
 mod strict;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod time;
 pub mod upper;
 pub mod vocab;

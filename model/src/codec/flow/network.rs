@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use netssm_wire::checksum::Sum;
 
 use super::{
-    record::{Ether, IpFrame, ROUTER_ALERT, be16, be32, bytes_at},
+    record::{Ether, IpFrame, ROUTER_ALERT, be16, be32, bytes_at, head},
     upper::Upper,
 };
 
@@ -32,7 +32,7 @@ pub(super) fn parse_v4(ether: Ether, rest: &[u8]) -> Option<IpFrame> {
         id: be16(rest, 4),
         fragment,
         checksum: be16(rest, 10),
-        options: rest[20..header_len].iter().copied().collect(),
+        options: head(&rest[20..header_len]),
         label: 0,
         alert: false,
         upper,

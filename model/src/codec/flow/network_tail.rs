@@ -36,7 +36,13 @@ pub(super) struct TailCoded {
 }
 
 /// A byte-sized field that is as in the packet before unless a token says otherwise.
-fn changed<I: Io>(io: &mut I, class: Class, want: Option<u8>, last: u8, range: impl Fn() -> Range) -> Coded<u8> {
+fn changed<I: Io>(
+    io: &mut I,
+    class: Class,
+    want: Option<u8>,
+    last: u8,
+    range: impl Fn() -> Range,
+) -> Coded<u8> {
     let token = class.at(0);
     let there = io.maybe(
         class,
@@ -51,7 +57,9 @@ fn changed<I: Io>(io: &mut I, class: Class, want: Option<u8>, last: u8, range: i
     )?;
     match there {
         None => Ok(last),
-        Some(_) => Ok(number(io, 1, || want.unwrap_or_default().into(), || range().except([last.into()]))? as u8),
+        Some(_) => {
+            Ok(number(io, 1, || want.unwrap_or_default().into(), || range().except([last.into()]))? as u8)
+        }
     }
 }
 
@@ -140,31 +148,32 @@ fn fragment<I: Io>(io: &mut I, last: u16, kind: Kind, protocol: u8, want: Option
 
 fn options<I: Io>(
     io: &mut I,
-    last: &ArrayVec<u8, 40>,
+    last: &[u8],
     protocol: u8,
     want: Option<&ArrayVec<u8, 40>>,
 ) -> Coded<ArrayVec<u8, 40>> {
     let strict = io.strict();
     let there = io.maybe(
         IP_OPTIONS,
-        || want.filter(|&want| want != last).map(|_| IP_OPTIONS.at(0)),
+        || want.filter(|&want| **want != *last).map(|_| IP_OPTIONS.at(0)),
         |mask| {
-            // A generator only ever takes options away.
+            // A sampler only ever takes options away.
             let bad = strict && !strict::ip_options_ok(protocol, last);
-            if !strict || bad {
+            if bad || !strict && !last.is_empty() {
                 mask.add(IP_OPTIONS.at(0));
             }
             Presence::needed(bad)
         },
     )?;
     if there.is_none() {
-        return Ok(last.clone());
+        return Ok(last.iter().copied().collect());
     }
-    super::tcp::raw_options(io, want.map(ArrayVec::as_slice), if strict { 0 } else { 40 })
+    super::tcp::raw_options(io, want.map(ArrayVec::as_slice), 0)
 }
 
 fn label<I: Io>(io: &mut I, last: Option<u32>, want: Option<u32>) -> Coded<u32> {
-    let draw = |io: &mut I| io.side(SideClass::FlowLabel, || want.unwrap_or_default().into(), Spread::Bits(20));
+    let draw =
+        |io: &mut I| io.side(SideClass::FlowLabel, || want.unwrap_or_default().into(), Spread::Bits(20));
     let Some(last) = last else { return Ok(draw(io)? as u32) };
     if !io.flag(FLOW_LABEL, || want != Some(last), || true)? {
         return Ok(last);
@@ -212,7 +221,12 @@ fn ip_checksum<I: Io>(io: &mut I, zero: bool, ip: &IpFrame, want: Option<u16>) -
     }
 }
 
-fn checksum<I: Io>(io: &mut I, mode: ChecksumMode, ip: &IpFrame, want: Option<u16>) -> Coded<(u16, ChecksumMode)> {
+fn checksum<I: Io>(
+    io: &mut I,
+    mode: ChecksumMode,
+    ip: &IpFrame,
+    want: Option<u16>,
+) -> Coded<(u16, ChecksumMode)> {
     const MODES: [ChecksumMode; 3] = [ChecksumMode::Right, ChecksumMode::Partial, ChecksumMode::Zero];
     const LITERAL: u16 = CHECKSUM.at(3);
     let strict = io.strict();
@@ -253,7 +267,8 @@ fn checksum<I: Io>(io: &mut I, mode: ChecksumMode, ip: &IpFrame, want: Option<u1
         if mode != ChecksumMode::Right {
             return Ok((value(mode).unwrap_or_default(), mode));
         }
-        let mut drawn = io.side(SideClass::Checksum, || want.unwrap_or_default().into(), Spread::Bits(16))? as u16;
+        let mut drawn =
+            io.side(SideClass::Checksum, || want.unwrap_or_default().into(), Spread::Bits(16))? as u16;
         // A drawn value may look like another mode; a recorded one never does.
         while drawn == 0 || drawn == partial {
             drawn = drawn.wrapping_add(1);
@@ -268,7 +283,16 @@ fn checksum<I: Io>(io: &mut I, mode: ChecksumMode, ip: &IpFrame, want: Option<u1
     };
     let rules = || Rules::with((!strict).then_some(LITERAL));
     let allows = |_: u16, _: u32| !strict;
-    match choose(io, CHECKSUM, want.map(u32::from), Some(expected.into()), candidates, |_| LITERAL, rules, allows)? {
+    match choose(
+        io,
+        CHECKSUM,
+        want.map(u32::from),
+        Some(expected.into()),
+        candidates,
+        |_| LITERAL,
+        rules,
+        allows,
+    )? {
         Chosen::Predicted(value) => Ok((value as u16, mode)),
         Chosen::Candidate(token, value) => {
             let index = CHECKSUM.index(token).ok_or(Stop::Illegal)?;
@@ -289,7 +313,9 @@ pub(super) fn apply(dir: &mut Dir, habits: &mut Habits, ip: &IpFrame, coded: &Ta
     (dir.tos, habits.tos) = (ip.tos, ip.tos);
     if let Some(id) = coded.id {
         (dir.fragment, habits.fragment) = (ip.fragment, ip.fragment);
-        dir.options.clone_from(&ip.options);
+        if *dir.options != *ip.options {
+            dir.options = ip.options.as_slice().into();
+        }
         let last = habits.id.last();
         dir.id.apply(&mut habits.id, id, last);
     } else {

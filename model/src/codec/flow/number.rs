@@ -83,7 +83,12 @@ impl Range {
 }
 
 /// A number of 1 to 4 bytes in `range`.
-pub fn number<I: Io>(io: &mut I, bytes: u32, want: impl FnOnce() -> u64, range: impl FnOnce() -> Range) -> Coded<u64> {
+pub fn number<I: Io>(
+    io: &mut I,
+    bytes: u32,
+    want: impl FnOnce() -> u64,
+    range: impl FnOnce() -> Range,
+) -> Coded<u64> {
     if I::EMITS {
         let value = want();
         for k in (0..bytes).rev() {
@@ -122,13 +127,21 @@ const NEGATIVE: u8 = 0x80;
 
 /// A signed number: a byte with the sign and the number of magnitude bytes, then those. Zero has none. Magnitudes are at
 /// most 2^32 - 1; `except` lists values that have another form.
-pub fn varint<I: Io>(io: &mut I, want: impl FnOnce() -> i64, except: impl Fn() -> ArrayVec<i64, EXCEPTIONS>) -> Coded<i64> {
+pub fn varint<I: Io>(
+    io: &mut I,
+    want: impl FnOnce() -> i64,
+    except: impl Fn() -> ArrayVec<i64, EXCEPTIONS>,
+) -> Coded<i64> {
     signed(io, want, except, [u32::MAX, u32::MAX])
 }
 
 /// A distance in a space of 32 bits, such as that of sequence numbers, written like a [`varint`]: -2^31 to 2^31 - 1, as what
 /// is farther in one direction is nearer in the other.
-pub fn offset<I: Io>(io: &mut I, want: impl FnOnce() -> i64, except: impl Fn() -> ArrayVec<i64, EXCEPTIONS>) -> Coded<i64> {
+pub fn offset<I: Io>(
+    io: &mut I,
+    want: impl FnOnce() -> i64,
+    except: impl Fn() -> ArrayVec<i64, EXCEPTIONS>,
+) -> Coded<i64> {
     signed(io, want, except, [i32::MAX.unsigned_abs(), i32::MIN.unsigned_abs()])
 }
 
@@ -164,7 +177,10 @@ fn signed<I: Io>(
     let sign = if negative { -1 } else { 1 };
     let range = || {
         let low = if bytes == 0 { 0 } else { 1 << (8 * (bytes - 1)) };
-        let taken = except().into_iter().filter(|&value| value != 0 && (value < 0) == negative).map(i64::unsigned_abs);
+        let taken = except()
+            .into_iter()
+            .filter(|&value| value != 0 && (value < 0) == negative)
+            .map(i64::unsigned_abs);
         let most = u64::from(most[usize::from(negative)]);
         Range::new(low, most.min((1_u64 << (8 * bytes)) - 1)).except(taken)
     };

@@ -15,10 +15,10 @@ use super::{
     endpoints::{NEAR, Slots, far_flow, new_flow},
     hosts::HostClass,
     io::{Coded, Io, Stop},
-    lengths::{Before, CLASSES, LITERAL, Lengths, Limit},
+    lengths::{Before, CLASSES, Lengths, Limit},
     link,
-    number::{Range, number},
     network_tail::{self, TailCoded},
+    number::{Range, number},
     record::{Ether, Frame, IpFrame, LinkFrame, Record, Tags},
     state::{ChecksumMode, Flow, FlowKey, Kind, State},
     strict,
@@ -66,8 +66,8 @@ enum Place {
 
 #[derive(Clone, Debug)]
 enum Transport {
-    Tcp(Box<TcpCoded>),
-    Datagram(Box<DatagramCoded>),
+    Tcp(TcpCoded),
+    Datagram(DatagramCoded),
 }
 
 /// End of the whole record and bytes missing of it.
@@ -108,13 +108,20 @@ fn link_key(dst: [u8; 6], src: [u8; 6], kind: u16, tags: &Tags) -> FlowKey {
 }
 
 /// Codes one packet.
-pub(super) fn code<I: Io>(state: &State, io: &mut I, rules: Parameters, want: Option<&Record>) -> Coded<PacketCoded> {
+pub(super) fn code<I: Io>(
+    state: &State,
+    io: &mut I,
+    rules: Parameters,
+    want: Option<&Record>,
+) -> Coded<PacketCoded> {
     let time_us = state.clock.code(io, want.map(|record| record.time_us), rules.fine)?;
     let frame = want.map(|record| &record.frame);
     let wire_len = want.map(|record| record.wire_len);
     let key = match frame {
         Some(Frame::Ip(ip)) => Some(key_of(ip)),
-        Some(Frame::Link(link)) => Some(link_key(link.ether.dst, link.ether.src, link.kind, &link.ether.tags)),
+        Some(Frame::Link(link)) => {
+            Some(link_key(link.ether.dst, link.ether.src, link.kind, &link.ether.tags))
+        }
         _ => None,
     };
     let found = key.as_ref().and_then(|key| state.find(key));
@@ -162,15 +169,28 @@ pub(super) fn code<I: Io>(state: &State, io: &mut I, rules: Parameters, want: Op
         let wanted = if let Some(Frame::Link(link)) = frame { Some(link) } else { None };
         let is_new = matches!(place, Place::New(_));
         let tags = tags(io, flow, is_new, wanted.map(|link| &link.ether.tags))?;
-        let (link, wire_len, missing, padded) = link::link(state, io, flow, back, tags, wanted.zip(wire_len))?;
+        let (link, wire_len, missing, padded) =
+            link::link(state, io, flow, back, tags, wanted.zip(wire_len))?;
         let end = link.ether.len() + link.body.len() + usize::from(missing);
-        let change = Change::Link { place, back, padded, snap: Snap::of(state, end, missing.into(), link.body.len() + usize::from(missing)) };
+        let change = Change::Link {
+            place,
+            back,
+            padded,
+            snap: Snap::of(state, end, missing.into(), link.body.len() + usize::from(missing)),
+        };
         return Ok(PacketCoded { record: record(wire_len, Frame::Link(link)), change });
     }
     let is_new = matches!(place, Place::New(_));
     let wanted = if let Some(Frame::Ip(ip)) = frame { Some(ip) } else { None };
     let body = body(state, io, flow, is_new, back, time_us, wanted.zip(wire_len))?;
-    let change = Change::Ip { place, back, transport: body.transport, tail: body.tail, before: body.before, snap: body.snap };
+    let change = Change::Ip {
+        place,
+        back,
+        transport: body.transport,
+        tail: body.tail,
+        before: body.before,
+        snap: body.snap,
+    };
     Ok(PacketCoded { record: record(body.wire_len, Frame::Ip(body.frame)), change })
 }
 
@@ -206,7 +226,13 @@ fn known<I: Io>(
 }
 
 /// A new flow behind its token.
-fn open<I: Io>(state: &State, io: &mut I, kind: Kind, frame: Option<&Frame>, key: Option<&FlowKey>) -> Coded<Flow> {
+fn open<I: Io>(
+    state: &State,
+    io: &mut I,
+    kind: Kind,
+    frame: Option<&Frame>,
+    key: Option<&FlowKey>,
+) -> Coded<Flow> {
     if kind == Kind::Link {
         let wanted = if let Some(Frame::Link(link)) = frame { Some(link) } else { None };
         let (dst, src, kind, tags) = link::new_link(state, io, wanted)?;
@@ -266,17 +292,18 @@ fn body<I: Io>(
             closed: flow.closed(),
             room: strict::room(!v4),
         };
-        let header = wanted.and_then(|frame| if let Upper::Tcp(tcp) = &frame.upper { Some((tcp, frame.payload_len)) } else { None });
-        let coded = tcp::code(&cx, io, header)?;
-        let options = coded.options_len();
+        let header = wanted.and_then(|frame| {
+            if let Upper::Tcp(tcp) = &frame.upper { Some((tcp, frame.payload_len)) } else { None }
+        });
+        let (mut tcp, coded) = tcp::code(&cx, io, header)?;
+        let options = tcp.options.len();
         let missing = snap(state, io, wanted.map(|frame| frame.missing), ahead + 20 + options, options)?;
-        let mut tcp = coded.tcp.clone();
         tcp.ports = if back { (flow.key.ports.1, flow.key.ports.0) } else { flow.key.ports };
-        (Upper::Tcp(tcp), coded.payload_len, missing, false, Transport::Tcp(Box::new(coded)))
+        (Upper::Tcp(tcp), coded.payload_len, missing, false, Transport::Tcp(coded))
     } else {
         let at = Where { state, flow, back, next_length, before: ahead };
-        let coded = datagram::code(&at, io, wanted)?;
-        (coded.upper.clone(), coded.payload_len, coded.missing, coded.alert, Transport::Datagram(Box::new(coded)))
+        let (upper, coded) = datagram::code(&at, io, wanted)?;
+        (upper, coded.payload_len, coded.missing, coded.alert, Transport::Datagram(coded))
     };
     let window = match &upper {
         Upper::Tcp(tcp) => usize::from(tcp.options_len),
@@ -332,15 +359,17 @@ fn tags<I: Io>(io: &mut I, flow: &Flow, is_new: bool, want: Option<&Tags>) -> Co
 }
 
 /// A payload length of a link frame.
-pub(super) fn plain_length<I: Io>(lengths: &Lengths, io: &mut I, want: Option<u32>, limit: Limit) -> Coded<u32> {
+pub(super) fn plain_length<I: Io>(
+    lengths: &Lengths,
+    io: &mut I,
+    want: Option<u32>,
+    limit: Limit,
+) -> Coded<u32> {
     let token = io.pick(
         || LENGTH.at(lengths.class(want.unwrap_or_default(), None)),
         |mask| {
-            for class in (0..CLASSES).filter(|&class| lengths.is_canonical(class, None)) {
-                let fits = lengths.value(class, None).is_none_or(|value| limit.has(value.into()));
-                if fits && (class != LITERAL || limit.has_other(lengths, None)) {
-                    mask.add(LENGTH.at(class));
-                }
+            for class in (0..CLASSES).filter(|&class| limit.has_class(lengths, class, None)) {
+                mask.add(LENGTH.at(class));
             }
         },
     )?;
@@ -409,8 +438,9 @@ fn apply_ip(
     let slot = settle(state, place);
     let macs = (frame.ether.dst, frame.ether.src);
     learn_macs(state, frame);
+    let host = state.make_host(frame.src);
     let Some(kind) = state.flow(slot).map(|flow| flow.key.kind) else { return };
-    let mut habits = state.habits(frame.src, kind);
+    let mut habits = state.take_habits(host, kind);
     let Some(flow) = state.touch(slot) else { return };
     flow.tags.clone_from(&frame.ether.tags);
     let [forth, return_] = &mut flow.dirs;
@@ -432,7 +462,7 @@ fn apply_ip(
     network_tail::apply(this, &mut habits, frame, tail);
     let (service, mut profile) = (flow.key.service(), None);
     if let Transport::Datagram(coded) = transport {
-        datagram::apply(flow, back, coded);
+        datagram::apply(flow, back, &frame.upper, coded);
         profile = coded.payload.as_ref().map(|payload| payload.profile);
     }
     if let Some(template) = &template {
@@ -442,7 +472,7 @@ fn apply_ip(
     if let Some(profile) = profile {
         state.set_profile(service, profile);
     }
-    state.set_habits(frame.src, kind, habits);
+    state.set_habits(host, kind, habits);
 }
 
 /// Hosts and gateway by their MAC addresses.
@@ -468,7 +498,7 @@ fn apply_link(state: &mut State, frame: &LinkFrame, place: Place, back: bool, pa
     state.add_mac(frame.ether.src);
     if let Some(flow) = state.touch(slot) {
         flow.tags.clone_from(&frame.ether.tags);
-        flow.body.clone_from(&frame.body);
+        flow.body = frame.body.as_slice().into();
         let dir = &mut flow.dirs[usize::from(back)];
         dir.lengths.apply(frame.payload_len);
         dir.padded = padded;

@@ -146,11 +146,15 @@ pub(super) fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.get(at..at + N).and_then(|part| part.try_into().ok()).unwrap_or([0; N])
 }
 
+/// The first bytes of a slice, as many as there is room for. (Collecting an iterator would look at each of them.)
+pub(super) fn head<const N: usize>(bytes: &[u8]) -> ArrayVec<u8, N> {
+    ArrayVec::try_from(&bytes[..bytes.len().min(N)]).unwrap_or_default()
+}
+
 impl Record {
     /// Reads a frame. What cannot be an IP, ARP or link frame becomes [`Frame::Raw`].
     pub fn parse(time_us: i64, wire_len: u32, bytes: &[u8]) -> Record {
-        let frame = parse_frame(bytes, wire_len)
-            .unwrap_or_else(|| Frame::Raw(bytes.iter().copied().take(RAW_BYTES).collect()));
+        let frame = parse_frame(bytes, wire_len).unwrap_or_else(|| Frame::Raw(head(bytes)));
         Record { time_us, wire_len, frame }
     }
 
@@ -183,9 +187,15 @@ fn parse_frame(bytes: &[u8], wire_len: u32) -> Option<Frame> {
         ethertype::IPV4 => super::network::parse_v4(ether, rest).map(Frame::Ip),
         ethertype::IPV6 => super::network::parse_v6(ether, rest).map(Frame::Ip),
         _ => {
+            if bytes.len().min(RAW_BYTES) > wire_len as usize {
+                // More was captured than there was: a fuzzer's too.
+                return None;
+            }
             let llc = kind < 1536;
-            let payload_len = if llc { u32::from(kind) } else { wire_len.checked_sub(at as u32)? };
-            let body = rest.iter().copied().take(RAW_BYTES - at).collect();
+            // A length that no literal can say belongs to no link: a fuzzer's.
+            let told = u16::try_from(wire_len.checked_sub(at as u32).unwrap_or(u32::MAX));
+            let payload_len = if llc { u32::from(kind) } else { u32::from(told.ok()?) };
+            let body = head(&rest[..rest.len().min(RAW_BYTES - at)]);
             Some(Frame::Link(LinkFrame { ether, kind: if llc { 0 } else { kind }, payload_len, body }))
         }
     }

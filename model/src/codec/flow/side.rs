@@ -231,7 +231,9 @@ impl SideSource for Drawn {
             }
             Spread::Host(class) => class.draw(self.seed, index, random),
             Spread::PortHigh => 32_768 + self.walk(class, index, 28_233),
-            Spread::PortMid => u64::from(super::ports::mid_port(self.walk(class, index, super::ports::MID_PORTS))),
+            Spread::PortMid => {
+                u64::from(super::ports::mid_port(self.walk(class, index, super::ports::MID_PORTS)))
+            }
             // Locally administered, unicast, and different for each index.
             Spread::Mac => (0x02 << 40) | (random & 0xff_ffff) << 16 | u64::from(index & 0xffff),
         })

@@ -3,11 +3,15 @@
 //! Everything is bounded: 1,024 hosts and MAC addresses (the oldest gives way), 288 flows (the one idle longest gives way),
 //! 64 segments, 16 holes and 256 timestamps a direction. Who gave way is declared again when it comes back.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    hash::{BuildHasher, BuildHasherDefault},
+    net::IpAddr,
+};
 
 use arrayvec::ArrayVec;
 
 use super::{
+    hash::{Mixer, Table},
     hosts::{COMMON_HOSTS, HostClass},
     ip_id::IdState,
     lengths::{Follows, Lengths},
@@ -35,8 +39,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 6] =
-        [Kind::Tcp, Kind::Udp, Kind::Icmp, Kind::Igmp, Kind::Other, Kind::Link];
+    pub(super) const ALL: [Kind; 6] = [Kind::Tcp, Kind::Udp, Kind::Icmp, Kind::Igmp, Kind::Other, Kind::Link];
 }
 
 /// How the transport checksum stands in packets.
@@ -90,7 +93,13 @@ impl Habits {
 
     /// A host like another one of its class: what its network does, not what itself counts.
     fn like(&self) -> Self {
-        Self { id: self.id.inherited(), template: None, window: u16::MAX, rate: Default::default(), ..self.clone() }
+        Self {
+            id: self.id.inherited(),
+            template: None,
+            window: u16::MAX,
+            rate: Default::default(),
+            ..self.clone()
+        }
     }
 }
 
@@ -99,7 +108,7 @@ impl Habits {
 pub(super) struct Host {
     pub(super) address: IpAddr,
     pub(super) mac: Option<Mac>,
-    habits: [Option<Box<Habits>>; 5],
+    habits: [Option<Box<Habits>>; Kind::ALL.len()],
 }
 
 /// What is remembered of one direction of a flow.
@@ -111,7 +120,7 @@ pub(super) struct Dir {
     pub(super) ttl: u8,
     pub(super) tos: u8,
     pub(super) fragment: u16,
-    pub(super) options: ArrayVec<u8, 40>,
+    pub(super) options: Box<[u8]>,
     pub(super) id: IdState,
     pub(super) padded: bool,
     pub(super) checksum: ChecksumMode,
@@ -138,7 +147,7 @@ impl Dir {
             tos: habits.tos,
             fragment: habits.fragment,
             // Who joins a group alerts the routers (RFC 2236 section 2).
-            options: if kind == Kind::Igmp { [0x94, 4, 0, 0].into_iter().collect() } else { ArrayVec::new() },
+            options: if kind == Kind::Igmp { Box::new([0x94, 4, 0, 0]) } else { Box::default() },
             id: habits.id.for_flow(),
             padded: habits.padded,
             checksum: habits.checksum,
@@ -168,12 +177,21 @@ pub(super) struct FlowKey {
 /// A key that both directions share.
 type Sorted = (u8, u8, IpAddr, IpAddr, (u16, u16), Tags, Option<(Mac, Mac)>);
 
+fn digest(key: &Sorted) -> u64 {
+    BuildHasherDefault::<Mixer>::default().hash_one(key)
+}
+
 impl FlowKey {
+    /// Whether the order that both directions share is the other way round.
+    fn is_turned(&self) -> bool {
+        (self.src, self.ports.0) > (self.dst, self.ports.1) || self.macs.is_some_and(|(dst, src)| src > dst)
+    }
+
     /// The key in the order that both directions share, and whether that is the other way round.
     fn sorted(&self) -> (Sorted, bool) {
         let (a, b) = ((self.src, self.ports.0), (self.dst, self.ports.1));
         let (kind, protocol, vlans) = (self.kind as u8, self.protocol, self.vlans.clone());
-        let turned = a > b || self.macs.is_some_and(|(dst, src)| src > dst);
+        let turned = self.is_turned();
         let macs = self.macs.map(|(dst, src)| if turned { (src, dst) } else { (dst, src) });
         if turned {
             ((kind, protocol, b.0, a.0, (b.1, a.1), vlans, macs), true)
@@ -196,9 +214,10 @@ pub(super) struct Flow {
     pub(super) tags: Tags,
     pub(super) dirs: [Dir; 2],
     pub(super) payload: FlowPayload,
-    /// Bytes of the last frame, of a link flow; per direction, of other protocols.
-    pub(super) templates: [PayloadTemplate; 2],
-    pub(super) body: ArrayVec<u8, 50>,
+    /// Bytes of the last packets of a protocol without ports, by direction; few flows are of one.
+    pub(super) templates: Option<Box<[PayloadTemplate; 2]>>,
+    /// Bytes of the last frame of a link flow.
+    pub(super) body: Box<[u8]>,
 }
 
 impl Flow {
@@ -215,15 +234,16 @@ impl Flow {
 pub(super) struct State {
     pub(super) clock: Clock,
     hosts: Vec<Host>,
-    by_address: HashMap<IpAddr, u16>,
+    by_address: Table<IpAddr, u16>,
     /// Host slots given out so far; the table is a ring.
     hosts_made: usize,
     macs: Vec<Mac>,
-    by_mac: HashMap<Mac, u16>,
+    by_mac: Table<Mac, u16>,
     macs_made: usize,
     pub(super) gateway: Option<Mac>,
     flows: Vec<Option<Box<Flow>>>,
-    by_key: HashMap<Sorted, u16>,
+    /// Slots by the hash of a key: the flow has the key itself. Of two keys with one hash the later has the place.
+    by_key: Table<u64, u16>,
     /// Flow slots, the one used last first.
     order: Vec<u16>,
     packets: u64,
@@ -233,13 +253,13 @@ pub(super) struct State {
     /// Last payload profile by service port, the one used last first.
     services: ArrayVec<(u16, Profile), 64>,
     /// What the last host of a class did, by kind of flow.
-    like: HashMap<(u8, HostClass), Box<Habits>>,
+    like: [[Option<Box<Habits>>; HostClass::ALL.len()]; Kind::ALL.len()],
     /// Tags of the last new flow.
     pub(super) tags: Tags,
     /// Bytes that the capture keeps of a frame, once one was cut.
     pub(super) snap_len: Option<u16>,
     /// Length on the wire of the last ARP frame by its sender.
-    pub(super) arp_len: HashMap<Mac, u32>,
+    pub(super) arp_len: Table<Mac, u32>,
     /// Last body of a link protocol.
     pub(super) bodies: ArrayVec<(u16, ArrayVec<u8, 50>), 8>,
 }
@@ -249,23 +269,23 @@ impl Default for State {
         let mut state = Self {
             clock: Clock::default(),
             hosts: Vec::new(),
-            by_address: HashMap::new(),
+            by_address: Table::default(),
             hosts_made: 0,
             macs: Vec::new(),
-            by_mac: HashMap::new(),
+            by_mac: Table::default(),
             macs_made: 0,
             gateway: None,
             flows: Vec::new(),
-            by_key: HashMap::new(),
+            by_key: Table::default(),
             order: Vec::new(),
             packets: 0,
             templates: ArrayVec::new(),
             follows: Follows::default(),
             services: ArrayVec::new(),
-            like: HashMap::new(),
+            like: Default::default(),
             tags: Tags::new(),
             snap_len: None,
-            arp_len: HashMap::new(),
+            arp_len: Table::default(),
             bodies: ArrayVec::new(),
         };
         // Everybody knows these: they stand in the book from the start, at the same places in every session.
@@ -308,32 +328,35 @@ impl State {
 
     /// The host of an address, made if it is new.
     pub(super) fn host_mut(&mut self, address: IpAddr) -> &mut Host {
-        let slot = match self.host_slot(address) {
-            Some(slot) => usize::from(slot),
-            None => {
-                let slot = usize::from(self.next_host(0));
-                let host = Host { address, mac: None, habits: Default::default() };
-                if let Some(old) = self.hosts.get_mut(slot) {
-                    self.by_address.remove(&old.address);
-                    *old = host;
-                } else {
-                    self.hosts.push(host);
-                }
-                self.hosts_made += 1;
-                self.by_address.insert(address, slot as u16);
-                slot
-            }
-        };
+        let slot = self.make_host(address);
         &mut self.hosts[slot]
+    }
+
+    /// The slot of an address; a new one gets the next.
+    pub(super) fn make_host(&mut self, address: IpAddr) -> usize {
+        if let Some(slot) = self.host_slot(address) {
+            return usize::from(slot);
+        }
+        let slot = self.next_host(0);
+        let host = Host { address, mac: None, habits: Default::default() };
+        if let Some(old) = self.hosts.get_mut(usize::from(slot)) {
+            self.by_address.remove(&old.address);
+            *old = host;
+        } else {
+            if self.hosts.len() == self.hosts.capacity() {
+                // By a quarter: there are many sessions at a time, and each has few hosts.
+                self.hosts.reserve_exact(8 + self.hosts.len() / 4);
+            }
+            self.hosts.push(host);
+        }
+        self.hosts_made += 1;
+        self.by_address.insert(address, slot);
+        usize::from(slot)
     }
 
     /// The habits of a host, as it showed them or as hosts like it did.
     pub(super) fn habits(&self, address: IpAddr, kind: Kind) -> Habits {
-        let own = self.host(address).and_then(|host| host.habits.get(kind as usize)?.as_deref());
-        own.cloned().unwrap_or_else(|| {
-            let like = self.like.get(&(kind as u8, HostClass::of(address)));
-            like.map_or_else(|| Habits::new(kind, address.is_ipv6()), |habits| habits.like())
-        })
+        self.own_habits(address, kind).cloned().unwrap_or_else(|| self.habits_like(address, kind))
     }
 
     /// The habits of a host that showed them itself.
@@ -341,21 +364,26 @@ impl State {
         self.host(address)?.habits.get(kind as usize)?.as_deref()
     }
 
-    /// Remembers what a host does.
-    pub(super) fn set_habits(&mut self, address: IpAddr, kind: Kind, habits: Habits) {
-        let class = HostClass::of(address);
-        match self.like.get_mut(&(kind as u8, class)) {
-            Some(like) => like.clone_from(&Box::new(habits.clone())),
-            None => {
-                self.like.insert((kind as u8, class), Box::new(habits.clone()));
-            }
+    fn habits_like(&self, address: IpAddr, kind: Kind) -> Habits {
+        let like = self.like[kind as usize][HostClass::of(address) as usize].as_deref();
+        like.map_or_else(|| Habits::new(kind, address.is_ipv6()), Habits::like)
+    }
+
+    /// The habits of the host in a slot, to change and to give back to [`Self::set_habits`]: until then it has none.
+    pub(super) fn take_habits(&mut self, slot: usize, kind: Kind) -> Box<Habits> {
+        let host = &mut self.hosts[slot];
+        let (address, own) = (host.address, host.habits[kind as usize].take());
+        own.unwrap_or_else(|| Box::new(self.habits_like(address, kind)))
+    }
+
+    /// Remembers what the host in a slot does.
+    pub(super) fn set_habits(&mut self, slot: usize, kind: Kind, habits: Box<Habits>) {
+        let host = &mut self.hosts[slot];
+        match &mut self.like[kind as usize][HostClass::of(host.address) as usize] {
+            Some(like) => like.clone_from(&habits),
+            like => *like = Some(habits.clone()),
         }
-        if let Some(place) = self.host_mut(address).habits.get_mut(kind as usize) {
-            match place {
-                Some(place) => **place = habits,
-                None => *place = Some(Box::new(habits)),
-            }
-        }
+        host.habits[kind as usize] = Some(habits);
     }
 
     // --- MAC addresses ------------------------------------------------------------------------------------------
@@ -390,10 +418,6 @@ impl State {
 
     // --- Flows --------------------------------------------------------------------------------------------------
 
-    pub(super) fn flow_count(&self) -> usize {
-        self.order.len()
-    }
-
     pub(super) fn flow(&self, slot: u16) -> Option<&Flow> {
         self.flows.get(usize::from(slot))?.as_deref()
     }
@@ -401,8 +425,11 @@ impl State {
     /// The flow of a key in either direction, and whether the key is against its opener.
     pub(super) fn find(&self, key: &FlowKey) -> Option<(u16, bool)> {
         let (sorted, turned) = key.sorted();
-        let slot = *self.by_key.get(&sorted)?;
-        let (_, opener_turned) = self.flow(slot)?.key.sorted();
+        let slot = *self.by_key.get(&digest(&sorted))?;
+        let (known, opener_turned) = self.flow(slot)?.key.sorted();
+        if known != sorted {
+            return None;
+        }
         let back = if key.src == key.dst && key.ports.0 == key.ports.1 && key.macs.is_none() {
             false
         } else {
@@ -431,7 +458,7 @@ impl State {
         let dirs = [key.src, key.dst].map(|address| Dir::new(&self.habits(address, key.kind), key.kind));
         let like = if key.kind == Kind::Udp { self.like_flow(&key) } else { None };
         let payload = like.map_or_else(FlowPayload::default, |like| FlowPayload::inherit(&like.payload));
-        Flow { tags, dirs, payload, templates: Default::default(), body: ArrayVec::new(), key }
+        Flow { tags, dirs, payload, templates: None, body: Box::default(), key }
     }
 
     /// The flow of the same service that was used last, if it is among the last few.
@@ -444,7 +471,8 @@ impl State {
     /// Adds a flow; the one idle longest gives way when there are too many, or the one with the same key.
     pub(super) fn add_flow(&mut self, flow: Box<Flow>) -> u16 {
         let (sorted, _) = flow.key.sorted();
-        if let Some(&old) = self.by_key.get(&sorted) {
+        let digest = digest(&sorted);
+        if let Some(&old) = self.by_key.get(&digest) {
             self.remove(old);
         }
         if self.order.len() >= MAX_FLOWS
@@ -457,14 +485,14 @@ impl State {
             self.flows.push(None);
         }
         self.flows[free] = Some(flow);
-        self.by_key.insert(sorted, free as u16);
+        self.by_key.insert(digest, free as u16);
         self.order.insert(0, free as u16);
         free as u16
     }
 
     fn remove(&mut self, slot: u16) {
         if let Some(flow) = self.flows.get_mut(usize::from(slot)).and_then(Option::take) {
-            self.by_key.remove(&flow.key.sorted().0);
+            self.by_key.remove(&digest(&flow.key.sorted().0));
         }
         self.order.retain(|&other| other != slot);
     }
@@ -485,7 +513,10 @@ impl State {
 
     /// The payload profile last seen on a port.
     pub(super) fn profile(&self, service: u16) -> Profile {
-        self.services.iter().find(|(port, _)| *port == service).map_or(Profile::Generic, |&(_, profile)| profile)
+        self.services
+            .iter()
+            .find(|(port, _)| *port == service)
+            .map_or(Profile::Generic, |&(_, profile)| profile)
     }
 
     pub(super) fn set_profile(&mut self, service: u16, profile: Profile) {

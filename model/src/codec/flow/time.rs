@@ -64,7 +64,12 @@ impl Cell {
     }
 
     fn of_gap(gap: u64, fine: bool) -> Option<Self> {
-        let bin = EDGES.partition_point(|&edge| edge <= gap).checked_sub(1).filter(|&bin| bin < BINS)?;
+        if !(EDGES[0]..EDGES[BINS]).contains(&gap) {
+            return None;
+        }
+        // Every fourth edge is a power of two.
+        let octave = 4 * (gap.ilog2() - EDGES[0].ilog2()) as usize;
+        let bin = octave + (1..4).filter(|quarter| EDGES[octave + quarter] <= gap).count();
         let cell = Self::of_bin(bin);
         if !fine {
             return Some(cell);
@@ -75,11 +80,6 @@ impl Cell {
 }
 
 impl Clock {
-    /// Time of the packet before.
-    pub(super) fn last_us(&self) -> Option<i64> {
-        self.last_us
-    }
-
     /// The clock after a packet at `time_us`.
     pub(super) fn set(&mut self, time_us: i64) {
         self.last_us = Some(time_us);
@@ -97,12 +97,13 @@ impl Clock {
     /// Codes the time of a packet in microseconds. `fine`: gaps have fine tokens.
     pub(super) fn code<I: Io>(&self, io: &mut I, want: Option<i64>, fine: bool) -> Coded<i64> {
         let wanted_gap = || want.map_or(0, |time| time.wrapping_sub(self.last_us.unwrap_or(time)));
-        let cell = |gap: i64| u64::try_from(gap).ok().and_then(|gap| Cell::of_gap(gap, fine));
+        let cell =
+            want.and_then(|_| u64::try_from(wanted_gap()).ok()).and_then(|gap| Cell::of_gap(gap, fine));
         let strict = io.strict();
         let token = io.pick(
             || match wanted_gap() {
                 gap @ 0..EXACT_US => TIME_EXACT.at(gap as usize),
-                gap => cell(gap).map_or(TIME_SIDE.at(0), |cell| TIME_COARSE.at(cell.bin)),
+                _ => cell.as_ref().map_or(TIME_SIDE.at(0), |cell| TIME_COARSE.at(cell.bin)),
             },
             |mask| match self.last_us {
                 // The first packet's time is the start of the session.
@@ -119,16 +120,20 @@ impl Clock {
         }
         if TIME_SIDE.has(token) {
             let gap = io.side(SideClass::GapFar, || wanted_gap() as u64, Spread::Bits(40))? as i64;
+            // A drawn gap may have tokens by chance; a recorded one never has.
+            let has_tokens = (0..EDGES[BINS] as i64).contains(&gap);
+            let gap = if has_tokens { gap + EDGES[BINS] as i64 } else { gap };
             return Ok(last.wrapping_add(gap));
         }
         let mut at = Cell::of_bin(TIME_COARSE.index(token).ok_or(Stop::Illegal)?);
         if fine {
             let count = at.fines();
             let token = io.pick(
-                || TIME_FINE.at(cell(wanted_gap()).and_then(|cell| cell.fine).unwrap_or_default() as usize),
+                || TIME_FINE.at(cell.and_then(|cell| cell.fine).unwrap_or_default() as usize),
                 |mask| mask.add_members(TIME_FINE, 0, count as usize),
             )?;
-            let place = TIME_FINE.index(token).filter(|&place| (place as u64) < count).ok_or(Stop::Illegal)?;
+            let place =
+                TIME_FINE.index(token).filter(|&place| (place as u64) < count).ok_or(Stop::Illegal)?;
             at = at.narrowed(place as u64);
         }
         let mut rest = 0;

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::record::{WINDOW_BYTES, be16, be32};
+use super::record::{WINDOW_BYTES, be16, be32, head};
 
 /// A transport header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +101,13 @@ impl Upper {
 
     /// Reads the header at the start of `rest`, the bytes behind the IP header, `len` of them on the wire. Gives the
     /// header, its payload length and the number of bytes that are missing; `None` when the fixed part is cut or cannot be.
-    pub(super) fn parse(protocol: u8, first: bool, v6: bool, rest: &[u8], len: u32) -> Option<(Upper, u32, u8)> {
+    pub(super) fn parse(
+        protocol: u8,
+        first: bool,
+        v6: bool,
+        rest: &[u8],
+        len: u32,
+    ) -> Option<(Upper, u32, u8)> {
         let icmp = if v6 { 58 } else { 1 };
         let (upper, header_len, seen, end) = match protocol {
             6 if first => {
@@ -111,23 +117,28 @@ impl Upper {
             }
             17 if first && len >= 8 && rest.len() >= 8 => {
                 let end = 8 + window_len(17, len - 8);
-                let window: Window = rest[8..end.min(rest.len())].iter().copied().collect();
+                let window: Window = head(&rest[8..end.min(rest.len())]);
                 let ports = (be16(rest, 0), be16(rest, 2));
                 let seen = 8 + window.len();
                 (Upper::Udp(Udp { ports, len: be16(rest, 4), checksum: be16(rest, 6), window }), 8, seen, end)
             }
             _ if first && (protocol == icmp || protocol == 2 && !v6) && len >= 8 && rest.len() >= 8 => {
                 let end = 8 + window_len(protocol, len - 8);
-                let window: Window = rest[8..end.min(rest.len())].iter().copied().collect();
+                let window: Window = head(&rest[8..end.min(rest.len())]);
                 let seen = 8 + window.len();
                 let words = (be16(rest, 4), be16(rest, 6));
-                (Upper::Icmp(Icmp { kind: be16(rest, 0), checksum: be16(rest, 2), words, window }), 8, seen, end)
+                (
+                    Upper::Icmp(Icmp { kind: be16(rest, 0), checksum: be16(rest, 2), words, window }),
+                    8,
+                    seen,
+                    end,
+                )
             }
             6 | 17 if first => return None,
             _ if first && protocol == icmp => return None,
             _ => {
                 let end = window_len(255, len);
-                let window: Window = rest[..end.min(rest.len())].iter().copied().collect();
+                let window: Window = head(&rest[..end.min(rest.len())]);
                 let seen = window.len();
                 (Upper::Other(window), 0, seen, end)
             }
@@ -192,7 +203,7 @@ impl Tcp {
             window: be16(rest, 14),
             checksum: be16(rest, 16),
             urgent: be16(rest, 18),
-            options: rest[20..end].iter().copied().collect(),
+            options: head(&rest[20..end]),
             options_len: header_len as u8 - 20,
         };
         Some((tcp, header_len))

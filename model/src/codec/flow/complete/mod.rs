@@ -59,6 +59,7 @@ impl Completion {
 
     /// Whether `receiver` sent a packet lately that `reporter` may complain about. Without one, completion quotes a
     /// datagram that the session does not have.
+    #[cfg(test)]
     pub(super) fn may_quote(&self, reporter: IpAddr, receiver: IpAddr) -> bool {
         self.history.latest(reporter, receiver, true).is_some()
     }

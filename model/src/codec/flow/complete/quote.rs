@@ -74,6 +74,7 @@ impl History {
     }
 
     /// The length of the latest packet from `receiver` to `reporter`, or (when others may complain too) to anybody.
+    #[cfg(test)]
     pub(super) fn latest(&self, reporter: IpAddr, receiver: IpAddr, on_path: bool) -> Option<usize> {
         self.find(reporter, receiver, on_path, |_| true).map(|quote| quote.total)
     }

@@ -284,7 +284,7 @@ fn is_google(head: u32) -> bool {
 
 fn version_of(head: u32, tail: u8) -> u32 {
     let tail = u32::from(tail);
-    head | if is_google(head) { (tail / 10 + 0x30) << 8 | tail % 10 + 0x30 } else { tail }
+    head | if is_google(head) { ((tail / 10 + 0x30) << 8) | (tail % 10 + 0x30) } else { tail }
 }
 
 fn tail_of(head: u32, version: u32) -> u8 {

@@ -55,6 +55,11 @@ pub(super) fn fits(bytes: &Bytes) -> bool {
     bytes[0] & 0xc0 == 0 && be32(bytes, 4) == COOKIE
 }
 
+/// Whether a message can have this many bytes: a header and attributes, each padded to a word.
+pub(super) fn is_length(bytes: u32) -> bool {
+    bytes >= HEADER_BYTES && bytes.is_multiple_of(4)
+}
+
 fn is_request(kind: u16) -> bool {
     kind & (RESPONSE | INDICATION) == 0
 }

@@ -22,12 +22,14 @@ impl Lengths {
     }
 
     /// Whether a length is among them.
+    #[cfg(test)]
     pub(in super::super) fn has(self, len: u32) -> bool {
         self.meets(len, len)
     }
 
     /// Whether any length from `first` to `last`, both included, is among them: the lengths that one token of a longer
     /// literal leaves possible.
+    #[cfg(test)]
     pub(in super::super) fn meets(self, first: u32, last: u32) -> bool {
         let (low, step) = (u32::from(self.low), u32::from(self.step.max(1)));
         let next = low + first.saturating_sub(low).div_ceil(step) * step;

@@ -5,14 +5,13 @@
 //! the place where it asks.
 //!
 //! Strict packets are TCP, UDP, ICMP, ICMPv6, IGMP and ARP, without fragments. Rules about ICMP and IGMP are in
-//! `message`. What the grammar of TCP and ARP keeps by itself is here for tests only, in `tcp` and `record`; the latter
+//! `message`. Most of what the grammar of TCP and ARP keeps by itself is here for tests only, in `tcp` and `record`; the latter
 //! holds a whole record against all rules.
 
 mod lengths;
 mod message;
 #[cfg(test)]
 mod record;
-#[cfg(test)]
 mod tcp;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,12 +19,13 @@ use std::net::{IpAddr, Ipv6Addr};
 pub(super) use self::{
     lengths::Lengths,
     message::{Place, kinds, message_lengths, needs_alert, window, words},
+    tcp::options_ok,
 };
 #[cfg(test)]
 pub(super) use self::{
     message::may_echo,
     record::{arp_ok, broken_rule},
-    tcp::{options_ok, options_room, tcp_lengths},
+    tcp::{options_room, tcp_lengths},
 };
 use super::{hosts::HostClass, record::Mac};
 use crate::repair::shortest_payload;

@@ -1,19 +1,26 @@
 //! What TCP sends (RFC 9293).
 
+#[cfg(test)]
 use super::{Lengths, room};
 
+#[cfg(test)]
 const FIN: u16 = 0x01;
 const SYN: u16 = 0x02;
+#[cfg(test)]
 const RST: u16 = 0x04;
+#[cfg(test)]
 const PSH: u16 = 0x08;
 const ACK: u16 = 0x10;
+#[cfg(test)]
 const URG: u16 = 0x20;
 /// Reserved bits. The lowest of the four above the flags is accurate ECN's.
+#[cfg(test)]
 const RESERVED: u16 = 0x0e00;
 
 /// Whether a TCP sends this set of flags: one of SYN, FIN and RST at most, no PSH with SYN or RST, ACK on everything
 /// but the first SYN and a bare RST. URG is left out (RFC 6093 deprecates it), and with it the urgent pointer is 0.
 /// ECN flags may accompany anything. All twelve sets of the alphabet's table are legal.
+#[cfg(test)]
 pub(in super::super) fn tcp_flags_ok(flags: u16) -> bool {
     let alone = match flags & (SYN | FIN | RST) {
         0 | FIN => flags & ACK != 0,
@@ -24,11 +31,13 @@ pub(in super::super) fn tcp_flags_ok(flags: u16) -> bool {
 }
 
 /// Payload lengths of a segment: none with SYN or RST, else what fits behind a header without options.
+#[cfg(test)]
 pub(in super::super) fn tcp_lengths(v6: bool, flags: u16) -> Lengths {
     if flags & (SYN | RST) != 0 { Lengths::only(0) } else { Lengths::new(0, (room(v6) - 20) as u16, 1) }
 }
 
 /// Bytes of options that fit beside so much payload.
+#[cfg(test)]
 pub(in super::super) fn options_room(v6: bool, payload_len: u32) -> u32 {
     room(v6).saturating_sub(20 + payload_len).min(40) / 4 * 4
 }

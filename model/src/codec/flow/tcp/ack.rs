@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use super::{REPEATABLE, SYN, TcpContext, TcpDir, distance};
 use crate::codec::flow::{
     choose::{Candidates, Chosen, Rules, choose},
-    io::{Coded, Io, Stop},
+    io::{Coded, Io, Presence, Stop},
     number::{EXCEPTIONS, Range, number, offset},
     side::{SideClass, Spread},
     vocab::ACK,
@@ -34,13 +34,21 @@ pub(super) fn code<I: Io>(
 ) -> Coded<AckCoded> {
     let (this, other) = (cx.this, cx.other);
     if flags & super::ACK == 0 {
+        let strict = io.strict();
         let there = io.maybe(
             ACK,
             || want.filter(|&want| want != 0).map(|_| LITERAL),
-            |_| super::super::io::Presence::Optional,
+            |mask| {
+                if !strict {
+                    mask.add(LITERAL);
+                }
+                Presence::Optional
+            },
         )?;
         let value = match there {
-            Some(LITERAL) => number(io, 4, || want.unwrap_or_default().into(), || Range::new(1, u32::MAX.into()))?,
+            Some(LITERAL) => {
+                number(io, 4, || want.unwrap_or_default().into(), || Range::new(1, u32::MAX.into()))?
+            }
             Some(_) => return Err(Stop::Illegal),
             None => 0,
         };
@@ -113,4 +121,5 @@ pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &AckCoded, fla
     {
         other.segments.pop_front();
     }
+    super::let_go(&mut other.segments);
 }

@@ -16,12 +16,14 @@ mod window;
 
 use std::collections::VecDeque;
 
-use arrayvec::ArrayVec;
-
-
-pub(super) use self::{stamps::Rate, syn::{Template, raw as raw_options}};
+#[cfg(test)]
+pub(super) use self::syn::LAYOUTS;
+use self::{ack::AckCoded, sequence::SeqCoded, stamps::Stamps};
 use self::{options::OptionsCoded, window::WindowState};
-use self::{ack::AckCoded, stamps::Stamps, sequence::SeqCoded};
+pub(super) use self::{
+    stamps::Rate,
+    syn::{Template, raw as raw_options},
+};
 use super::{
     io::{Coded, Io},
     lengths::Lengths,
@@ -46,6 +48,13 @@ pub(super) fn distance(a: u32, b: u32) -> i64 {
     i64::from(a.wrapping_sub(b) as i32)
 }
 
+/// Gives memory back that a burst took.
+fn let_go<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > 16 + 2 * queue.len() {
+        queue.shrink_to(4 + queue.len() * 3 / 2);
+    }
+}
+
 /// What is remembered of one direction of a connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TcpDir {
@@ -53,8 +62,8 @@ pub(super) struct TcpDir {
     next: Option<u32>,
     /// Segments by time of sending, start and end.
     segments: VecDeque<(u32, u32)>,
-    /// Ranges skipped and not sent since, oldest first.
-    holes: ArrayVec<(u32, u32), HOLES>,
+    /// Ranges skipped and not sent since, oldest first; at most [`HOLES`]. Most connections have none.
+    holes: Vec<(u32, u32)>,
     /// Last acknowledgement sent.
     acked: Option<u32>,
     /// Whether the last named acknowledgement repeated the one before: without and with payload.
@@ -63,7 +72,8 @@ pub(super) struct TcpDir {
     stamps: Stamps,
     /// Whether options carry timestamps, once known.
     stamped: Option<bool>,
-    sack: ArrayVec<(u32, u32), 4>,
+    /// Blocks of the last selective acknowledgement, four at most.
+    sack: Vec<(u32, u32)>,
     fin: bool,
     rst: bool,
 }
@@ -110,37 +120,38 @@ pub(super) struct TcpContext<'a> {
     pub(super) room: u32,
 }
 
-/// A coded TCP header with what was chosen on the way.
+/// What was chosen on the way to a TCP header.
 #[derive(Clone, Debug)]
 pub(super) struct TcpCoded {
-    pub(super) tcp: Tcp,
     pub(super) payload_len: u32,
+    flags: u16,
+    window: u16,
     seq: SeqCoded,
     ack: AckCoded,
     options: OptionsCoded,
 }
 
 impl TcpCoded {
-    /// Bytes of options.
-    pub(super) fn options_len(&self) -> usize {
-        self.options.bytes.len()
-    }
-
     /// The options of a SYN without their timestamps.
     pub(super) fn template(&self) -> Option<&Template> {
         self.options.template.as_ref()
     }
 }
 
-/// Codes everything between the MAC addresses and the IP fields.
-pub(super) fn code<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<(&Tcp, u32)>) -> Coded<TcpCoded> {
+/// Codes everything between the MAC addresses and the IP fields. Ports are the flow's and stay zero.
+pub(super) fn code<I: Io>(
+    cx: &TcpContext<'_>,
+    io: &mut I,
+    want: Option<(&Tcp, u32)>,
+) -> Coded<(Tcp, TcpCoded)> {
     let tcp = want.map(|(tcp, _)| tcp);
     let (flags, payload_len) = shape::code(cx, io, tcp.map(|tcp| tcp.flags), want.map(|(_, len)| len))?;
     let seq = sequence::code(cx, io, tcp.map(|tcp| tcp.seq), flags, payload_len)?;
     let ack = ack::code(cx, io, tcp.map(|tcp| tcp.ack), flags, payload_len)?;
     let window = window::code(&cx.this.window, io, tcp.map(|tcp| tcp.window), flags, ack.value)?;
-    let options = options::code(cx, io, tcp, flags, payload_len, seq.value, ack.value)?;
-    let urgent = if io.flag(URGENT, || tcp.is_some_and(|tcp| tcp.urgent != 0), || false)? {
+    let (bytes, options) = options::code(cx, io, tcp, flags, payload_len, seq.value, ack.value)?;
+    let strict = io.strict();
+    let urgent = if io.flag(URGENT, || tcp.is_some_and(|tcp| tcp.urgent != 0), || !strict)? {
         number(io, 2, || tcp.map_or(0, |tcp| tcp.urgent.into()), || Range::new(1, 0xffff))? as u16
     } else {
         0
@@ -153,15 +164,15 @@ pub(super) fn code<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<(&Tcp, u
         window,
         checksum: 0,
         urgent,
-        options_len: options.bytes.len() as u8,
-        options: options.bytes.clone(),
+        options_len: bytes.len() as u8,
+        options: bytes,
     };
-    Ok(TcpCoded { tcp: header, payload_len, seq, ack, options })
+    Ok((header, TcpCoded { payload_len, flags, window, seq, ack, options }))
 }
 
 /// Changes both directions by a coded segment.
 pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &TcpCoded, time_us: i64) {
-    let flags = coded.tcp.flags;
+    let flags = coded.flags;
     let payload = coded.payload_len > 0;
     if coded.seq.restarts() && flags & ACK == 0 {
         // The ports are used again: nothing of the old connection holds, except the habits of its hosts.
@@ -171,7 +182,7 @@ pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &TcpCoded, tim
     }
     sequence::apply(this, other, &coded.seq, flags, coded.payload_len);
     ack::apply(this, other, &coded.ack, flags, payload);
-    this.window.apply(coded.tcp.window, flags, coded.ack.value);
+    this.window.apply(coded.window, flags, coded.ack.value);
     options::apply(this, other, &coded.options, flags, time_us);
     this.fin |= flags & FIN != 0;
     this.rst |= flags & RST != 0;

@@ -28,16 +28,24 @@ const KIND_SACK: u8 = 5;
 const STAMPS_HEAD: [u8; 4] = [NOP, NOP, STAMPS, STAMPS_BYTES as u8];
 const STAMPS_LEN: usize = 12;
 
-/// Coded options.
+/// The bytes of a list, whole.
+type Bytes = ArrayVec<u8, 40>;
+
+/// How options were coded.
 #[derive(Clone, Debug)]
 pub(in crate::codec::flow) struct OptionsCoded {
-    /// The bytes, whole.
-    pub(in crate::codec::flow) bytes: ArrayVec<u8, 40>,
     /// The template of a SYN.
     pub(in crate::codec::flow) template: Option<Template>,
     stamps: Option<StampsCoded>,
     literal: bool,
     sack: ArrayVec<Block, 4>,
+}
+
+impl OptionsCoded {
+    /// Bytes that teach nothing.
+    fn literal() -> Self {
+        Self { template: None, stamps: None, literal: true, sack: ArrayVec::new() }
+    }
 }
 
 /// Whether the next segment is expected to carry timestamps.
@@ -65,15 +73,24 @@ pub(super) fn code<I: Io>(
     payload_len: u32,
     _seq: u32,
     ack: u32,
-) -> Coded<OptionsCoded> {
-    if flags & SYN != 0 { on_syn(cx, io, want, flags) } else { on_others(cx, io, want, flags, payload_len, ack) }
+) -> Coded<(Bytes, OptionsCoded)> {
+    if flags & SYN != 0 {
+        on_syn(cx, io, want, flags)
+    } else {
+        on_others(cx, io, want, flags, payload_len, ack)
+    }
 }
 
-fn on_syn<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<&Tcp>, flags: u16) -> Coded<OptionsCoded> {
+fn on_syn<I: Io>(
+    cx: &TcpContext<'_>,
+    io: &mut I,
+    want: Option<&Tcp>,
+    flags: u16,
+) -> Coded<(Bytes, OptionsCoded)> {
     let wanted = want.map(|tcp| (tcp.options.as_slice(), usize::from(tcp.options_len)));
     let template = match syn::code(cx, io, wanted)? {
         SynOptions::Literal(bytes) => {
-            return Ok(OptionsCoded { bytes, template: None, stamps: None, literal: true, sack: ArrayVec::new() });
+            return Ok((bytes, OptionsCoded::literal()));
         }
         SynOptions::Template(template) => template,
     };
@@ -86,7 +103,7 @@ fn on_syn<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<&Tcp>, flags: u16
         bytes[at + 6..at + 10].copy_from_slice(&coded.echo.to_be_bytes());
         stamps = Some(coded);
     }
-    Ok(OptionsCoded { bytes, template: Some(template), stamps, literal: false, sack: ArrayVec::new() })
+    Ok((bytes, OptionsCoded { template: Some(template), stamps, literal: false, sack: ArrayVec::new() }))
 }
 
 /// What the encoder means by options that the grammar knows.
@@ -111,7 +128,10 @@ fn plan(options: &[u8], len: usize) -> Option<Plan<'_>> {
             return Some(Plan { stamps, blocks: 0, bytes: options });
         }
         let blocks = rest.saturating_sub(4) / 8;
-        if rest == 4 + 8 * blocks && (1..=4).contains(&blocks) && begins(at, &[NOP, NOP, KIND_SACK, rest as u8 - 2]) {
+        if rest == 4 + 8 * blocks
+            && (1..=4).contains(&blocks)
+            && begins(at, &[NOP, NOP, KIND_SACK, rest as u8 - 2])
+        {
             return Some(Plan { stamps, blocks, bytes: options });
         }
     }
@@ -125,7 +145,7 @@ fn on_others<I: Io>(
     flags: u16,
     payload_len: u32,
     ack: u32,
-) -> Coded<OptionsCoded> {
+) -> Coded<(Bytes, OptionsCoded)> {
     let planned = want.map(|tcp| plan(&tcp.options, usize::from(tcp.options_len)));
     let literal = || matches!(planned, Some(None));
     let strict = io.strict();
@@ -138,7 +158,7 @@ fn on_others<I: Io>(
             whole
         });
         let bytes = syn::raw(io, whole.as_deref(), 40)?;
-        return Ok(OptionsCoded { bytes, template: None, stamps: None, literal: true, sack: ArrayVec::new() });
+        return Ok((bytes, OptionsCoded::literal()));
     }
     let planned = planned.flatten();
     let expected = expected_stamps(cx);
@@ -156,7 +176,7 @@ fn on_others<I: Io>(
     )?;
     let stamped = token.and_then(|token| OPTIONS.index(token)).map_or(expected, |index| index == 1);
     let blocks = blocks(cx, io, planned.as_ref(), flags, ack, stamped, room)?;
-    let mut bytes = ArrayVec::<u8, 40>::new();
+    let mut bytes = Bytes::new();
     let mut coded = None;
     if stamped {
         let seen = planned.as_ref().map(|plan| (seen_word(plan.bytes, 4), seen_word(plan.bytes, 8)));
@@ -173,7 +193,7 @@ fn on_others<I: Io>(
             bytes.extend(right.to_be_bytes());
         }
     }
-    Ok(OptionsCoded { bytes, template: None, stamps: coded, literal: false, sack: blocks })
+    Ok((bytes, OptionsCoded { template: None, stamps: coded, literal: false, sack: blocks }))
 }
 
 fn blocks<I: Io>(
@@ -232,6 +252,7 @@ pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &OptionsCoded,
             this.window.set_shift(scale);
         }
     } else if !coded.sack.is_empty() {
-        this.sack = coded.sack.clone();
+        this.sack.clear();
+        this.sack.extend_from_slice(&coded.sack);
     }
 }

@@ -79,7 +79,9 @@ pub(super) fn code<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<&[u8]>, 
     }
     let (left, right) = visible(want.unwrap_or_default());
     let left = ack.wrapping_add(offset(io, || distance(left, ack), ArrayVec::new)? as u32);
-    let taken = || list.iter().filter(|(_, block)| block.0 == left).map(|(_, block)| distance(block.1, left)).collect();
+    let taken = || {
+        list.iter().filter(|(_, block)| block.0 == left).map(|(_, block)| distance(block.1, left)).collect()
+    };
     let right = left.wrapping_add(offset(io, || distance(right, left), taken)? as u32);
     Ok((left, right))
 }

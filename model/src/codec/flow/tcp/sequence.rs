@@ -80,7 +80,8 @@ pub(super) fn code<I: Io>(
             }
         }
     };
-    let literal = |value: u32| if syn && !this.repeats().any(|start| start == value) { FRESH } else { LITERAL };
+    let literal =
+        |value: u32| if syn && !this.repeats().any(|start| start == value) { FRESH } else { LITERAL };
     let rules = || {
         let mut literals = ArrayVec::new();
         if syn {
@@ -99,7 +100,9 @@ pub(super) fn code<I: Io>(
         let room = distance(value, next) + i64::from(payload_len) + i64::from(flags & FIN != 0);
         match SEQ.index(token) {
             // A SYN repeats only a SYN.
-            _ if syn => this.segments.iter().any(|&(start, end)| start == value && end.wrapping_sub(start) == 1),
+            _ if syn => {
+                this.segments.iter().any(|&(start, end)| start == value && end.wrapping_sub(start) == 1)
+            }
             // Nothing new behind a FIN.
             _ if this.fin => room <= 0,
             Some(KEEP_ALIVE) => payload_len <= 1 && flags & FIN == 0,
@@ -144,11 +147,10 @@ pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &SeqCoded, fla
             other.acked = None;
         }
     } else if ahead > 0 {
-        if this.holes.is_full() {
+        if this.holes.len() >= HOLES {
             this.holes.remove(0);
         }
         this.holes.push((next, start));
-        debug_assert!(this.holes.len() <= HOLES);
     } else if let Some(at) = this.holes.iter().position(|hole| hole.0 == start).filter(|_| length > 0) {
         if distance(end, this.holes[at].1) >= 0 {
             this.holes.remove(at);

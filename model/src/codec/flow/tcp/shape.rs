@@ -50,6 +50,10 @@ impl TcpContext<'_> {
         self.room - 20 - options
     }
 
+    fn limit(&self, strict: bool) -> Limit {
+        if strict { Limit::up_to(self.most_payload()) } else { Limit::ANY }
+    }
+
     /// What a generator may send: connections begin with a SYN, answers with SYN-ACK or RST, and so on.
     fn may_send(&self, flags: u16) -> bool {
         let (syn, ack, rst) = (flags & SYN != 0, flags & ACK != 0, flags & RST != 0);
@@ -66,7 +70,7 @@ impl TcpContext<'_> {
     }
 
     fn collect(&self, strict: bool, mask: &mut Mask) {
-        let limit = Limit::up_to(if strict { self.most_payload() } else { u16::MAX.into() });
+        let limit = self.limit(strict);
         for (index, &flags) in FLAGS.iter().enumerate() {
             if strict && !self.may_send(flags) {
                 continue;
@@ -74,28 +78,14 @@ impl TcpContext<'_> {
             // Nothing new follows a FIN.
             let bare = strict && (flags & (SYN | RST) != 0 || self.closed || self.this.finished());
             let classes = if bare { NONE..NONE + 1 } else { NONE..CLASSES };
-            for class in classes {
-                let legal = match class {
-                    LITERAL => limit.has_other(self.lengths, self.next_length),
-                    _ => {
-                        self.lengths.is_canonical(class, self.next_length)
-                            && self
-                                .lengths
-                                .value(class, self.next_length)
-                                .is_some_and(|length| limit.has(length.into()))
-                    }
-                };
-                if legal {
-                    mask.add(SHAPE.at(index * CLASSES + class));
-                }
+            for class in classes.filter(|&class| limit.has_class(self.lengths, class, self.next_length)) {
+                mask.add(SHAPE.at(index * CLASSES + class));
             }
         }
-        if !strict {
-            for class in 0..CLASSES {
-                if class == LITERAL || self.lengths.is_canonical(class, self.next_length) {
-                    mask.add(SHAPE.at(OTHER * CLASSES + class));
-                }
-            }
+        for class in
+            (0..CLASSES).filter(|&class| !strict && limit.has_class(self.lengths, class, self.next_length))
+        {
+            mask.add(SHAPE.at(OTHER * CLASSES + class));
         }
     }
 }
@@ -124,6 +114,9 @@ pub(super) fn code<I: Io>(
     )?;
     let shape = SHAPE.index(token).ok_or(Stop::Illegal)?;
     let (index, class) = (shape / CLASSES, shape % CLASSES);
+    if class != LITERAL && cx.lengths.value(class, cx.next_length).is_none() {
+        return Err(Stop::Illegal);
+    }
     let flags = match FLAGS.get(index) {
         Some(&known) => known,
         None => {
@@ -131,7 +124,6 @@ pub(super) fn code<I: Io>(
             number(io, 2, || flags.unwrap_or_default().into(), range)? as u16
         }
     };
-    let most = if strict { cx.most_payload() } else { u16::MAX.into() };
-    let length = cx.lengths.code(io, class, cx.next_length, length, Limit::up_to(most))?;
+    let length = cx.lengths.code(io, class, cx.next_length, length, cx.limit(strict))?;
     Ok((flags & 0xfff, length))
 }

@@ -159,9 +159,11 @@ impl Stamps {
 
     /// Forgets values that cannot be echoed any more.
     fn echoed(&mut self, echo: u32) {
-        while self.history.len() > 1 && self.history.front().is_some_and(|&value| distance(value, echo) <= 0) {
+        while self.history.len() > 1 && self.history.front().is_some_and(|&value| distance(value, echo) <= 0)
+        {
             self.history.pop_front();
         }
+        super::let_go(&mut self.history);
     }
 }
 
@@ -232,12 +234,14 @@ fn echo<I: Io>(
         let predicted = if ack { this.echo } else { Some(0) };
         let wanted = want.map(|want| want.or(predicted));
         let Some(predicted) = predicted else {
-            let first = io.side(SideClass::Timestamp, || wanted.unwrap_or_default().into(), Spread::Bits(32))?;
+            let first =
+                io.side(SideClass::Timestamp, || wanted.unwrap_or_default().into(), Spread::Bits(32))?;
             return Ok((first as u32, None));
         };
         let strict = io.strict();
         let rules = || Rules::with((!strict).then_some(ECHO_LITERAL));
-        let chosen = choose(io, TS_ECHO, wanted, Some(predicted), |_| (), |_| ECHO_LITERAL, rules, |_, _| true)?;
+        let chosen =
+            choose(io, TS_ECHO, wanted, Some(predicted), |_| (), |_| ECHO_LITERAL, rules, |_, _| true)?;
         return match chosen {
             Chosen::Predicted(value) => Ok((value, None)),
             Chosen::Literal(ECHO_LITERAL) => {
@@ -254,9 +258,11 @@ fn echo<I: Io>(
         let rules = || Rules::with((!strict).then_some(ECHO_LITERAL));
         return match choose(io, TS_ECHO, wanted, Some(0), |_| (), |_| ECHO_LITERAL, rules, |_, _| true)? {
             Chosen::Predicted(value) => Ok((value, None)),
-            Chosen::Literal(ECHO_LITERAL) => {
-                Ok((number(io, 4, || wanted.unwrap_or_default().into(), || Range::new(1, u32::MAX.into()))? as u32, None))
-            }
+            Chosen::Literal(ECHO_LITERAL) => Ok((
+                number(io, 4, || wanted.unwrap_or_default().into(), || Range::new(1, u32::MAX.into()))?
+                    as u32,
+                None,
+            )),
             _ => Err(Stop::Illegal),
         };
     }
@@ -266,7 +272,8 @@ fn echo<I: Io>(
         list.push((ECHO_LAST, newest));
         let Some(echo) = this.echo else { return };
         list.push((ECHO_SAME, echo));
-        let after = other.history.iter().rposition(|&value| distance(value, echo) <= 0).map_or(0, |at| at + 1);
+        let after =
+            other.history.iter().rposition(|&value| distance(value, echo) <= 0).map_or(0, |at| at + 1);
         for (k, &value) in other.history.iter().skip(after).take(ECHO_NEXTS).enumerate() {
             list.push((TS_ECHO.at(ECHO_NEXT + k), value));
         }

@@ -11,6 +11,7 @@ use crate::codec::flow::{
     io::{Coded, Io, Presence, Stop},
     mask::Mask,
     number::{Range, number},
+    strict::options_ok,
     vocab::{BYTE, SYN_OPTIONS},
 };
 
@@ -18,8 +19,6 @@ use crate::codec::flow::{
 pub(in crate::codec::flow) type Template = ArrayVec<u8, 40>;
 
 const RECENT: usize = 0;
-/// Templates of the session with a token.
-pub(in crate::codec::flow) const RECENTS: usize = 4;
 const LAYOUT: usize = 4;
 const TEMPLATE: u16 = SYN_OPTIONS.at(20);
 const LITERAL: u16 = SYN_OPTIONS.at(21);
@@ -101,11 +100,6 @@ pub(in crate::codec::flow) enum SynOptions {
     Literal(Template),
 }
 
-/// Whether a template has timestamps.
-pub(super) fn has_stamps(template: &[u8]) -> bool {
-    walk(template).is_some_and(|mut options| options.any(|(kind, _)| kind == STAMPS))
-}
-
 /// The window scale of a template.
 pub(super) fn scale(template: &[u8]) -> Option<u8> {
     walk(template)?.find(|&(kind, _)| kind == SCALE).and_then(|(_, at)| template.get(at + 2).copied())
@@ -184,7 +178,11 @@ fn layout_of(seen: &[u8], len: usize) -> Option<(usize, Template)> {
     })
 }
 
-pub(super) fn code<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<(&[u8], usize)>) -> Coded<SynOptions> {
+pub(super) fn code<I: Io>(
+    cx: &TcpContext<'_>,
+    io: &mut I,
+    want: Option<(&[u8], usize)>,
+) -> Coded<SynOptions> {
     let known = |template: &[u8]| {
         cx.host_template.is_some_and(|host| host.as_slice() == template)
             || cx.templates.iter().any(|recent| recent.as_slice() == template)
@@ -210,18 +208,25 @@ pub(super) fn code<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<(&[u8], 
             meant = Some((token, Some(template.unwrap_or(whole))));
         }
     }
+    // A prompt may have taught a list that a generator must not repeat.
+    let strict = io.strict();
+    let sound = |template: &Template| !strict || options_ok(template, super::SYN | super::ACK);
     let token = io.maybe(
         SYN_OPTIONS,
         || meant.as_ref().map(|(token, _)| *token).filter(|_| !predicted),
-        |mask| collect(cx, mask),
+        |mask| collect(cx, sound, mask),
     )?;
     let written = meant.and_then(|(_, template)| template);
     let Some(token) = token else {
         return cx.host_template.cloned().map(SynOptions::Template).ok_or(io.lack());
     };
     match SYN_OPTIONS.index(token).ok_or(Stop::Illegal)? {
-        k @ RECENT..LAYOUT => cx.templates.get(k - RECENT).cloned().map(SynOptions::Template).ok_or(Stop::Illegal),
-        k if token < TEMPLATE => values(io, LAYOUTS[k - LAYOUT], written.as_deref(), &known).map(SynOptions::Template),
+        k @ RECENT..LAYOUT => {
+            cx.templates.get(k - RECENT).cloned().map(SynOptions::Template).ok_or(Stop::Illegal)
+        }
+        k if token < TEMPLATE => {
+            values(io, LAYOUTS[k - LAYOUT], written.as_deref(), &known).map(SynOptions::Template)
+        }
         _ => {
             let bytes = raw(io, written.as_deref(), 40)?;
             if token == LITERAL {
@@ -232,9 +237,10 @@ pub(super) fn code<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<(&[u8], 
     }
 }
 
-fn collect(cx: &TcpContext<'_>, mask: &mut Mask) -> Presence {
+/// `sound`: whether a template may be repeated.
+fn collect(cx: &TcpContext<'_>, sound: impl Fn(&Template) -> bool, mask: &mut Mask) -> Presence {
     for (k, template) in cx.templates.iter().enumerate() {
-        if Some(template) != cx.host_template {
+        if Some(template) != cx.host_template && sound(template) {
             mask.add(SYN_OPTIONS.at(RECENT + k));
         }
     }
@@ -247,7 +253,7 @@ fn collect(cx: &TcpContext<'_>, mask: &mut Mask) -> Presence {
             mask.add(SYN_OPTIONS.at(LAYOUT + index));
         }
     }
-    Presence::needed(cx.host_template.is_none())
+    Presence::needed(!cx.host_template.is_some_and(sound))
 }
 
 /// The values of a layout; the last one may not make a template that is known.
@@ -304,7 +310,8 @@ fn values<I: Io>(
                         }
                     },
                 )?;
-                out[at + 2] = BYTE.index(token).filter(|&scale| scale <= MAX_SCALE.into()).ok_or(Stop::Illegal)? as u8;
+                out[at + 2] =
+                    BYTE.index(token).filter(|&scale| scale <= MAX_SCALE.into()).ok_or(Stop::Illegal)? as u8;
             }
             _ => {}
         }

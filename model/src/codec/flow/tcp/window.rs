@@ -98,7 +98,13 @@ fn remember<T: PartialEq + Copy, const N: usize>(list: &mut ArrayVec<T, N>, gone
     list.insert(0, new);
 }
 
-pub(super) fn code<I: Io>(state: &WindowState, io: &mut I, want: Option<u16>, flags: u16, ack: u32) -> Coded<u16> {
+pub(super) fn code<I: Io>(
+    state: &WindowState,
+    io: &mut I,
+    want: Option<u16>,
+    flags: u16,
+    ack: u32,
+) -> Coded<u16> {
     let last = u64::from(state.last);
     let candidates = |list: &mut Candidates| state.candidates(flags, ack, list);
     let literal = |want: u32| match i64::from(want) - i64::from(state.last) {
@@ -130,7 +136,10 @@ pub(super) fn code<I: Io>(state: &WindowState, io: &mut I, want: Option<u16>, fl
         Rules { literals, default: true }
     };
     let by = || want.map_or(0, |want| u64::from(want.abs_diff(state.last)));
-    let chosen = choose(io, WIN, want.map(u32::from), Some(state.last.into()), candidates, literal, rules, |_, _| true)?;
+    let chosen =
+        choose(io, WIN, want.map(u32::from), Some(state.last.into()), candidates, literal, rules, |_, _| {
+            true
+        })?;
     let value = match chosen {
         Chosen::Predicted(value) | Chosen::Candidate(_, value) => value,
         Chosen::Literal(DOWN) => (last.saturating_sub(number(io, 1, by, || steps(false))?)) as u32,

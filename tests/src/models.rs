@@ -1,0 +1,62 @@
+//! Checkpoints that nobody trained: small, with random weights, for what must hold whatever a model says.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Device;
+use netssm_model::checkpoint::{Checkpoint, FORMAT, Manifest, TrainFacts};
+use netssm_model::codec::CodecChoice;
+use netssm_model::config::ModelConfig;
+use netssm_model::init::init_weights;
+use netssm_model::timing::TimingTable;
+
+/// Writes a checkpoint of some ten thousand random weights into the new folder `dir`.
+///
+/// `loudness` multiplies the embedding, which is the output as well: at 1, as training begins, all tokens are about as
+/// likely; at 30 the model is set in its ways, and repeats some of them for long.
+///
+/// # Panics
+/// If that fails.
+#[track_caller]
+pub fn write_untrained(dir: &Path, codec: &CodecChoice, labels: &[&str], seed: u64, loudness: f64) {
+    let codec = codec.over(labels).expect("labels for an alphabet");
+    let config = ModelConfig {
+        d_model: 32,
+        n_layer: 2,
+        d_state: 16,
+        headdim: 16,
+        chunk_size: 64,
+        vocab_size: codec.vocab().size(),
+        ..ModelConfig::default()
+    };
+    let mut weights = init_weights(&config, seed, &Device::Cpu).expect("random weights");
+    let embedding = weights.get_mut("backbone.embedding.weight").expect("a model has an embedding");
+    *embedding = (&*embedding * loudness).expect("the product");
+    let manifest = Manifest {
+        format: FORMAT,
+        codec: codec.id(),
+        vocab: codec.vocab().clone(),
+        timing: TimingTable::default(),
+        training: TrainFacts::default(),
+        weights_sha256: String::new(),
+    };
+    let _: String = Checkpoint::save(dir, &config, manifest, &weights).expect("a checkpoint");
+}
+
+/// Packets of a capture by what they carry: `arp`, or the number of the protocol behind the IP headers as `4/6` or `6/58`.
+#[must_use]
+pub fn protocols(capture: &Path) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    crate::captures::for_each(capture, |_, _, bytes| {
+        let name = match bytes.get(12..14) {
+            Some([0x08, 0x06]) => "arp".to_owned(),
+            Some([0x08, 0x00]) => format!("4/{}", bytes[23]),
+            // Behind hop-by-hop options comes what they name first.
+            Some([0x86, 0xdd]) if bytes[20] == 0 => format!("6/{}", bytes[54]),
+            Some([0x86, 0xdd]) => format!("6/{}", bytes[20]),
+            _ => "other".to_owned(),
+        };
+        *found.entry(name).or_default() += 1;
+    });
+    found
+}
