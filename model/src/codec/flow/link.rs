@@ -227,7 +227,7 @@ pub(super) fn arp<I: Io>(
         }
     }
     let usual = state.arp_len.get(&frame.ether.src).copied().unwrap_or(60);
-    let told = frame.ether.len() as u32 + 28;
+    let told = frame.ether.header_len() as u32 + 28;
     let mut wire_len = usual.max(told);
     if io.flag(WIRE_LEN, || want.is_some_and(|(_, len)| len != wire_len), || false)? {
         let expected = i64::from(wire_len);
@@ -325,7 +325,7 @@ pub(super) fn link<I: Io>(
         frame.map(|frame| frame.payload_len),
         Limit::up_to(most),
     )?;
-    let told = ether.len() as u32 + payload_len;
+    let told = ether.header_len() as u32 + payload_len;
     let lens = [told, told.max(60)];
     let (expected, other) = (lens[usize::from(dir.padded)], lens[usize::from(!dir.padded)]);
     let (mut wire_len, mut padded) = (expected, dir.padded);
@@ -339,9 +339,9 @@ pub(super) fn link<I: Io>(
         let by = varint(io, || wanted.map_or(0, |want| i64::from(want) - i64::from(told)), taken)?;
         wire_len = (i64::from(told) + by).clamp(0, u32::MAX.into()) as u32;
     }
-    let bytes = (RAW_BYTES - ether.len()).min((wire_len as usize).saturating_sub(ether.len()));
+    let bytes = (RAW_BYTES - ether.header_len()).min((wire_len as usize).saturating_sub(ether.header_len()));
     let lacks = frame.map(|frame| bytes.saturating_sub(frame.body.len()) as u8);
-    let missing = super::datagram::snap(state, io, lacks, ether.len() + bytes, bytes)?;
+    let missing = super::datagram::snap(state, io, lacks, ether.header_len() + bytes, bytes)?;
     let body = body(state, io, flow, bytes - usize::from(missing), frame.map(|frame| &frame.body))?;
     Ok((LinkFrame { ether, kind, payload_len, body }, wire_len, missing, padded))
 }

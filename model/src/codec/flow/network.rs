@@ -81,7 +81,7 @@ pub(super) fn emit(ip: &IpFrame, out: &mut Vec<u8>) {
             out.extend_from_slice(&ip.options);
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let len = ip.told_len() as usize - ip.ether.len() - 40;
+            let len = ip.told_len() as usize - ip.ether.header_len() - 40;
             out.extend_from_slice(&(6 << 28 | u32::from(ip.tos) << 20 | ip.label).to_be_bytes());
             out.extend_from_slice(&(len as u16).to_be_bytes());
             out.extend_from_slice(&[if ip.alert { 0 } else { ip.protocol }, ip.ttl]);
@@ -100,7 +100,7 @@ pub(super) fn emit(ip: &IpFrame, out: &mut Vec<u8>) {
 fn v4_head(ip: &IpFrame, checksum: u16) -> [u8; 20] {
     let mut head = [0; 20];
     let (IpAddr::V4(src), IpAddr::V4(dst)) = (ip.src, ip.dst) else { return head };
-    let total = ip.told_len() as usize - ip.ether.len();
+    let total = ip.told_len() as usize - ip.ether.header_len();
     head[0] = 0x45 + (ip.options.len() / 4) as u8;
     head[1] = ip.tos;
     head[2..4].copy_from_slice(&(total as u16).to_be_bytes());

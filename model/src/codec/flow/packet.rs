@@ -171,7 +171,7 @@ pub(super) fn code<I: Io>(
         let tags = tags(io, flow, is_new, wanted.map(|link| &link.ether.tags))?;
         let (link, wire_len, missing, padded) =
             link::link(state, io, flow, back, tags, wanted.zip(wire_len))?;
-        let end = link.ether.len() + link.body.len() + usize::from(missing);
+        let end = link.ether.header_len() + link.body.len() + usize::from(missing);
         let change = Change::Link {
             place,
             back,
@@ -277,7 +277,7 @@ fn body<I: Io>(
     let v4 = src.is_ipv4();
     let ether = Ether { dst: dst_mac, src: src_mac, tags };
     let network_len = if v4 { 20 + this.options.len() } else { 40 };
-    let ahead = ether.len() + network_len;
+    let ahead = ether.header_len() + network_len;
     let (upper, payload_len, missing, alert, transport) = if flow.key.kind == Kind::Tcp {
         let (this_tcp, other_tcp) = this.tcp.as_deref().zip(other.tcp.as_deref()).ok_or(Stop::Illegal)?;
         let cx = TcpContext {

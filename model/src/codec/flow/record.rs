@@ -64,7 +64,7 @@ pub struct Ether {
 
 impl Ether {
     /// Bytes of the header.
-    pub fn len(&self) -> usize {
+    pub fn header_len(&self) -> usize {
         ETHERNET_BYTES + 4 * self.tags.len()
     }
 }
@@ -175,12 +175,12 @@ fn parse_frame(bytes: &[u8], wire_len: u32) -> Option<Frame> {
     }
     let mut ether = Ether { dst: bytes_at(bytes, 0), src: bytes_at(bytes, 6), tags: Tags::new() };
     let mut kind = be16(bytes, 12);
-    while kind == ethertype::VLAN && !ether.tags.is_full() && bytes.len() >= ether.len() + 4 {
-        let at = ether.len();
+    while kind == ethertype::VLAN && !ether.tags.is_full() && bytes.len() >= ether.header_len() + 4 {
+        let at = ether.header_len();
         ether.tags.push(be16(bytes, at));
         kind = be16(bytes, at + 2);
     }
-    let at = ether.len();
+    let at = ether.header_len();
     let rest = &bytes[at..];
     match kind {
         ethertype::ARP => ArpFrame::parse(ether, rest).map(Frame::Arp),
@@ -225,7 +225,7 @@ impl IpFrame {
 
     /// The frame's length as the IP header tells it.
     pub fn told_len(&self) -> u32 {
-        (self.ether.len() + self.header_len()) as u32 + self.payload_len
+        (self.ether.header_len() + self.header_len()) as u32 + self.payload_len
     }
 
     fn emit(&self, out: &mut Vec<u8>) {
@@ -234,7 +234,7 @@ impl IpFrame {
         super::network::emit(self, out);
         if matches!(self.upper, Upper::Tcp(_)) {
             // Options are complete in a decoded record, whatever the capture showed of them.
-            out.truncate(start + self.ether.len() + self.header_len() - usize::from(self.missing));
+            out.truncate(start + self.ether.header_len() + self.header_len() - usize::from(self.missing));
         }
     }
 }

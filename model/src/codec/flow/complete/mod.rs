@@ -66,7 +66,7 @@ impl Completion {
 
     fn ip(&mut self, ip: &IpFrame, header: &mut Vec<u8>) {
         // A record cut by a capture's length has room for its fields at least.
-        let upper_at = ip.ether.len() + ip.header_len() - ip.upper.header_len();
+        let upper_at = ip.ether.header_len() + ip.header_len() - ip.upper.header_len();
         header.resize(header.len().max(upper_at + ip.upper.header_len()), 0);
         match &ip.upper {
             Upper::Tcp(_) => {
@@ -93,7 +93,7 @@ impl Completion {
             Upper::Other(_) => {}
         }
         if ip.is_v4() {
-            clear(header, ip.ether.len() + 10);
+            clear(header, ip.ether.header_len() + 10);
         }
         self.seen.note(ip);
     }
@@ -117,8 +117,8 @@ impl Completion {
         let Some(mac) = group.and_then(group_mac) else { return };
         put(header, 0, &mac);
         match group {
-            Some(IpAddr::V4(v4)) => put(header, ip.ether.len() + 16, &v4.octets()),
-            Some(IpAddr::V6(v6)) => put(header, ip.ether.len() + 24, &v6.octets()),
+            Some(IpAddr::V4(v4)) => put(header, ip.ether.header_len() + 16, &v4.octets()),
+            Some(IpAddr::V6(v6)) => put(header, ip.ether.header_len() + 24, &v6.octets()),
             None => {}
         }
     }

@@ -55,7 +55,7 @@ impl History {
             IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
             IpAddr::V6(v6) => v6.is_multicast(),
         };
-        let at = ip.ether.len();
+        let at = ip.ether.header_len();
         let plain = matches!(ip.upper, Upper::Tcp(_) | Upper::Udp(_)) && ip.options.is_empty() && !ip.alert;
         let Some(head) = header.get(at..at + ip.header_len()) else { return };
         if to_group || ip.src.is_unspecified() || !plain {

@@ -22,7 +22,7 @@ pub(in super::super) fn broken_rule(record: &Record) -> Option<&'static str> {
         Frame::Ip(ip) => broken_ip(ip, record.wire_len),
         Frame::Arp(arp) if !arp_ok(arp) => Some("arp"),
         Frame::Arp(arp) => {
-            let told_len = (arp.ether.len() + ARP_BYTES) as u32;
+            let told_len = (arp.ether.header_len() + ARP_BYTES) as u32;
             (!wire_len_ok(record.wire_len, told_len)).then_some("length on the wire")
         }
         Frame::Link(_) | Frame::Raw(_) => Some("link protocol"),

@@ -59,7 +59,7 @@ impl TcpContext<'_> {
         let (syn, ack, rst) = (flags & SYN != 0, flags & ACK != 0, flags & RST != 0);
         match self.stage() {
             Stage::Fresh => syn && !ack && !self.back,
-            Stage::Asked => syn && ack || rst && ack,
+            Stage::Asked => ack && (syn || rst),
             Stage::Waiting => syn && !ack && !self.back || rst && !ack,
             Stage::Open if syn && ack => self.back && self.this.segments.len() == 1 && self.this.sent_syn(),
             Stage::Open => !syn && (ack || rst),

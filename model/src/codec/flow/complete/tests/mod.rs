@@ -121,7 +121,7 @@ fn message(kind: u16, dst: &str, len: u32) -> IpFrame {
 
 /// The completed header from the IPv6 destination on, without what stands between it and the message's body.
 fn completed(completion: &mut Completion, ip: IpFrame) -> (Mac, Ipv6Addr, Vec<u8>) {
-    let body_at = ip.ether.len() + ip.header_len();
+    let body_at = ip.ether.header_len() + ip.header_len();
     let record = Record { time_us: 0, wire_len: ip.told_len(), frame: Frame::Ip(ip) };
     assert_eq!(broken_rule(&record), None);
     let header = completion.complete(&record).header;
