@@ -9,7 +9,7 @@
 //!
 //! # Adding a measure
 //! One file a measure, with its definition, units and source in its docs: a table of rows and a function that
-//! takes from one session what these rows gather. [`MEASURES`] lists them all; nothing else changes. Distances are those of
+//! takes from one session what these rows gather. `MEASURES` lists them all; nothing else changes. Distances are those of
 //! [`stats`] for samples and the difference for shares.
 //!
 //! # Contract

@@ -94,7 +94,7 @@ pub struct IpFrame {
     pub options: ArrayVec<u8, 40>,
     /// IPv6 flow label.
     pub label: u32,
-    /// IPv6: [`ROUTER_ALERT`] stands before the upper header.
+    /// IPv6: a hop-by-hop header with a router alert stands before the upper header.
     pub alert: bool,
     /// Transport header.
     pub upper: Upper,
