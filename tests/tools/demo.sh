@@ -146,6 +146,11 @@ done
 status=0
 wait "$daemon" || status=$?
 daemon=''
+# bash drops a Ctrl-C when the command that it waits for ends well at that very moment; the receiver got the same one.
+if ! kill -0 "$receiver" 2>/dev/null; then
+  echo "demo: interrupted"
+  exit 130
+fi
 if ((status != 0)); then
   tail -n 15 "$out/daemon.log" >&2
   fail "netssmd ended with exit code $status"
