@@ -1,0 +1,122 @@
+//! The address book: hosts with their habits, and MAC addresses.
+
+use std::net::IpAddr;
+
+use super::{Habits, Host, Kind, MAX_HOSTS, State};
+use crate::codec::flow::{
+    hosts::{COMMON_HOSTS, HostClass},
+    record::Mac,
+};
+
+impl State {
+    pub(in crate::codec::flow) fn host_count(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// The slot that the next new host but `ahead` will get.
+    pub(in crate::codec::flow) fn next_host(&self, ahead: usize) -> u16 {
+        let made = self.hosts_made + ahead;
+        let (common, ring) = (COMMON_HOSTS.len(), MAX_HOSTS - COMMON_HOSTS.len());
+        (if made < MAX_HOSTS { made } else { common + (made - common) % ring }) as u16
+    }
+
+    pub(in crate::codec::flow) fn host_slot(&self, address: IpAddr) -> Option<u16> {
+        self.by_address.get(&address).copied()
+    }
+
+    pub(in crate::codec::flow) fn host_at(&self, slot: usize) -> Option<IpAddr> {
+        self.hosts.get(slot).map(|host| host.address)
+    }
+
+    pub(in crate::codec::flow) fn host(&self, address: IpAddr) -> Option<&Host> {
+        self.hosts.get(usize::from(self.host_slot(address)?))
+    }
+
+    /// The host of an address, made if it is new.
+    pub(in crate::codec::flow) fn host_mut(&mut self, address: IpAddr) -> &mut Host {
+        let slot = self.make_host(address);
+        &mut self.hosts[slot]
+    }
+
+    /// The slot of an address; a new one gets the next.
+    pub(in crate::codec::flow) fn make_host(&mut self, address: IpAddr) -> usize {
+        if let Some(slot) = self.host_slot(address) {
+            return usize::from(slot);
+        }
+        let slot = self.next_host(0);
+        let host = Host { address, mac: None, habits: Default::default() };
+        if let Some(old) = self.hosts.get_mut(usize::from(slot)) {
+            self.by_address.remove(&old.address);
+            *old = host;
+        } else {
+            if self.hosts.len() == self.hosts.capacity() {
+                // By a quarter: there are many sessions at a time, and each has few hosts.
+                self.hosts.reserve_exact(8 + self.hosts.len() / 4);
+            }
+            self.hosts.push(host);
+        }
+        self.hosts_made += 1;
+        self.by_address.insert(address, slot);
+        usize::from(slot)
+    }
+
+    /// The habits of a host, as it showed them or as hosts like it did.
+    pub(in crate::codec::flow) fn habits(&self, address: IpAddr, kind: Kind) -> Habits {
+        self.own_habits(address, kind).cloned().unwrap_or_else(|| self.habits_like(address, kind))
+    }
+
+    /// The habits of a host that showed them itself.
+    pub(in crate::codec::flow) fn own_habits(&self, address: IpAddr, kind: Kind) -> Option<&Habits> {
+        self.host(address)?.habits.get(kind as usize)?.as_deref()
+    }
+
+    fn habits_like(&self, address: IpAddr, kind: Kind) -> Habits {
+        let like = self.like[kind as usize][HostClass::of(address) as usize].as_deref();
+        like.map_or_else(|| Habits::new(kind, address.is_ipv6()), Habits::like)
+    }
+
+    /// The habits of the host in a slot, to change and to give back to [`Self::set_habits`]: until then it has none.
+    pub(in crate::codec::flow) fn take_habits(&mut self, slot: usize, kind: Kind) -> Box<Habits> {
+        let host = &mut self.hosts[slot];
+        let (address, own) = (host.address, host.habits[kind as usize].take());
+        own.unwrap_or_else(|| Box::new(self.habits_like(address, kind)))
+    }
+
+    /// Remembers what the host in a slot does.
+    pub(in crate::codec::flow) fn set_habits(&mut self, slot: usize, kind: Kind, habits: Box<Habits>) {
+        let host = &mut self.hosts[slot];
+        match &mut self.like[kind as usize][HostClass::of(host.address) as usize] {
+            Some(like) => like.clone_from(&habits),
+            like => *like = Some(habits.clone()),
+        }
+        host.habits[kind as usize] = Some(habits);
+    }
+
+    pub(in crate::codec::flow) fn mac_count(&self) -> usize {
+        self.macs.len()
+    }
+
+    pub(in crate::codec::flow) fn mac_slot(&self, mac: Mac) -> Option<u16> {
+        self.by_mac.get(&mac).copied()
+    }
+
+    pub(in crate::codec::flow) fn mac_at(&self, slot: usize) -> Option<Mac> {
+        self.macs.get(slot).copied()
+    }
+
+    /// Remembers an address.
+    pub(in crate::codec::flow) fn add_mac(&mut self, mac: Mac) {
+        if self.by_mac.contains_key(&mac) {
+            return;
+        }
+        let slot = self.macs_made % MAX_HOSTS;
+        if let Some(old) = self.macs.get_mut(slot) {
+            self.by_mac.remove(old);
+            *old = mac;
+        } else {
+            self.macs.push(mac);
+        }
+        self.macs_made += 1;
+        self.by_mac.insert(mac, slot as u16);
+    }
+}
