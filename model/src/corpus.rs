@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    codec::{self, CodecId, DataError, Vocab},
+    codec::{self, CodecId, DataError, Given, Vocab},
     timing::TimingTable,
 };
 
@@ -164,6 +164,7 @@ struct Sessions {
 #[derive(Debug)]
 pub struct Corpus {
     meta: CorpusMeta,
+    given: Given,
     train: Sessions,
     val: Sessions,
 }
@@ -187,16 +188,21 @@ impl Corpus {
             }
         }
         let meta: CorpusMeta = serde_json::from_str(&text).map_err(DataError::json(&path))?;
-        codec::open(&meta.codec, meta.vocab.clone())
+        let codec = codec::open(&meta.codec, meta.vocab.clone())
             .map_err(|error| DataError::corpus(&path, error.to_string()))?;
         let train = read_split(dir, &meta, Split::Train)?;
         let val = read_split(dir, &meta, Split::Val)?;
-        Ok(Self { meta, train, val })
+        Ok(Self { given: codec.given(), meta, train, val })
     }
 
     /// Codec, vocabulary, counts, timing.
     pub fn meta(&self) -> &CorpusMeta {
         &self.meta
+    }
+
+    /// The tokens that the grammar gives.
+    pub fn given(&self) -> Given {
+        self.given
     }
 
     /// The sessions of a split.

@@ -57,6 +57,16 @@ fn judge(parameters: Parameters, loudness: f64, sessions: u64, packets: &str) {
         assert!(found.contains_key(protocol), "no packet of {protocol}: {found:?}");
     }
     assert_eq!(found.len(), PROTOCOLS.len(), "{found:?}");
+    // Nobody acknowledges what was not sent.
+    let compared = binary::run(
+        &["evaluate", "--real", &out, "--synthetic", &out, "--json"],
+        None,
+        Duration::from_secs(300),
+    );
+    let compared: Value = serde_json::from_str(&compared.expect_code(0).stdout).expect("a report");
+    let beyond = &compared["overall"]["order.ack.beyond"]["synthetic"];
+    assert_eq!(beyond["hits"], 0, "{beyond}");
+    assert!(beyond["of"].as_u64().is_some_and(|of| of > 100), "{beyond}");
     if let Some(verdict) = judges::suricata(capture) {
         eprintln!("{verdict:?}");
         verdict.assert_clean(totals.packets);
@@ -73,7 +83,7 @@ fn a_thousand_sessions_of_a_model_that_knows_nothing() {
 
 #[test]
 fn a_thousand_sessions_of_one_that_is_set_in_its_ways() {
-    judge(Parameters { fine: false, slots: Slots::Fixed }, 30.0, 1000, "26");
+    judge(Parameters { fine: false, slots: Slots::Fixed, remind: 0 }, 30.0, 1000, "26");
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub struct CodecId {
     pub name: String,
     /// Version of the grammar.
     pub version: u32,
-    /// Parameters by name; [`FlowCodec`] has `fine`, `slots` and the hashes of its alphabet and tables, [`BytesCodec`] has `width` (`variable` or a number of bytes) and `form` (`canonical` or `raw`).
+    /// Parameters by name; [`FlowCodec`] has `fine`, `slots`, `remind` and the hashes of its alphabet and tables, [`BytesCodec`] has `width` (`variable` or a number of bytes) and `form` (`canonical` or `raw`).
     pub params: BTreeMap<String, String>,
 }
 
@@ -144,6 +144,8 @@ pub enum Skip {
     Hosts,
     /// The header is longer than the codec carries.
     TooLong,
+    /// A generator may not write it, so a model must not learn it: above all connections whose opening was not captured.
+    Unwritable,
 }
 
 impl Skip {
@@ -159,6 +161,7 @@ impl Skip {
             Self::Cut => "cut",
             Self::Hosts => "too-many-hosts",
             Self::TooLong => "header-too-long",
+            Self::Unwritable => "not-for-a-generator",
         }
     }
 }
@@ -225,6 +228,33 @@ pub trait Decoder: Send {
     }
 }
 
+/// Which tokens of a stream the grammar gives: labels behind the first token, and a number of tokens behind each of them.
+///
+/// A generator feeds them to the model and draws nothing, so they are no target of training and have no loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The lowest id of a label; those above are labels too.
+    first_label: Option<u16>,
+    behind: usize,
+}
+
+impl Given {
+    /// No token is given.
+    pub const NONE: Self = Self { first_label: None, behind: 0 };
+
+    /// Labels, which are the ids from `first_label` on, with the `behind` tokens that follow each.
+    pub const fn reminders(first_label: u16, behind: usize) -> Self {
+        Self { first_label: Some(first_label), behind }
+    }
+
+    /// Whether token `place` of a session's stream is given.
+    pub fn at(&self, stream: &[u16], place: usize) -> bool {
+        let Some(first) = self.first_label else { return false };
+        let from = place.saturating_sub(self.behind).max(1);
+        stream.get(from..=place).is_some_and(|tokens| tokens.iter().any(|&token| token >= first))
+    }
+}
+
 /// A token alphabet with its grammar.
 pub trait Codec: Send + Sync + fmt::Debug {
     /// The id that [`open`] makes this codec from.
@@ -262,6 +292,11 @@ pub trait Codec: Send + Sync + fmt::Debug {
     /// How many tokens of a stream come before its first packet: the label, and what else introduces a session.
     fn head(&self) -> usize {
         1
+    }
+
+    /// Which tokens the grammar gives, whatever a model thinks of them.
+    fn given(&self) -> Given {
+        Given::NONE
     }
 
     /// Whether `token` says when a packet comes, so that a likelihood can be told with and without time.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use sha2::{Digest, Sha256};
 
 use super::TrainError;
-use crate::codec::{CodecId, TokenKind, Vocab};
+use crate::codec::{CodecId, Given, TokenKind, Vocab};
 use crate::corpus::{Corpus, Split};
 use crate::timing::TimingTable;
 
@@ -30,6 +30,8 @@ pub struct Dataset<'a> {
     pub codec: CodecId,
     /// Alphabet of the tokens.
     pub vocab: Vocab,
+    /// Tokens that are no target, as the grammar gives them.
+    pub given: Given,
     /// Inter-arrival times by label.
     pub timing: TimingTable,
     /// Sessions to fit.
@@ -67,6 +69,7 @@ impl<'a> Dataset<'a> {
         Self {
             codec: meta.codec.clone(),
             vocab: meta.vocab.clone(),
+            given: corpus.given(),
             timing: meta.timing.clone(),
             train,
             val,
@@ -136,6 +139,7 @@ mod tests {
         let data = Dataset {
             codec: CodecId { name: "bytes".into(), version: 1, params: Default::default() },
             vocab: own,
+            given: Given::NONE,
             timing: TimingTable::default(),
             train: vec![set(tokens, "b"), set(other, "new")],
             val: vec![],
@@ -156,6 +160,7 @@ mod tests {
         let data = Dataset {
             codec: CodecId { name: "flow".into(), version: 1, params: Default::default() },
             vocab: Vocab::flow(&["b"]).unwrap(),
+            given: Given::NONE,
             timing: TimingTable::default(),
             train: vec![sequence],
             val: vec![],

@@ -13,7 +13,7 @@ use candle_core::{Device, Tensor};
 use rayon::ThreadPool;
 
 use super::TrainError;
-use super::streams::Window;
+use super::streams::{Window, counted};
 use crate::config::ModelConfig;
 use crate::lm::Mamba2;
 use crate::state::State;
@@ -119,7 +119,7 @@ impl Shard {
             let lengths = &window.lengths[rows.clone()];
             let targets = &window.targets[span];
             let (loss, gradients) = model.loss_and_gradients(&inputs, targets, Some(lengths), Some(state))?;
-            let weight = lengths.iter().sum::<usize>() as f64 / window.valid() as f64;
+            let weight = counted(targets) as f64 / window.valid() as f64;
             Ok(ShardGradients { weight, loss, gradients })
         };
         match pool {

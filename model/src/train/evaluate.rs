@@ -20,6 +20,7 @@ use super::TrainError;
 use super::data::Sequence;
 use super::engine::serial_pool;
 use super::events::Nats;
+use crate::codec::Given;
 use crate::lm::Mamba2;
 use crate::ops::loss::token_nats;
 
@@ -66,6 +67,17 @@ impl Extent {
     pub const WHOLE: Self = Self { prefix: 0, tokens: 0, seed: 0 };
 }
 
+/// What is validated on.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// The sessions.
+    pub sessions: &'a [Sequence<'a>],
+    /// The token that closes a packet, if the alphabet has one.
+    pub packet: Option<u16>,
+    /// Tokens that are not predicted, as the grammar gives them.
+    pub given: Given,
+}
+
 /// A session, or the part of it that is read.
 struct Part<'a> {
     tokens: &'a [u16],
@@ -73,8 +85,7 @@ struct Part<'a> {
     group: String,
 }
 
-/// Validates `model` on `sessions`, in which `packet`, if the alphabet has it, closes a packet;
-/// labels in no group are left out. `None` when `stop` was set on the way.
+/// Validates `model`; sessions of labels in no group are left out. `None` when `stop` was set on the way.
 ///
 /// Where no token closes a packet, a session that is read in part counts the same part of its
 /// packets: near enough to watch a run. What is read as a whole is always counted exactly.
@@ -83,12 +94,13 @@ struct Part<'a> {
 /// [`TrainError::Model`] for a token outside the model's vocabulary.
 pub fn evaluate(
     model: &Mamba2,
-    (sessions, packet): (&[Sequence<'_>], Option<u16>),
+    held: &Held<'_>,
     groups: &BTreeMap<String, Vec<String>>,
     extent: Extent,
     threads: usize,
     stop: &AtomicBool,
 ) -> Result<Option<Losses>, TrainError> {
+    let Held { sessions, packet, given } = *held;
     let mut order: Vec<&Sequence<'_>> = sessions.iter().collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(extent.seed));
     let mut read = BTreeMap::<String, u64>::new();
@@ -132,7 +144,7 @@ pub fn evaluate(
                 return Ok(done);
             };
             let tokens: Vec<&[u16]> = batch.iter().map(|part| part.tokens).collect();
-            done.push((at, pool.install(|| batch_nats(model, &tokens, stop))?));
+            done.push((at, pool.install(|| batch_nats(model, &tokens, given, stop))?));
         }
     };
     let results: Vec<_> = std::thread::scope(|scope| {
@@ -151,7 +163,7 @@ pub fn evaluate(
         for (part, nats) in batch.iter().zip(nats) {
             let (sum, counts) = sums.entry(part.group.clone()).or_default();
             *sum += nats;
-            counts.tokens += part.tokens.len() as u64 - 1;
+            counts.tokens += (1..part.tokens.len()).filter(|&at| !given.at(part.tokens, at)).count() as u64;
             counts.packets += part.packets;
             counts.sessions += 1;
         }
@@ -181,7 +193,12 @@ fn rates((sum, counts): (f64, Nats)) -> Nats {
 }
 
 /// Summed negative log-likelihood of each session.
-fn batch_nats(model: &Mamba2, sessions: &[&[u16]], stop: &AtomicBool) -> Result<Vec<f64>, TrainError> {
+fn batch_nats(
+    model: &Mamba2,
+    sessions: &[&[u16]],
+    given: Given,
+    stop: &AtomicBool,
+) -> Result<Vec<f64>, TrainError> {
     let mut nats = vec![0f64; sessions.len()];
     let mut rows: Vec<usize> = (0..sessions.len()).collect();
     let mut state = model.zero_state(rows.len())?;
@@ -194,7 +211,9 @@ fn batch_nats(model: &Mamba2, sessions: &[&[u16]], stop: &AtomicBool) -> Result<
         for (i, (&r, &n)) in rows.iter().zip(&lengths).enumerate() {
             for (k, pair) in sessions[r][at..=at + n].windows(2).enumerate() {
                 inputs[i * width + k] = u32::from(pair[0]);
-                targets[i * width + k] = u32::from(pair[1]);
+                if !given.at(sessions[r], at + k + 1) {
+                    targets[i * width + k] = u32::from(pair[1]);
+                }
             }
         }
         let inputs = Tensor::from_vec(inputs, (rows.len(), width), model.device())?; // (b, l)

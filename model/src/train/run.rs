@@ -8,16 +8,17 @@ use candle_core::Device;
 use super::config::TrainConfig;
 use super::data::Dataset;
 use super::engine::Engine;
-use super::evaluate::{Extent, Losses, evaluate};
+use super::evaluate::{Extent, Held, Losses, evaluate};
 use super::events::{End, Event, Progress, Reporter};
 use super::params::Params;
 use super::resume::{self, RunState};
 use super::schedule::Schedule;
 use super::start::{Origin, Start, begin, lock};
 use super::stopwatch::Stopwatch;
-use super::streams::{Streams, drop_labels};
+use super::streams::{Dropout, Streams};
 use super::{TrainError, events::LOG_FILE};
 use crate::checkpoint::{Checkpoint, FORMAT, Manifest, TrainFacts, files};
+use crate::codec::TokenKind;
 use crate::lm::Mamba2;
 use crate::optim::{AdamW, Applied};
 
@@ -102,6 +103,14 @@ impl<'r> Run<'r> {
         let sessions = data.train.iter().map(|s| &*s.tokens);
         let mut streams = Streams::new(sessions, (d.batch, window, d.sequence_length), config.run.seed)
             .ok_or(TrainError::NothingToTrain)?
+            .with_given(data.given)
+            .with_dropout(Dropout {
+                p: d.label_dropout,
+                token: data.vocab.unlabelled(),
+                labels: (0..data.vocab.size() as u32)
+                    .map(|id| matches!(data.vocab.kind(id), TokenKind::Label(_)))
+                    .collect(),
+            })
             .interleaved(d.interleave);
         let threads = match (&from, config.run.threads) {
             (Some((_, state)), _) => state.threads,
@@ -239,12 +248,8 @@ impl<'r> Run<'r> {
         let accumulate = config.data.accumulate;
         let mut windows = Vec::with_capacity(accumulate);
         for _ in 0..accumulate {
-            let mut window = self.streams.next();
-            let (p, seed) = (config.data.label_dropout, config.run.seed);
-            let hidden = u32::from(self.data.vocab.unlabelled());
-            drop_labels(&mut window, hidden, p, seed, self.state.windows);
             self.state.windows += 1;
-            windows.push(window);
+            windows.push(self.streams.next());
         }
         let valid: usize = windows.iter().map(super::streams::Window::valid).sum();
         let positions: usize = windows.iter().map(|w| w.inputs.len()).sum();
@@ -294,7 +299,7 @@ impl<'r> Run<'r> {
         let config = &self.state.config;
         let losses = evaluate(
             &self.params.frozen()?,
-            (&self.data.val, self.data.vocab.packet()),
+            &Held { sessions: &self.data.val, packet: self.data.vocab.packet(), given: self.data.given },
             &config.eval.groups,
             Extent { prefix: config.eval.prefix, tokens: config.eval.tokens, seed: config.run.seed },
             self.state.threads,
@@ -328,7 +333,7 @@ impl<'r> Run<'r> {
         let config = &self.state.config;
         let losses = evaluate(
             &checkpoint.model(self.device)?,
-            (&self.data.val, self.data.vocab.packet()),
+            &Held { sessions: &self.data.val, packet: self.data.vocab.packet(), given: self.data.given },
             &config.eval.groups,
             Extent::WHOLE,
             self.state.threads,

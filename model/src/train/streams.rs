@@ -25,6 +25,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Given;
 pub(super) use crate::ops::loss::IGNORE;
 
 /// Where a run stands in its data.
@@ -39,6 +40,9 @@ pub(super) struct Cursor {
     /// The batch that is read next.
     #[serde(default)]
     pub(super) turn: usize,
+    /// Rows whose session has its label hidden, batch by batch; empty where none ever has.
+    #[serde(default)]
+    pub(super) hidden: Vec<bool>,
 }
 
 /// One step's input, row-major, `width` tokens a row.
@@ -61,8 +65,13 @@ pub(super) struct Window {
 impl Window {
     /// Positions with a target.
     pub(super) fn valid(&self) -> usize {
-        self.lengths.iter().sum()
+        counted(&self.targets)
     }
+}
+
+/// Targets that count.
+pub(super) fn counted(targets: &[u32]) -> usize {
+    targets.iter().filter(|&&target| target != IGNORE).count()
 }
 
 /// The sessions' tokens, the order and the rows.
@@ -72,7 +81,20 @@ pub(super) struct Streams<'a> {
     window: usize,
     seed: u64,
     order: Vec<u32>,
+    given: Given,
+    dropout: Option<Dropout>,
     cursor: Cursor,
+}
+
+/// How labels are hidden, so that the model also learns what traffic looks like when no label is given.
+#[derive(Clone, Debug)]
+pub(super) struct Dropout {
+    /// Probability that a session has none, 0 to 1.
+    pub(super) p: f64,
+    /// What stands in a label's place: an id that no session has.
+    pub(super) token: u16,
+    /// Which ids are labels.
+    pub(super) labels: Vec<bool>,
 }
 
 impl<'a> Streams<'a> {
@@ -89,8 +111,22 @@ impl<'a> Streams<'a> {
             return None;
         }
         let order = permutation(sessions.len(), seed, 0);
-        let cursor = Cursor { epoch: 0, dealt: 0, rows: vec![None; rows], turn: 0 };
-        Some(Self { sessions, rows, window, seed, order, cursor })
+        let cursor = Cursor { epoch: 0, dealt: 0, rows: vec![None; rows], turn: 0, hidden: Vec::new() };
+        Some(Self { sessions, rows, window, seed, order, given: Given::NONE, dropout: None, cursor })
+    }
+
+    /// The same without the tokens as targets that the grammar gives.
+    #[must_use]
+    pub(super) fn with_given(mut self, given: Given) -> Self {
+        self.given = given;
+        self
+    }
+
+    /// The same with labels hidden in some sessions, each time a session is read anew.
+    #[must_use]
+    pub(super) fn with_dropout(mut self, dropout: Dropout) -> Self {
+        self.dropout = Some(dropout).filter(|dropout| dropout.p > 0.0);
+        self
     }
 
     /// The same with up to `turns` batches open at once, fewer where there are not sessions enough for
@@ -98,7 +134,8 @@ impl<'a> Streams<'a> {
     #[must_use]
     pub(super) fn interleaved(mut self, turns: usize) -> Self {
         let turns = turns.min(self.sessions.len() / self.rows).max(1);
-        self.cursor = Cursor { epoch: 0, dealt: 0, rows: vec![None; self.rows * turns], turn: 0 };
+        self.cursor =
+            Cursor { epoch: 0, dealt: 0, rows: vec![None; self.rows * turns], turn: 0, hidden: Vec::new() };
         self.order = permutation(self.sessions.len(), self.seed, 0);
         self
     }
@@ -147,6 +184,7 @@ impl<'a> Streams<'a> {
                 self.cursor.rows[first + row].is_none_or(|(s, at)| at + 1 >= self.sessions[s].len());
             if used_up {
                 self.cursor.rows[first + row] = Some((self.deal(), 0));
+                self.hide(first + row);
                 *fresh = true;
             }
         }
@@ -158,10 +196,20 @@ impl<'a> Streams<'a> {
         let mut inputs = vec![0u32; rows * width];
         let mut targets = vec![IGNORE; rows * width];
         for (row, (&(s, at), &n)) in here.iter().zip(&lengths).enumerate() {
-            let tokens = &self.sessions[s][at..=at + n];
-            for (i, pair) in tokens.windows(2).enumerate() {
-                inputs[row * width + i] = u32::from(pair[0]);
-                targets[row * width + i] = u32::from(pair[1]);
+            let session = self.sessions[s];
+            let is_hidden = self.cursor.hidden.get(first + row) == Some(&true);
+            let hidden = self.dropout.as_ref().filter(|_| is_hidden);
+            for (i, place) in (at..at + n).enumerate() {
+                let token = match hidden {
+                    Some(dropout) if dropout.labels.get(usize::from(session[place])) == Some(&true) => {
+                        dropout.token
+                    }
+                    _ => session[place],
+                };
+                inputs[row * width + i] = u32::from(token);
+                if !self.given.at(session, place + 1) {
+                    targets[row * width + i] = u32::from(session[place + 1]);
+                }
             }
             self.cursor.rows[first + row] = Some((s, at + n));
         }
@@ -177,6 +225,16 @@ impl<'a> Streams<'a> {
         }
         self.cursor.dealt += 1;
         self.order[self.cursor.dealt - 1] as usize
+    }
+
+    /// Decides whether the session that a row has just begun shows its label.
+    fn hide(&mut self, row: usize) {
+        let Some(dropout) = &self.dropout else { return };
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x6c61_6265_6c73);
+        // What was dealt so far tells this session from all others of the run.
+        rng.set_stream(self.cursor.epoch * self.sessions.len() as u64 + self.cursor.dealt as u64);
+        self.cursor.hidden.resize(self.cursor.rows.len(), false);
+        self.cursor.hidden[row] = rng.random_bool(dropout.p.min(1.0));
     }
 
     /// Windows until `epochs` epochs are dealt out and the first row would begin the next: the
@@ -219,21 +277,6 @@ fn permutation(n: usize, seed: u64, epoch: u64) -> Vec<u32> {
     order
 }
 
-/// Replaces the first input of fresh rows by `token` with probability `p`: the model then also
-/// learns what traffic looks like when no label is given. Seeded by step, so it needs no state.
-pub(super) fn drop_labels(window: &mut Window, token: u32, p: f64, seed: u64, step: u64) {
-    if p <= 0.0 {
-        return;
-    }
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6c61_6265_6c73);
-    rng.set_stream(step);
-    for (row, fresh) in window.fresh.iter().enumerate() {
-        if *fresh && rng.random_bool(p.min(1.0)) {
-            window.inputs[row * window.width] = token;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,18 +316,47 @@ mod tests {
     }
 
     #[test]
-    fn label_dropout_touches_only_first_tokens() {
-        let data = sessions(&[9, 9]);
-        let mut streams = Streams::new(data.iter().map(Vec::as_slice), (2, 4, 1000), 1).unwrap();
-        let mut w = streams.next();
-        let before = w.clone();
-        drop_labels(&mut w, 999, 1.0, 1, 0);
-        assert_eq!((w.inputs[0], w.inputs[4]), (999, 999));
-        assert_eq!((&w.inputs[1..4], &w.targets), (&before.inputs[1..4], &before.targets));
-        let mut w = streams.next();
-        let before = w.clone();
-        drop_labels(&mut w, 999, 1.0, 1, 1);
-        assert_eq!(w, before, "a session that goes on keeps its tokens");
+    fn hidden_labels_are_hidden_as_long_as_the_session_lasts() {
+        // Labels are the ids from 900 on; a session says its own again in the middle.
+        let data = [vec![900, 1, 2, 3, 900, 7, 8, 9, 4, 5], vec![901, 1, 2, 3, 901, 7, 8, 9, 4, 5]];
+        let streams = |p| {
+            let dropout = Dropout { p, token: 999, labels: (0..1000).map(|id| id >= 900).collect() };
+            Streams::new(data.iter().map(Vec::as_slice), (2, 3, 1000), 1).unwrap().with_dropout(dropout)
+        };
+        let read = |mut streams: Streams<'_>| (0..9).flat_map(|_| streams.next().inputs).collect::<Vec<_>>();
+        let labels = |inputs: &[u32]| inputs.iter().copied().filter(|&t| t >= 900).collect::<Vec<_>>();
+        let shown = read(streams(0.0));
+        assert!(labels(&shown).iter().all(|&t| t < 999));
+        let hidden = read(streams(1.0));
+        assert!(labels(&hidden).iter().all(|&t| t == 999));
+        let others = |inputs: &[u32]| inputs.iter().copied().filter(|&t| t < 900).collect::<Vec<_>>();
+        assert_eq!(others(&shown), others(&hidden));
+        // At one half, each session shows both of its labels or none, and a cursor remembers which.
+        let mut some = streams(0.5);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..30 {
+            let (a, b) = (some.next(), some.next());
+            let mut other = streams(0.5);
+            assert!(other.seek(some.cursor().clone()));
+            assert_eq!(some.next(), other.next());
+            for row in 0..2 {
+                let at = |w: &Window, i: usize| w.inputs[row * w.width + i];
+                assert_eq!(at(&a, 0) == 999, at(&b, 1) == 999);
+                seen.insert(at(&a, 0) == 999);
+            }
+        }
+        assert_eq!(seen.len(), 2);
+    }
+
+    #[test]
+    fn what_the_grammar_gives_is_no_target() {
+        let data = [vec![900_u16, 1, 2, 3, 900, 7, 8, 9]];
+        let mut streams = Streams::new(data.iter().map(Vec::as_slice), (1, 4, 1000), 1).unwrap();
+        streams = streams.with_given(Given::reminders(900, 2));
+        let (first, second) = (streams.next(), streams.next());
+        assert_eq!(first.targets, [1, 2, 3, IGNORE]);
+        assert_eq!((second.inputs, second.targets), (vec![900, 7, 8], vec![IGNORE, IGNORE, 9]));
+        assert_eq!(first.valid(), 3);
     }
 
     #[test]

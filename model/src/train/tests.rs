@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
 
+use super::evaluate::Held;
 use super::*;
 use crate::checkpoint::Checkpoint;
+use crate::codec::Given;
 use crate::codec::{BytesCodec, Codec, Form, Vocab, Width};
 use crate::timing::TimingTable;
 
@@ -28,6 +30,7 @@ fn dataset(labels: &[&str], sessions: usize) -> Dataset<'static> {
     };
     Dataset {
         codec: BytesCodec::new(vocab.clone(), Width::Variable, Form::Raw).id(),
+        given: Given::NONE,
         timing: TimingTable::learn(BTreeMap::from([(labels[0].to_owned(), vec![1_000, 2_000])])),
         train: (0..sessions).map(session).collect(),
         val: (0..6).map(session).collect(),
@@ -246,8 +249,8 @@ fn validation_is_the_same_however_it_is_cut() {
     let model = Mamba2::init(&config, 5, &Device::Cpu).unwrap();
     let never = AtomicBool::new(false);
     let run = |data: &Dataset<'_>, extent, threads| {
-        let sessions = (&*data.val, data.vocab.packet());
-        evaluate(&model, sessions, &BTreeMap::new(), extent, threads, &never).unwrap().unwrap()
+        let held = Held { sessions: &data.val, packet: data.vocab.packet(), given: data.given };
+        evaluate(&model, &held, &BTreeMap::new(), extent, threads, &never).unwrap().unwrap()
     };
     let whole = run(&data, Extent::WHOLE, 1);
     assert!(whole.whole);
@@ -270,8 +273,8 @@ fn validation_is_the_same_however_it_is_cut() {
     assert_eq!((cut.whole, cut.total.sessions, cut.total.tokens, cut.total.packets), (false, 6, 120, 12));
     // Without a delimiter the same part of the packets is counted, and all of them where all is read.
     let undelimited = |extent| {
-        let sessions = (&*data.val, None);
-        evaluate(&model, sessions, &BTreeMap::new(), extent, 1, &never).unwrap().unwrap().total
+        let held = Held { sessions: &data.val, packet: None, given: data.given };
+        evaluate(&model, &held, &BTreeMap::new(), extent, 1, &never).unwrap().unwrap().total
     };
     assert_eq!(undelimited(Extent::WHOLE), whole.total);
     let parts = data.val.iter().map(|s| (s.packets as f64 * 21.0 / s.tokens.len() as f64).round() as u64);

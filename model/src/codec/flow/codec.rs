@@ -11,11 +11,12 @@ use super::{
     hosts::COMMON_HOSTS,
     packet::Parameters,
     ports::PORTS,
+    remind::AFTER_LABEL,
     tcp::tables as tcp_tables,
     time::EDGES,
     vocab::{GRAMMAR_SIZE, is_time, vocab_hash},
 };
-use crate::codec::{Codec, CodecId, DataError, Decoder, Encoder, Vocab};
+use crate::codec::{Codec, CodecId, DataError, Decoder, Encoder, Given, Vocab};
 
 /// Tokens before the first packet: label, direction, link rate.
 pub(super) const HEAD: usize = 3;
@@ -31,7 +32,7 @@ impl FlowCodec {
     /// The codec's name in a [`CodecId`].
     pub const NAME: &'static str = "flow";
     /// Version of the grammar: a changed prediction changes what an absent token means, so it is another version.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// A codec over `vocab`.
     ///
@@ -53,6 +54,7 @@ impl FlowCodec {
         let rules = Parameters {
             fine: param("fine") == Some("true"),
             slots: if param("slots") == Some("fixed") { Slots::Fixed } else { Slots::Recent },
+            remind: param("remind").and_then(|every| every.parse().ok()).unwrap_or_default(),
         };
         let codec = Self::new(vocab, rules)?;
         let own = codec.id();
@@ -88,6 +90,7 @@ impl Codec for FlowCodec {
         let params = [
             ("fine", self.rules.fine.to_string()),
             ("slots", slots.to_owned()),
+            ("remind", self.rules.remind.to_string()),
             ("vocab", vocab_hash()),
             ("tables", tables_hash()),
         ];
@@ -126,5 +129,9 @@ impl Codec for FlowCodec {
 
     fn is_time(&self, token: u16) -> bool {
         is_time(token)
+    }
+
+    fn given(&self) -> Given {
+        Given::reminders(GRAMMAR_SIZE, AFTER_LABEL)
     }
 }

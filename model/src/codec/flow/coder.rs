@@ -6,6 +6,7 @@ use super::{
     record::Record,
     side::{SideSink, SideSource, SideTable},
     state::State,
+    teach::Teach,
     vocab::{EOS, closes},
 };
 
@@ -33,6 +34,26 @@ impl Recorder {
                 debug_assert!(false, "{stop:?} at {record:?}");
                 out.truncate(from);
                 record.clone()
+            }
+        }
+    }
+}
+
+impl Recorder {
+    /// Appends the tokens of a record as a strict generator could have written them ([`super::teach`]), and says what the
+    /// record has become; `None`, and nothing changed but `side`, where it could not.
+    pub(super) fn teach(
+        &mut self,
+        record: &Record,
+        out: &mut Vec<u16>,
+        side: &mut dyn SideSink,
+    ) -> Option<Record> {
+        let from = out.len();
+        match packet::code(&self.state, &mut Teach::new(out, side), self.rules, Some(record)) {
+            Ok(coded) => Some(packet::apply(&mut self.state, coded)),
+            Err(_) => {
+                out.truncate(from);
+                None
             }
         }
     }

@@ -228,7 +228,7 @@ fn message_kind<I: Io>(at: &Where<'_>, io: &mut I, want: Option<u16>, place: &st
         return Ok(upper << 8 | lower);
     }
     let upper = io.pick(
-        || 0,
+        || super::vocab::BYTE.at(usize::from(want >> 8)),
         |mask| {
             for &kind in kinds.iter().filter(|&&kind| kind != expected) {
                 mask.add(super::vocab::BYTE.at(usize::from(kind >> 8)));
@@ -237,7 +237,7 @@ fn message_kind<I: Io>(at: &Where<'_>, io: &mut I, want: Option<u16>, place: &st
     )?;
     let upper = super::vocab::BYTE.index(upper).ok_or(Stop::Illegal)? as u16;
     let lower = io.pick(
-        || 0,
+        || super::vocab::BYTE.at(usize::from(want & 0xff)),
         |mask| {
             for &kind in kinds.iter().filter(|&&kind| kind != expected && kind >> 8 == upper) {
                 mask.add(super::vocab::BYTE.at(usize::from(kind & 0xff)));

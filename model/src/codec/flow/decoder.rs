@@ -20,6 +20,7 @@ use super::{
     mask::Mask,
     packet::{self, PacketCoded, Parameters},
     record::{Frame, Record},
+    remind::{self, Reminder},
     side::{Drawn, SideSource},
     state::State,
     upper::Upper,
@@ -37,6 +38,11 @@ pub struct Session {
     open: Vec<u16>,
     /// Tokens of the head that were read.
     head: usize,
+    label: Option<u16>,
+    rate: u16,
+    first_us: i64,
+    /// What is left of a reminder: these tokens come next, whatever is drawn.
+    due: Reminder,
     ended: bool,
     strict: bool,
 }
@@ -76,6 +82,10 @@ impl Session {
             open: Vec::new(),
             // A label may be there or not.
             head: 1,
+            label: None,
+            rate: RATE.at(0),
+            first_us: 0,
+            due: Reminder::new(),
             ended: false,
             strict,
         }
@@ -87,9 +97,26 @@ impl Session {
             return Taken::Ignored;
         }
         if self.head < HEAD {
+            if self.head == 1 && token >= GRAMMAR_SIZE {
+                self.label = Some(token);
+                return Taken::More;
+            }
             let fits = if self.head == 1 { DIR.has(token) } else { RATE.has(token) };
             self.head += usize::from(fits);
+            if self.head == HEAD {
+                self.rate = token;
+            }
             return if fits { Taken::More } else { Taken::Ignored };
+        }
+        if let Some(&given) = self.due.first() {
+            let fits = remind::fits(token, given);
+            if fits {
+                self.due.remove(0);
+            }
+            return if fits { Taken::More } else { Taken::Ignored };
+        }
+        if token >= GRAMMAR_SIZE {
+            return Taken::Ignored;
         }
         if !closes(token) {
             self.open.push(token);
@@ -123,11 +150,30 @@ impl Session {
             return Taken::End(record);
         }
         self.open.push(token);
+        self.remind();
         record.map_or(Taken::More, Taken::Record)
+    }
+
+    /// A packet has begun: what is to be said again comes now.
+    fn remind(&mut self) {
+        let (number, age_us) = (self.state.packets(), self.state.clock.since(self.first_us));
+        if number == 1 {
+            self.first_us = self.state.clock.since(0);
+        }
+        let due = remind::reminder(number, self.rules.remind, self.label, self.rate, age_us);
+        self.due = due.unwrap_or_default();
+    }
+
+    /// The token that comes next whatever is drawn, where a reminder is due.
+    pub fn given(&self) -> Option<u16> {
+        self.due.first().copied()
     }
 
     /// The open packet, if it is complete as it stands.
     pub fn flush(&mut self) -> Option<Record> {
+        if !self.due.is_empty() {
+            return None;
+        }
         let (coded, length, taken) = self.read().ok()?;
         if self.open.is_empty() || length != self.open.len() {
             return None;
@@ -153,6 +199,11 @@ impl Session {
         }
         if self.head < HEAD {
             mask.add_class(if self.head == 1 { DIR } else { RATE });
+            return mask;
+        }
+        if let Some(given) = self.given() {
+            // A label has no place in a mask of the grammar: see `given`.
+            mask.add(given);
             return mask;
         }
         let reach = self.collect(&mut mask);
@@ -190,6 +241,8 @@ pub(super) struct FlowDecoder {
     session: Session,
     completion: Completion,
     legal: OnceCell<Mask>,
+    /// A mask with the label of a reminder alone, while that is due.
+    given: Vec<u64>,
     last_us: Option<i64>,
 }
 
@@ -199,6 +252,7 @@ impl FlowDecoder {
             session: Session::new(rules, seed, true),
             completion: Completion::default(),
             legal: OnceCell::new(),
+            given: Vec::new(),
             last_us: None,
         }
     }
@@ -220,27 +274,27 @@ impl FlowDecoder {
 
 impl Decoder for FlowDecoder {
     fn push(&mut self, token: u32) -> Step {
-        let Some(token) = u16::try_from(token).ok().filter(|&token| token < GRAMMAR_SIZE) else {
-            return Step::Need;
-        };
-        match self.session.push(token) {
-            Taken::Ignored => Step::Need,
-            Taken::More => {
-                self.legal.take();
-                Step::Need
+        let Ok(token) = u16::try_from(token) else { return Step::Need };
+        let taken = self.session.push(token);
+        if taken != Taken::Ignored {
+            self.legal.take();
+            self.given.clear();
+            if let Some(label) = self.session.given().filter(|&token| token >= GRAMMAR_SIZE) {
+                self.given.resize(usize::from(label) / 64 + 1, 0);
+                self.given[usize::from(label) / 64] = 1 << (label % 64);
             }
-            Taken::Record(record) => {
-                self.legal.take();
-                Step::Packet(self.packet(*record))
-            }
-            Taken::End(record) => {
-                self.legal.take();
-                Step::End(record.map(|record| self.packet(*record)))
-            }
+        }
+        match taken {
+            Taken::Ignored | Taken::More => Step::Need,
+            Taken::Record(record) => Step::Packet(self.packet(*record)),
+            Taken::End(record) => Step::End(record.map(|record| self.packet(*record))),
         }
     }
 
     fn legal(&self) -> Option<&[u64]> {
+        if !self.given.is_empty() {
+            return Some(&self.given);
+        }
         Some(self.legal.get_or_init(|| self.session.legal()).words())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! session := label DIR RATE packet* EOS
+//! packet  := time [label RATE byte] ...       reminder, see `remind`
 //! ```
 //! `DIR` is the direction of the first IP packet between a site and the world; `RATE` the class of the busiest second. Both are
 //! facts about the recording that a prompt may give and that a model may as well choose itself.
@@ -11,8 +12,10 @@ use super::{
     hosts::HostClass,
     packet::Parameters,
     record::{Frame, Record},
-    side::{SideClass, SideSink, Spread},
-    upper::Upper,
+    remind::reminder,
+    side::{Discard, SideClass, SideSink, Spread},
+    time::LONGEST_US,
+    upper::{Icmp, Udp, Upper},
     vocab::{DIR, EOS, RATE},
 };
 use crate::codec::{Beside, Encoder, FrameRef, SessionEnd, Skip};
@@ -53,10 +56,17 @@ impl Direction {
 #[derive(Debug)]
 pub(super) struct FlowEncoder {
     recorder: Recorder,
+    remind: u16,
     label: u16,
     packets: u64,
-    /// Where the session begins in the caller's vector.
-    start: usize,
+    first_us: i64,
+    last_us: i64,
+    /// What times are less than the capture's, after gaps that no token tells.
+    ahead_us: i64,
+    /// Tokens of the packet at hand.
+    packet: Vec<u16>,
+    /// Where the caller's vector has the link rate, from the session's start on.
+    rates: Vec<usize>,
     busiest: Busiest,
     beside: Counted,
 }
@@ -90,6 +100,13 @@ impl Busiest {
 #[derive(Debug, Default)]
 struct Counted(Beside);
 
+impl Counted {
+    fn add(&mut self, other: &Self) {
+        self.0.time_bits += other.0.time_bits;
+        self.0.other_bits += other.0.other_bits;
+    }
+}
+
 impl SideSink for Counted {
     fn put(&mut self, class: SideClass, _: u64, spread: Spread) {
         let bits = u64::from(spread.bits());
@@ -106,24 +123,50 @@ impl FlowEncoder {
     pub(super) fn new(rules: Parameters, label: u16) -> Self {
         Self {
             recorder: Recorder::new(rules),
+            remind: rules.remind,
             label,
             packets: 0,
-            start: 0,
+            first_us: 0,
+            last_us: i64::MIN,
+            ahead_us: 0,
+            packet: Vec::new(),
+            rates: Vec::new(),
             busiest: Busiest::default(),
             beside: Counted::default(),
         }
     }
 }
 
-/// The record that a model should see: whole TCP options, and no bytes that nobody can make sense of.
-fn taught(frame: FrameRef<'_>) -> Result<Record, Skip> {
+impl FlowEncoder {
+    /// The record at a time that tokens can tell: not before the packet before it, and not too long after.
+    fn timed(&mut self, mut record: Record) -> Record {
+        if self.last_us == i64::MIN {
+            return record;
+        }
+        record.time_us = record.time_us.saturating_sub(self.ahead_us).max(self.last_us);
+        let too_much = record.time_us.saturating_sub(self.last_us).saturating_sub(LONGEST_US);
+        if too_much > 0 {
+            self.ahead_us = self.ahead_us.saturating_add(too_much);
+            record.time_us = self.last_us.saturating_add(LONGEST_US);
+        }
+        record
+    }
+}
+
+/// The record that a model should see: nothing cut off, and no bytes that nobody can make sense of.
+fn whole(frame: FrameRef<'_>) -> Result<Record, Skip> {
     let mut record = Record::parse(frame.time_ns.div_euclid(NS), frame.wire_len, frame.bytes);
     match &mut record.frame {
-        Frame::Ip(ip) => match ip.upper {
+        Frame::Ip(ip) => match &mut ip.upper {
+            // Options are completed as expected.
             Upper::Tcp(_) => ip.missing = 0,
+            Upper::Udp(Udp { window, .. }) | Upper::Icmp(Icmp { window, .. }) => {
+                // What was cut off a window is zero: there is room for it.
+                window.extend(std::iter::repeat_n(0, ip.missing.into()).take(window.remaining_capacity()));
+                ip.missing = 0;
+            }
             Upper::Other(_) if ip.fragment & 0x1fff != 0 => return Err(Skip::Fragment),
             Upper::Other(_) => return Err(Skip::Protocol),
-            _ => {}
         },
         Frame::Arp(_) => {}
         Frame::Link(_) => return Err(Skip::Ethertype),
@@ -134,26 +177,47 @@ fn taught(frame: FrameRef<'_>) -> Result<Record, Skip> {
 
 impl Encoder for FlowEncoder {
     fn push(&mut self, frame: FrameRef<'_>, out: &mut Vec<u16>) -> Result<(), Skip> {
-        let record = taught(frame)?;
+        let record = self.timed(whole(frame)?);
+        let mut beside = Counted::default();
+        self.packet.clear();
+        let record = self.recorder.teach(&record, &mut self.packet, &mut beside).ok_or(Skip::Unwritable)?;
+        self.beside.add(&beside);
         if self.packets == 0 {
-            self.start = out.len();
             out.push(self.label);
             out.push(DIR.at(Direction::of(&record.frame) as usize));
+            self.rates = vec![out.len()];
+            self.first_us = record.time_us;
             // The rate is known at the end.
             out.push(RATE.at(0));
         }
-        self.recorder.push(&record, out, &mut self.beside);
+        let from = out.len();
+        out.extend_from_slice(&self.packet);
+        let age_us = if self.packets == 0 { 0 } else { self.last_us.saturating_sub(self.first_us) };
+        let rate = RATE.at(self.busiest.class());
+        if let Some(tokens) = reminder(self.packets, self.remind, Some(self.label), rate, age_us) {
+            // Behind the time, which no packet is without.
+            out.splice(from + 1..from + 1, tokens);
+            self.rates.push(from + 2);
+        }
         self.packets += 1;
+        self.last_us = record.time_us;
         self.busiest.add(record.time_us, record.wire_len);
-        if let Some(rate) = out.get_mut(self.start + 2) {
-            *rate = RATE.at(self.busiest.class());
+        let faster = RATE.at(self.busiest.class());
+        if faster != rate || self.packets == 1 {
+            for &at in &self.rates {
+                if let Some(token) = out.get_mut(at) {
+                    *token = faster;
+                }
+            }
         }
         Ok(())
     }
 
     fn observe(&mut self, frame: FrameRef<'_>) -> Result<(), Skip> {
-        let record = taught(frame)?;
-        self.recorder.push(&record, &mut Vec::new(), &mut self.beside);
+        let record = self.timed(whole(frame)?);
+        self.packet.clear();
+        let record = self.recorder.teach(&record, &mut self.packet, &mut Discard).ok_or(Skip::Unwritable)?;
+        self.last_us = record.time_us;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! who  := FLOW_FORTH | FLOW_BACK | FLOW_FAR byte | NEW host host [VLAN n (byte byte){n}] ports
 //! host := HOST | HOST_FAR byte byte | HOST_NEW
+//!         by number: the hosts that everybody knows first, then by how lately a host opened a flow, or was opened one to
 //! ports:= port port                (TCP, UDP: destination first)
 //!       | [PORT_HIGH]              (ICMP: with an identifier)
 //!       | byte                     (other: the protocol)
@@ -12,7 +13,7 @@
 use std::net::IpAddr;
 
 use super::{
-    hosts::{HostClass, from_halves, to_halves},
+    hosts::{COMMON_HOSTS, HostClass, from_halves, to_halves},
     io::{Coded, Io, Presence, Stop},
     mask::Mask,
     number::{Range, number},
@@ -30,14 +31,24 @@ use super::{
 /// Ranks with a token of their own.
 pub(super) const NEAR: usize = FLOW_FORTH.len as usize;
 
-/// How flows are numbered.
+/// How flows and hosts are numbered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Slots {
-    /// By how recently they were used: the last one is 0.
+    /// By how recently they were used: the last flow is 0; hosts by [`Role`].
     #[default]
     Recent,
-    /// By a number that a flow keeps while it lives.
+    /// By a number that a flow or host keeps while it lives.
     Fixed,
+}
+
+/// What a host is about to do. Each role has an order of its own, so that the client of a session, who opens one flow after
+/// the other, has the same number in front of all servers, however many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It opens a flow, or takes part in ARP.
+    Opener,
+    /// It is opened one to.
+    Partner,
 }
 
 impl State {
@@ -102,20 +113,47 @@ pub(super) fn far_flow<I: Io>(
 pub(super) struct NewHosts(arrayvec::ArrayVec<IpAddr, 2>);
 
 impl NewHosts {
-    fn slot(&self, state: &State, address: IpAddr) -> Option<u16> {
-        let ahead = self.0.iter().position(|&known| known == address);
-        // A host whose slot goes to one that is new in this packet is as good as forgotten.
-        let known = || {
-            state
-                .host_slot(address)
-                .filter(|slot| !(0..self.0.len()).any(|ahead| state.next_host(ahead) == *slot))
-        };
-        ahead.map(|ahead| state.next_host(ahead)).or_else(known)
+    /// Whether a slot goes to a host that is new in this packet: who had it is as good as forgotten.
+    fn displaces(&self, state: &State, slot: u16) -> bool {
+        (0..self.0.len()).any(|ahead| state.next_host(ahead) == slot)
     }
 
-    fn at(&self, state: &State, slot: usize) -> Option<IpAddr> {
-        let ahead = (0..self.0.len()).find(|&ahead| usize::from(state.next_host(ahead)) == slot);
-        ahead.map(|ahead| self.0[ahead]).or_else(|| state.host_at(slot))
+    fn knows(&self, state: &State, address: IpAddr) -> bool {
+        self.0.contains(&address) || state.host_slot(address).is_some_and(|slot| !self.displaces(state, slot))
+    }
+
+    /// The number of an address.
+    fn number(&self, state: &State, (slots, role): (Slots, Role), address: IpAddr) -> Option<usize> {
+        if let Some(ahead) = self.0.iter().position(|&known| known == address) {
+            return Some(match slots {
+                Slots::Fixed => usize::from(state.next_host(ahead)),
+                Slots::Recent => COMMON_HOSTS.len() + state.order_of(role).len() + ahead,
+            });
+        }
+        let slot = state.host_slot(address).filter(|&slot| !self.displaces(state, slot))?;
+        match slots {
+            Slots::Recent if usize::from(slot) >= COMMON_HOSTS.len() => {
+                Some(COMMON_HOSTS.len() + state.order_of(role).iter().position(|&other| other == slot)?)
+            }
+            _ => Some(usize::from(slot)),
+        }
+    }
+
+    /// The address of a number.
+    fn at(&self, state: &State, (slots, role): (Slots, Role), number: usize) -> Option<IpAddr> {
+        let place = match slots {
+            Slots::Recent => number.checked_sub(COMMON_HOSTS.len()),
+            Slots::Fixed => None,
+        };
+        let Some(place) = place else {
+            let ahead = (0..self.0.len()).find(|&ahead| usize::from(state.next_host(ahead)) == number);
+            return ahead.map(|ahead| self.0[ahead]).or_else(|| state.host_at(number));
+        };
+        let order = state.order_of(role);
+        match order.get(place) {
+            Some(&slot) => state.host_at(slot.into()).filter(|_| !self.displaces(state, slot)),
+            None => self.0.get(place - order.len()).copied(),
+        }
     }
 }
 
@@ -124,14 +162,16 @@ pub(super) fn host<I: Io>(
     state: &State,
     new: &mut NewHosts,
     io: &mut I,
+    by: (Slots, Role),
     want: Option<IpAddr>,
     legal: impl Fn(HostClass, Option<IpAddr>) -> bool,
 ) -> Coded<IpAddr> {
-    let slot = want.and_then(|want| new.slot(state, want)).map(usize::from);
+    let slot = want.and_then(|want| new.number(state, by, want));
     let near = HOST.len as usize;
     let known = state.host_count() + new.0.len();
-    let fits =
-        |slot: usize| new.at(state, slot).is_some_and(|address| legal(HostClass::of(address), Some(address)));
+    let fits = |slot: usize| {
+        new.at(state, by, slot).is_some_and(|address| legal(HostClass::of(address), Some(address)))
+    };
     let token = io.pick(
         || match slot {
             Some(slot) if slot < near => HOST.at(slot),
@@ -140,7 +180,7 @@ pub(super) fn host<I: Io>(
         },
         |mask| {
             (0..known.min(near)).filter(|&slot| fits(slot)).for_each(|slot| mask.add(HOST.at(slot)));
-            if (near..known.min(super::state::MAX_HOSTS)).any(fits) {
+            if (near..known).any(fits) {
                 mask.add_class(HOST_FAR);
             }
             for (index, &class) in HostClass::ALL.iter().enumerate() {
@@ -151,7 +191,7 @@ pub(super) fn host<I: Io>(
         },
     )?;
     if let Some(slot) = HOST.index(token) {
-        return new.at(state, slot).ok_or(Stop::Illegal);
+        return new.at(state, by, slot).ok_or(Stop::Illegal);
     }
     if HOST_FAR.has(token) {
         let slot = slot.unwrap_or_default();
@@ -165,7 +205,7 @@ pub(super) fn host<I: Io>(
             || BYTE.at(slot & 255),
             |mask| (0..256).filter(|low| far(high | low)).for_each(|low| mask.add(BYTE.at(low))),
         )?;
-        return new.at(state, high | BYTE.index(low).ok_or(Stop::Illegal)?).ok_or(Stop::Illegal);
+        return new.at(state, by, high | BYTE.index(low).ok_or(Stop::Illegal)?).ok_or(Stop::Illegal);
     }
     let class = HostClass::ALL[HOST_NEW.index(token).ok_or(Stop::Illegal)?];
     let halves = want.map(to_halves).unwrap_or_default();
@@ -174,7 +214,7 @@ pub(super) fn host<I: Io>(
     let second = if class.is_v4() { 0 } else { io.side(side, || halves.1, Spread::Host(class))? };
     let mut address = from_halves(class, first, second);
     // A drawn address may be known by chance; a recorded one never is.
-    while new.slot(state, address).is_some() {
+    while new.knows(state, address) {
         let (first, second) = to_halves(address);
         address = if class.is_v4() {
             from_halves(class, first.wrapping_add(1), 0)
@@ -226,7 +266,7 @@ fn may_be_new(class: HostClass) -> bool {
 pub(super) fn new_flow<I: Io>(
     state: &State,
     io: &mut I,
-    kind: Kind,
+    (kind, slots): (Kind, Slots),
     want: Option<(&FlowKey, &Tags)>,
 ) -> Coded<(FlowKey, Tags)> {
     let strict = io.strict();
@@ -248,7 +288,8 @@ pub(super) fn new_flow<I: Io>(
             && kind == Kind::Udp
             && is_live_between(super::hosts::COMMON_HOSTS[1], super::hosts::COMMON_HOSTS[0], (68, 67))
     };
-    let src = host(state, &mut new, io, wanted.map(|key| key.src), |class, address| {
+    let by = (slots, Role::Opener);
+    let src = host(state, &mut new, io, by, wanted.map(|key| key.src), |class, address| {
         if !strict {
             return (!igmp || class.is_v4())
                 && (address.is_some() || may_be_new(class) || class == HostClass::Loopback);
@@ -257,7 +298,8 @@ pub(super) fn new_flow<I: Io>(
         usable(class, address) && !asks(class) && (partner || common_partner(state, kind, class))
     })?;
     let src_class = HostClass::of(src);
-    let dst = host(state, &mut new, io, wanted.map(|key| key.dst), |class, address| {
+    let by = (slots, Role::Partner);
+    let dst = host(state, &mut new, io, by, wanted.map(|key| key.dst), |class, address| {
         let same = class.is_v4() == src_class.is_v4() && address != Some(src);
         let has_echo = kind == Kind::Icmp
             && (!strict || has_message(protocol(kind, !class.is_v4()), src_class, class, true, false));

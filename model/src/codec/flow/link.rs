@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use arrayvec::ArrayVec;
 
 use super::{
-    endpoints::{NewHosts, host, vlan_tags},
+    endpoints::{NewHosts, Role, Slots, host, vlan_tags},
     hosts::HostClass,
     io::{Coded, Io, Stop},
     lengths::Limit,
@@ -179,7 +179,7 @@ pub(super) fn arp_member(arp: &ArpFrame, state: &State) -> usize {
 pub(super) fn arp<I: Io>(
     state: &State,
     io: &mut I,
-    form: usize,
+    (form, slots): (usize, Slots),
     want: Option<(&ArpFrame, u32)>,
 ) -> Coded<(ArpFrame, u32)> {
     let wanted = want.map(|(arp, _)| arp);
@@ -193,7 +193,9 @@ pub(super) fn arp<I: Io>(
         let usable = address.is_none_or(strict::usable);
         class.is_v4() && new && (!strict || usable && (class.may_send() || class == HostClass::Zero && asks))
     };
-    let spa = host(state, &mut hosts, io, wanted.map(|arp| v4(arp.spa)), sender)?;
+    // Hosts of the site are among those that open flows, and the gateway comes soon behind them.
+    let by = (slots, Role::Opener);
+    let spa = host(state, &mut hosts, io, by, wanted.map(|arp| v4(arp.spa)), sender)?;
     if !spa.is_ipv4() {
         return Err(Stop::Illegal);
     }
@@ -203,7 +205,7 @@ pub(super) fn arp<I: Io>(
         let usable = address.is_none_or(strict::usable);
         class.is_v4() && new && (!strict || usable && class.may_send())
     };
-    let tpa = host(state, &mut hosts, io, wanted.map(|arp| v4(arp.tpa)), target)?;
+    let tpa = host(state, &mut hosts, io, by, wanted.map(|arp| v4(arp.tpa)), target)?;
     let (IpAddr::V4(spa_v4), IpAddr::V4(tpa_v4)) = (spa, tpa) else { return Err(Stop::Illegal) };
     let mut new = NewMacs::new();
     let mac_of = |address: IpAddr| state.host(address).and_then(|host| host.mac);

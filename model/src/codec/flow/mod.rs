@@ -18,7 +18,8 @@
 //! 4. `time`, `endpoints`, `link`, `tcp`, `datagram`, [`payload`], `network_tail`, `ip_id`: the fields.
 //! 5. [`side`], [`hosts`], [`ports`]: what the model does not see.
 //! 6. `strict`, `complete`: what a generator may write and what it leaves to be filled in.
-//! 7. `codec`, `encoder`, `decoder`, `coder`: the codec as others see it.
+//! 7. `teach`, `remind`: what a model sees of a capture.
+//! 8. `codec`, `encoder`, `decoder`, `coder`: the codec as others see it.
 //!
 //! # Contracts
 //! * Grammar functions look at the state and do not change it; `packet::apply` does, for a whole packet.
@@ -48,10 +49,12 @@ mod packet;
 pub mod payload;
 pub mod ports;
 pub mod record;
+mod remind;
 pub mod side;
 mod state;
 mod strict;
 mod tcp;
+mod teach;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -65,4 +68,5 @@ pub use self::{
     encoder::Direction,
     endpoints::Slots,
     packet::Parameters,
+    remind::reminder_tokens,
 };

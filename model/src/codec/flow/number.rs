@@ -91,8 +91,12 @@ pub fn number<I: Io>(
 ) -> Coded<u64> {
     if I::EMITS {
         let value = want();
+        if io.strict() && !range().has(value) {
+            return Err(Stop::Illegal);
+        }
         for k in (0..bytes).rev() {
-            io.pick(|| BYTE.at((value >> (8 * k)) as usize & 255), |_| ())?;
+            let token = BYTE.at((value >> (8 * k)) as usize & 255);
+            io.pick(|| token, |mask| mask.add(token))?;
         }
         return Ok(value);
     }

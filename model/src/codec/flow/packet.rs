@@ -35,13 +35,15 @@ pub(super) use self::apply::apply;
 pub struct Parameters {
     /// Gaps have fine tokens: known to 0.6 % instead of 9 %, for a token more a packet.
     pub fine: bool,
-    /// How flows are numbered.
+    /// How flows and hosts are numbered.
     pub slots: Slots,
+    /// Packets from one reminder of what the session is to the next; 0 for none.
+    pub remind: u16,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { fine: true, slots: Slots::Recent }
+        Self { fine: true, slots: Slots::Recent, remind: 32 }
     }
 }
 
@@ -154,12 +156,12 @@ pub(super) fn code<I: Io>(
     }
     if let Some(form) = ARP.index(token) {
         let arp = if let Some(Frame::Arp(arp)) = frame { Some(arp) } else { None };
-        let (arp, wire_len) = link::arp(state, io, form, arp.zip(wire_len))?;
+        let (arp, wire_len) = link::arp(state, io, (form, rules.slots), arp.zip(wire_len))?;
         return Ok(PacketCoded { record: record(wire_len, Frame::Arp(arp)), change: Change::Arp });
     }
     let (place, back) = if let Some(kind) = NEW.index(token) {
         let kind = *Kind::ALL.get(kind).ok_or(Stop::Illegal)?;
-        (Place::New(Box::new(open(state, io, kind, frame, key.as_ref())?)), false)
+        (Place::New(Box::new(open(state, io, (kind, rules.slots), frame, key.as_ref())?)), false)
     } else {
         let (slot, back) = known(state, io, rules.slots, token, found, strict)?;
         (Place::Known(slot), back)
@@ -232,7 +234,7 @@ fn known<I: Io>(
 fn open<I: Io>(
     state: &State,
     io: &mut I,
-    kind: Kind,
+    (kind, slots): (Kind, Slots),
     frame: Option<&Frame>,
     key: Option<&FlowKey>,
 ) -> Coded<Flow> {
@@ -242,7 +244,7 @@ fn open<I: Io>(
         return Ok(state.open(link_key(dst, src, kind, &tags), tags));
     }
     let tags = if let Some(Frame::Ip(ip)) = frame { Some(&ip.ether.tags) } else { None };
-    let (key, tags) = new_flow(state, io, kind, key.zip(tags))?;
+    let (key, tags) = new_flow(state, io, (kind, slots), key.zip(tags))?;
     Ok(state.open(key, tags))
 }
 

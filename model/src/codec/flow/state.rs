@@ -240,6 +240,10 @@ pub(super) struct State {
     by_address: Table<IpAddr, u16>,
     /// Host slots given out so far; the table is a ring.
     hosts_made: usize,
+    /// Host slots but those that everybody knows, the one that opened a flow last first.
+    openers: Vec<u16>,
+    /// The same, the one that was opened one to last first.
+    partners: Vec<u16>,
     macs: Vec<Mac>,
     by_mac: Table<Mac, u16>,
     macs_made: usize,
@@ -274,6 +278,8 @@ impl Default for State {
             hosts: Vec::new(),
             by_address: Table::default(),
             hosts_made: 0,
+            openers: Vec::new(),
+            partners: Vec::new(),
             macs: Vec::new(),
             by_mac: Table::default(),
             macs_made: 0,

@@ -32,6 +32,9 @@ pub(super) const EDGES: [u64; BINS + 1] = {
     edges
 };
 
+/// The longest gap that tokens tell.
+pub(super) const LONGEST_US: i64 = EDGES[BINS] as i64 - 1;
+
 /// The clock of a session.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Clock {
@@ -83,6 +86,11 @@ impl Clock {
     /// The clock after a packet at `time_us`.
     pub(super) fn set(&mut self, time_us: i64) {
         self.last_us = Some(time_us);
+    }
+
+    /// From `time_us` to the last packet; 0 before the first one.
+    pub(super) fn since(&self, time_us: i64) -> i64 {
+        self.last_us.map_or(0, |last| last.saturating_sub(time_us))
     }
 
     /// Adds what a packet that is not the first may begin with.

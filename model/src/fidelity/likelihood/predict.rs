@@ -70,7 +70,7 @@ fn batch_nats(
     sessions: &[Encoded],
     told: &dyn Fn(u64) -> bool,
 ) -> Result<Vec<Nats>, LikelihoodError> {
-    let head = codec.head();
+    let (head, given) = (codec.head(), codec.given());
     let mut nats: Vec<Nats> = sessions.iter().map(Nats::unread).collect();
     let mut rows: Vec<usize> = (0..sessions.len()).collect();
     let mut state = model.zero_state(rows.len())?;
@@ -84,7 +84,9 @@ fn batch_nats(
         for (i, (&r, &n)) in rows.iter().zip(&lengths).enumerate() {
             for (k, pair) in sessions[r].tokens[at..=at + n].windows(2).enumerate() {
                 inputs[i * width + k] = u32::from(pair[0]);
-                targets[i * width + k] = u32::from(pair[1]);
+                if !given.at(&sessions[r].tokens, at + k + 1) {
+                    targets[i * width + k] = u32::from(pair[1]);
+                }
             }
         }
         let inputs = Tensor::from_vec(inputs, (rows.len(), width), model.device())?; // (b, l)
@@ -93,6 +95,9 @@ fn batch_nats(
         for ((&r, &n), each) in rows.iter().zip(&lengths).zip(each.chunks(width)) {
             for (k, &x) in each[..n].iter().enumerate() {
                 let place = at + k + 1;
+                if given.at(&sessions[r].tokens, place) {
+                    continue;
+                }
                 nats[r].predicted(f64::from(x), place < head, codec.is_time(sessions[r].tokens[place]));
             }
         }

@@ -38,8 +38,7 @@ fn settle(state: &mut State, place: Place) -> u16 {
         Place::New(flow) => {
             state.tags = flow.tags.clone();
             if flow.key.kind != Kind::Link {
-                state.host_mut(flow.key.src);
-                state.host_mut(flow.key.dst);
+                state.opened(flow.key.src, flow.key.dst);
             }
             state.add_flow(flow)
         }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::{Habits, Host, Kind, MAX_HOSTS, State};
 use crate::codec::flow::{
+    endpoints::Role,
     hosts::{COMMON_HOSTS, HostClass},
     record::Mac,
 };
@@ -57,7 +58,34 @@ impl State {
         }
         self.hosts_made += 1;
         self.by_address.insert(address, slot);
+        if usize::from(slot) >= COMMON_HOSTS.len() {
+            for order in [&mut self.openers, &mut self.partners] {
+                order.retain(|&other| other != slot);
+                if order.len() == order.capacity() {
+                    order.reserve_exact(8 + order.len() / 4);
+                }
+                order.push(slot);
+            }
+        }
         usize::from(slot)
+    }
+
+    /// Host slots but those that everybody knows, the one latest in a role first; who never had it comes last.
+    pub(in crate::codec::flow) fn order_of(&self, role: Role) -> &[u16] {
+        match role {
+            Role::Opener => &self.openers,
+            Role::Partner => &self.partners,
+        }
+    }
+
+    /// Two hosts have a new flow.
+    pub(in crate::codec::flow) fn opened(&mut self, src: IpAddr, dst: IpAddr) {
+        let slots = [self.make_host(src), self.make_host(dst)];
+        for (order, slot) in [&mut self.openers, &mut self.partners].into_iter().zip(slots) {
+            if let Some(at) = order.iter().position(|&other| usize::from(other) == slot) {
+                order[..=at].rotate_right(1);
+            }
+        }
     }
 
     /// The habits of a host, as it showed them or as hosts like it did.

@@ -99,9 +99,11 @@ pub(super) fn code<I: Io>(
         let ahead = distance(value, next);
         let room = distance(value, next) + i64::from(payload_len) + i64::from(flags & FIN != 0);
         match SEQ.index(token) {
-            // A SYN repeats only a SYN.
+            // A SYN repeats only a SYN that waits for its answer. After a connection it opens another one: what it seems to
+            // repeat there is a FIN.
             _ if syn => {
-                this.segments.iter().any(|&(start, end)| start == value && end.wrapping_sub(start) == 1)
+                let repeats = |&(start, end): &(u32, u32)| start == value && end.wrapping_sub(start) == 1;
+                !cx.closed && this.segments.iter().any(repeats)
             }
             // Nothing new behind a FIN.
             _ if this.fin => room <= 0,

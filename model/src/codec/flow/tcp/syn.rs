@@ -178,6 +178,37 @@ fn layout_of(seen: &[u8], len: usize) -> Option<(usize, Template)> {
     })
 }
 
+/// The layout with the same options, in whatever order: what a generator writes instead of a list that no layout has. Options that
+/// none has are left out.
+fn nearest(seen: &[u8], len: usize) -> Template {
+    let mut whole: Template = seen.iter().copied().collect();
+    while whole.len() < len {
+        whole.push(NOP);
+    }
+    let places: ArrayVec<(u8, usize), 40> = walk(&whole).into_iter().flatten().collect();
+    let place = |wanted: u8| {
+        let of = places.iter().find(|&&(kind, at)| kind == wanted && at + size(kind) <= whole.len());
+        of.map(|&(_, at)| at)
+    };
+    let kinds = [MSS, SCALE, SACK, STAMPS];
+    let differing = |layout: &&&[u8]| {
+        kinds.iter().filter(|kind| layout.contains(kind) != place(**kind).is_some()).count()
+    };
+    let layout = LAYOUTS.iter().min_by_key(differing).copied().unwrap_or_default();
+    let mut out = fill(layout, &[]);
+    for (kind, at) in walk(&out.clone()).into_iter().flatten() {
+        let bytes = |from: usize| whole[from + 2..from + size(kind)].iter().copied();
+        match (kind, place(kind)) {
+            (MSS, Some(from)) => {
+                out[at + 2..at + 4].iter_mut().zip(bytes(from)).for_each(|(to, byte)| *to = byte)
+            }
+            (SCALE, Some(from)) => out[at + 2] = whole[from + 2].min(MAX_SCALE as u8),
+            _ => {}
+        }
+    }
+    out
+}
+
 pub(super) fn code<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
@@ -190,6 +221,18 @@ pub(super) fn code<I: Io>(
     // What the encoder means, made whole where the capture cut it.
     let mut meant: Option<(u16, Option<Template>)> = None;
     let mut predicted = false;
+    let instead = want
+        .filter(|&(seen, len)| {
+            let known = |template: &Template| {
+                fits(template, seen, len) && options_ok(template, super::SYN | super::ACK)
+            };
+            io.strict()
+                && layout_of(seen, len).is_none()
+                && !cx.host_template.is_some_and(known)
+                && !cx.templates.iter().any(known)
+        })
+        .map(|(seen, len)| nearest(seen, len));
+    let want = instead.as_ref().map(|template| (template.as_slice(), template.len())).or(want);
     if let Some((seen, len)) = want {
         let recent = cx.templates.iter().position(|template| fits(template, seen, len));
         if cx.host_template.is_some_and(|host| fits(host, seen, len)) {

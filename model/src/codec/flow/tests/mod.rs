@@ -2,6 +2,8 @@
 //!
 //! * `round_trip`: frames of every protocol, sound and broken; `simulated`: TCP as networks treat it.
 //! * `legal`: random walks through the masks; `garbage`: tokens that nobody checked.
+//! * `reminders`: what the grammar says again.
+//! * `taught`: what a model sees of a capture is what it may write.
 //! * `pitfalls`: a test for each mistake that a codec of this kind invites.
 //!
 //! Numbers are small enough for every day. `NETSSM_FLOW_TOKENS=10000000` makes the walks as long as a release deserves.
@@ -10,8 +12,10 @@ mod frames;
 mod garbage;
 mod legal;
 mod pitfalls;
+mod reminders;
 mod round_trip;
 mod simulated;
+mod taught;
 mod tcp;
 mod walk;
 
@@ -83,10 +87,10 @@ impl Captured {
 
 /// All ways to write a session.
 const PARAMETERS: [Parameters; 4] = [
-    Parameters { fine: true, slots: Slots::Recent },
-    Parameters { fine: false, slots: Slots::Recent },
-    Parameters { fine: true, slots: Slots::Fixed },
-    Parameters { fine: false, slots: Slots::Fixed },
+    Parameters { fine: true, slots: Slots::Recent, remind: 0 },
+    Parameters { fine: false, slots: Slots::Recent, remind: 0 },
+    Parameters { fine: true, slots: Slots::Fixed, remind: 0 },
+    Parameters { fine: false, slots: Slots::Fixed, remind: 0 },
 ];
 
 fn emitted(record: &Record) -> Vec<u8> {

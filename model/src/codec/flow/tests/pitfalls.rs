@@ -7,11 +7,15 @@ use crate::codec::{
     Codec, FlowCodec, FrameRef, Vocab,
     flow::{
         Parameters, Recorder,
+        hosts::COMMON_HOSTS,
         io::Stop,
         record::{Frame, Record},
         side::{Discard, SideTable},
         upper::Upper,
-        vocab::{ACK, Class, ESC, FRAGMENT, NEW, SACK, SNAP, SYN_OPTIONS, TS_ECHO, TS_VALUE, TTL, WIRE_LEN},
+        vocab::{
+            ACK, Class, ESC, FRAGMENT, HOST, HOST_NEW, NEW, SACK, SNAP, SYN_OPTIONS, TS_ECHO, TS_VALUE, TTL,
+            WIRE_LEN,
+        },
     },
 };
 
@@ -295,4 +299,28 @@ fn p12_short_and_long_sessions_cost_what_is_claimed() {
     assert!(price(&long) < 5.5, "{} tokens a packet", price(&long));
     let record = Record::parse(0, 60, &short[0].bytes);
     assert!(short[0].bytes.starts_with(&emitted(&record)));
+}
+
+/// Whoever opens flows keeps the first number of its role, however many servers there are; so does the server called last.
+#[test]
+fn a_client_has_one_number_and_servers_go_by_how_lately_they_were_called() {
+    let to = |server: u8, port: u16| {
+        Captured::new(
+            i64::from(port),
+            ipv4([10, 0, 0, 1], [198, 18, 0, server], 17, 64, 0, &udp((port, 443), &[1; 40])),
+        )
+    };
+    let frames: Vec<_> = [(1, 50_001), (2, 50_002), (3, 50_003), (3, 50_004), (1, 50_005), (1, 50_006)]
+        .map(|(a, b)| to(a, b))
+        .into();
+    let rules = Parameters { fine: false, ..Parameters::default() };
+    let hosts: Vec<Vec<u16>> = round_trip(rules, &frames)
+        .iter()
+        .map(|tokens| tokens.iter().copied().filter(|&t| HOST.has(t) || HOST_NEW.has(t)).collect())
+        .collect();
+    let first = COMMON_HOSTS.len();
+    let (client, server) = (HOST.at(first), |rank: usize| HOST.at(first + rank));
+    assert!(HOST_NEW.has(hosts[0][0]) && HOST_NEW.has(hosts[0][1]));
+    assert!(hosts[1..].iter().all(|hosts| hosts[0] == client), "{hosts:?}");
+    assert_eq!([hosts[3][1], hosts[4][1], hosts[5][1]], [server(0), server(2), server(0)]);
 }
