@@ -9,94 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::collect::{Collected, Kind, Row, Share};
-use super::read::{self, Captures, File, Found, Take};
-use super::session::SessionBuilder;
+use super::read::Found;
+use super::rows;
+use super::side::Side;
 use super::stats::{Summary, emd, ks};
-use super::{MEASURES, rows};
-use crate::codec::DataError;
-use crate::prepare::Progress;
 
 /// Version of the shape of [`Report`].
 pub const FORMAT: u32 = 1;
-
-/// One side of a comparison: every measure of every session, by label (`None`: sessions without one).
-#[derive(Debug, Default)]
-pub struct Side {
-    found: Found,
-    by_label: BTreeMap<Option<String>, Collected>,
-    cut_segments: u64,
-}
-
-impl Take for SessionBuilder {
-    fn take(&mut self, record: &netssm_wire::capture::Record) {
-        self.push(record);
-    }
-}
-
-impl Side {
-    /// Reads captures and measures their sessions.
-    ///
-    /// # Errors
-    /// [`DataError`]: folders that cannot be listed, a label list that cannot be used, nothing that can be measured, or a
-    /// stop asked for.
-    pub fn measure(captures: &Captures, progress: &dyn Progress) -> Result<Self, DataError> {
-        let open = |label: Option<&str>| SessionBuilder::new(label.map(str::to_owned));
-        let files = read::read(captures, progress, open, |file: File<SessionBuilder>| {
-            let mut side = Self { found: file.found, ..Self::default() };
-            for part in file.sessions {
-                let session = part.content.finish();
-                side.cut_segments += session.cut_segments;
-                let collected = side.by_label.entry(part.label).or_default();
-                MEASURES.iter().for_each(|measure| (measure.add)(&session, collected));
-            }
-            side
-        })?;
-        let mut all = Self::default();
-        for file in files {
-            all.found.merge(file.found);
-            all.cut_segments += file.cut_segments;
-            for (label, collected) in file.by_label {
-                all.by_label.entry(label).or_default().merge(&collected);
-            }
-        }
-        if all.found.sessions == 0 {
-            let mut reasons: Vec<String> = all
-                .found
-                .faults
-                .iter()
-                .take(5)
-                .map(|(path, why)| format!("{}: {why}", path.display()))
-                .collect();
-            if reasons.is_empty() {
-                reasons.push("no capture was found".to_owned());
-            }
-            let files = all.found.captures as usize;
-            return Err(DataError::NothingLeft { files, reasons: reasons.join("; ") });
-        }
-        all.by_label.values_mut().for_each(Collected::sort);
-        Ok(all)
-    }
-
-    /// What was read.
-    pub fn found(&self) -> &Found {
-        &self.found
-    }
-
-    fn about(&self) -> About {
-        About { found: self.found.clone(), cut_segments: self.cut_segments }
-    }
-
-    fn together(&self) -> Collected {
-        let mut all = Collected::default();
-        self.by_label.values().for_each(|collected| all.merge(collected));
-        all.sort();
-        all
-    }
-
-    fn label(&self, label: &str) -> Option<&Collected> {
-        self.by_label.get(&Some(label.to_owned()))
-    }
-}
 
 /// One side in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -207,7 +126,7 @@ pub struct Report {
 
 /// Compares `synthetic` with `real`, and `floor` too if there is one. `max_packets` is only recorded.
 pub fn compare(real: &Side, synthetic: &Side, floor: Option<&Side>, max_packets: u64) -> Report {
-    let names = |side: &Side| side.by_label.keys().flatten().cloned().collect::<BTreeSet<String>>();
+    let names = |side: &Side| side.labels().map(str::to_owned).collect::<BTreeSet<String>>();
     let (of_real, of_synthetic) = (names(real), names(synthetic));
     let overall = table(&real.together(), Some(&synthetic.together()), floor.map(Side::together).as_ref());
     let labels: BTreeMap<_, _> = of_real
@@ -285,8 +204,10 @@ fn distance(row: &Row, real: &Collected, other: &Collected) -> Option<Distance> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::read::Captures;
     use super::super::testing::Frames;
     use super::*;
+    use crate::codec::DataError;
 
     /// A folder with one capture a label.
     fn side(sessions: &[(&str, Frames)]) -> Result<Side, DataError> {

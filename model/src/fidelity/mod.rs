@@ -23,8 +23,10 @@ mod gaps;
 mod handshake;
 mod likelihood;
 mod order;
+pub mod page;
 mod read;
 mod session;
+mod side;
 mod sidecar;
 mod sizes;
 pub mod stats;
@@ -33,10 +35,11 @@ mod testing;
 mod volume;
 
 pub use self::collect::{Kind, Row, Share};
-pub use self::compare::{About, Compared, Distance, FORMAT, LabelMean, Report, Side, Value, compare};
+pub use self::compare::{About, Compared, Distance, FORMAT, LabelMean, Report, Value, compare};
 pub use self::likelihood::{Likelihood, LikelihoodError, Nats, likelihood};
 pub use self::read::{Captures, Found};
 pub use self::session::{Direction, Flow, Packet, Segment, Session, SessionBuilder};
+pub use self::side::Side;
 
 /// Every measure, in the order of the report.
 const MEASURES: [collect::Measure; 6] =
