@@ -1,7 +1,17 @@
 //! What a reader of the report sees, as plain data: chapters of text, tables and plots.
 //!
 //! Every analysis makes a [`Chapter`] of its result; whoever shows the report (terminal, HTML) decides how that looks and
-//! knows nothing of the analyses.
+//! knows nothing of the analyses. [`html`] makes one page of chapters, [`lines`] and [`verdicts`] text lines for a terminal. Both take any strings
+//! and any numbers, those of a capture's label or name included, and never panic.
+
+mod html;
+mod markup;
+mod plot;
+mod scale;
+mod text;
+
+pub use self::html::html;
+pub use self::text::{lines, verdicts};
 
 /// One analysis.
 #[derive(Clone, Debug, Default, PartialEq)]
