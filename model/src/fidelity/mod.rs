@@ -16,11 +16,14 @@
 //! Nothing here panics on any capture. What cannot be measured is named in the report and left out. Results do not depend
 //! on the number of threads or on the order of files in a folder.
 
+mod bursts;
 mod collect;
 mod compare;
 mod flows;
 mod gaps;
 mod handshake;
+mod interleaving;
+mod lag;
 mod likelihood;
 mod order;
 pub mod page;
@@ -32,6 +35,7 @@ mod sizes;
 pub mod stats;
 #[cfg(test)]
 mod testing;
+mod throughput;
 mod volume;
 
 pub use self::collect::{Kind, Row, Share};
@@ -42,8 +46,18 @@ pub use self::session::{Direction, Flow, Packet, Segment, Session, SessionBuilde
 pub use self::side::Side;
 
 /// Every measure, in the order of the report.
-const MEASURES: [collect::Measure; 6] =
-    [gaps::MEASURE, sizes::MEASURE, flows::MEASURE, volume::MEASURE, handshake::MEASURE, order::MEASURE];
+const MEASURES: [collect::Measure; 10] = [
+    gaps::MEASURE,
+    lag::MEASURE,
+    bursts::MEASURE,
+    throughput::MEASURE,
+    sizes::MEASURE,
+    flows::MEASURE,
+    interleaving::MEASURE,
+    volume::MEASURE,
+    handshake::MEASURE,
+    order::MEASURE,
+];
 
 /// Every row, in the order of the report.
 fn rows() -> impl Iterator<Item = &'static Row> {
