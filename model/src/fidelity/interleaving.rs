@@ -3,7 +3,7 @@
 //! A flow is *open* from its first to its last packet in the session. Concurrency is looked at on every full second of the
 //! session, of its first hour, so that long states count as long as they last (`flows.open` is the maximum only). A
 //! *switch* is a packet of another flow than the packet with a flow before it; a *run* is what lies between switches.
-//! That only the generation of whole sessions, not flow by flow, has these is NetSSM's reason to be (section 4.1.3 there).
+//! That only the generation of whole sessions, not flow by flow, has these is what NetSSM sets out to show (section 1 there).
 
 use super::collect::{Collected, Measure, Row, Share};
 use super::session::Session;

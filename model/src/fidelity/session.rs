@@ -128,6 +128,29 @@ impl Session {
         self.packets.iter().filter_map(|p| Some((p.flow?, self.direction(p)?, p.tcp?)))
     }
 
+    /// The same packets and flows at other times, without the kept bytes: packet `i` comes at `times_us[i]`. Packets beyond
+    /// the end of `times_us` are left out.
+    pub(super) fn retimed(&self, times_us: &[i64]) -> Self {
+        let packets: Vec<Packet> = self
+            .packets
+            .iter()
+            .zip(times_us)
+            .map(|(packet, &time_us)| Packet { time_us, ..*packet })
+            .collect();
+        let mut flows = self.flows.clone();
+        let mut seen = vec![false; flows.len()];
+        for packet in &packets {
+            let Some(number) = packet.flow.map(|flow| flow as usize) else { continue };
+            let (Some(flow), Some(seen)) = (flows.get_mut(number), seen.get_mut(number)) else { continue };
+            if !std::mem::replace(seen, true) {
+                (flow.first_us, flow.last_us) = (packet.time_us, packet.time_us);
+            }
+            flow.first_us = flow.first_us.min(packet.time_us);
+            flow.last_us = flow.last_us.max(packet.time_us);
+        }
+        Self { label: self.label.clone(), packets, flows, cut_segments: self.cut_segments, ..Self::default() }
+    }
+
     /// Flows of a protocol.
     pub fn flows_of(&self, protocol: u8) -> impl Iterator<Item = &Flow> + '_ {
         self.flows.iter().filter(move |flow| flow.first.protocol == protocol)
@@ -318,6 +341,22 @@ mod tests {
         assert_eq!(kept, [KEPT, 14 + 20 + 8 + 300, KEPT, 0]);
         assert_eq!(session.frame(1), frames.records[1].frame);
         assert_eq!(session.frame(2), &frames.records[2].frame[..KEPT]);
+    }
+
+    #[test]
+    fn other_times_move_packets_and_flows_and_nothing_else() {
+        let mut frames = Frames::new();
+        frames.handshake(0, 50001);
+        frames.udp(30, (40001, 53), 10);
+        frames.udp(40, (50001, 443), 10);
+        let session = frames.session("x");
+        let moved = session.retimed(&[100, 200, 300, 250, 400]);
+        assert_eq!(moved.packets.iter().map(|p| p.time_us).collect::<Vec<_>>(), [100, 200, 300, 250, 400]);
+        let times: Vec<_> = moved.flows.iter().map(|flow| (flow.first_us, flow.last_us)).collect();
+        assert_eq!(times, [(100, 300), (250, 250), (400, 400)]);
+        let as_before: Vec<i64> = session.packets.iter().map(|p| p.time_us).collect();
+        let back = moved.retimed(&as_before);
+        assert_eq!((&back.packets, &back.flows), (&session.packets, &session.flows));
     }
 
     #[test]

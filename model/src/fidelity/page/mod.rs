@@ -6,11 +6,13 @@
 
 mod html;
 mod markup;
+mod number;
 mod plot;
 mod scale;
 mod text;
 
 pub use self::html::html;
+pub(super) use self::number::number;
 pub use self::text::{lines, verdicts};
 
 /// One analysis.

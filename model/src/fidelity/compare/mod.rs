@@ -4,18 +4,23 @@
 //! sessions of the same label, and the *label mean* is the plain mean of these distances over the labels that both sides
 //! have. The *floor* is the same real set against a second real one: no generator can be expected to be closer.
 
+mod chapters;
+mod curves;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+pub(super) use self::chapters::distance as shown;
+use self::curves::Curves;
 use super::collect::{Collected, Kind, Row, Share};
 use super::read::Found;
 use super::rows;
 use super::side::Side;
 use super::stats::{Summary, emd, ks};
 
-/// Version of the shape of [`Report`].
-pub const FORMAT: u32 = 1;
+/// Version of the shape of [`Report`], and of the [`Evaluation`](super::Evaluation) around it. 2 has analyses beside the rows.
+pub const FORMAT: u32 = 2;
 
 /// One side in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -122,13 +127,17 @@ pub struct Report {
     pub label_mean: BTreeMap<&'static str, LabelMean>,
     /// By label and row name, for labels of both sides.
     pub labels: BTreeMap<String, BTreeMap<&'static str, Compared>>,
+    /// Distribution functions over all sessions, by row name; for the plots, and no part of the JSON.
+    #[serde(skip)]
+    pub(super) curves: BTreeMap<&'static str, Curves>,
 }
 
 /// Compares `synthetic` with `real`, and `floor` too if there is one. `max_packets` is only recorded.
 pub fn compare(real: &Side, synthetic: &Side, floor: Option<&Side>, max_packets: u64) -> Report {
     let names = |side: &Side| side.labels().map(str::to_owned).collect::<BTreeSet<String>>();
     let (of_real, of_synthetic) = (names(real), names(synthetic));
-    let overall = table(&real.together(), Some(&synthetic.together()), floor.map(Side::together).as_ref());
+    let all = (real.together(), synthetic.together(), floor.map(Side::together));
+    let overall = table(&all.0, Some(&all.1), all.2.as_ref());
     let labels: BTreeMap<_, _> = of_real
         .intersection(&of_synthetic)
         .filter_map(|label| {
@@ -148,6 +157,13 @@ pub fn compare(real: &Side, synthetic: &Side, floor: Option<&Side>, max_packets:
         label_mean: rows().map(|row| (row.name, label_mean(row, &labels))).collect(),
         overall,
         labels,
+        curves: rows()
+            .filter(|row| row.kind == Kind::Sample)
+            .map(|row| {
+                let of = |side: &Collected| curves::ecdf(side.values(row));
+                (row.name, Curves { real: of(&all.0), synthetic: of(&all.1), floor: all.2.as_ref().map(of) })
+            })
+            .collect(),
     }
 }
 
@@ -180,7 +196,7 @@ fn table(
     rows().map(|row| (row.name, compared(row))).collect()
 }
 
-fn value(row: &Row, side: &Collected) -> Option<Value> {
+pub(super) fn value(row: &Row, side: &Collected) -> Option<Value> {
     match row.kind {
         Kind::Sample => Summary::of(side.values(row)).map(Value::Sample),
         Kind::Share => {
@@ -190,7 +206,7 @@ fn value(row: &Row, side: &Collected) -> Option<Value> {
     }
 }
 
-fn distance(row: &Row, real: &Collected, other: &Collected) -> Option<Distance> {
+pub(super) fn distance(row: &Row, real: &Collected, other: &Collected) -> Option<Distance> {
     match row.kind {
         Kind::Sample => {
             let (real, other) = (real.values(row), other.values(row));
