@@ -51,7 +51,7 @@ pub use self::collect::{Kind, Row, Share};
 pub use self::compare::{About, Compared, Distance, FORMAT, LabelMean, Report, Value, compare};
 pub use self::evaluation::{ANALYSES, Evaluation, Input, ROWS};
 pub use self::likelihood::{Likelihood, LikelihoodError, Nats, likelihood};
-pub use self::read::{Captures, Found};
+pub use self::read::{Captures, Found, each_session};
 pub use self::session::{Direction, Flow, Packet, Segment, Session, SessionBuilder};
 pub use self::side::Side;
 

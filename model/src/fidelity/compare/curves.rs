@@ -40,7 +40,13 @@ impl Curves {
         let curve = |name: &str, points: &Vec<(f64, f64)>| Curve {
             name: name.to_owned(),
             style: Style::Steps,
-            points: points.clone(),
+            // Up from nothing at the smallest value.
+            points: points
+                .first()
+                .map(|&(x, _)| (x, 0.0))
+                .into_iter()
+                .chain(points.iter().copied())
+                .collect(),
         };
         let mut curves = vec![curve("real", &self.real), curve("synthetic", &self.synthetic)];
         curves.extend(self.floor.as_ref().map(|floor| curve("floor (second real set)", floor)));
