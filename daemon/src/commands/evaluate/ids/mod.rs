@@ -144,6 +144,11 @@ pub(super) fn ask(
         let capture = folder.path().join("sessions.pcap");
         let packets = merge::sessions(captures, &capture)
             .with_context(|| format!("write the {side} sessions for an IDS"))?;
+        if packets == 0 {
+            // Suricata waits a minute for the first one before it gives up.
+            ids.notes.push(format!("The {side} captures have no packet to show to an IDS."));
+            continue;
+        }
         for (program, judge) in programs.iter().zip(&mut ids.judges) {
             let logs = folder.path().join(program.name);
             std::fs::create_dir(&logs).context("make a temporary folder")?;
@@ -255,6 +260,15 @@ mod tests {
         assert_eq!(decoder.rows, [["invalid packets", "4 (2.0)", "0 (0.0)"]]);
         assert_eq!(states.rows, [["closed", "5 (50.0 %)", "0"]]);
         assert_eq!(states.head, ["", "real", "synthetic"]);
+    }
+
+    #[test]
+    fn a_side_without_packets_is_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let sides = [("real", Captures::of(vec![dir.path().to_owned()]))];
+        let ids = ask(&sides, None, Duration::from_secs(1), &|| false).expect("temporary files");
+        let told = ids.notes.iter().any(|note| note.contains("no packet"));
+        assert_eq!(told, !ids.judges.is_empty(), "{:?}", ids.notes);
     }
 
     #[test]
