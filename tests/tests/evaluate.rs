@@ -47,12 +47,39 @@ fn captures_are_compared_row_by_row() {
             distance["ks"].as_f64().or(distance["difference"].as_f64()).unwrap_or_default()
         };
         assert_eq!(size(&compared["floor_distance"]), 0.0, "{name}: the same captures");
-        let timed = name.starts_with("gap.") || name.ends_with(".duration");
+        let timed = name.starts_with("gap.") || name.ends_with(".duration") || name == "flows.start";
         assert_eq!(size(&compared["distance"]) > 0.5, timed, "{name}: {compared}");
     }
     assert_eq!(report["labels"].as_object().map(serde_json::Map::len), Some(2));
     let table = netssmd(&args).expect_code(0).stdout;
     assert!(table.contains("gap.session.all") && table.contains("camera"), "{table}");
+    // The page needs nothing from elsewhere, and every part of the report is in it.
+    let page = std::fs::read_to_string(Path::new(&out).join("index.html")).expect("the page");
+    for part in ["<h1>netssmd evaluate</h1>", "<svg ", "gap.session.forward", "The IDS", "Over session time"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("<script") && !page.contains("://"), "something from elsewhere");
+}
+
+#[test]
+fn parts_are_chosen_and_the_gate_decides_the_exit_code() {
+    let case = Case::open("evaluate");
+    let (real, out) = (case.path("real"), case.path("report"));
+    set(&real, 1000);
+    let args = ["evaluate", "--real", &real, "--synthetic", &real, "--out", &out];
+    let only = netssmd(&[&args[..], &["--only", "baseline"]].concat()).expect_code(0).stdout;
+    assert!(only.contains("Time drawn independently") && !only.contains("TCP order"), "{only}");
+    let skipped = json(&[&args[..], &["--skip", "baseline,ids", "--json"]].concat());
+    assert!(skipped["baseline"].is_null() && skipped["ids"].is_null() && skipped["overtime"].is_object());
+    assert_eq!(skipped["format"], 2);
+    let wrong = netssmd(&[&args[..], &["--only", "no-such-part"]].concat()).expect_code(64).stderr;
+    assert!(wrong.contains("baseline"), "the parts that there are: {wrong}");
+    // The real captures themselves are nothing to give away; the report is written all the same.
+    let _ = std::fs::remove_file(Path::new(&out).join("report.json"));
+    let closed = netssmd(&[&args[..], &["--skip", "ids", "--gate"]].concat()).expect_code(1).stderr;
+    assert!(closed.contains("the gate is closed"), "{closed}");
+    assert!(Path::new(&out).join("report.json").is_file());
 }
 
 #[test]

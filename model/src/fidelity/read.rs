@@ -129,6 +129,28 @@ pub(super) fn read<S: Take, R: Send>(
         .collect()
 }
 
+/// Packets of a session as they are.
+impl Take for Vec<Record> {
+    fn take(&mut self, record: &Record) {
+        self.push(record.clone());
+    }
+}
+
+/// Gives the packets of every session to `take`, as whole as the capture has them, in order of path: for programs that judge
+/// captures and should see what the measures see. One file is in memory at a time. Ends early once `take` says no.
+///
+/// # Errors
+/// [`DataError`]: folders that cannot be listed, a label list that cannot be used. Files that cannot be read are left out.
+pub fn each_session(captures: &Captures, mut take: impl FnMut(&[Record]) -> bool) -> Result<(), DataError> {
+    for (path, label) in files(captures)? {
+        let file = read_file(&path, label.as_deref(), captures, &|_| Vec::new());
+        if !file.sessions.iter().all(|part| take(&part.content)) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// A session that packets are still added to.
 struct Open<S> {
     part: Part<S>,
@@ -277,6 +299,25 @@ mod tests {
         captures.silence = None;
         captures.max_packets = 4;
         assert_eq!(counts(&captures).0, [camera(4, true)]);
+    }
+
+    #[test]
+    fn sessions_come_one_by_one_with_whole_packets() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut frames = Frames::new();
+        frames.udp(0, (40001, 443), 900);
+        frames.udp(700_000_000, (40001, 443), 900);
+        frames.write(&dir.path().join("a.pcap"));
+        frames.write(&dir.path().join("b.pcap"));
+        std::fs::write(dir.path().join("c.pcap"), "no capture").expect("written");
+        let captures = Captures::of(vec![dir.path().to_owned()]);
+        let mut lengths = Vec::new();
+        let mut take = |records: &[Record]| {
+            lengths.push(records.iter().map(|record| record.frame.len()).collect::<Vec<_>>());
+            lengths.len() < 3
+        };
+        each_session(&captures, &mut take).expect("a folder that can be listed");
+        assert_eq!(lengths, vec![vec![942]; 3]);
     }
 
     #[test]

@@ -78,6 +78,12 @@ pub struct Flow {
     said: bool,
 }
 
+/// Captured bytes of a packet that are kept: room for Ethernet, two tags, the longest IPv4 and TCP headers and then some.
+const KEPT: usize = 192;
+
+/// UDP services whose messages are kept whole: names stand in them, which measures of servers and of memorising read.
+const KEPT_WHOLE: [u16; 6] = [53, 67, 68, 137, 1900, 5353];
+
 /// The packets of one session in the order of the capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
@@ -87,11 +93,23 @@ pub struct Session {
     pub packets: Vec<Packet>,
     /// Their flows by first packet.
     pub flows: Vec<Flow>,
+    /// The kept bytes of all packets, one after the other.
+    bytes: Vec<u8>,
+    /// Where those of each packet end.
+    ends: Vec<usize>,
     /// TCP segments whose fixed header was cut by the capture: no measure of TCP sees them.
     pub cut_segments: u64,
 }
 
 impl Session {
+    /// What is kept of packet `number`, from its Ethernet header on: its first 192 captured bytes, or all of them in the UDP
+    /// services that names stand in (DNS, DHCP, NetBIOS names, SSDP, multicast DNS). Empty without such a packet.
+    pub fn frame(&self, number: usize) -> &[u8] {
+        let Some(&end) = self.ends.get(number) else { return &[] };
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..end]
+    }
+
     /// Direction of a packet of this session; `None` without a flow.
     pub fn direction(&self, packet: &Packet) -> Option<Direction> {
         let flow = self.flows.get(packet.flow? as usize)?;
@@ -108,6 +126,29 @@ impl Session {
     /// The TCP segments of every TCP flow in order, for the measures of TCP: flow number, direction, segment.
     pub fn segments(&self) -> impl Iterator<Item = (u32, Direction, Segment)> + '_ {
         self.packets.iter().filter_map(|p| Some((p.flow?, self.direction(p)?, p.tcp?)))
+    }
+
+    /// The same packets and flows at other times, without the kept bytes: packet `i` comes at `times_us[i]`. Packets beyond
+    /// the end of `times_us` are left out.
+    pub(super) fn retimed(&self, times_us: &[i64]) -> Self {
+        let packets: Vec<Packet> = self
+            .packets
+            .iter()
+            .zip(times_us)
+            .map(|(packet, &time_us)| Packet { time_us, ..*packet })
+            .collect();
+        let mut flows = self.flows.clone();
+        let mut seen = vec![false; flows.len()];
+        for packet in &packets {
+            let Some(number) = packet.flow.map(|flow| flow as usize) else { continue };
+            let (Some(flow), Some(seen)) = (flows.get_mut(number), seen.get_mut(number)) else { continue };
+            if !std::mem::replace(seen, true) {
+                (flow.first_us, flow.last_us) = (packet.time_us, packet.time_us);
+            }
+            flow.first_us = flow.first_us.min(packet.time_us);
+            flow.last_us = flow.last_us.max(packet.time_us);
+        }
+        Self { label: self.label.clone(), packets, flows, cut_segments: self.cut_segments, ..Self::default() }
     }
 
     /// Flows of a protocol.
@@ -147,6 +188,9 @@ impl SessionBuilder {
             packet.from_first = flow.is_from_first(&tuple);
             flow.take(&packet);
         }
+        let kept = if is_kept_whole(&layout, &frame) { frame.len() } else { frame.len().min(KEPT) };
+        self.session.bytes.extend_from_slice(&frame[..kept]);
+        self.session.ends.push(self.session.bytes.len());
         self.session.packets.push(packet);
     }
 
@@ -204,6 +248,13 @@ impl Flow {
             self.said = true;
         }
     }
+}
+
+fn is_kept_whole(layout: &Layout, frame: &[u8]) -> bool {
+    layout.five_tuple(frame).is_some_and(|tuple| {
+        let named = |port| KEPT_WHOLE.contains(&port);
+        tuple.protocol == protocol::UDP && (named(tuple.src_port) || named(tuple.dst_port))
+    })
 }
 
 /// The frame; where its IP length is 0, with the length that it has. A sender that leaves segmentation to its network card
@@ -277,6 +328,35 @@ mod tests {
         let session = frames.session("x");
         assert_eq!(session.packets[0].tcp.map(|s| s.payload), Some(3000));
         assert_eq!(session.flows[0].first.dst_port, 443);
+    }
+
+    #[test]
+    fn the_first_bytes_of_a_packet_are_kept_and_messages_with_names_whole() {
+        let mut frames = Frames::new();
+        frames.tcp(0, (50000, 443), "A", (1, 1), 1000);
+        frames.udp(10, (50000, 53), 300);
+        frames.udp(20, (50000, 443), 300);
+        let session = frames.session("x");
+        let kept: Vec<_> = (0..4).map(|number| session.frame(number).len()).collect();
+        assert_eq!(kept, [KEPT, 14 + 20 + 8 + 300, KEPT, 0]);
+        assert_eq!(session.frame(1), frames.records[1].frame);
+        assert_eq!(session.frame(2), &frames.records[2].frame[..KEPT]);
+    }
+
+    #[test]
+    fn other_times_move_packets_and_flows_and_nothing_else() {
+        let mut frames = Frames::new();
+        frames.handshake(0, 50001);
+        frames.udp(30, (40001, 53), 10);
+        frames.udp(40, (50001, 443), 10);
+        let session = frames.session("x");
+        let moved = session.retimed(&[100, 200, 300, 250, 400]);
+        assert_eq!(moved.packets.iter().map(|p| p.time_us).collect::<Vec<_>>(), [100, 200, 300, 250, 400]);
+        let times: Vec<_> = moved.flows.iter().map(|flow| (flow.first_us, flow.last_us)).collect();
+        assert_eq!(times, [(100, 300), (250, 250), (400, 400)]);
+        let as_before: Vec<i64> = session.packets.iter().map(|p| p.time_us).collect();
+        let back = moved.retimed(&as_before);
+        assert_eq!((&back.packets, &back.flows), (&session.packets, &session.flows));
     }
 
     #[test]

@@ -32,6 +32,18 @@ impl Follower {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Says which part of a report begins; gives whether to go on.
+    pub(super) fn part(&self, name: &str) -> bool {
+        let mut shown = self.lock();
+        let quiet = self.quiet;
+        shown.files += 1;
+        let done = shown.files;
+        let progress =
+            shown.progress.get_or_insert_with(|| Progress::new(self.what.clone(), "parts", 0, quiet));
+        progress.set(done, name);
+        !self.stop.is_set()
+    }
+
     /// Takes the bar off the screen.
     pub(super) fn finish(&self) {
         if let Some(progress) = &self.lock().progress {

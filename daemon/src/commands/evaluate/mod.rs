@@ -1,22 +1,45 @@
 //! `netssmd evaluate`: synthetic captures against real ones, or a checkpoint's likelihood of real ones.
 
 mod follow;
+mod ids;
 mod likelihood;
-mod table;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use netssm_model::codec::DataError;
-use netssm_model::fidelity::{Captures, Report, Side, compare};
+use netssm_model::fidelity::page::{self, Chapter};
+use netssm_model::fidelity::{Captures, Evaluation, Input, Side};
 use serde::Serialize;
 
 use self::follow::Follower;
+use self::ids::Ids;
 use super::tell;
-use crate::cli::evaluate::EvaluateArgs;
+use crate::cli::evaluate::{EvaluateArgs, IDS};
 use crate::device;
 use crate::exit::{Failure, Outcome};
 use crate::signals::StopFlag;
+
+/// Rows of a table that a terminal gets: more than any has, but for long lists of labels or fields.
+const TERMINAL_ROWS: usize = 60;
+
+/// What is written as report.json.
+#[derive(Debug, Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    /// What IDSs make of both sides; absent if they were not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ids: Option<Ids>,
+}
+
+impl Whole {
+    fn chapters(&self) -> Vec<Chapter> {
+        let mut chapters = self.evaluation.chapters();
+        chapters.extend(self.ids.as_ref().map(Ids::chapter));
+        chapters
+    }
+}
 
 /// Runs the command.
 pub(crate) fn run(args: &EvaluateArgs) -> Outcome {
@@ -29,14 +52,28 @@ pub(crate) fn run(args: &EvaluateArgs) -> Outcome {
         return likelihood::run(args, stop);
     }
     let threads = device::threads(args.threads)?;
-    let report = threads.install(|| measure(args, &stop))?;
+    let whole = threads.install(|| measure(args, &stop))?;
+    let chapters = whole.chapters();
+    let mut pages = String::new();
     if let Some(out) = &args.out {
-        write(out, "report.json", &report)?;
+        write(out, "report.json", &whole)?;
+        put(out, "index.html", page::html("netssmd evaluate", &facts(args), &chapters).as_bytes())?;
+        pages = format!(
+            "\n{} has the plots, report.json beside it every number.",
+            out.join("index.html").display()
+        );
     }
-    tell(args.json, &report, table::lines)
+    tell(args.json, &whole, |_| {
+        format!("{}\n{}{pages}", page::lines(&chapters, TERMINAL_ROWS), page::verdicts(&chapters))
+    })?;
+    // Last, so that the report is there to say why.
+    if args.gate {
+        whole.evaluation.gate().map_err(|why| Failure::Run(anyhow!("the gate is closed: {why}")))?;
+    }
+    Ok(())
 }
 
-fn measure(args: &EvaluateArgs, stop: &StopFlag) -> Outcome<Report> {
+fn measure(args: &EvaluateArgs, stop: &StopFlag) -> Outcome<Whole> {
     let side = |what: &str, inputs: &[PathBuf]| {
         let follower = Follower::new(what, stop.clone(), args.json);
         let side = Side::measure(&captures(args, inputs), &follower);
@@ -46,7 +83,39 @@ fn measure(args: &EvaluateArgs, stop: &StopFlag) -> Outcome<Report> {
     let real = side("real", &args.real)?;
     let synthetic = side("synthetic", &args.synthetic)?;
     let floor = if args.floor.is_empty() { None } else { Some(side("floor", &args.floor)?) };
-    Ok(compare(&real, &synthetic, floor.as_ref(), args.max_packets))
+    let input = Input { max_packets: args.max_packets, ..Input::new(&real, &synthetic, floor.as_ref()) };
+    let follower = Follower::new("analyse", stop.clone(), args.json);
+    let evaluation = Evaluation::of(&input, &|part| args.wants(part), &mut |part| follower.part(part));
+    let evaluation = evaluation.map_err(failure)?;
+    let ids = if args.wants(IDS) {
+        if !follower.part(IDS) {
+            return Err(failure(DataError::Stopped));
+        }
+        let sides = [("real", &args.real), ("synthetic", &args.synthetic), ("floor", &args.floor)];
+        let given = sides.into_iter().filter(|(_, inputs)| !inputs.is_empty());
+        let sides: Vec<_> = given.map(|(name, inputs)| (name, captures(args, inputs))).collect();
+        Some(ids::ask(&sides, args.ids_rules.as_deref(), args.ids_limit, &|| stop.is_set())?)
+    } else {
+        None
+    };
+    follower.finish();
+    Ok(Whole { evaluation, ids })
+}
+
+/// What the page says of itself.
+fn facts(args: &EvaluateArgs) -> Vec<String> {
+    let sides =
+        [("Real", &args.real), ("Synthetic", &args.synthetic), ("Floor, a second real set", &args.floor)];
+    let paths = |paths: &[PathBuf]| {
+        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let mut facts: Vec<String> = sides
+        .into_iter()
+        .filter(|(_, inputs)| !inputs.is_empty())
+        .map(|(name, inputs)| format!("{name}: {}", paths(inputs)))
+        .collect();
+    facts.push(format!("netssmd {}", env!("CARGO_PKG_VERSION")));
+    facts
 }
 
 fn captures(args: &EvaluateArgs, inputs: &[PathBuf]) -> Captures {
@@ -66,13 +135,18 @@ fn failure(error: DataError) -> Failure {
     }
 }
 
-/// Writes a result as JSON; the file is there once it is complete.
+/// Writes a result as JSON.
 fn write<T: Serialize>(dir: &Path, name: &str, result: &T) -> Outcome {
-    let path = dir.join(name);
-    let part = dir.join(format!(".{name}.part"));
     let mut text = serde_json::to_vec_pretty(result)?;
     text.push(b'\n');
-    std::fs::write(&part, text)
+    put(dir, name, &text)
+}
+
+/// Writes a file, which is there once it is complete.
+fn put(dir: &Path, name: &str, content: &[u8]) -> Outcome {
+    let path = dir.join(name);
+    let part = dir.join(format!(".{name}.part"));
+    std::fs::write(&part, content)
         .and_then(|()| std::fs::rename(&part, &path))
         .with_context(|| format!("write {}", path.display()))?;
     Ok(())

@@ -4,99 +4,23 @@
 //! sessions of the same label, and the *label mean* is the plain mean of these distances over the labels that both sides
 //! have. The *floor* is the same real set against a second real one: no generator can be expected to be closer.
 
+mod chapters;
+mod curves;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+pub(super) use self::chapters::distance as shown;
+use self::curves::Curves;
 use super::collect::{Collected, Kind, Row, Share};
-use super::read::{self, Captures, File, Found, Take};
-use super::session::SessionBuilder;
+use super::read::Found;
+use super::rows;
+use super::side::Side;
 use super::stats::{Summary, emd, ks};
-use super::{MEASURES, rows};
-use crate::codec::DataError;
-use crate::prepare::Progress;
 
-/// Version of the shape of [`Report`].
-pub const FORMAT: u32 = 1;
-
-/// One side of a comparison: every measure of every session, by label (`None`: sessions without one).
-#[derive(Debug, Default)]
-pub struct Side {
-    found: Found,
-    by_label: BTreeMap<Option<String>, Collected>,
-    cut_segments: u64,
-}
-
-impl Take for SessionBuilder {
-    fn take(&mut self, record: &netssm_wire::capture::Record) {
-        self.push(record);
-    }
-}
-
-impl Side {
-    /// Reads captures and measures their sessions.
-    ///
-    /// # Errors
-    /// [`DataError`]: folders that cannot be listed, a label list that cannot be used, nothing that can be measured, or a
-    /// stop asked for.
-    pub fn measure(captures: &Captures, progress: &dyn Progress) -> Result<Self, DataError> {
-        let open = |label: Option<&str>| SessionBuilder::new(label.map(str::to_owned));
-        let files = read::read(captures, progress, open, |file: File<SessionBuilder>| {
-            let mut side = Self { found: file.found, ..Self::default() };
-            for part in file.sessions {
-                let session = part.content.finish();
-                side.cut_segments += session.cut_segments;
-                let collected = side.by_label.entry(part.label).or_default();
-                MEASURES.iter().for_each(|measure| (measure.add)(&session, collected));
-            }
-            side
-        })?;
-        let mut all = Self::default();
-        for file in files {
-            all.found.merge(file.found);
-            all.cut_segments += file.cut_segments;
-            for (label, collected) in file.by_label {
-                all.by_label.entry(label).or_default().merge(&collected);
-            }
-        }
-        if all.found.sessions == 0 {
-            let mut reasons: Vec<String> = all
-                .found
-                .faults
-                .iter()
-                .take(5)
-                .map(|(path, why)| format!("{}: {why}", path.display()))
-                .collect();
-            if reasons.is_empty() {
-                reasons.push("no capture was found".to_owned());
-            }
-            let files = all.found.captures as usize;
-            return Err(DataError::NothingLeft { files, reasons: reasons.join("; ") });
-        }
-        all.by_label.values_mut().for_each(Collected::sort);
-        Ok(all)
-    }
-
-    /// What was read.
-    pub fn found(&self) -> &Found {
-        &self.found
-    }
-
-    fn about(&self) -> About {
-        About { found: self.found.clone(), cut_segments: self.cut_segments }
-    }
-
-    fn together(&self) -> Collected {
-        let mut all = Collected::default();
-        self.by_label.values().for_each(|collected| all.merge(collected));
-        all.sort();
-        all
-    }
-
-    fn label(&self, label: &str) -> Option<&Collected> {
-        self.by_label.get(&Some(label.to_owned()))
-    }
-}
+/// Version of the shape of [`Report`], and of the [`Evaluation`](super::Evaluation) around it. 2 has analyses beside the rows.
+pub const FORMAT: u32 = 2;
 
 /// One side in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -203,13 +127,17 @@ pub struct Report {
     pub label_mean: BTreeMap<&'static str, LabelMean>,
     /// By label and row name, for labels of both sides.
     pub labels: BTreeMap<String, BTreeMap<&'static str, Compared>>,
+    /// Distribution functions over all sessions, by row name; for the plots, and no part of the JSON.
+    #[serde(skip)]
+    pub(super) curves: BTreeMap<&'static str, Curves>,
 }
 
 /// Compares `synthetic` with `real`, and `floor` too if there is one. `max_packets` is only recorded.
 pub fn compare(real: &Side, synthetic: &Side, floor: Option<&Side>, max_packets: u64) -> Report {
-    let names = |side: &Side| side.by_label.keys().flatten().cloned().collect::<BTreeSet<String>>();
+    let names = |side: &Side| side.labels().map(str::to_owned).collect::<BTreeSet<String>>();
     let (of_real, of_synthetic) = (names(real), names(synthetic));
-    let overall = table(&real.together(), Some(&synthetic.together()), floor.map(Side::together).as_ref());
+    let all = (real.together(), synthetic.together(), floor.map(Side::together));
+    let overall = table(&all.0, Some(&all.1), all.2.as_ref());
     let labels: BTreeMap<_, _> = of_real
         .intersection(&of_synthetic)
         .filter_map(|label| {
@@ -229,6 +157,13 @@ pub fn compare(real: &Side, synthetic: &Side, floor: Option<&Side>, max_packets:
         label_mean: rows().map(|row| (row.name, label_mean(row, &labels))).collect(),
         overall,
         labels,
+        curves: rows()
+            .filter(|row| row.kind == Kind::Sample)
+            .map(|row| {
+                let of = |side: &Collected| curves::ecdf(side.values(row));
+                (row.name, Curves { real: of(&all.0), synthetic: of(&all.1), floor: all.2.as_ref().map(of) })
+            })
+            .collect(),
     }
 }
 
@@ -261,7 +196,7 @@ fn table(
     rows().map(|row| (row.name, compared(row))).collect()
 }
 
-fn value(row: &Row, side: &Collected) -> Option<Value> {
+pub(super) fn value(row: &Row, side: &Collected) -> Option<Value> {
     match row.kind {
         Kind::Sample => Summary::of(side.values(row)).map(Value::Sample),
         Kind::Share => {
@@ -271,7 +206,7 @@ fn value(row: &Row, side: &Collected) -> Option<Value> {
     }
 }
 
-fn distance(row: &Row, real: &Collected, other: &Collected) -> Option<Distance> {
+pub(super) fn distance(row: &Row, real: &Collected, other: &Collected) -> Option<Distance> {
     match row.kind {
         Kind::Sample => {
             let (real, other) = (real.values(row), other.values(row));
@@ -285,8 +220,10 @@ fn distance(row: &Row, real: &Collected, other: &Collected) -> Option<Distance> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::read::Captures;
     use super::super::testing::Frames;
     use super::*;
+    use crate::codec::DataError;
 
     /// A folder with one capture a label.
     fn side(sessions: &[(&str, Frames)]) -> Result<Side, DataError> {
