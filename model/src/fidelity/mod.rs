@@ -22,6 +22,7 @@ mod flows;
 mod gaps;
 mod handshake;
 mod likelihood;
+pub mod memorise;
 mod order;
 pub mod page;
 mod read;
