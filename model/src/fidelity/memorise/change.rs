@@ -1,7 +1,7 @@
 //! Change against the seed's capture: packet by packet and field by field, how far a session is from the capture that its
 //! generation began with.
 //!
-//! Source: R. Chu et al., NAIC'24 (`naic24-ssm-feasibility`), section 5.2 "Learning versus memorization" and appendix B.2,
+//! Source: A. Chu et al., NAIC'24 (`naic24-ssm-feasibility`), section 5.2 "Learning versus memorization" and appendix B.2,
 //! Table 2. As there the k-th packets of both are compared, the first 100 of a session, and a field's *average change* is the
 //! mean absolute difference over all packets compared. Where the paper leaves it open:
 //! * addresses, options and payload are no numbers: their change is 1 where they differ, so the average is the share that does

@@ -101,7 +101,7 @@ fn verdict(result: &Memorising) -> String {
         match runs.equality {
             Equality::Exact => parts.push(format!("longest exact run {}{held_out}", len(&runs.synthetic))),
             Equality::Shape => parts.push(format!("in shape {}{held_out}", len(&runs.synthetic))),
-            Equality::ShapeTime => {}
+            Equality::ShapeTime | Equality::ShapeNews => {}
         }
     }
     for level in &result.neighbours {
@@ -171,6 +171,7 @@ fn runs(all: &[Runs], items: &mut Vec<Item>) {
         Equality::Exact => "exact bytes",
         Equality::Shape => "shape",
         Equality::ShapeTime => "shape and time",
+        Equality::ShapeNews => "shape without repeats",
     };
     let mut rows = Vec::new();
     for runs in all {
@@ -257,6 +258,14 @@ fn neighbours(result: &Memorising, items: &mut Vec<Item>) {
     ));
     for level in &result.neighbours {
         items.push(plot(level));
+        if !level.furthest.is_empty() {
+            let off = level.furthest.iter().map(|off| format!("{} {:.1}", off.coordinate, off.deviations));
+            let what = if level.level == Level::Sessions { "sessions" } else { "flows" };
+            items.push(Item::Text(format!(
+                "Where synthetic {what} are furthest from the mean of training, in standard deviations: {}.",
+                off.collect::<Vec<_>>().join("; ")
+            )));
+        }
         if level.coordinates.is_empty() {
             items.push(Item::Text("All of training is one point: no distance means anything.".to_owned()));
         }

@@ -1,14 +1,16 @@
 //! Nearest neighbours: is a synthetic session, or flow, closer to one of training than real ones are?
 //!
 //! Sessions and flows are points (the coordinates are listed in the result), standardised with mean and standard deviation of
-//! training; a coordinate that is the same all over training is left out. Distance is Euclid's. Of each point asked:
+//! training; a coordinate that hardly varies in training (deviation below 0.02: two percent, two points) is left out. Distance
+//! is Euclid's. Of each point asked:
 //! * *distance* to the nearest of training, in standard deviations; 0 is a twin;
 //! * *ratio* of that to the distance to the second nearest, 0 to 1. A value well below 1 points at one particular session of
 //!   training, a value near 1 at none; where both distances are 0 it is 1. With two neighbours at random in many dimensions it is
 //!   high, so the share below 0.5 is what tells.
 //!
 //! The *relative distance* is the median distance of the synthetic side over that of held-out sessions: 1 for a perfect
-//! generator, towards 0 for one that copies, above 1 for one that strays from the data.
+//! generator, towards 0 for one that copies, above 1 for one that strays from the data; which coordinates make it stray is told
+//! (*furthest*). Few sessions have few standard deviations of room: with a dozen, 1 may be 0.7 or 1.4.
 //!
 //! Source: Z. Zhao et al., "CTAB-GAN", ACML 2021 (distance to closest record and nearest neighbour distance ratio as measures of
 //! privacy of synthetic tables). The thresholds are ours.
@@ -26,6 +28,10 @@ use super::held_out::Numbered;
 
 /// A ratio below this points at one record.
 const CLOSE: f64 = 0.5;
+
+/// A coordinate that deviates less tells no session from another, and would make a mountain of its own units: where all but one
+/// session were cut to the same number of packets, a shorter one would be hundreds of deviations away.
+const LEAST_DEVIATION: f64 = 0.02;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -55,6 +61,15 @@ pub struct Near {
     pub(super) ratios: Vec<f64>,
 }
 
+/// A coordinate in which the synthetic side is off.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Off {
+    /// Which one.
+    pub coordinate: &'static str,
+    /// Median of the absolute distance from training's mean, standard deviations. About 0.7 where nothing is off.
+    pub deviations: f64,
+}
+
 /// Neighbours at one level.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Neighbours {
@@ -62,12 +77,14 @@ pub struct Neighbours {
     pub level: Level,
     /// Points of training.
     pub training: usize,
-    /// Coordinates that are not the same all over training.
+    /// Coordinates that vary in training.
     pub coordinates: Vec<&'static str>,
     /// The synthetic side.
     pub synthetic: Near,
     /// Held-out real sessions; `None` if there are none.
     pub held_out: Option<Near>,
+    /// The coordinates in which the synthetic side is furthest from training's mean, at most three.
+    pub furthest: Vec<Off>,
     /// Median distance, synthetic over held-out.
     pub relative: Option<f64>,
     /// Whether the synthetic side keeps too close: relative distance below one over [`Options::factor`], and more ratios below
@@ -134,6 +151,7 @@ fn at(
         return None;
     }
     let space = Space::of(&training, names.len());
+    let furthest = space.furthest(&synthetic, names);
     let synthetic = space.near(&synthetic);
     let held_out = (!held_out.is_empty()).then(|| space.near(&held_out));
     let median = |near: &Near| near.distance.map(|distance| distance.p50);
@@ -148,6 +166,7 @@ fn at(
         coordinates: space.kept.iter().map(|&i| names[i]).collect(),
         copied: relative.zip(closer).map(|(relative, closer)| relative * factor < 1.0 && closer),
         relative,
+        furthest,
         synthetic,
         held_out,
     })
@@ -171,9 +190,7 @@ impl Space {
             let variance = training.iter().map(|point| (point[i] - mean).powi(2)).sum::<f64>() / n;
             (mean, variance.sqrt())
         };
-        // A spread of rounding errors is none.
-        let varies =
-            |&(_, (mean, deviation)): &(usize, (f64, f64))| deviation > 1e-9 * f64::max(mean.abs(), 1.0);
+        let varies = |&(_, (_, deviation)): &(usize, (f64, f64))| deviation >= LEAST_DEVIATION;
         let (kept, scale) = (0..dimensions).map(|i| (i, moments(i))).filter(varies).unzip();
         let mut space = Self { kept, scale, points: Vec::new() };
         space.points = training.iter().flat_map(|point| space.standardise(point)).collect();
@@ -208,6 +225,20 @@ impl Space {
             }
         }
         (first, second)
+    }
+
+    /// The three coordinates that are furthest off in the median.
+    fn furthest(&self, asked: &[Vec<f64>], names: &[&'static str]) -> Vec<Off> {
+        let points: Vec<Vec<f64>> = asked.iter().map(|point| self.standardise(point)).collect();
+        let off = |(place, &i): (usize, &usize)| {
+            let mut all: Vec<f64> = points.iter().map(|point| point[place].abs()).collect();
+            stats::sort(&mut all);
+            Some(Off { coordinate: names[i], deviations: Summary::of(&all)?.p50 })
+        };
+        let mut all: Vec<Off> = self.kept.iter().enumerate().filter_map(off).collect();
+        all.sort_by(|a, b| b.deviations.total_cmp(&a.deviations));
+        all.truncate(3);
+        all
     }
 
     fn near(&self, asked: &[Vec<f64>]) -> Near {
@@ -254,6 +285,9 @@ mod tests {
         assert_eq!(near.distance.map(|d| (d.min, d.max)), Some((0.0, 0.5)));
         assert!(near.ratios[0] == 0.0 && (near.ratios[1] - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!((near.close, near.twins, got.relative, got.copied), (Some(1.0), Some(0.5), None, None));
+        // c is 1 off in both; a is 1 off in the first and 0.5 in the second.
+        assert_eq!(got.furthest.iter().map(|off| off.coordinate).collect::<Vec<_>>(), ["c", "a"]);
+        assert_eq!(got.furthest[1].deviations, 0.75);
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! The longest copied run: how many packets in a row of a session occur in the same order in one training session.
 //!
-//! Unit: packets. Three equalities, since what counts as a copy depends on what a generator may change:
+//! Unit: packets. Four equalities, since what counts as a copy depends on what a generator may change:
 //! * *exact*: all kept bytes and the length on the wire. A run of these is a copy of a recording.
 //! * *shape*: direction, ethertype, IP protocol, length on the wire, TCP flags. What remains of a copy once addresses, ports,
 //!   numbers and payload are rewritten.
 //! * *shape and time*: the same, and the gap to the session's packet before, in classes of a factor of four.
+//! * *shape without repeats*: shape, of only those packets whose shape is not one of the eight before in the session.
 //!
-//! Real sessions that never met share runs too: a long download is one acknowledgement after the other. So the number of
-//! different packets (`kinds`) stands beside the length, and what held-out sessions share with training beside both. No source
-//! among the papers: NAIC'24 only compares with the seed's capture, place by place.
+//! Real sessions that never met share runs too: a long download is one acknowledgement after the other, and hides a copy of the
+//! same length. So the number of different packets (`kinds`) stands beside the length, what held-out sessions share with training
+//! beside both, and the last equality leaves such stretches out. No source among the papers: NAIC'24 only compares with the
+//! seed's capture, place by place. The packets of a prompt are a copy too: a run of their number is no fault.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -22,6 +24,9 @@ use super::super::stats::{self, Summary};
 use super::held_out::Numbered;
 use super::suffix::{self, Match};
 use super::{Options, Place};
+
+/// Packets before one whose shape makes it a repeat: enough for data and acknowledgements of three connections in turn.
+const BEFORE: usize = 8;
 
 /// A session is copied as a whole if one run takes this share of it.
 const WHOLE: f64 = 0.9;
@@ -39,17 +44,19 @@ pub enum Equality {
     Shape,
     /// Shape, and the class of the gap before it.
     ShapeTime,
+    /// Shape, of packets that bring something new.
+    ShapeNews,
 }
 
 impl Equality {
     /// All, from the strictest on.
-    pub const ALL: [Self; 3] = [Self::Exact, Self::Shape, Self::ShapeTime];
+    pub const ALL: [Self; 4] = [Self::Exact, Self::Shape, Self::ShapeTime, Self::ShapeNews];
 }
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Run {
-    /// Packets in a row.
+    /// Packets in a row, of those that the equality looks at.
     pub packets: u32,
     /// Different ones among them, under the same equality.
     pub kinds: usize,
@@ -70,7 +77,7 @@ pub struct Shared {
     pub by_session: Option<Summary>,
     /// Share of packets in runs of at least [`Options::min_run`].
     pub covered: Option<f64>,
-    /// Sessions of which one run of at least [`Options::min_run`] packets takes nine tenths.
+    /// Sessions of which one run of at least [`Options::min_run`] packets takes nine tenths (of those looked at).
     pub whole: usize,
     /// The same as `by_session`, every value, sorted.
     #[serde(skip)]
@@ -112,9 +119,10 @@ pub(super) fn runs(
     let sides = [training, synthetic, held_out];
     let one = |&equality: &Equality| {
         let text = match equality {
-            Equality::Exact => Text::of(sides, |s, i| (s.frame(i), s.packets[i].wire_len)),
-            Equality::Shape => Text::of(sides, shape),
-            Equality::ShapeTime => Text::of(sides, |s, i| (shape(s, i), gap_class(s, i))),
+            Equality::Exact => Text::of(sides, |s, i| Some((s.frame(i), s.packets[i].wire_len))),
+            Equality::Shape => Text::of(sides, |s, i| Some(shape(s, i))),
+            Equality::ShapeTime => Text::of(sides, |s, i| Some((shape(s, i), gap_class(s, i)))),
+            Equality::ShapeNews => Text::of(sides, news),
         };
         let found = suffix::matches(&text.symbols, text.reference);
         let synthetic = text.shared(&sides, 1, &found, options.min_run);
@@ -155,6 +163,12 @@ fn shape(session: &Session, number: usize) -> (u64, u32) {
     (direction << 48 | u64::from(layout.ethertype) << 32 | u64::from(protocol) << 16 | flags, packet.wire_len)
 }
 
+/// The shape of a packet, if none of those before has it.
+fn news(session: &Session, number: usize) -> Option<(u64, u32)> {
+    let here = shape(session, number);
+    (number.saturating_sub(BEFORE)..number).all(|before| shape(session, before) != here).then_some(here)
+}
+
 /// Class of the time since the packet before: the number of base-4 digits of the microseconds; a clock set back counts as 0.
 fn gap_class(session: &Session, number: usize) -> u8 {
     let Some(before) = number.checked_sub(1) else { return u8::MAX };
@@ -165,26 +179,45 @@ fn gap_class(session: &Session, number: usize) -> u8 {
 /// All sessions as one sequence of symbols: training, synthetic, held-out, each with an end of its own.
 struct Text {
     symbols: Vec<u32>,
-    /// Where each session begins, in order: place, side, session of that side.
-    starts: Vec<(usize, usize, usize)>,
+    /// The packet of each symbol in its session; 0 for an end.
+    packets: Vec<u32>,
+    sessions: Vec<Stretch>,
     /// Where training ends.
     reference: usize,
 }
 
+/// Where the symbols of one session are.
+struct Stretch {
+    start: usize,
+    len: usize,
+    side: usize,
+    /// Place in that side.
+    session: usize,
+}
+
 impl Text {
-    fn of<'a, K: Hash + Eq>(sides: [&[Numbered<'a>]; 3], key: impl Fn(&'a Session, usize) -> K) -> Self {
+    /// `key` says which packets are equal, and leaves out those that it has none for.
+    fn of<'a, K: Hash + Eq>(
+        sides: [&[Numbered<'a>]; 3],
+        key: impl Fn(&'a Session, usize) -> Option<K>,
+    ) -> Self {
         // Numbers are given, not hashes: equal symbols are equal packets.
         let mut numbers = HashMap::new();
-        let mut text = Self { symbols: Vec::new(), starts: Vec::new(), reference: 0 };
+        let mut text = Self { symbols: Vec::new(), packets: Vec::new(), sessions: Vec::new(), reference: 0 };
         for (side, sessions) in sides.into_iter().enumerate() {
             for (i, &(_, session)) in sessions.iter().enumerate() {
-                let end = u32::MAX - text.starts.len() as u32; // symbols stay below: one a packet in memory
-                text.starts.push((text.symbols.len(), side, i));
+                let start = text.symbols.len();
                 for packet in 0..session.packets.len() {
-                    let next = numbers.len() as u32;
-                    text.symbols.push(*numbers.entry(key(session, packet)).or_insert(next));
+                    let next = numbers.len() as u32; // at most one a packet in memory: fewer than 2^32
+                    if let Some(key) = key(session, packet) {
+                        text.symbols.push(*numbers.entry(key).or_insert(next));
+                        text.packets.push(packet as u32);
+                    }
                 }
-                text.symbols.push(end);
+                let len = text.symbols.len() - start;
+                text.symbols.push(u32::MAX - text.sessions.len() as u32);
+                text.packets.push(0);
+                text.sessions.push(Stretch { start, len, side, session: i });
             }
             if side == 0 {
                 text.reference = text.symbols.len();
@@ -193,11 +226,11 @@ impl Text {
         text
     }
 
-    /// The session that a symbol belongs to: side, session of that side, packet.
-    fn locate(&self, at: usize) -> Option<(usize, usize, usize)> {
-        let before = self.starts.partition_point(|(start, _, _)| *start <= at).checked_sub(1)?;
-        let (start, side, session) = self.starts[before];
-        Some((side, session, at - start))
+    /// The packet that a symbol stands for.
+    fn place(&self, sides: &[&[Numbered<'_>]; 3], at: usize) -> Option<Place> {
+        let before = self.sessions.partition_point(|session| session.start <= at).checked_sub(1)?;
+        let of = &self.sessions[before];
+        Some(Place::of(sides[of.side][of.session], self.packets[at] as usize))
     }
 
     /// What one side shares with training.
@@ -205,11 +238,7 @@ impl Text {
         let mut best: Option<(Match, usize)> = None;
         let mut values = Vec::new();
         let (mut packets, mut covered, mut whole) = (0_usize, 0_usize, 0_usize);
-        for &(start, _, number) in self.starts.iter().filter(|(_, of, _)| *of == side) {
-            let len = sides[side][number].1.packets.len();
-            if len == 0 {
-                continue;
-            }
+        for &Stretch { start, len, .. } in self.sessions.iter().filter(|of| of.side == side && of.len > 0) {
             let mut longest = 0;
             let mut reach = 0; // where the runs so far end
             for (i, run) in found[start - self.reference..][..len].iter().enumerate() {
@@ -228,13 +257,9 @@ impl Text {
         }
         let sessions = values.len();
         stats::sort(&mut values);
-        let place = |at: usize| {
-            let (side, session, packet) = self.locate(at)?;
-            Some(Place::of(sides[side][session], packet))
-        };
         let longest = best.and_then(|(run, at)| {
             let kinds: HashSet<_> = self.symbols[at..at + run.len as usize].iter().collect();
-            let (at, from) = (place(at)?, place(run.at as usize)?);
+            let (at, from) = (self.place(sides, at)?, self.place(sides, run.at as usize)?);
             Some(Run { packets: run.len, kinds: kinds.len(), at, from })
         });
         Shared {
@@ -272,7 +297,7 @@ mod tests {
     #[test]
     fn the_longest_run_is_found_and_placed() {
         let training = vec![session(0, [1, 2, 3]), session(0, [9, 4, 5, 6, 7, 8])];
-        let synthetic = vec![session(500, [3, 9]), session(77, [2, 2, 4, 5, 6, 7, 1, 1])];
+        let synthetic = vec![session(500, [1, 3]), session(77, [2, 2, 4, 5, 6, 7, 1, 1])];
         let all = of(training, synthetic, vec![session(5, [1, 6, 7, 9])]);
         for runs in &all {
             let run = runs.synthetic.longest.as_ref().expect("a run");
@@ -293,7 +318,7 @@ mod tests {
         let all = of(vec![session(0, [1, 2]), session(0, [3, 4])], vec![session(0, [1, 2, 3, 4])], vec![]);
         assert!(all.iter().all(|runs| runs.synthetic.len() == 2 && runs.held_out.is_none()));
         let judged: Vec<_> = all.iter().map(|runs| runs.copied).collect();
-        assert_eq!(judged, [Some(false), None, None]);
+        assert_eq!(judged, [Some(false), None, None, None]);
     }
 
     #[test]
@@ -303,12 +328,28 @@ mod tests {
         let longest = |session: Session| {
             of(training(), vec![session], vec![]).iter().map(|runs| runs.synthetic.len()).collect::<Vec<_>>()
         };
-        assert_eq!(longest(session(0, sizes())), [40, 40, 40]);
+        assert_eq!(longest(session(0, sizes())), [40, 40, 40, 40]);
         let mut frames = Frames::new();
         for (i, size) in sizes().enumerate() {
             frames.udp(8000 * i as i64, (45678, 443), size); // another port, and slower
         }
-        assert_eq!(longest(frames.session("x")), [0, 40, 1]);
+        assert_eq!(longest(frames.session("x")), [0, 40, 1, 40]);
+    }
+
+    #[test]
+    fn repeats_do_not_hide_a_copy() {
+        let download = |n: usize| std::iter::repeat_n(1200, n);
+        let varied = |seed: usize| (0..40).map(move |i| (i * seed) % 97);
+        let training = (1..30).map(|seed| session(0, varied(seed).chain(download(100)))).collect();
+        let fresh = (40..50).map(|seed| session(0, varied(seed).chain(download(90)))).collect();
+        let partly =
+            (3..9).map(|seed| session(9, download(20).chain(varied(seed)).chain(varied(55)))).collect();
+        let all = of(training, partly, fresh);
+        let [_, shape, _, news] = &all[..] else { panic!("four equalities") };
+        assert_eq!((shape.held_out.as_ref().map(Shared::len), shape.copied), (Some(90), Some(false)));
+        assert_eq!((news.synthetic.len(), news.copied), (40, Some(true)));
+        let run = news.synthetic.longest.as_ref().expect("a run");
+        assert_eq!((run.kinds, run.at.packet, run.from.packet), (40, 20, 0));
     }
 
     #[test]

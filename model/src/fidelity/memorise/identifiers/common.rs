@@ -4,7 +4,8 @@
 //! * MAC: groups and broadcast, zero, the virtual routers of VRRP (RFC 9568) and the addresses for documentation (RFC 9542);
 //! * IPv4 (RFC 6890 and the registry of special-purpose addresses): 0.0.0.0/8, 127.0.0.0/8, 192.0.0.0/24, the documentation
 //!   prefixes 192.0.2.0/24, 198.51.100.0/24 and 203.0.113.0/24, the benchmarking prefix 198.18.0.0/15, and all from 224.0.0.0
-//!   on (groups, reserved, broadcast). The broadcast address of a subnet is known by the frame that goes to a group;
+//!   on (groups, reserved, broadcast), and the broadcast address of 169.254.0.0/16. That of any other subnet is known by the
+//!   frame that goes to a group;
 //! * IPv6: unspecified, loopback, groups, the documentation prefixes 2001:db8::/32 and 3fff::/20, and link-local
 //!   addresses with an interface identifier below 256, which are given by hand on every network (fe80::1);
 //! * names: those under reserved domains (RFC 2606, RFC 6761), DNS-SD service types (all labels begin with an underscore, or are
@@ -42,6 +43,7 @@ fn is_common_v4(ip: Ipv4Addr) -> bool {
             | [198, 51, 100, _]
             | [203, 0, 113, _]
             | [198, 18 | 19, ..]
+            | [169, 254, 255, 255]
     )
 }
 

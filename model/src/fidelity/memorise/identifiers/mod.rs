@@ -1,15 +1,16 @@
 //! Identifiers of training in the synthetic captures: addresses and names. There must be none.
 //!
-//! What training has is read from header fields ([`fields`]) and from messages that carry names ([`names`]): unicast MAC
+//! What training has is read from header fields (`fields`) and from messages that carry names (`services`): unicast MAC
 //! addresses, IPv4 and IPv6 addresses, host names of DNS, multicast DNS, DHCP, NetBIOS, TLS and HTTP, SSDP's server strings
-//! and device identifiers. What means the same everywhere names nobody and is left out ([`common`]), as is
-//! what [`Options::allow`] names. Each synthetic packet is then read in the same way, and besides
-//! searched byte by byte, wherever a field ends ([`search`]), for MAC addresses, for the IPv6 interface identifiers made of
-//! them, for IPv6 addresses, and for names as text.
+//! and device identifiers. What means the same everywhere names nobody and is left out (`common` has the list), as is
+//! what [`Options::allow`] names. Each synthetic packet is then read in the same way, and besides searched byte by
+//! byte (`search`) for MAC addresses, for the IPv6 interface identifiers made of them, for IPv6 addresses, and for names as text.
 //!
-//! An IPv4 address is only looked for in fields and DNS answers: any four bytes of ciphertext are one with 64,000 training
-//! addresses in 2^16 chances. Six bytes meet one of a thousand MACs by chance in 10^11 places; addresses of few
-//! different bytes, which padding and counters look like, are only looked for in fields.
+//! Looked at are the bytes that a session keeps: the first 192 of a packet, and the whole of services that carry names.
+//!
+//! An IPv4 address is only looked for in fields and answers: of ciphertext one place in four million meets one of a thousand
+//! addresses by chance, which is several a capture. Six bytes meet one of a thousand MACs once in 3 * 10^11 places; addresses
+//! of few different bytes, which padding and counters look like, are only looked for in fields.
 //!
 //! Held-out real captures of the same network have identifiers in common with training (their gateway, their resolver): their
 //! number is told beside, and means nothing for the gate. A private address can be a coincidence, where the synthetic side draws
