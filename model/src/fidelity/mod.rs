@@ -33,6 +33,7 @@ mod handshake;
 mod interleaving;
 mod lag;
 mod likelihood;
+pub mod memorise;
 mod order;
 pub mod overtime;
 pub mod page;
