@@ -18,6 +18,7 @@
 
 mod collect;
 mod compare;
+pub mod compliance;
 mod flows;
 mod gaps;
 mod handshake;
