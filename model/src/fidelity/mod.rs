@@ -19,6 +19,7 @@
 mod collect;
 mod compare;
 pub mod compliance;
+pub mod dynamics;
 mod flows;
 mod gaps;
 mod handshake;
