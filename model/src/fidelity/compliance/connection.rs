@@ -255,9 +255,8 @@ impl Examiner {
         self.facts.jumps += u64::from(jumps);
         self.facts.behind += u64::from(segment.seq_len() > 0 && start.precedes(next) && !keeps_alive);
         self.sent_on |= !jumps && first.precedes(start);
-        if segment.seq_len() > 0 {
-            half.sent = Some((first, next.later(end)));
-        }
+        // Whatever lies before a segment was sent, seen or not: so a gap is one jump, and what comes behind it is no other.
+        half.sent = Some((first, next.later(end)));
     }
 
     fn establish(&mut self, mine: usize, segment: &Segment) {

@@ -88,7 +88,7 @@ pub struct FlowFacts {
     pub rsts: u64,
     /// Segments with data.
     pub data: u64,
-    /// Segments that start beyond the end of what their direction has sent.
+    /// Segments that start beyond the end of what their direction has sent, one a gap.
     pub jumps: u64,
     /// Segments with data, SYN or FIN that start before the end of what their direction has sent, keep-alives left out:
     /// retransmitted, or overtaken.

@@ -67,8 +67,15 @@ impl Seen {
                 TcpOption::Sack(_) => counts.sack += 1,
                 TcpOption::Timestamps { .. } => counts.timestamps += 1,
                 TcpOption::Other { .. } => counts.other += 1,
-                // In a header that was cut this is the option that the cut went through.
-                TcpOption::Malformed(_) => seen.broken |= whole,
+                TcpOption::Malformed(_) if whole => seen.broken = true,
+                // The option that the cut went through; its kind and length are enough to count it.
+                TcpOption::Malformed(rest) => match *rest {
+                    [2, 4, ..] => counts.mss += 1,
+                    [3, 3, ..] => counts.wscale += 1,
+                    [5, 10 | 18 | 26 | 34, ..] => counts.sack += 1,
+                    [8, 10, ..] => counts.timestamps += 1,
+                    _ => {}
+                },
             }
         }
         seen
@@ -108,6 +115,10 @@ mod tests {
         let cut = Seen::of(&frame);
         assert!(!cut.whole && !cut.broken);
         assert_eq!((cut.has(|c| c.timestamps), cut.has(|c| c.wscale)), (Some(true), None));
+        frame.truncate(62); // in the middle of the timestamps, whose length is still there
+        assert_eq!(Seen::of(&frame).counts.timestamps, 1);
+        frame.truncate(61);
+        assert_eq!(Seen::of(&frame).counts.timestamps, 0);
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl Dynamics {
         items.push(Item::Table(self.distances("All sessions of a side together", |e| {
             [e.together.synthetic, e.together.random, e.together.floor]
         })));
+        items.extend(self.unpaired().map(Item::Text));
         items.push(Item::Table(self.distances(
             "Session by session: medians over the pairs (mean Δ: the mean of the differences of medians)",
             |e| [e.pairs.synthetic, e.pairs.random, e.pairs.floor],
@@ -108,6 +109,14 @@ impl Dynamics {
                      name were looked for, as the paper does."
                 )
             })
+        })
+    }
+
+    /// Why there are no pairs of sessions though there are segments.
+    fn unpaired(&self) -> Option<String> {
+        let pairs = self.evaluations.iter().any(|e| e.pairs.synthetic.is_some());
+        (!pairs && self.real.segments > 0 && self.synthetic.segments > 0).then(|| {
+            "No real session has a synthetic one of the same label with segments in both, so none could be paired.".to_owned()
         })
     }
 

@@ -118,6 +118,10 @@ fn servers_by_name_come_from_the_answers_and_else_from_the_real_side() {
     let found = analyse(&with, &with, None, &by("elsewhere.example"));
     assert_eq!((found.real.flows, found.real.segments), (0, 0));
     assert!(text(&found.chapter(), "real side has no segments: none of its flows"));
+    let other = side(&[("elsewhere", 3, 10)]);
+    let found = analyse(&with, &other, None, &Options::default());
+    assert!(found.evaluations[1].pairs.synthetic.is_none());
+    assert!(text(&found.chapter(), "none could be paired"));
 }
 
 #[test]
