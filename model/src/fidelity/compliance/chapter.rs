@@ -10,6 +10,9 @@ const ABOUT: &str = "Do TCP connections open, move on and close by the rules? Th
                      too: compare with the real column, not with 0 or 100 %. The columns called published are the \
                      paper's, on other data.";
 
+/// A title, and what stands below it.
+type Column<Of, Is> = (&'static str, fn(&Of) -> Is);
+
 /// A share in per cent with one decimal.
 fn percent(share: Share) -> String {
     share.value().map_or_else(|| "-".to_owned(), |value| format!("{:.1} %", 100.0 * value))
@@ -26,9 +29,9 @@ impl Compliance {
         if let Some(why) = self.nothing() {
             items.push(Item::Text(why));
         }
-        let many: [(&str, fn(&Published) -> f64); 2] =
+        let many: [Column<Published, f64>; 2] =
             [("published real", |p| p.multi_real), ("published NetSSM", |p| p.multi_netssm)];
-        let one: [(&str, fn(&Published) -> f64); 3] = [
+        let one: [Column<Published, f64>; 3] = [
             ("published real", |p| p.single_real),
             ("published NetSSM", |p| p.single_netssm),
             ("published NetDiffusion", |p| p.single_netdiffusion),
@@ -118,7 +121,7 @@ impl Compliance {
         &self,
         caption: &str,
         share: fn(&Found) -> Share,
-        published: &[(&str, fn(&Published) -> f64)],
+        published: &[Column<Published, f64>],
     ) -> Table {
         let mut head = vec!["row".to_owned()];
         head.extend(self.sides().map(|(name, _)| name.to_owned()));
@@ -145,7 +148,7 @@ impl Compliance {
             "one flow NetDiffusion",
         ];
         head.extend(published.map(|name| format!("published {name}")));
-        let counts: [(&str, fn(&OptionCounts) -> u64); 6] = [
+        let counts: [Column<OptionCounts, u64>; 6] = [
             ("MSS", |c| c.mss),
             ("WScale", |c| c.wscale),
             ("SACKOK", |c| c.sack_ok),

@@ -334,7 +334,7 @@ proptest! {
             let mut frames = Frames::new();
             with_options(&mut frames, 0, (50001, 443), "A", (0, 0), &options);
             // Around the wrap, and half the circle away.
-            let number = |x: u32| Seq(if x % 7 == 0 { x << 19 } else { x.wrapping_sub(2500) });
+            let number = |x: u32| Seq(if x.is_multiple_of(7) { x << 19 } else { x.wrapping_sub(2500) });
             let segment =
                 Segment { seq: number(seq), ack: number(ack), flags: Flags::from_bits(u16::from(bits)), payload };
             examiner.take(by, &segment, &Seen::of(&frames.records[0].frame));

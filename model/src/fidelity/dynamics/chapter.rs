@@ -15,8 +15,11 @@ const DENSITY_POINTS: usize = 200;
 /// Most steps of a distribution curve; more are thinned out evenly.
 const STEPS: usize = 400;
 
+/// A title, and what stands below it.
+type Column = (&'static str, fn(&Distances) -> Option<f64>);
+
 /// Columns of the distances, in the order of [`Published::values`](super::Published).
-const COLUMNS: [(&str, fn(&Distances) -> Option<f64>); 9] = [
+const COLUMNS: [Column; 9] = [
     ("mean Δ", |d| d.mean_delta),
     ("median Δ", |d| d.median_delta),
     ("std. dev. Δ", |d| d.std_delta),
