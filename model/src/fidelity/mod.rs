@@ -27,6 +27,8 @@ mod bursts;
 mod collect;
 mod compare;
 mod evaluation;
+pub mod compliance;
+pub mod dynamics;
 mod flows;
 mod gaps;
 mod handshake;

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use netssm_wire::capture::Record;
 use netssm_wire::flow::{FiveTuple, FlowKey};
@@ -229,6 +230,18 @@ impl SessionBuilder {
 }
 
 impl Flow {
+    /// Address and port of its opener.
+    pub fn opener(&self) -> (IpAddr, u16) {
+        let FiveTuple { src, src_port, dst, dst_port, .. } = self.first;
+        if self.opener_is_first { (src, src_port) } else { (dst, dst_port) }
+    }
+
+    /// Address and port of the other end.
+    pub fn responder(&self) -> (IpAddr, u16) {
+        let FiveTuple { src, src_port, dst, dst_port, .. } = self.first;
+        if self.opener_is_first { (dst, dst_port) } else { (src, src_port) }
+    }
+
     fn is_from_first(&self, tuple: &FiveTuple) -> bool {
         (tuple.src, tuple.src_port) == (self.first.src, self.first.src_port)
             || !protocol::has_ports(tuple.protocol) && tuple.src == self.first.src
