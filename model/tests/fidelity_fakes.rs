@@ -73,8 +73,8 @@ impl Judged {
 
     #[track_caller]
     fn same(&self, rows: &[&str]) {
-        let begins = |name: &&str| rows.iter().any(|prefix| name.starts_with(prefix));
-        for name in self.rows.keys().copied().filter(|name| begins(&name)) {
+        let begins = |name: &str| rows.iter().any(|prefix| name.starts_with(prefix));
+        for name in self.rows.keys().copied().filter(|name| begins(name)) {
             let distance = self.rows[name].distance.map_or(0.0, |distance| distance.size());
             assert!(distance == 0.0, "{name}: {distance}");
         }

@@ -234,7 +234,11 @@ mod tests {
             );
         }
         let chapter = baseline.chapter();
-        assert!(chapter.verdict.starts_with("closer than independent gaps in 10 of 10"), "{}", chapter.verdict);
+        assert!(
+            chapter.verdict.starts_with("closer than independent gaps in 10 of 10"),
+            "{}",
+            chapter.verdict
+        );
         assert_eq!(baseline, analyse(&real, &synthetic, None, &Options::default()), "the same seed");
         assert_ne!(baseline, analyse(&real, &synthetic, None, &Options { seed: 2 }));
     }

@@ -5,7 +5,7 @@
 //! over plain gaps the few longest decide; so the rows are over the logarithm, log10(1 us + gap), and `lag1.plain` is beside
 //! them for comparison with papers. Gaps are those of `gap.session`: between packets that go the same way, over all flows.
 //!
-//! r = sum (x[i] - m)(x[i+1] - m) / sum (x[i] - m)^2 with m the mean over all: the usual estimate (Box, Jenkins, Reinsel,
+//! `r = sum (x[i] - m)(x[i+1] - m) / sum (x[i] - m)^2` with m the mean over all: the usual estimate (Box, Jenkins, Reinsel,
 //! "Time series analysis", section 2.1), from -1 to 1. Sessions with fewer than [`FEWEST`] gaps or with equal gaps only have no value.
 
 use super::collect::{Collected, Measure, Row};

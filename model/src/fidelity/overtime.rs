@@ -1,7 +1,7 @@
 //! How a session goes on: throughput and open flows over session time, in the mean over sessions.
 //!
 //! At second t of a session the mean is over the sessions that last at least to second t + 1, so sessions that ended pull
-//! nothing down. A curve ends after [`Options::seconds`], and where fewer than [`FEWEST`] of a side's sessions still
+//! nothing down. A curve ends after [`Options::seconds`], and where fewer than three of a side's sessions still
 //! run, as a mean over one or two says nothing of the others. The *difference* of two curves is the area between them over the
 //! seconds that both have, as a share of the area under the real one: 0 the same, 1 as much as there is.
 

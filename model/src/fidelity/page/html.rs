@@ -99,7 +99,7 @@ fn anchors(chapters: &[Chapter]) -> Vec<String> {
 }
 
 fn section(out: &mut String, chapter: &Chapter, anchor: &str) {
-    let _ = write!(out, "<section id=\"{anchor}\">\n");
+    let _ = writeln!(out, "<section id=\"{anchor}\">");
     element(out, "h2", &chapter.title);
     for (tag, text) in [("p class=\"about\"", &chapter.about), ("p class=\"verdict\"", &chapter.verdict)] {
         if !text.is_empty() {
