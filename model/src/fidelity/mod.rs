@@ -16,6 +16,7 @@
 //! Nothing here panics on any capture. What cannot be measured is named in the report and left out. Results do not depend
 //! on the number of threads or on the order of files in a folder.
 
+mod classify;
 mod collect;
 mod compare;
 mod flows;
