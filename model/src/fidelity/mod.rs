@@ -19,6 +19,7 @@
 mod classify;
 mod collect;
 mod compare;
+mod features;
 mod flows;
 mod gaps;
 mod handshake;

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use netssm_wire::capture::Record;
 use netssm_wire::flow::{FiveTuple, FlowKey};
@@ -206,6 +207,16 @@ impl SessionBuilder {
 }
 
 impl Flow {
+    /// Address of the end that did not open it.
+    pub fn responder(&self) -> IpAddr {
+        if self.opener_is_first { self.first.dst } else { self.first.src }
+    }
+
+    /// Port of the end that did not open it; what stands for it in protocols without ports.
+    pub fn responder_port(&self) -> u16 {
+        if self.opener_is_first { self.first.dst_port } else { self.first.src_port }
+    }
+
     fn is_from_first(&self, tuple: &FiveTuple) -> bool {
         (tuple.src, tuple.src_port) == (self.first.src, self.first.src_port)
             || !protocol::has_ports(tuple.protocol) && tuple.src == self.first.src
@@ -261,7 +272,7 @@ fn segment(layout: &Layout, frame: &[u8]) -> Option<Segment> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Frames;
+    use super::super::testing::{Frames, SERVER};
     use super::*;
 
     #[test]
@@ -278,6 +289,8 @@ mod tests {
         assert_eq!(directions, [Some(Backward), Some(Forward), Some(Backward), Some(Forward), None]);
         assert_eq!(session.flows.len(), 3);
         assert_eq!(session.flows[0].packets, 2);
+        let ports: Vec<_> = session.flows.iter().map(Flow::responder_port).collect();
+        assert_eq!((ports, session.flows[0].responder()), (vec![443, 53, 8888], SERVER.into()));
         assert_eq!(session.duration_us(), 40);
         assert_eq!(session.flows_of(protocol::UDP).count(), 2);
     }
