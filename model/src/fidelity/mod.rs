@@ -19,6 +19,7 @@
 mod classify;
 mod collect;
 mod compare;
+pub mod discriminate;
 mod features;
 mod flows;
 mod gaps;

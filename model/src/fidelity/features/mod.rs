@@ -8,6 +8,8 @@
 
 pub(super) mod bits;
 pub(super) mod flow;
+#[cfg(test)]
+pub(super) mod made;
 mod numbers;
 pub(super) mod session;
 
@@ -22,4 +24,4 @@ pub(super) struct Feature {
 
 /// What a feature has where there is nothing to measure (gaps of a single packet, segments of a UDP flow). No measure is
 /// negative but the correlation, which is never below -1.
-const NONE: f64 = -2.0;
+pub(super) const NONE: f64 = -2.0;
