@@ -35,6 +35,7 @@ mod sizes;
 pub mod stats;
 #[cfg(test)]
 mod testing;
+pub mod utility;
 mod volume;
 
 pub use self::collect::{Kind, Row, Share};
