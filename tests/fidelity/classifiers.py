@@ -83,6 +83,7 @@ sets = [
     case("bits", *bits(400, 8, 24, 0.35)),
     case("bits, two classes", *bits(300, 2, 12, 0.45)),
     case("counts", *counts(400, 5)),
+    case("bits, many classes with few rows", *bits(150, 20, 40, 0.4)),
 ]
 text = json.dumps({"sets": sets, "auc": aucs()}, separators=(",", ":"))
 print(text.replace("]],", "]],\n").replace("}},", "}},\n").replace("},{", "},\n{"))

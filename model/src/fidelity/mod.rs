@@ -36,6 +36,8 @@ pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod utility;
+#[cfg(test)]
+mod zz_try;
 mod volume;
 
 pub use self::collect::{Kind, Row, Share};

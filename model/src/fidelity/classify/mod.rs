@@ -67,7 +67,7 @@ mod tests {
     fn tree_forest_and_svm_are_as_accurate_as_scikit_learn_s() {
         let Sets { sets } =
             serde_json::from_str(include_str!("../../../../tests/fidelity/classifiers.json")).expect("sets");
-        assert_eq!(sets.len(), 4);
+        assert_eq!(sets.len(), 5);
         for set in sets {
             let half = set.x.len() / 2;
             let classes = usize::from(*set.y.iter().max().expect("a class")) + 1;

@@ -48,6 +48,7 @@ struct Place {
 }
 
 /// Counts of classes on both sides of a place that moves from left to right.
+#[derive(Default)]
 struct Sides {
     left: Vec<u64>,
     right: Vec<u64>,
@@ -57,13 +58,14 @@ struct Sides {
 }
 
 impl Sides {
-    fn new(counts: &[u64]) -> Self {
-        Self {
-            left: vec![0; counts.len()],
-            right: counts.to_vec(),
-            rows: [0, counts.iter().sum()],
-            squares: [0, counts.iter().map(|n| n * n).sum()],
-        }
+    /// Moves the place to the left of all rows.
+    fn reset(&mut self, counts: &[u64]) {
+        self.left.clear();
+        self.left.resize(counts.len(), 0);
+        self.right.clear();
+        self.right.extend_from_slice(counts);
+        self.rows = [0, counts.iter().sum()];
+        self.squares = [0, counts.iter().map(|n| n * n).sum()];
     }
 
     fn pass(&mut self, class: usize, rows: u64) {
@@ -175,6 +177,7 @@ struct Scratch {
     table: Vec<u32>,
     /// Rank and class of rows.
     keys: Vec<u64>,
+    sides: Sides,
 }
 
 impl Scratch {
@@ -187,7 +190,8 @@ impl Scratch {
         labels: &[u16],
         counts: &[u64],
     ) -> Option<Place> {
-        let mut sides = Sides::new(counts);
+        let Self { table, keys, sides } = self;
+        sides.reset(counts);
         let mut best = None::<Place>;
         let mut before = None::<u32>;
         let mut visit = |sides: &Sides, rank: u32| {
@@ -201,17 +205,17 @@ impl Scratch {
         let classes = counts.len();
         // Columns with few values, bits above all, are counted; others are sorted.
         if column.distinct.len() * classes <= 2 * rows.len() + 64 {
-            self.table.clear();
-            self.table.resize(column.distinct.len() * classes, 0);
+            table.clear();
+            table.resize(column.distinct.len() * classes, 0);
             for &row in rows {
                 let at = column.ranks[row as usize] as usize * classes;
-                self.table[at + usize::from(labels[row as usize])] += 1;
+                table[at + usize::from(labels[row as usize])] += 1;
             }
-            for (rank, of_rank) in self.table.chunks_exact(classes).enumerate() {
+            for (rank, of_rank) in table.chunks_exact(classes).enumerate() {
                 if of_rank.iter().all(|n| *n == 0) {
                     continue;
                 }
-                visit(&sides, rank as u32);
+                visit(sides, rank as u32);
                 for (class, &n) in of_rank.iter().enumerate().filter(|(_, n)| **n > 0) {
                     sides.pass(class, u64::from(n));
                 }
@@ -219,14 +223,14 @@ impl Scratch {
         } else {
             let key =
                 |row: u32| u64::from(column.ranks[row as usize]) << 16 | u64::from(labels[row as usize]);
-            self.keys.clear();
-            self.keys.extend(rows.iter().map(|&row| key(row)));
-            self.keys.sort_unstable();
+            keys.clear();
+            keys.extend(rows.iter().map(|&row| key(row)));
+            keys.sort_unstable();
             let mut last = None;
-            for &key in &self.keys {
+            for &key in &*keys {
                 let rank = (key >> 16) as u32;
                 if last.replace(rank) != Some(rank) {
-                    visit(&sides, rank);
+                    visit(sides, rank);
                 }
                 sides.pass((key & 0xffff) as usize, 1);
             }

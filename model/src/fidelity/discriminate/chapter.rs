@@ -11,7 +11,8 @@ impl Discriminate {
             items.extend(pair.into_iter().flat_map(|pair| remarks(name, pair)).map(Item::Text));
         }
         for (what, told) in [("sessions", &self.synthetic.by_session), ("flows", &self.synthetic.by_flow)] {
-            if let Some(told) = told {
+            // Of what is not told apart, the forest's clues are chance.
+            if let Some(told) = told.as_ref().filter(|told| told.apart) {
                 items.push(Item::Table(clues(what, &told.gave_away, self.options.clues)));
             }
         }

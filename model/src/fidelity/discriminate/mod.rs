@@ -8,7 +8,7 @@
 //! (permutation importance). The floor is the same test between two real sets.
 //!
 //! Well below 0.5 means that held-out sessions are like sessions *of the other side* more than like their own: near copies.
-//! Exact copies are kept in one part and come out as 0.5.
+//! Exact copies are kept in one part and come out as 0.5. Labels are balanced in every part (`folds` says why).
 //!
 //! Limits: the features are those of [`features`](super::features), without addresses and without payload; a forest that finds
 //! nothing proves nothing. A difference that is plain in one field is enough for an area of 1, however small it is to a
@@ -29,6 +29,7 @@ use serde::Serialize;
 
 pub use self::test::{Clue, Told};
 
+use self::folds::Dealt;
 use self::test::Cases;
 use super::features;
 use super::session::Session;
@@ -135,7 +136,12 @@ fn pair(first: &Side, second: &Side, options: &Options, clues: bool) -> Pair {
     let sessions: Vec<&Session> = chosen.sessions.concat();
     let session_second: Vec<bool> = (0..sessions.len()).map(|session| session >= n).collect();
     let rows: Vec<Vec<f64>> = sessions.par_iter().map(|session| features::session::row(session)).collect();
-    let fold_of = folds::assign(&session_second, &rows, options.folds.clamp(2, n), &mut rng);
+    let dealt: Vec<Dealt<'_>> = rows
+        .iter()
+        .enumerate()
+        .map(|(at, features)| Dealt { second: session_second[at], label: chosen.labels[at % n], features })
+        .collect();
+    let fold_of = folds::assign(&dealt, options.folds.clamp(2, n), &mut rng);
     let names = features::session::features();
     let cases = Cases {
         features: &names,
@@ -278,6 +284,18 @@ mod tests {
         let found = analyse(&one(6, false), &one(6, false), None, &options());
         assert_eq!(found.synthetic.by_flow.expect("a result").auc, 0.5);
         assert!(analyse(&one(2, false), &one(3, false), None, &options()).synthetic.by_flow.is_some());
+    }
+
+    #[test]
+    fn real_sessions_are_not_told_from_their_copies_and_devices_of_a_kind_not_from_themselves() {
+        let (Some(train), Some(val)) = (made::real("iot/train", 300), made::real("iot/val", 300)) else {
+            return;
+        };
+        let found = analyse(&train, &val, Some(&train), &Options { sessions: 1000, ..options() });
+        let copies = found.floor.expect("a floor");
+        assert_eq!(copies.by_session.map(|told| (told.auc, told.apart)), Some((0.5, false)));
+        let told = found.synthetic.by_session.expect("a result");
+        assert!(told.auc < 0.7, "{told:?}");
     }
 
     #[test]

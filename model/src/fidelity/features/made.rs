@@ -1,8 +1,12 @@
 //! Sessions drawn at random, for the tests of classifiers: look-ups and connections whose sizes and gaps come in bursts.
 
+use std::path::PathBuf;
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use super::super::read::Captures;
+use super::super::side::Side;
 use super::super::testing::Frames;
 
 /// What kind of service: its port, how long its answers are and how fast it is.
@@ -60,4 +64,19 @@ pub(in super::super) fn shuffle_gaps(frames: &mut Frames, rng: &mut ChaCha8Rng) 
 /// As many packets of the same lengths, all bytes drawn at random.
 pub(in super::super) fn random_bytes(frames: &mut Frames, rng: &mut ChaCha8Rng) {
     frames.records.iter_mut().for_each(|record| rng.fill(&mut record.frame[..]));
+}
+
+/// The first packets of the sessions in a folder of real captures (`NETSSMD_DATA`). Says so where they are not there; with
+/// `NETSSMD_REQUIRE_ALL=1` that is a failure.
+pub(in super::super) fn real(folder: &str, max_packets: u64) -> Option<Side> {
+    let dir = std::env::var_os("NETSSMD_DATA").map(|dir| PathBuf::from(dir).join(folder));
+    let Some(dir) = dir.filter(|dir| dir.is_dir()) else {
+        let required = std::env::var_os("NETSSMD_REQUIRE_ALL").is_some_and(|value| value == "1");
+        assert!(!required, "required, but the captures are not there (NETSSMD_DATA)");
+        eprintln!("SKIPPED: the captures are not there (NETSSMD_DATA)");
+        return None;
+    };
+    let mut captures = Captures::of(vec![dir]);
+    captures.max_packets = max_packets;
+    Some(Side::measure(&captures, &()).expect("captures"))
 }

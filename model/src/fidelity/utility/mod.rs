@@ -376,6 +376,20 @@ mod tests {
     }
 
     #[test]
+    fn devices_are_known_from_real_sessions_and_others_of_their_kind_teach_as_well() {
+        let (Some(train), Some(val)) = (made::real("iot/train", 50), made::real("iot/val", 50)) else {
+            return;
+        };
+        let options = Options { trees: 40, repeats: 2, ..Options::default() };
+        let found = analyse(&train, &val, None, &options);
+        assert_eq!(found.levels[0].classes.len(), 27);
+        // Three sessions a device of the second set: two to train on, so few. Chance is 0.04.
+        let curve = curve(&found.levels[0], Tested::Real, Source::Synthetic);
+        let (none, all) = (curve.points[0].accuracy, curve.points[10].accuracy);
+        assert!(none.mean > 0.45 && (none.mean - all.mean).abs() < 0.2, "{none:?} {all:?}");
+    }
+
+    #[test]
     fn the_number_of_threads_changes_nothing() {
         let (real, other) = (side(12, 1, 0, |_, _| {}), side(12, 2, 0, |_, _| {}));
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
