@@ -29,6 +29,11 @@ mod compare;
 mod evaluation;
 pub mod compliance;
 pub mod dynamics;
+mod classify;
+mod collect;
+mod compare;
+pub mod discriminate;
+mod features;
 mod flows;
 mod gaps;
 mod handshake;
@@ -48,6 +53,9 @@ pub mod stats;
 #[cfg(test)]
 mod testing;
 mod throughput;
+pub mod utility;
+#[cfg(test)]
+mod zz_try;
 mod volume;
 
 pub use self::collect::{Kind, Row, Share};
