@@ -22,21 +22,26 @@ fn bytes(compared: Option<&Compared>, header: &str) -> Distances {
 fn real_against_real_is_near_and_random_packets_are_not() {
     let (Some(train), Some(val)) = (side(&["requet/train"]), side(&["requet/val"])) else { return };
     let got = analyse(&train, &val, None, &Options::default());
-    let random = bytes(got.random_bytes.as_ref(), "tcp");
     for header in ["tcp", "udp", "ipv4"] {
         let (second, halves) = (bytes(Some(&got.compared), header), bytes(got.floor.as_ref(), header));
         let random = bytes(got.random_bytes.as_ref(), header);
         let fields = bytes(got.random_fields.as_ref(), header);
         for (near, far) in [(second, random), (halves, random), (second, fields), (halves, fields)] {
-            assert!(near.tvd < 0.5 * far.tvd && near.jsd < 0.5 * far.jsd, "{header}: {near:?}, {far:?}");
+            assert!(near.tvd < 0.7 * far.tvd && near.jsd < 0.75 * far.jsd, "{header}: {near:?}, {far:?}");
         }
         assert!(fields.tvd < random.tvd, "{header}");
     }
-    // The paper's random packets, on its data and by its program: 0.82, 0.99, 0.95.
-    let published = PUBLISHED[1];
-    assert!((random.jsd - published.jsd).abs() < 0.1, "{random:?}");
-    assert!(published.tvd.is_some_and(|tvd| (random.tvd - tvd).abs() < 0.1), "{random:?}");
-    assert!(published.hd.is_some_and(|hd| (random.hd - hd).abs() < 0.1), "{random:?}");
+    // The paper's random packets, on its data: 0.82, 0.99, 0.95. So it compares flow by flow, over bytes, by this distance.
+    let (random, published) = (got.traces.random_bytes.expect("flows"), PUBLISHED[1]);
+    let near = |got: f64, published: Option<f64>| {
+        assert!(published.is_some_and(|published| (got - published).abs() < 0.05), "{got}, {published:?}");
+    };
+    near(random.jsd, Some(published.jsd));
+    near(random.tvd, published.tvd);
+    near(random.hd, published.hd);
+    let (flows, together) = (got.traces.floor.expect("flows"), bytes(got.random_bytes.as_ref(), "tcp"));
+    assert!(flows.tvd > 0.1 && flows.tvd < 0.5 * random.tvd, "{flows:?}");
+    assert!(together.tvd < random.tvd - 0.1, "{together:?}");
 }
 
 #[test]

@@ -30,6 +30,17 @@ pub(super) fn random_bytes(packets: u64, seed: u64) -> Counts {
     counts
 }
 
+/// Uniform bytes of TCP headers alone.
+pub(super) fn random_tcp(packets: u64, seed: u64) -> Counts {
+    let mut random = Random::new(seed, 0);
+    let mut counts = Counts::default();
+    counts.headers[TCP] = packets;
+    for byte in &mut counts.bytes[start(TCP)..][..HEADERS[TCP].len] {
+        (0..packets).for_each(|_| byte[usize::from(random.byte())] += 1);
+    }
+    counts
+}
+
 /// The structure of `real` with uniform values.
 pub(super) fn random_fields(real: &Counts, seed: u64) -> Counts {
     let mut random = Random::new(seed, 1);

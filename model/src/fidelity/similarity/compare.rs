@@ -111,17 +111,29 @@ impl Compared {
     }
 }
 
+/// Distance of every byte of a header, over the packets that have it on either side.
+fn bytes<'a>(
+    header: usize,
+    real: &'a Counts,
+    other: &'a Counts,
+) -> impl Iterator<Item = (usize, Distances)> + 'a {
+    let floats = |counts: &[u64; OUTCOMES]| counts.map(|count| count as f64);
+    (0..HEADERS[header].len).filter_map(move |byte| {
+        let (p, q) = (floats(real.byte(header, byte)), floats(other.byte(header, byte)));
+        Some((byte, Distances::of(&p, &q)?))
+    })
+}
+
+/// [`HeaderCompared::bytes`] alone.
+pub(super) fn mean_over_bytes(header: usize, real: &Counts, other: &Counts) -> Option<Distances> {
+    Distances::mean(bytes(header, real, other).map(|(_, distances)| distances))
+}
+
 impl HeaderCompared {
     fn of(header: usize, real: &Counts, other: &Counts) -> Self {
         let about = &HEADERS[header];
-        let floats = |counts: &[u64; OUTCOMES]| counts.map(|count| count as f64);
         let has = |counts: &Counts, byte| counts.byte(header, byte)[..ABSENT].iter().any(|&n| n > 0);
-        let bytes: Vec<(usize, Distances)> = (0..about.len)
-            .filter_map(|byte| {
-                let (p, q) = (floats(real.byte(header, byte)), floats(other.byte(header, byte)));
-                Some((byte, Distances::of(&p, &q)?))
-            })
-            .collect();
+        let bytes: Vec<(usize, Distances)> = bytes(header, real, other).collect();
         let piece = |piece: &Piece| Distances::of(&real.piece(header, *piece), &other.piece(header, *piece));
         let fields: BTreeMap<_, _> = fields(about)
             .into_iter()

@@ -73,7 +73,8 @@ impl Counts {
         }
     }
 
-    fn frame(&mut self, frame: &[u8]) {
+    /// Adds a packet.
+    pub(super) fn frame(&mut self, frame: &[u8]) {
         let layout = Layout::parse(frame);
         let (version, number) = match layout.net {
             Net::Ipv4(ip) => {
