@@ -162,9 +162,9 @@ fn whatever_a_side_lacks_is_named_and_nothing_panics() {
 
 #[test]
 fn the_chapter_quotes_the_paper_and_ranks_the_fields() {
-    let real = Side::of(sessions(12, 3, &["a", "b"]));
-    let mut other = sessions(12, 3, &["a", "b"]);
-    other.truncate(5);
+    let real = Side::of(sessions(40, 8, &["a", "b"]));
+    let mut other = sessions(40, 8, &["a", "b"]);
+    other.truncate(20);
     let got = analyse(&real, &Side::of(other), Some(&real), &Options::default());
     let chapter = got.chapter();
     let tables: Vec<_> = chapter

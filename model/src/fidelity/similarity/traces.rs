@@ -5,7 +5,7 @@
 //! against flows of real captures have about its 0.82, 0.99 and 0.95, and against all packets of a set together much less (see the tests).
 //!
 //! A synthetic set has no pairs in general, so a synthetic flow is set beside a random real one of the same label, and the floor is a real flow
-//! beside another one, of another session. *That is far from the paper's 0.02*: two real flows have other ports, sequence numbers
+//! beside another one, of another session (of any label where the sides share none). *That is far from the paper's 0.02*: two real flows have other ports, sequence numbers
 //! and checksums. Only a flow that repeats the values of the very one that it is compared with comes near.
 
 use std::collections::BTreeMap;
@@ -89,7 +89,8 @@ fn traces<'a>(groups: &Groups<'a>) -> ByLabel<'a> {
     groups.iter().map(|(label, sessions)| (*label, sessions.iter().flat_map(of).collect())).collect()
 }
 
-/// Flows of `other` at random, each with one of `real` of the same label and another session.
+/// Flows of `other` at random, each with one of `real` of the same label and another session; of any label where the sides
+/// have no label in common.
 fn pairs<'a>(
     real: &ByLabel<'a>,
     other: &ByLabel<'a>,
@@ -98,6 +99,8 @@ fn pairs<'a>(
 ) -> Vec<(Trace<'a>, Trace<'a>)> {
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     rng.set_stream(stream);
+    let common = other.keys().any(|label| real.contains_key(label));
+    let everything: Vec<Trace<'_>> = real.values().flatten().copied().collect();
     let mut all: Vec<(Option<&str>, Trace<'_>)> =
         other.iter().flat_map(|(label, traces)| traces.iter().map(|trace| (*label, *trace))).collect();
     all.shuffle(&mut rng);
@@ -106,7 +109,8 @@ fn pairs<'a>(
         if pairs.len() == PAIRS {
             break;
         }
-        let Some(real) = real.get(&label) else { continue };
+        let of_label = real.get(&label).map_or(&[][..], Vec::as_slice);
+        let real = if common { of_label } else { &everything };
         // A few tries: where nearly all flows are of one session, the pair is given up.
         let drawn = (0..8).filter_map(|_| real.choose(&mut rng)).collect::<Vec<_>>();
         if let Some(real) = drawn.into_iter().find(|real| !std::ptr::eq(real.session, trace.session)) {
@@ -180,6 +184,13 @@ mod tests {
         let one_byte = got.synthetic.expect("a pair");
         assert!((one_byte.tvd - 1.0 / 60.0).abs() < 1e-12, "{one_byte:?}");
         assert_eq!((got.floor, got.floor_pairs), (got.synthetic, 1));
+    }
+
+    #[test]
+    fn without_a_common_label_any_real_flow_will_do() {
+        let (real, synthetic) = (sessions("a", &[1, 1]), sessions("b", &[1, 1, 1]));
+        let got = analyse(&groups(&real), &groups(&synthetic), None, &Options::default());
+        assert_eq!((got.pairs, got.synthetic.map(|d| d.tvd)), (3, Some(0.0)));
     }
 
     #[test]
