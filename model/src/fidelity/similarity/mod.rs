@@ -19,7 +19,8 @@
 //!   synthetic one, which captures of others have not: we take a random real flow of the same label, which is harder.
 //! * *What packets without TCP are*: its data has none. We compare over the packets that have the header, and say beside it how the
 //!   mix of packets differs; taken literally, nPrint's rows would make a set of nine tenths UDP similar whatever its TCP is.
-//! * *Bytes that nobody has*: 16 of the 40 option bytes or more are always absent and count as a distance of 0 in a mean over nPrint's columns.
+//! * *Bytes that nobody has*: the last option bytes (16 of TCP's 40 or more in our captures) are always absent and count as a distance of 0 in a mean
+//!   over nPrint's columns.
 //!   [`HeaderCompared::seen`] leaves them out.
 //! * *The seed*: a packet of the real trace that the generated one begins with makes it similar; [`Options::skip`] leaves it out.
 //!

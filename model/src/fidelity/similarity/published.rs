@@ -7,7 +7,7 @@
 //! 0.99. In nats a divergence is at most 0.69; in bits, at that total variation, divergence and distance are both above 0.93. Only the
 //! *distance* with natural logarithms fits, of which 0.8326 is the most: what SciPy's `jensenshannon` gives by default. And a byte that is
 //! constant in real packets and uniform in random ones has 0.82, 0.996 and 0.97 in the three columns: the rows are means over bytes, not
-//! bits, for which uniform values could not be above 0.7, and over few packets at a time, as in one flow (`traces`).
+//! bits, of which a constant and a uniform one are 0.46, 0.5 and 0.54 apart, and over few packets at a time, as in one flow (`traces`).
 
 use serde::Serialize;
 

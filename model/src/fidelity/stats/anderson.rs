@@ -12,6 +12,7 @@ use serde::Serialize;
 
 /// Critical values of the statistic for two samples at [`LEVELS`] (Scholz and Stephens, Table 2 with m = 1).
 #[cfg(test)]
+#[expect(clippy::approx_constant, reason = "2.718 is a critical value here, not e")]
 const CRITICAL: [f64; 7] = [0.325, 1.226, 1.961, 2.718, 3.752, 4.592, 6.546];
 /// The significance levels of these values.
 #[cfg(test)]

@@ -7,11 +7,11 @@
 //! | [`anderson_darling`]: two-sample test | `anderson` | SciPy's `anderson_ksamp`, midranks |
 //! | [`kl_divergence`], [`js_divergence`], [`js_distance`], [`total_variation`], [`hellinger`] | `discrete` | SciPy's `entropy`, `jensenshannon` |
 //! | [`Kde`]: Gaussian kernel density, Scott's bandwidth | `kde` | SciPy's `gaussian_kde` |
-//! | [`ecdf`]: points of a distribution function, for plots | `ecdf` | SciPy's `ecdf` |
-//! | [`bootstrap`]: confidence interval of anything, by resampling | `bootstrap` | SciPy's `bootstrap`, percentile |
-//! | [`auc`]: area under the ROC curve, with an interval | `auc` | scikit-learn's `roc_auc_score` |
+//! | [`ecdf()`]: points of a distribution function, for plots | `ecdf` | SciPy's `ecdf` |
+//! | [`bootstrap()`]: confidence interval of anything, by resampling | `bootstrap` | SciPy's `bootstrap`, percentile |
+//! | [`auc()`]: area under the ROC curve, with an interval | `auc` | scikit-learn's `roc_auc_score` |
 //!
-//! What takes a sample takes it *sorted* ([`sort`]) and of finite numbers, except [`auc`], which sorts for itself. Nothing here
+//! What takes a sample takes it *sorted* ([`sort`]) and of finite numbers, except [`auc()`], which sorts for itself. Nothing here
 //! panics or gives a not-a-number; what has no value is `None`. Tests compare with the answers of the programs named,
 //! which `tests/fixtures/make_stats_fixture.py` and `tests/fidelity/fixtures.py` wrote down.
 
