@@ -48,6 +48,7 @@ mod read;
 mod session;
 mod side;
 mod sidecar;
+pub mod similarity;
 mod sizes;
 pub mod stats;
 #[cfg(test)]
