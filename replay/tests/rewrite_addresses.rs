@@ -157,3 +157,46 @@ fn neighbour_discovery_follows_its_hosts() {
         assert_eq!(verify(frame.bytes()).transport, Check::Good);
     }
 }
+
+#[test]
+fn fields_without_a_meaning_carry_nothing_over() {
+    let here = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let everybody = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let (mdns, mdns6) = ([224, 0, 0, 251], [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfb]);
+    let v4 = |parts: [&[u8]; 2]| {
+        let body = ipv4(2, LOCAL, [224, 0, 0, 22], &parts.concat());
+        ethernet(MAC, [1, 0, 0x5e, 0, 0, 22], 0x0800, &body)
+    };
+    let v6 = |parts: [&[u8]; 3]| {
+        ethernet(MAC, [0x33, 0x33, 0, 0, 0, 1], 0x86dd, &ipv6(58, here, everybody, &parts.concat()))
+    };
+    let advertise = |option: [&[u8]; 2]| v6([&[134, 0, 0, 0, 64, 0, 7, 8], &[0; 8], &option.concat()]);
+    // Junk wherever no RFC gives a meaning, the first of them beside a count with which it spells 10.0.0.1.
+    let rewritten = |junk: [u8; 4]| {
+        let [a, b, c, d] = junk;
+        let robustness = c & 0xf0 | 2;
+        let prefix = [3, 4, 64, 0xc0, 0, 0, 0, 9, 0, 0, 0, 9, a, b, c, d];
+        let messages = vec![
+            v4([&[0x22, d, 0, 0, a, b, 0, 1, 4, 0, 0, 0], &mdns]),
+            v4([&[0x16, d, 0, 0], &mdns]),
+            v4([&[0x11, 100, 0, 0, 0, 0, 0, 0], &[robustness, 125, 0, 0]]),
+            v6([&[143, d, 0, 0, a, b, 0, 1, 4, 0, 0, 0], &mdns6, &[]]),
+            v6([&[131, d, 0, 0, a, b, c, d], &mdns6, &[]]),
+            v6([&[130, d, 0, 0, 3, 232, a, b], &[0; 16], &[robustness, 125, 0, 0]]),
+            advertise([&prefix, &[0; 16]]),
+            advertise([&[5, 1, a, b, 0, 0, 5, 220], &[]]),
+            advertise([&[26, 1, a, b, c, d, c, d], &[]]),
+            advertise([&[25, 3, a, b, 0, 0, 0, 9], &here]),
+        ];
+        frames(plan(), messages).iter().map(|frame| frame.bytes().to_vec()).collect::<Vec<_>>()
+    };
+    let clean = rewritten([0; 4]);
+    assert_eq!(rewritten([10, 0, 0xe0, 0xee]), clean);
+    // What has a meaning is still there.
+    assert_eq!(clean[0][34 + 4..], [0, 0, 0, 1, 4, 0, 0, 0, 224, 0, 0, 251]);
+    assert_eq!((clean[2][34 + 1], &clean[2][34 + 8..]), (100, &[2, 125, 0, 0][..]));
+    assert_eq!((&clean[5][54 + 4..54 + 6], &clean[5][54 + 24..54 + 26]), (&[3, 232][..], &[2, 125][..]));
+    assert_eq!(clean[6][54 + 16..54 + 28], [3, 4, 64, 0xc0, 0, 0, 0, 9, 0, 0, 0, 9]);
+    assert_eq!(clean[7][54 + 20..54 + 24], [0, 0, 5, 220]);
+    assert_eq!(clean[9][54 + 20..54 + 24], [0, 0, 0, 9]);
+}

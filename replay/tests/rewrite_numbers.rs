@@ -150,3 +150,25 @@ fn a_quote_that_cannot_be_read_is_replaced() {
         assert!(!bytes.windows(4).any(|w| w == [8, 8, 8, 8] || w == [0xee; 4] || w == [0xaa; 4]));
     }
 }
+
+#[test]
+fn icmp_times_are_of_the_replays_clocks() {
+    let message = |kind: u8, times: [u32; 3]| {
+        [&[kind, 0, 0, 0, 0, 1, 0, 1][..], &times.map(u32::to_be_bytes).concat()].concat()
+    };
+    let session = session(vec![
+        up(1, &message(13, [1_000, 0, 0])),
+        down(1, &message(14, [1_000, 5_000, 5_001])),
+        up(1, &message(13, [u32::from_be_bytes(LOCAL), 0, 0])),
+    ]);
+    let rewriter = rewriter(plan());
+    let times = |seed| -> Vec<[u32; 3]> {
+        let out = replay(&rewriter, &session, seed);
+        out.iter().map(|frame| [42, 46, 50].map(|at| word(frame.as_ref().unwrap().bytes(), at))).collect()
+    };
+    let (a, b) = (times(1), times(2));
+    assert_eq!((a[0][1], a[0][2], a[1][0]), (0, 0, a[0][0]), "a request has no answer yet");
+    assert_eq!(a[1][2], a[1][1] + 1);
+    assert!(a[0][0] != 1_000 && a[1][1] != 5_000 && a[2][0] != u32::from_be_bytes(LOCAL), "{a:?}");
+    assert!(a[0][0] != b[0][0] && a[1][1] != b[1][1], "fresh for each replay");
+}

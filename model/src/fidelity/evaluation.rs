@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::compare::{Report, compare};
 use super::page::Chapter;
 use super::side::Side;
-use super::{baseline, overtime};
+use super::{baseline, compliance, discriminate, dynamics, memorise, overtime, similarity, utility};
 use crate::codec::DataError;
 
 /// Name of the comparison row by row among the chapters to choose from. It is in the report in any case.
@@ -113,6 +113,18 @@ analyses! {
     baseline: baseline::Baseline, baseline::Options;
     /// Throughput and open flows over session time.
     overtime: overtime::OverTime, overtime::Options;
+    /// Header fields as distributions of their values.
+    similarity: similarity::Similarity, similarity::Options;
+    /// TCP sessions against the rules of TCP.
+    compliance: compliance::Compliance, compliance::Options;
+    /// Download segments of servers.
+    dynamics: dynamics::Dynamics, dynamics::Options;
+    /// What classifiers learn from synthetic sessions.
+    utility: utility::Utility, utility::Options;
+    /// Whether a classifier tells synthetic from real.
+    discriminate: discriminate::Discriminate, discriminate::Options;
+    /// Whether training sessions or their identifiers come back.
+    memorise: memorise::Memorising, memorise::Options<'a>, gate "identifiers of the training set are in the synthetic captures";
 }
 
 #[cfg(test)]

@@ -24,15 +24,13 @@
 
 pub mod baseline;
 mod bursts;
-mod collect;
-mod compare;
-mod evaluation;
-pub mod compliance;
-pub mod dynamics;
 mod classify;
 mod collect;
 mod compare;
+pub mod compliance;
 pub mod discriminate;
+pub mod dynamics;
+mod evaluation;
 mod features;
 mod flows;
 mod gaps;
@@ -55,8 +53,6 @@ pub mod stats;
 mod testing;
 mod throughput;
 pub mod utility;
-#[cfg(test)]
-mod zz_try;
 mod volume;
 
 pub use self::collect::{Kind, Row, Share};

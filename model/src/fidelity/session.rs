@@ -240,14 +240,6 @@ impl Flow {
     pub fn responder(&self) -> (IpAddr, u16) {
         let FiveTuple { src, src_port, dst, dst_port, .. } = self.first;
         if self.opener_is_first { (dst, dst_port) } else { (src, src_port) }
-    /// Address of the end that did not open it.
-    pub fn responder(&self) -> IpAddr {
-        if self.opener_is_first { self.first.dst } else { self.first.src }
-    }
-
-    /// Port of the end that did not open it; what stands for it in protocols without ports.
-    pub fn responder_port(&self) -> u16 {
-        if self.opener_is_first { self.first.dst_port } else { self.first.src_port }
     }
 
     fn is_from_first(&self, tuple: &FiveTuple) -> bool {
@@ -323,7 +315,7 @@ mod tests {
         assert_eq!(session.flows.len(), 3);
         assert_eq!(session.flows[0].packets, 2);
         let ports: Vec<_> = session.flows.iter().map(Flow::responder_port).collect();
-        assert_eq!((ports, session.flows[0].responder()), (vec![443, 53, 8888], SERVER.into()));
+        assert_eq!((ports, session.flows[0].responder().0), (vec![443, 53, 8888], SERVER.into()));
         assert_eq!(session.duration_us(), 40);
         assert_eq!(session.flows_of(protocol::UDP).count(), 2);
     }

@@ -92,7 +92,13 @@ pub(super) fn finish_query(message: &mut [u8], family: Family, have: usize) {
     if message.len() >= at {
         let count = sources(&message[..have], family).count();
         message[at - 2..at].copy_from_slice(&(count as u16).to_be_bytes()); // at most what a u16 said
+        // Before "suppress" and robustness are four reserved bits, one of which RFC 9279 lets announce an extension
+        // after the sources, where nothing of the session is left.
+        message[at - 4] &= 0x0f;
         message[at + count * family.size()..].fill(0);
+    } else if let Some(padding) = message.get_mut(at - 4..) {
+        // Of the version before, and too long for it.
+        padding.fill(0);
     }
 }
 
@@ -195,5 +201,8 @@ mod tests {
         finish_query(&mut query, Family::V4, have);
         assert_eq!(query[10..12], [0, 2]);
         assert!(query[20..].iter().all(|b| *b == 0));
+        let mut older = [0x11, 0, 0, 0, 224, 0, 0, 9, 0xee, 0xee, 0xee];
+        finish_query(&mut older, Family::V4, 11);
+        assert_eq!(older, [0x11, 0, 0, 0, 224, 0, 0, 9, 0, 0, 0]);
     }
 }

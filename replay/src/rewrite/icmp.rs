@@ -120,6 +120,35 @@ pub(super) fn visit_v6(message: &mut [u8], addresses: &mut dyn Addresses) -> Res
     }
 }
 
+/// Moves the times of a timestamp message (RFC 792) by one offset per host, as its TCP timestamps: they tell a host's
+/// clock, and are as long as an IPv4 address, so a packet that a model took for one must not carry them over. `sender`
+/// and `receiver` are the offsets of the packet's. The first time is the asking host's, the two others are the
+/// answering one's; a request leaves them 0, which stays.
+pub(super) fn move_times(message: &mut [u8], sender: u32, receiver: u32) {
+    let (asking, answering) = if message[0] == REQUEST { (sender, receiver) } else { (receiver, sender) };
+    let times = message.get_mut(8..).unwrap_or_default().chunks_exact_mut(4);
+    for (time, by) in times.zip([asking, answering, answering]) {
+        if let Ok(bytes) = <[u8; 4]>::try_from(&*time) {
+            time.copy_from_slice(&moved_time(u32::from_be_bytes(bytes), by).to_be_bytes());
+        }
+    }
+}
+
+/// Timestamp request.
+const REQUEST: u8 = 13;
+
+fn moved_time(time: u32, by: u32) -> u32 {
+    /// Milliseconds of a day: standard times are those since midnight.
+    const DAY: u32 = 86_400_000;
+    /// Says that the other bits are a time of some other kind.
+    const NOT_STANDARD: u32 = 1 << 31;
+    match time {
+        0 => 0,
+        1..DAY => (time + by % DAY) % DAY,
+        _ => time & NOT_STANDARD | time.wrapping_add(by) & !NOT_STANDARD,
+    }
+}
+
 /// Clears the parts of a message's head that no RFC gives a meaning, and the length field that RFC 4884 puts into
 /// errors: it would announce extensions after the quote, and what follows the quoted headers is made up.
 pub(super) fn clear_unused_v4(head: &mut [u8; 8]) {
@@ -144,9 +173,49 @@ pub(super) fn clear_unused_v6(head: &mut [u8; 8]) {
             head[4] &= 0xe0;
             head[5..8].fill(0);
         }
-        // The maximum response delay stays.
-        130..=132 => head[6..8].fill(0),
-        143 => head[4..6].fill(0),
+        // The maximum response delay is a query's alone; receivers look at no code (RFC 2710 section 3).
+        130 => {
+            head[1] = 0;
+            head[6..8].fill(0);
+        }
+        131 | 132 => {
+            head[1] = 0;
+            head[4..8].fill(0);
+        }
+        143 => {
+            head[1] = 0;
+            head[4..6].fill(0);
+        }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(message: &[u8]) -> [u32; 3] {
+        [8, 12, 16].map(|at| u32::from_be_bytes([0, 1, 2, 3].map(|i| message[at + i])))
+    }
+
+    fn message(kind: u8, times: [u32; 3]) -> Vec<u8> {
+        [&[kind, 0, 0, 0, 0, 1, 0, 1][..], &times.map(u32::to_be_bytes).concat()].concat()
+    }
+
+    #[test]
+    fn times_move_with_the_clock_of_their_host() {
+        let (mut ask, mut answer) = (message(13, [86_399_999, 0, 0]), message(14, [86_399_999, 5, 7]));
+        move_times(&mut ask, 3, 1_000);
+        move_times(&mut answer, 1_000, 3);
+        assert_eq!(times(&ask), [2, 0, 0]);
+        assert_eq!(times(&answer), [2, 1_005, 1_007]);
+        // 192.168.0.1 and 10.0.0.1 as times: no times of a day, and not kept either.
+        let mut odd = message(14, [0xc0a8_0001, 0x0a00_0001, 0xffff_ffff]);
+        move_times(&mut odd, 3, 2);
+        assert_eq!(times(&odd), [0xc0a8_0003, 0x0a00_0004, 0x8000_0002]);
+        // Cut ones.
+        move_times(&mut odd[..8], 3, 2);
+        move_times(&mut odd[..15], 0, 1);
+        assert_eq!(times(&odd), [0xc0a8_0004, 0x0a00_0004, 0x8000_0002]);
     }
 }

@@ -26,6 +26,21 @@ pub(super) fn visit(message: &mut [u8], addresses: &mut dyn Addresses) -> Result
     }
 }
 
+/// Clears the parts of a message's head that no RFC gives a meaning, as [`icmp`](super::icmp) does: whatever a capture
+/// has there is nothing that is known. RFC 9279 lets a report announce extensions in its reserved field; they would
+/// follow the records, where [`finish`] leaves nothing of the session.
+pub(super) fn clear_unused(head: &mut [u8; 8]) {
+    match head[0] {
+        REPORT_V3 => {
+            head[1] = 0;
+            head[4..6].fill(0);
+        }
+        // The maximum response time is a query's alone (RFC 2236 section 2.2).
+        0x12 | 0x16 | 0x17 => head[1] = 0,
+        _ => {}
+    }
+}
+
 /// Makes the end of a message whose first `have` bytes are there.
 pub(super) fn finish(message: &mut [u8], have: usize) {
     match message.first() {

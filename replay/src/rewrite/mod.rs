@@ -18,8 +18,8 @@
 //! | IPv6 | addresses, flow labels that are not zero, fragment identification, unknown options become padding |
 //! | TCP | ephemeral ports, sequence and acknowledgement numbers, SACK blocks, timestamps, Fast Open cookies; unknown options become padding |
 //! | UDP | ephemeral ports, length if it is not the IP packet's |
-//! | ICMP, ICMPv6 | quoted packets (also cut ones), redirect targets, neighbour discovery targets and options, listener reports |
-//! | IGMP | sources; groups stay |
+//! | ICMP, ICMPv6 | quoted packets (also cut ones), redirect targets, neighbour discovery targets and options, listener reports, times of timestamps; reserved fields become zeros |
+//! | IGMP | sources; groups stay; reserved fields become zeros |
 //! | payload | made by [`payload`](crate::payload), or kept with [`PayloadPolicy::Keep`] |
 //!
 //! Hop limits, windows, DSCP, flags and sizes are the session's. Special addresses: 0.0.0.0 and `::` stay (DHCP,

@@ -1,7 +1,8 @@
 //! Neighbour discovery (RFC 4861): targets, link-layer address options, prefixes and name servers.
 //!
 //! Options whose body is not known, or that hold names or random values of the original hosts, become the
-//! experimental option 253 (RFC 4727) of the same length. Options that the captured bytes cut off are made anew.
+//! experimental option 253 (RFC 4727) of the same length. Reserved fields become zeros: that of a prefix has the size
+//! of an IPv4 address. Options that the captured bytes cut off are made anew.
 
 use netssm_wire::MacAddr;
 
@@ -48,10 +49,22 @@ fn option_len(message: &[u8], at: usize) -> Option<usize> {
 fn visit_option(option: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
     match (option[0], option.len()) {
         (option::SOURCE_LINK | option::TARGET_LINK, 8) => addresses.mac_at(&mut option[2..8]),
-        (option::MTU | option::FLAGS, 8) => Ok(()),
+        (option::MTU, 8) => {
+            option[2..4].fill(0);
+            Ok(())
+        }
+        // None of its 48 flags is assigned (RFC 5175).
+        (option::FLAGS, 8) => {
+            option[2..].fill(0);
+            Ok(())
+        }
         // The prefix itself is `finish`'s: it is no host.
-        (option::PREFIX, 32) => Ok(()),
+        (option::PREFIX, 32) => {
+            option[12..16].fill(0);
+            Ok(())
+        }
         (option::NAME_SERVERS, len) if len >= 24 && (len - 8) % 16 == 0 => {
+            option[2..4].fill(0);
             option[8..].chunks_exact_mut(16).try_for_each(|server| addresses.v6_at(server))
         }
         _ => {

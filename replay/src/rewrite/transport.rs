@@ -64,6 +64,9 @@ impl SessionReplay {
             protocol::ICMPV6 => self.icmpv6(ends, have, keep, out)?,
             protocol::IGMP => {
                 igmp::visit(&mut out[..have], &mut visitor(&self.map))?;
+                if let Some(head) = out.first_chunk_mut() {
+                    igmp::clear_unused(head);
+                }
                 igmp::finish(out, have);
             }
             other => return Err(Dropped::Protocol(other)),
@@ -207,7 +210,12 @@ impl SessionReplay {
             // Three times, and nothing after them.
             _ => {
                 self.echo_identifier(ends.facts, out);
-                out[have.min(20)..].fill(0);
+                let end = have.min(20);
+                out[end..].fill(0);
+                let clock = |host: u32| {
+                    draw(self.tag.facts().replay_seed, Draw::Timestamp, u64::from(host), 0) as u32
+                };
+                icmp::move_times(&mut out[..end], clock(ends.facts.src), clock(ends.facts.dst));
             }
         }
         Ok(())

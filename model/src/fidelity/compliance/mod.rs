@@ -86,7 +86,7 @@ pub struct Totals {
 }
 
 /// TCP compliance of all sides.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compliance {
     /// Definitions of the rows, with the paper's numbers.
     pub definitions: Vec<Row>,

@@ -35,7 +35,7 @@ pub struct Published {
     pub single_netdiffusion: f64,
 }
 
-/// A row of the table.
+/// A row of the table. Rows are equal if their names are.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Row {
     /// Stable name.
@@ -55,6 +55,12 @@ pub struct Row {
     /// Takes the row's fact from a flow; `None`: the row is about packets, not flows.
     #[serde(skip)]
     pub(super) fact: Option<fn(&FlowFacts) -> Fact>,
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
 }
 
 const fn published(numbers: [f64; 5]) -> Option<Published> {

@@ -78,7 +78,7 @@ impl Distances {
 }
 
 /// A row of NetSSM's Table 5, on the paper's Netflix sessions, in the units of the paper, which it does not name.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Published {
     /// `NetSSM` or `Random`.
     pub of: &'static str,

@@ -109,7 +109,7 @@ pub struct Evaluation {
 }
 
 /// Dynamics of all sides.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Dynamics {
     /// How servers were chosen, in words.
     pub servers: String,
@@ -129,7 +129,7 @@ pub struct Dynamics {
 }
 
 /// Values of a side as one sample by evaluation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct Samples {
     real: Values,
     synthetic: Values,

@@ -20,6 +20,8 @@ const ABSENT: i8 = -1;
 
 /// Where a header lies in a row of bits, and which of its bytes are left out.
 struct Place {
+    /// Name in those of bits.
+    #[cfg_attr(not(test), allow(dead_code))]
     name: &'static str,
     /// First bit.
     at: usize,

@@ -118,7 +118,7 @@ fn row(session: &Session, flow: u32, numbers: &[usize], start_us: i64) -> Vec<f6
     let seconds = |us: i64| us.max(0) as f64 / 1e6;
     let mut out = vec![
         f64::from(about.first.protocol),
-        f64::from(about.responder_port()),
+        f64::from(about.responder().1),
         seconds(about.first_us.saturating_sub(start_us)),
         seconds(about.last_us.saturating_sub(about.first_us)),
     ];

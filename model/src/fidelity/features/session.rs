@@ -93,7 +93,7 @@ fn own(session: &Session) -> [f64; OWN.len()] {
     let ports: BTreeSet<_> = flows
         .iter()
         .filter(|flow| protocol::has_ports(flow.first.protocol))
-        .map(|flow| (flow.first.protocol, flow.responder_port()))
+        .map(|flow| (flow.first.protocol, flow.responder().1))
         .collect();
     let mut sizes: Vec<u32> = packets.iter().map(|packet| packet.wire_len).collect();
     let (mut all, mut turn, mut same) = (Vec::new(), Vec::new(), Vec::new());
@@ -114,7 +114,7 @@ fn own(session: &Session) -> [f64; OWN.len()] {
         share(of(&|flow| flow.first.protocol == protocol::UDP), n),
         share(of(&|flow| flow.first.src.is_ipv6()), n),
         share(n - in_flows.min(n), n),
-        share(of(&|flow| flow.first.protocol == protocol::UDP && flow.responder_port() == 53), n),
+        share(of(&|flow| flow.first.protocol == protocol::UDP && flow.responder().1 == 53), n),
         share(forward, in_flows),
         share(largest, n),
         share(flows.iter().filter(|flow| flow.packets == 1).count(), flows.len()),
