@@ -24,6 +24,16 @@ pub(crate) struct EvaluateArgs {
     /// A second set of real captures: how far real is from real, shown beside.
     #[arg(long, value_name = "PATH", requires = "synthetic")]
     pub floor: Vec<PathBuf>,
+    /// The captures that the generator was trained on, if they are not the real ones: what must not come back.
+    #[arg(long, value_name = "PATH", requires = "synthetic")]
+    pub training: Vec<PathBuf>,
+    /// The captures that generation began with: how far the sessions have moved from them.
+    #[arg(long, value_name = "PATH", requires = "synthetic")]
+    pub prompts: Vec<PathBuf>,
+    /// An address, prefix, MAC address, name or name end (.example.org) of the training set that may come back. Repeat it for
+    /// more.
+    #[arg(long, value_name = "IDENTIFIER", requires = "synthetic")]
+    pub allow: Vec<String>,
     /// Directory for report.json and index.html (likelihood.json with --likelihood); made if it is not there.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(directions, [Some(Backward), Some(Forward), Some(Backward), Some(Forward), None]);
         assert_eq!(session.flows.len(), 3);
         assert_eq!(session.flows[0].packets, 2);
-        let ports: Vec<_> = session.flows.iter().map(Flow::responder_port).collect();
+        let ports: Vec<_> = session.flows.iter().map(|flow| flow.responder().1).collect();
         assert_eq!((ports, session.flows[0].responder().0), (vec![443, 53, 8888], SERVER.into()));
         assert_eq!(session.duration_us(), 40);
         assert_eq!(session.flows_of(protocol::UDP).count(), 2);

@@ -82,8 +82,15 @@ fn measure(args: &EvaluateArgs, stop: &StopFlag) -> Outcome<Whole> {
     };
     let real = side("real", &args.real)?;
     let synthetic = side("synthetic", &args.synthetic)?;
-    let floor = if args.floor.is_empty() { None } else { Some(side("floor", &args.floor)?) };
-    let input = Input { max_packets: args.max_packets, ..Input::new(&real, &synthetic, floor.as_ref()) };
+    let maybe = |what: &str, inputs: &[PathBuf]| {
+        if inputs.is_empty() { Ok(None) } else { side(what, inputs).map(Some) }
+    };
+    let floor = maybe("floor", &args.floor)?;
+    let (training, prompts) = (maybe("training", &args.training)?, maybe("prompt", &args.prompts)?);
+    let mut input = Input { max_packets: args.max_packets, ..Input::new(&real, &synthetic, floor.as_ref()) };
+    input.memorise.training = training.as_ref();
+    input.memorise.prompts = prompts.as_ref();
+    input.memorise.allow.clone_from(&args.allow);
     let follower = Follower::new("analyse", stop.clone(), args.json);
     let evaluation = Evaluation::of(&input, &|part| args.wants(part), &mut |part| follower.part(part));
     let evaluation = evaluation.map_err(failure)?;

@@ -32,7 +32,7 @@ pub(super) fn reminder(
     rate: u16,
     age_us: i64,
 ) -> Option<Reminder> {
-    if number == 0 || every == 0 || number % u64::from(every) != 0 {
+    if number == 0 || every == 0 || !number.is_multiple_of(u64::from(every)) {
         return None;
     }
     let age = u64::try_from(age_us).unwrap_or(0) >> FIRST_AGE_BITS;

@@ -77,7 +77,7 @@ mod tests {
             let truth: Vec<u16> = test.iter().map(|&row| set.y[row as usize]).collect();
             let mean = |guess: &dyn Fn(u64) -> Vec<u16>| {
                 let of: Vec<_> = (0..SEEDS)
-                    .map(|seed| guess(seed))
+                    .map(guess)
                     .map(|g| (accuracy(&truth, &g), macro_f1(&truth, &g)))
                     .collect();
                 let n = of.len() as f64;

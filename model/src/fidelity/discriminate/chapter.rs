@@ -148,9 +148,7 @@ fn clues(what: &str, clues: &[Clue], most: usize) -> Table {
 
 /// Four digits or so.
 fn number(value: f64) -> String {
-    if value == 0.0 || value.fract() == 0.0 && value.abs() < 1e7 {
-        format!("{value:.0}")
-    } else if value.abs() >= 1000.0 {
+    if value.fract() == 0.0 && value.abs() < 1e7 || value.abs() >= 1000.0 {
         format!("{value:.0}")
     } else if value.abs() >= 1.0 {
         format!("{value:.2}")
