@@ -36,8 +36,6 @@ pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod utility;
-#[cfg(test)]
-mod zz_try;
 mod volume;
 
 pub use self::collect::{Kind, Row, Share};
