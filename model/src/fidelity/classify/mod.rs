@@ -76,10 +76,8 @@ mod tests {
             let test: Vec<u32> = (half as u32..set.x.len() as u32).collect();
             let truth: Vec<u16> = test.iter().map(|&row| set.y[row as usize]).collect();
             let mean = |guess: &dyn Fn(u64) -> Vec<u16>| {
-                let of: Vec<_> = (0..SEEDS)
-                    .map(guess)
-                    .map(|g| (accuracy(&truth, &g), macro_f1(&truth, &g)))
-                    .collect();
+                let of: Vec<_> =
+                    (0..SEEDS).map(guess).map(|g| (accuracy(&truth, &g), macro_f1(&truth, &g))).collect();
                 let n = of.len() as f64;
                 (of.iter().map(|s| s.0).sum::<f64>() / n, of.iter().map(|s| s.1).sum::<f64>() / n)
             };

@@ -20,9 +20,6 @@ const ABSENT: i8 = -1;
 
 /// Where a header lies in a row of bits, and which of its bytes are left out.
 struct Place {
-    /// Name in those of bits.
-    #[cfg_attr(not(test), allow(dead_code))]
-    name: &'static str,
     /// First bit.
     at: usize,
     /// Room in bytes.
@@ -31,17 +28,17 @@ struct Place {
     hidden: &'static [(usize, usize)],
 }
 
-const ETHERTYPE: Place = Place { name: "ethertype", at: 0, bytes: 2, hidden: &[] };
+const ETHERTYPE: Place = Place { at: 0, bytes: 2, hidden: &[] };
 /// Identification, checksum, addresses.
-const IPV4: Place = Place { name: "ipv4", at: 16, bytes: 60, hidden: &[(4, 6), (10, 20)] };
+const IPV4: Place = Place { at: 16, bytes: 60, hidden: &[(4, 6), (10, 20)] };
 /// The lower 16 bits of the flow label (its upper 4 share a byte with the traffic class), addresses.
-const IPV6: Place = Place { name: "ipv6", at: 496, bytes: 40, hidden: &[(2, 4), (8, 40)] };
+const IPV6: Place = Place { at: 496, bytes: 40, hidden: &[(2, 4), (8, 40)] };
 /// Ports, sequence and acknowledgement number, checksum.
-const TCP: Place = Place { name: "tcp", at: 816, bytes: 60, hidden: &[(0, 12), (16, 18)] };
+const TCP: Place = Place { at: 816, bytes: 60, hidden: &[(0, 12), (16, 18)] };
 /// Ports, checksum.
-const UDP: Place = Place { name: "udp", at: 1296, bytes: 8, hidden: &[(0, 4), (6, 8)] };
+const UDP: Place = Place { at: 1296, bytes: 8, hidden: &[(0, 4), (6, 8)] };
 /// All but type and code.
-const ICMP: Place = Place { name: "icmp", at: 1360, bytes: 8, hidden: &[(2, 8)] };
+const ICMP: Place = Place { at: 1360, bytes: 8, hidden: &[(2, 8)] };
 /// Bits of a packet.
 pub(in super::super) const PACKET: usize = 1424;
 
@@ -49,9 +46,17 @@ pub(in super::super) const PACKET: usize = 1424;
 #[cfg(test)]
 fn name(bit: usize) -> String {
     let (packet, within) = (bit / PACKET + 1, bit % PACKET);
-    let places = [&ICMP, &UDP, &TCP, &IPV6, &IPV4, &ETHERTYPE];
-    let place = places.into_iter().find(|place| within >= place.at).unwrap_or(&ETHERTYPE);
-    format!("{packet}.{}.{}.{}", place.name, (within - place.at) / 8, (within - place.at) % 8)
+    let places = [
+        ("icmp", ICMP),
+        ("udp", UDP),
+        ("tcp", TCP),
+        ("ipv6", IPV6),
+        ("ipv4", IPV4),
+        ("ethertype", ETHERTYPE),
+    ];
+    let (name, place) =
+        places.into_iter().find(|(_, place)| within >= place.at).expect("all bits are somewhere");
+    format!("{packet}.{name}.{}.{}", (within - place.at) / 8, (within - place.at) % 8)
 }
 
 /// The bits of `packets` packets of a session from packet `skip` on; absent where it has fewer.
