@@ -76,14 +76,6 @@ impl Matrix {
         column.distinct[column.ranks[row] as usize]
     }
 
-    /// How far two rows are apart: sum over columns of the distance of their ranks, each column's from 0 to 1.
-    pub(in super::super) fn apart(&self, a: usize, b: usize) -> f64 {
-        let of = |column: &Column| {
-            f64::from(column.ranks[a].abs_diff(column.ranks[b])) / (column.distinct.len() - 1) as f64 // 2 or more
-        };
-        self.columns.iter().map(of).sum()
-    }
-
     pub(super) fn column(&self, column: u32) -> &Column {
         &self.columns[column as usize]
     }
@@ -102,7 +94,6 @@ mod tests {
         let column = |c| (0..3).map(|row| matrix.value(row, c)).collect::<Vec<_>>();
         assert_eq!((column(0), column(1)), (vec![1.0, 3.0, 2.0], vec![-1.0, 2.0, 2.0]));
         assert_eq!((matrix.rank(1, 0), matrix.rank(2, 0)), (2, 1));
-        assert_eq!((matrix.apart(0, 1), matrix.apart(1, 2), matrix.apart(2, 2)), (2.0, 0.5, 0.0));
         assert_eq!(Matrix::new(0, 5, |_, _| 0.0).columns(), 0);
     }
 }

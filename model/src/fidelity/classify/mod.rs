@@ -8,8 +8,7 @@
 //!
 //! The SVM is smartcore's. Its trees and forests are not used: as of 0.7.0 they pass over a place to split where the two
 //! rows beside it have the same class, which is only right where values differ from row to row. On header bits and counts
-//! it misses splits: on the set "bits, two classes" its forest is right in 0.78 of the cases, scikit-learn's in 0.89. linfa
-//! has trees without a choice of columns a split, so no random forest.
+//! it misses splits: on the set "bits, two classes" its forest is right in 0.78 of the cases, scikit-learn's in 0.89.
 //!
 //! Nothing here draws from anywhere but a seed, and the number of threads changes nothing.
 
