@@ -146,7 +146,7 @@ fn a_codec_of_other_tables_is_refused_with_both_named() {
     let id = &corpus.meta().codec;
     let path = lab.path("corpus/corpus.json");
     let good = fs::read_to_string(&path).expect("there");
-    let mut cases = vec![("\"version\": 1".to_owned(), "\"version\": 2".to_owned(), "flow/2".to_owned())];
+    let mut cases = vec![("\"version\": 2".to_owned(), "\"version\": 3".to_owned(), "flow/3".to_owned())];
     for param in ["tables", "vocab"] {
         let (old, other) = (&id.params[param], "0123456789abcdef");
         cases.push((old.clone(), other.to_owned(), format!("{param}={other}")));

@@ -82,6 +82,10 @@ impl Careless {
             }
         });
         // The host speaks unasked, too.
+        assert!(
+            self.wire.near.exec("ping", &["-V"]).status.success(),
+            "ping is missing: tests/tools/deps.sh test"
+        );
         self.wire.near.exec("ping", &["-c1", "-W1", "-q", "10.10.0.200"]);
         self.wire.near.exec("ping", &["-c1", "-W1", "-q", "10.10.0.201"]); // not in its ARP table
         let heard = far.stop().into_iter().filter(|f| f[6..12] != TESTER).collect();

@@ -58,8 +58,9 @@ fn judge(parameters: Parameters, loudness: f64, sessions: u64, packets: &str) {
     }
     assert_eq!(found.len(), PROTOCOLS.len(), "{found:?}");
     // Nobody acknowledges what was not sent.
+    let report_dir = case.path("report");
     let compared = binary::run(
-        &["evaluate", "--real", &out, "--synthetic", &out, "--json"],
+        &["evaluate", "--real", &out, "--synthetic", &out, "--out", &report_dir, "--only", "rows", "--json"],
         None,
         Duration::from_secs(300),
     );

@@ -54,7 +54,9 @@ impl FlowCodec {
         let rules = Parameters {
             fine: param("fine") == Some("true"),
             slots: if param("slots") == Some("fixed") { Slots::Fixed } else { Slots::Recent },
-            remind: param("remind").and_then(|every| every.parse().ok()).unwrap_or_default(),
+            remind: param("remind")
+                .and_then(|every| every.parse().ok())
+                .unwrap_or(Parameters::default().remind),
         };
         let codec = Self::new(vocab, rules)?;
         let own = codec.id();

@@ -89,7 +89,7 @@ fn own(session: &Session) -> [f64; OWN.len()] {
     let in_flows = of(&|_| true);
     let forward = packets.iter().filter(|p| session.direction(p) == Some(Direction::Forward)).count();
     let largest = flows.iter().map(|flow| flow.packets as usize).max().unwrap_or(0);
-    let addresses: BTreeSet<_> = flows.iter().map(super::super::session::Flow::responder).collect();
+    let addresses: BTreeSet<_> = flows.iter().map(|flow| flow.responder().0).collect();
     let ports: BTreeSet<_> = flows
         .iter()
         .filter(|flow| protocol::has_ports(flow.first.protocol))
