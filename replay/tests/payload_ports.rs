@@ -244,3 +244,39 @@ fn ports_that_no_analyser_knows() {
         .collect();
     judge(sessions.into_iter(), "unknown");
 }
+
+/// The error of a host that quotes a segment with `payload` bytes of data, of which the session has the header.
+fn unreachable(client: ([u8; 4], u16), server: ([u8; 4], u16), payload: usize) -> Packet {
+    let mut l4 = [0u8; 16];
+    l4[8..10].copy_from_slice(&[0x50, 0x18]);
+    let quoted = &packet(client, server, &l4, payload, &[], TCP).header[14..];
+    let mut header = vec![2, 0, 0, 0, 0, client.0[3], 2, 0, 0, 0, 0, server.0[3], 8, 0, 0x45, 0];
+    header.extend(((28 + quoted.len() + payload) as u16).to_be_bytes());
+    header.extend([0, 0, 0x40, 0, 64, 1, 0, 0]);
+    header.extend(server.0);
+    header.extend(client.0);
+    header.extend([3, 3, 0, 0, 0, 0, 0, 0]);
+    header.extend(quoted);
+    let wire_len = (header.len() + payload) as u32;
+    Packet { time: Duration::ZERO, wire_len, header }
+}
+
+/// An analyser also reads what an error quotes: of a flow without data of its own that is all it sees, cut anywhere.
+#[test]
+fn every_known_tcp_port_in_a_quote() {
+    let ports: Vec<u16> = (1..=u16::MAX).filter(|p| is_known_port(TCP, *p)).collect();
+    let sessions = ports.chunks(40).map(|chunk| {
+        let mut packets = Vec::new();
+        for (host, port) in (1..).zip(chunk) {
+            for (client_port, payload) in (49_152..).zip([1, 4, 8, 24, 100, 500]) {
+                let ends = ((CLIENT, client_port), ([198, 18, 0, host], *port));
+                let mut syn = [0u8; 16];
+                syn[8..10].copy_from_slice(&[0x50, 2]);
+                packets.push(packet(ends.0, ends.1, &syn, 0, &[], TCP));
+                packets.push(unreachable(ends.0, ends.1, payload));
+            }
+        }
+        session(packets, u64::from(chunk[0]))
+    });
+    judge(sessions, "quoted");
+}

@@ -6,6 +6,7 @@ use netssm_wire::flow::FiveTuple;
 use netssm_wire::frame::{Transport, protocol};
 
 use super::admit::Admitted;
+use super::quote::Quoted;
 use super::scope::Scope;
 use super::tcp;
 use crate::payload::FlowShape;
@@ -84,6 +85,15 @@ impl Flow {
         };
         if self.evidence < Evidence::Said {
             (self.opener_is_first, self.evidence) = (by_sender == forward, Evidence::Said);
+        }
+    }
+
+    /// Takes in that an ICMP error quotes a packet of the flow with data. Where the flow has none of its own, these bytes are
+    /// all that anybody sees of its content, and no message begins with them.
+    pub(super) fn look_at_quote(&mut self, quote: &Quoted, tcp_header: usize) {
+        let payload = quote.rest_len.saturating_sub(tcp_header);
+        if quote.tuple.protocol == protocol::TCP && payload > 0 && self.shape.least_payload.is_none() {
+            self.shape = FlowShape { least_payload: Some(payload), orderly: false };
         }
     }
 

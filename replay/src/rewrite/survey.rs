@@ -199,11 +199,16 @@ impl Survey {
             && let Some(quoted) = scratch.get_mut(icmp::QUOTE_AT..)
         {
             let _ = quote::visit(quoted, self);
-            if let Some(tuple) = quote::parse(quoted).map(|q| q.tuple)
-                && protocol::has_ports(tuple.protocol)
+            if let Some(quote) = quote::parse(quoted)
+                && protocol::has_ports(quote.tuple.protocol)
             {
-                let ends = (self.host(tuple.src), self.host(tuple.dst));
-                self.flow(&tuple, ends);
+                // Where the session does not have it, the header is made without options.
+                let offset = quoted.get(quote.header_len + 12).map_or(5, |byte| byte >> 4);
+                let ends = (self.host(quote.tuple.src), self.host(quote.tuple.dst));
+                let (flow, _) = self.flow(&quote.tuple, ends);
+                if let Some(flow) = self.flows.get_mut(flow as usize) {
+                    flow.look_at_quote(&quote, usize::from(offset) * 4);
+                }
             }
         }
         self.scratch = scratch;
