@@ -245,8 +245,8 @@ fn ports_that_no_analyser_knows() {
     judge(sessions.into_iter(), "unknown");
 }
 
-/// The error of a host that quotes a segment with `payload` bytes of data, of which the session has the header.
-fn unreachable(client: ([u8; 4], u16), server: ([u8; 4], u16), payload: usize) -> Packet {
+/// The error of a host that quotes a segment with `payload` bytes of data, of whose TCP header the session has `known` bytes.
+fn unreachable(client: ([u8; 4], u16), server: ([u8; 4], u16), payload: usize, known: usize) -> Packet {
     let mut l4 = [0u8; 16];
     l4[8..10].copy_from_slice(&[0x50, 0x18]);
     let quoted = &packet(client, server, &l4, payload, &[], TCP).header[14..];
@@ -256,8 +256,8 @@ fn unreachable(client: ([u8; 4], u16), server: ([u8; 4], u16), payload: usize) -
     header.extend(server.0);
     header.extend(client.0);
     header.extend([3, 3, 0, 0, 0, 0, 0, 0]);
-    header.extend(quoted);
-    let wire_len = (header.len() + payload) as u32;
+    let wire_len = (header.len() + quoted.len() + payload) as u32;
+    header.extend(&quoted[..20 + known]);
     Packet { time: Duration::ZERO, wire_len, header }
 }
 
@@ -268,12 +268,14 @@ fn every_known_tcp_port_in_a_quote() {
     let sessions = ports.chunks(40).map(|chunk| {
         let mut packets = Vec::new();
         for (host, port) in (1..).zip(chunk) {
-            for (client_port, payload) in (49_152..).zip([1, 4, 8, 24, 100, 500]) {
-                let ends = ((CLIENT, client_port), ([198, 18, 0, host], *port));
+            let cases = [(1, 20), (8, 20), (14, 20), (100, 20), (500, 20), (14, 8), (20, 8), (100, 8)];
+            for (case, (payload, known)) in (0..).zip(cases) {
+                // A server for each, since the port of a host stays or is moved as a whole.
+                let ends = ((CLIENT, 49_152 + case), ([198, 18, case as u8, host], *port));
                 let mut syn = [0u8; 16];
                 syn[8..10].copy_from_slice(&[0x50, 2]);
                 packets.push(packet(ends.0, ends.1, &syn, 0, &[], TCP));
-                packets.push(unreachable(ends.0, ends.1, payload));
+                packets.push(unreachable(ends.0, ends.1, payload, known));
             }
         }
         session(packets, u64::from(chunk[0]))

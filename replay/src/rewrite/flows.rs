@@ -93,7 +93,8 @@ impl Flow {
     pub(super) fn look_at_quote(&mut self, quote: &Quoted, tcp_header: usize) {
         let payload = quote.rest_len.saturating_sub(tcp_header);
         if quote.tuple.protocol == protocol::TCP && payload > 0 && self.shape.least_payload.is_none() {
-            self.shape = FlowShape { least_payload: Some(payload), orderly: false };
+            // The quote may be cut after any byte.
+            self.shape = FlowShape { least_payload: Some(1), orderly: false };
         }
     }
 

@@ -23,6 +23,16 @@ pub(super) struct Quoted {
     pub(super) rest_len: usize,
 }
 
+impl Quoted {
+    /// Bytes of the TCP header, where the session does not have its data offset: all that there is if it may be a header, as of
+    /// a SYN with options, and else the least.
+    pub(super) fn likely_tcp_header(&self) -> usize {
+        const LEAST: usize = 20;
+        const MOST: usize = 60;
+        if self.rest_len <= MOST { (self.rest_len / 4 * 4).max(LEAST) } else { LEAST }
+    }
+}
+
 /// Reads a quote; `None` when it cannot be rewritten.
 pub(super) fn parse(quoted: &[u8]) -> Option<Quoted> {
     let (src, dst, number, header_len, rest_len): (IpAddr, IpAddr, u8, usize, usize) =

@@ -202,12 +202,12 @@ impl Survey {
             if let Some(quote) = quote::parse(quoted)
                 && protocol::has_ports(quote.tuple.protocol)
             {
-                // Where the session does not have it, the header is made without options.
-                let offset = quoted.get(quote.header_len + 12).map_or(5, |byte| byte >> 4);
+                let offset = quoted.get(quote.header_len + 12);
+                let header = offset.map_or(quote.likely_tcp_header(), |byte| usize::from(byte >> 4) * 4);
                 let ends = (self.host(quote.tuple.src), self.host(quote.tuple.dst));
                 let (flow, _) = self.flow(&quote.tuple, ends);
                 if let Some(flow) = self.flows.get_mut(flow as usize) {
-                    flow.look_at_quote(&quote, usize::from(offset) * 4);
+                    flow.look_at_quote(&quote, header);
                 }
             }
         }
