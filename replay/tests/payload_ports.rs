@@ -246,9 +246,14 @@ fn ports_that_no_analyser_knows() {
 }
 
 /// The error of a host that quotes a segment with `payload` bytes of data, of whose TCP header the session has `known` bytes.
-fn unreachable(client: ([u8; 4], u16), server: ([u8; 4], u16), payload: usize, known: usize) -> Packet {
-    let mut l4 = [0u8; 16];
-    l4[8..10].copy_from_slice(&[0x50, 0x18]);
+fn unreachable(
+    client: ([u8; 4], u16),
+    server: ([u8; 4], u16),
+    (options, payload): (usize, usize),
+    known: usize,
+) -> Packet {
+    let mut l4 = vec![0u8; 16 + options];
+    l4[8..10].copy_from_slice(&[((20 + options) as u8 / 4) << 4, 0x18]);
     let quoted = &packet(client, server, &l4, payload, &[], TCP).header[14..];
     let mut header = vec![2, 0, 0, 0, 0, client.0[3], 2, 0, 0, 0, 0, server.0[3], 8, 0, 0x45, 0];
     header.extend(((28 + quoted.len() + payload) as u16).to_be_bytes());
@@ -268,14 +273,16 @@ fn every_known_tcp_port_in_a_quote() {
     let sessions = ports.chunks(40).map(|chunk| {
         let mut packets = Vec::new();
         for (host, port) in (1..).zip(chunk) {
-            let cases = [(1, 20), (8, 20), (14, 20), (100, 20), (500, 20), (14, 8), (20, 8), (100, 8)];
-            for (case, (payload, known)) in (0..).zip(cases) {
+            let whole = [(1, 20), (8, 20), (14, 20), (100, 20), (500, 20), (14, 8), (20, 8), (100, 8)];
+            let cut = [(20, 0, 34), (20, 0, 20), (12, 100, 31), (40, 14, 59)];
+            let whole = whole.map(|(payload, known)| (0, payload, known));
+            for (case, (options, payload, known)) in (0..).zip(whole.into_iter().chain(cut)) {
                 // A server for each, since the port of a host stays or is moved as a whole.
                 let ends = ((CLIENT, 49_152 + case), ([198, 18, case as u8, host], *port));
                 let mut syn = [0u8; 16];
                 syn[8..10].copy_from_slice(&[0x50, 2]);
                 packets.push(packet(ends.0, ends.1, &syn, 0, &[], TCP));
-                packets.push(unreachable(ends.0, ends.1, payload, known));
+                packets.push(unreachable(ends.0, ends.1, (options, payload), known));
             }
         }
         session(packets, u64::from(chunk[0]))

@@ -89,10 +89,11 @@ impl SessionReplay {
             protocol::TCP => {
                 let sequence = tcp::sequence(out);
                 // Bytes that the session does not have of the header are zeros, also the data offset.
-                if have < 13 && out.len() > 12 {
-                    out[12] = (quoted.likely_tcp_header() as u8 / 4) << 4; // at most 60 bytes
+                let len = quoted.tcp_header(out.get(12).copied().filter(|_| have > 12));
+                if let Some(offset) = out.get_mut(12) {
+                    *offset = (len as u8 / 4) << 4; // at most 60 bytes
                 }
-                let len = out.get(12).map_or(20, |b| usize::from(b >> 4) * 4).max(20).min(out.len());
+                let len = len.min(out.len());
                 let (header, payload) = out.split_at_mut(len);
                 self.tcp_header(facts, header, tcp::rewrite_quoted);
                 if !keep && !payload.is_empty() {

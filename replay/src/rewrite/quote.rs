@@ -24,11 +24,15 @@ pub(super) struct Quoted {
 }
 
 impl Quoted {
-    /// Bytes of the TCP header, where the session does not have its data offset: all that there is if it may be a header, as of
-    /// a SYN with options, and else the least.
-    pub(super) fn likely_tcp_header(&self) -> usize {
+    /// Bytes of the TCP header: what its data offset says (its byte 12, where the session has that), if the packet had as much.
+    /// Else all that there is if that may be a header, as of a SYN with options, and else the least.
+    pub(super) fn tcp_header(&self, offset: Option<u8>) -> usize {
         const LEAST: usize = 20;
         const MOST: usize = 60;
+        let said = offset.map(|byte| usize::from(byte >> 4) * 4);
+        if let Some(said) = said.filter(|said| (LEAST..=self.rest_len).contains(said)) {
+            return said;
+        }
         if self.rest_len <= MOST { (self.rest_len / 4 * 4).max(LEAST) } else { LEAST }
     }
 }

@@ -202,8 +202,7 @@ impl Survey {
             if let Some(quote) = quote::parse(quoted)
                 && protocol::has_ports(quote.tuple.protocol)
             {
-                let offset = quoted.get(quote.header_len + 12);
-                let header = offset.map_or(quote.likely_tcp_header(), |byte| usize::from(byte >> 4) * 4);
+                let header = quote.tcp_header(quoted.get(quote.header_len + 12).copied());
                 let ends = (self.host(quote.tuple.src), self.host(quote.tuple.dst));
                 let (flow, _) = self.flow(&quote.tuple, ends);
                 if let Some(flow) = self.flows.get_mut(flow as usize) {

@@ -72,8 +72,9 @@ pub(super) fn rewrite_quoted(header: &mut [u8], shift: &Shift) {
             if let Some(rest) = header.get_mut(8..) {
                 rest.fill(0);
             }
+            // Still the whole header's length, so that what there is of its options is not read as data.
             if let Some(offset) = header.get_mut(12) {
-                *offset = 5 << 4;
+                *offset = (len as u8 / 4) << 4; // at most 60 bytes
             }
         }
     }
@@ -214,6 +215,6 @@ mod tests {
         assert_eq!(read(&eight, 4), 16);
         let mut cut = header(ACK, 32, 5, &[1; 12])[..28].to_vec();
         rewrite_quoted(&mut cut, &SHIFT);
-        assert_eq!((read(&cut, 4), read(&cut, 8), cut[12]), (16, 0, 0x50));
+        assert_eq!((read(&cut, 4), read(&cut, 8), cut[12]), (16, 0, 0x80));
     }
 }
