@@ -34,7 +34,7 @@ pub(super) const NEAR: usize = FLOW_FORTH.len as usize;
 /// How flows and hosts are numbered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Slots {
-    /// By how recently they were used: the last flow is 0; hosts by [`Role`].
+    /// By how recently they were used: the last flow is 0; hosts by role (`Role`).
     #[default]
     Recent,
     /// By a number that a flow or host keeps while it lives.

@@ -12,7 +12,7 @@
 //! forests would be others had they been trained on other sessions: of 24 tests between equal sets of 40 sessions it held
 //! 0.5 in 21, their mean was 0.50.
 //!
-//! Limits: the features are those of [`features`](super::features), without addresses and without payload; a forest that finds
+//! Limits: the features are those of `fidelity::features`, without addresses and without payload; a forest that finds
 //! nothing proves nothing. A difference that is plain in one field is enough for an area of 1, however small it is to a
 //! user: read the clues, not only the area. Sessions cut at different lengths differ in length.
 //!

@@ -6,7 +6,7 @@
 //! given. `accuracy` is the share of held-out sessions whose label is found, `macro_f1` the mean over labels of F1.
 //!
 //! What the paper leaves open and what is done here: a sample is a session, by the header bits of its first packets
-//! ([`bits`](super::features)); training sets keep their size and their number of sessions a label at every rate; the
+//! (`fidelity::features`); training sets keep their size and their number of sessions a label at every rate; the
 //! split is by session and made anew in each repeat, and numbers are the mean over repeats with their standard deviation.
 //! The *floor* curve mixes in a second real set instead, which is what a perfect generator would give.
 //!
