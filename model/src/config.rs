@@ -8,6 +8,7 @@
 //! Letters used through the crate: `b` batch, `l` length, `d` d_model, `E` d_inner = expand d, `H` heads of `P`
 //! (headdim) channels, `G` groups, `N` d_state, `K` d_conv, `v` vocabulary.
 
+use crate::context::ContextShape;
 use crate::error::{Error, Result};
 
 mod json;
@@ -49,6 +50,8 @@ pub struct ModelConfig {
     pub conv_bias: bool,
     /// Keep the residual stream in f32 (it always is here). Default true.
     pub residual_in_fp32: bool,
+    /// Side information beside every token; none is a plain Mamba-2. Default none.
+    pub context: Option<ContextShape>,
     /// Initial `A` is drawn uniformly from minus this range. Default (1, 16).
     pub a_init_range: (f64, f64),
     /// Smallest initial step. Default 0.001.
@@ -78,6 +81,7 @@ impl Default for ModelConfig {
             bias: false,
             conv_bias: true,
             residual_in_fp32: true,
+            context: None,
             a_init_range: (1.0, 16.0),
             dt_min: 0.001,
             dt_max: 0.1,
@@ -87,6 +91,11 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
+    /// Rows of side information that a token has.
+    pub fn context_fields(&self) -> usize {
+        self.context.map_or(0, |context| context.fields)
+    }
+
     /// Channels inside a block: `E = expand * d_model`.
     pub fn d_inner(&self) -> usize {
         self.expand * self.d_model
@@ -118,7 +127,8 @@ impl ModelConfig {
         let conv = c * self.d_conv + if self.conv_bias { c } else { 0 };
         let layer = d + self.d_in_proj() * d + conv + 3 * h + e + d * e;
         let heads = if self.tie_embeddings { 1 } else { 2 };
-        self.n_layer * layer + heads * self.padded_vocab() * d + d
+        let context = self.context.map_or(0, |context| context.rows * d);
+        self.n_layer * layer + heads * self.padded_vocab() * d + context + d
     }
 
     /// Checks that the shapes fit one another and that this implementation can run them.
@@ -161,6 +171,14 @@ impl ModelConfig {
             return bad(
                 "bias",
                 "true (biases on in_proj and out_proj) is not supported, expected false".into(),
+            );
+        }
+        if let Some(context) = self.context
+            && (!(1..=256).contains(&context.fields) || !(1..=1 << 20).contains(&context.rows))
+        {
+            return bad(
+                "context",
+                format!("expected 1 to 256 fields and 1 to {} rows, got {context:?}", 1 << 20),
             );
         }
         let (lo, hi) = self.a_init_range;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    codec::{self, CodecId, DataError, Given, Vocab},
+    codec::{self, CodecId, DataError, Vocab},
     timing::TimingTable,
 };
 
@@ -164,7 +164,6 @@ struct Sessions {
 #[derive(Debug)]
 pub struct Corpus {
     meta: CorpusMeta,
-    given: Given,
     train: Sessions,
     val: Sessions,
 }
@@ -188,21 +187,16 @@ impl Corpus {
             }
         }
         let meta: CorpusMeta = serde_json::from_str(&text).map_err(DataError::json(&path))?;
-        let codec = codec::open(&meta.codec, meta.vocab.clone())
+        codec::open(&meta.codec, meta.vocab.clone())
             .map_err(|error| DataError::corpus(&path, error.to_string()))?;
         let train = read_split(dir, &meta, Split::Train)?;
         let val = read_split(dir, &meta, Split::Val)?;
-        Ok(Self { given: codec.given(), meta, train, val })
+        Ok(Self { meta, train, val })
     }
 
     /// Codec, vocabulary, counts, timing.
     pub fn meta(&self) -> &CorpusMeta {
         &self.meta
-    }
-
-    /// The tokens that the grammar gives.
-    pub fn given(&self) -> Given {
-        self.given
     }
 
     /// The sessions of a split.

@@ -45,6 +45,8 @@ fn init_tensor(cfg: &ModelConfig, name: &str, shape: &[usize], rng: &mut ChaCha8
         "conv1d.weight" | "conv1d.bias" => uniform(cfg.d_conv, 1.0),
         "out_proj.weight" => uniform(cfg.d_inner(), 1.0 / (cfg.n_layer as f64).sqrt()),
         weights::LM_HEAD => uniform(cfg.d_model, 1.0),
+        // The model begins as one without side information.
+        weights::CONTEXT => vec![0.0; count],
         weights::EMBEDDING => (0..count).map(|_| (EMBEDDING_STD * normal(rng)) as f32).collect(),
         "dt_bias" => (0..count).map(|_| dt_bias(cfg, rng.random()) as f32).collect(),
         "A_log" => {

@@ -47,6 +47,7 @@ pub mod canonical;
 pub mod checkpoint;
 pub mod codec;
 pub mod config;
+pub mod context;
 mod conv;
 pub mod corpus;
 pub mod error;

@@ -13,6 +13,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::block::Block;
 use crate::config::ModelConfig;
+use crate::context;
 use crate::error::{Error, Result};
 use crate::norm;
 use crate::ops::block::Carried;
@@ -35,11 +36,42 @@ pub enum Engine {
     Tensors,
 }
 
+/// Tokens with the side information beside them.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// `(b, l)`, u32.
+    pub tokens: &'a Tensor,
+    /// `(b, l, fields)`, rows of the model's table; empty for a model that reads none.
+    pub context: &'a [u32],
+}
+
+impl<'a> From<&'a Tensor> for Input<'a> {
+    fn from(tokens: &'a Tensor) -> Self {
+        Self { tokens, context: &[] }
+    }
+}
+
+/// The same for one row of a prompt.
+#[derive(Debug, Clone, Copy)]
+pub struct Prompt<'a> {
+    /// `(l)`.
+    pub tokens: &'a [u32],
+    /// `(l, fields)`.
+    pub context: &'a [u32],
+}
+
+impl<'a> From<&'a [u32]> for Prompt<'a> {
+    fn from(tokens: &'a [u32]) -> Self {
+        Self { tokens, context: &[] }
+    }
+}
+
 /// A Mamba-2 language model. Clones share their tensors.
 #[derive(Clone)]
 pub struct Mamba2 {
     cfg: ModelConfig,
-    embedding: Tensor, // (padded vocabulary, d)
+    embedding: Tensor,       // (padded vocabulary, d)
+    context: Option<Tensor>, // (rows, d)
     blocks: Vec<Block>,
     norm: Tensor, // (d)
     head: Tensor, // (padded vocabulary, d)
@@ -81,6 +113,7 @@ impl Mamba2 {
             engine: if fused { Engine::Fused } else { Engine::Tensors },
             trainable: w.values().any(Tensor::track_op),
             stepper: Arc::default(),
+            context: w.get(weights::CONTEXT).cloned(),
             embedding,
         })
     }
@@ -133,20 +166,20 @@ impl Mamba2 {
         Ok(())
     }
 
-    /// Logits `(b, l, vocab_size)` of every position of `tokens (b, l)`, u32.
+    /// Logits `(b, l, vocab_size)` of every position of the input.
     ///
     /// Row `i` counts up to `lengths[i]`; logits behind it mean nothing. The state, if given, is what the sequences
     /// begin with and is replaced by what they end with; no gradient flows through it.
     ///
     /// # Errors
     /// [`Error::Input`] for a token outside the vocabulary or shapes that do not fit.
-    pub fn forward(
+    pub fn forward<'a>(
         &self,
-        tokens: &Tensor,
+        input: impl Into<Input<'a>>,
         lengths: Option<&[usize]>,
         state: Option<&mut State>,
     ) -> Result<Tensor> {
-        self.logits(&self.hidden(tokens, lengths, state)?)
+        self.logits(&self.hidden(input.into(), lengths, state)?)
     }
 
     /// Mean nats of `targets`, one per position in row-major order ([`crate::ops::loss::IGNORE`] where none counts),
@@ -154,14 +187,14 @@ impl Mamba2 {
     ///
     /// # Errors
     /// As [`Self::forward`] and [`cross_entropy`].
-    pub fn loss(
+    pub fn loss<'a>(
         &self,
-        tokens: &Tensor,
+        input: impl Into<Input<'a>>,
         targets: &[u32],
         lengths: Option<&[usize]>,
         state: Option<&mut State>,
     ) -> Result<Tensor> {
-        cross_entropy(&self.forward(tokens, lengths, state)?, targets)
+        cross_entropy(&self.forward(input, lengths, state)?, targets)
     }
 
     fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
@@ -169,6 +202,19 @@ impl Mamba2 {
             Some(t) => {
                 Err(Error::input("token", format!("below the vocabulary's {}", self.cfg.vocab_size), t))
             }
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that there is a row a field for each of `tokens`, and that the table has it.
+    fn check_context(&self, context: &[u32], tokens: usize) -> Result<()> {
+        let (fields, rows) = self.cfg.context.map_or((0, 0), |context| (context.fields, context.rows));
+        if context.len() != tokens * fields {
+            let expected = format!("{fields} rows for each of {tokens} tokens");
+            return Err(Error::input("context", expected, context.len()));
+        }
+        match context.iter().find(|&&row| row as usize >= rows) {
+            Some(row) => Err(Error::input("context", format!("rows below the table's {rows}"), row)),
             None => Ok(()),
         }
     }
@@ -184,7 +230,7 @@ impl Mamba2 {
     /// Checks a call's input and gives its batch and length.
     fn check_input(
         &self,
-        tokens: &Tensor,
+        Input { tokens, context }: Input<'_>,
         lengths: Option<&[usize]>,
         state: Option<&State>,
     ) -> Result<(usize, usize)> {
@@ -204,12 +250,14 @@ impl Mamba2 {
             return Err(Error::input("tokens", "u32", format!("{:?}", tokens.dtype())));
         }
         self.check_tokens(&tokens.flatten_all()?.to_vec1::<u32>()?)?;
+        self.check_context(context, b * l)?;
         Ok((b, l))
     }
 
     /// The tensors by their reference names.
     fn named(&self) -> Vec<(String, &Tensor)> {
         let mut all = vec![(weights::EMBEDDING.to_string(), &self.embedding)];
+        all.extend(self.context.iter().map(|context| (weights::CONTEXT.to_string(), context)));
         for (i, block) in self.blocks.iter().enumerate() {
             all.extend(block.named(i));
         }
@@ -223,13 +271,22 @@ impl Mamba2 {
     /// What the output projection reads, `(b, l, d)`.
     fn hidden(
         &self,
-        tokens: &Tensor,
+        input: Input<'_>,
         lengths: Option<&[usize]>,
         state: Option<&mut State>,
     ) -> Result<Tensor> {
-        let (b, l) = self.check_input(tokens, lengths, state.as_deref())?;
-        let flat = tokens.flatten_all()?;
-        let x = self.embedding.index_select(&flat, 0)?.reshape((b, l, self.cfg.d_model))?;
+        let (b, l) = self.check_input(input, lengths, state.as_deref())?;
+        let flat = input.tokens.flatten_all()?;
+        let mut x = self.embedding.index_select(&flat, 0)?; // (b l, d)
+        if let Some(table) = &self.context {
+            let fields = self.cfg.context_fields();
+            for field in 0..fields {
+                let rows: Vec<u32> = input.context.iter().skip(field).step_by(fields).copied().collect();
+                let rows = Tensor::from_vec(rows, b * l, self.device())?;
+                x = (x + (table.index_select(&rows, 0)? * f64::from(context::scale(fields)))?)?;
+            }
+        }
+        let x = x.reshape((b, l, self.cfg.d_model))?;
         let x = match self.engine {
             Engine::Fused => self.fused(x, lengths, state)?,
             Engine::Tensors => self.tensors(x, lengths, state)?,

@@ -12,9 +12,12 @@
 //! 5. softmax over what is left;
 //! 6. **min-p**: tokens less likely than `min_p` times the likeliest go (Nguyen et al., arXiv
 //!    2407.01082);
-//! 7. **top-p**: the fewest most likely tokens whose probabilities reach `top_p` of the sum stay
+//! 7. **eta**: tokens less likely than `eta` go, unless many are about as unlikely: the threshold is the smaller of `eta` and
+//!    `sqrt(eta) exp(-entropy)` (Hewitt et al., arXiv 2210.15191). A rare event keeps its place beside a likely one, which
+//!    min-p takes it, and what a model spreads thinly over tokens that never follow is cut;
+//! 8. **top-p**: the fewest most likely tokens whose probabilities reach `top_p` of the sum stay
 //!    (Holtzman et al., arXiv 1904.09751);
-//! 8. one uniform number in [0, 1) picks from the cumulative sum.
+//! 9. one uniform number in [0, 1) picks from the cumulative sum.
 //!
 //! Equal logits rank by token id, the lower one first, so a cut is never ambiguous. Each draw
 //! takes exactly one `u64` from the generator (greedy: none), whatever the filters left, so the
@@ -36,6 +39,8 @@ pub struct Policy {
     pub top_p: f64,
     /// Drop tokens less likely than this share of the likeliest, in [0, 1); 0 = none.
     pub min_p: f64,
+    /// Drop tokens less likely than this, or than its root times e to the minus entropy if that is less, in [0, 1); 0 = none.
+    pub eta: f64,
     /// At least 1; 1 = off. Header bytes repeat by design, so use it with care.
     pub repetition_penalty: f64,
     /// Tokens that the repetition penalty looks back on.
@@ -49,6 +54,7 @@ impl Default for Policy {
             top_k: 0,
             top_p: 1.0,
             min_p: 0.0,
+            eta: 0.0,
             repetition_penalty: 1.0,
             repetition_window: 64,
         }
@@ -65,6 +71,7 @@ impl Policy {
         check("temperature", t, t.is_finite() && t >= 0.0, "0 (greedy) or above")?;
         check("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0, at most 1")?;
         check("min_p", self.min_p, (0.0..1.0).contains(&self.min_p), "at least 0, below 1")?;
+        check("eta", self.eta, (0.0..1.0).contains(&self.eta), "at least 0, below 1")?;
         let r = self.repetition_penalty;
         check("repetition_penalty", r, r.is_finite() && r >= 1.0, "1 (off) or above")
     }
@@ -171,6 +178,14 @@ impl Sampler {
         if p.min_p > 0.0 {
             // The likeliest has weight 1 exactly.
             c.retain(|&(weight, _)| weight >= p.min_p);
+        }
+        if p.eta > 0.0 {
+            let total = c.iter().map(|&(weight, _)| weight).sum::<f64>();
+            let entropy: f64 =
+                c.iter().map(|&(weight, _)| weight / total).filter(|&p| p > 0.0).map(|p| -p * p.ln()).sum();
+            let least = p.eta.min(p.eta.sqrt() * (-entropy).exp()) * total;
+            // The likeliest has weight 1 exactly, and stays.
+            c.retain(|&(weight, _)| weight >= least.min(1.0));
         }
         if p.top_p < 1.0 {
             c.sort_unstable_by(order);
@@ -290,6 +305,10 @@ mod tests {
         };
         assert_eq!(reach(Policy { min_p: 0.59, ..Policy::default() }), [0, 1]);
         assert_eq!(reach(Policy { min_p: 0.61, ..Policy::default() }), [0]);
+        // Entropy 1.0297: the threshold is 0.19 at eta 0.28, since its root times 0.357 is less, and 0.2 wins.
+        assert_eq!(reach(Policy { eta: 0.28, ..Policy::default() }), [0, 1, 2]);
+        assert_eq!(reach(Policy { eta: 0.36, ..Policy::default() }), [0, 1]);
+        assert_eq!(reach(Policy { eta: 0.99, ..Policy::default() }), [0]);
         assert_eq!(reach(Policy { top_p: 0.49, ..Policy::default() }), [0]);
         assert_eq!(reach(Policy { top_p: 0.79, ..Policy::default() }), [0, 1]);
         assert_eq!(reach(Policy { top_p: 0.81, ..Policy::default() }), [0, 1, 2]);
@@ -336,9 +355,10 @@ mod tests {
             logits in prop::collection::vec(-8f32..8.0, 1..300),
             mask in prop::collection::vec(any::<u64>(), 5),
             (top_k, top_p, min_p, temperature) in (0usize..40, 0.05f64..=1.0, 0f64..0.9, 0.05f64..3.0),
+            eta in prop_oneof![Just(0.0), 0f64..0.5],
             seed in any::<u64>(),
         ) {
-            let policy = Policy { temperature, top_k, top_p, min_p, ..Policy::default() };
+            let policy = Policy { temperature, top_k, top_p, min_p, eta, ..Policy::default() };
             let mut all: Vec<(f64, u32)> = (0u32..).zip(&logits)
                 .filter(|(t, _)| mask[*t as usize / 64] >> (t % 64) & 1 == 1)
                 .map(|(t, &l)| (f64::from(l), t)).collect();
@@ -353,6 +373,14 @@ mod tests {
             let mut p: Vec<f64> = all.iter().map(|(l, _)| ((l - top) / temperature).exp()).collect();
             let kept = p.iter().filter(|&&w| w >= min_p).count();
             p.truncate(kept);
+            if eta > 0.0 {
+                let total = p.iter().sum::<f64>();
+                let entropy = -p.iter().map(|w| w / total).map(|p| p * p.max(1e-300).ln()).sum::<f64>();
+                // Rounding may fall on either side of the threshold.
+                let least = eta.min(eta.sqrt() * (-entropy).exp()) * total * (1.0 - 1e-9);
+                let kept = p.iter().filter(|&&w| w >= least).count().max(1);
+                p.truncate(kept);
+            }
             let goal = top_p * p.iter().sum::<f64>() * (1.0 + 1e-9);
             let mut sum = 0.0;
             let upto = p.iter().position(|w| { sum += w; sum >= goal }).map_or(p.len(), |at| at + 1);

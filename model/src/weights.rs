@@ -19,6 +19,8 @@ pub type Weights = BTreeMap<String, Tensor>;
 
 /// Name of the embedding, whose first `vocab_size` rows are the tokens.
 pub const EMBEDDING: &str = "backbone.embedding.weight";
+/// Name of the table of side information, in a model that reads some (see [`crate::context`]).
+pub const CONTEXT: &str = "backbone.context.weight";
 /// Name of the output projection of a model that does not tie it to the embedding.
 pub const LM_HEAD: &str = "lm_head.weight";
 /// Name of the last norm's weight.
@@ -33,6 +35,7 @@ pub fn layer_name(layer: usize, part: &str) -> String {
 pub fn expected(cfg: &ModelConfig) -> Vec<(String, Vec<usize>)> {
     let (d, e, h, c) = (cfg.d_model, cfg.d_inner(), cfg.nheads(), cfg.conv_dim());
     let mut all = vec![(EMBEDDING.to_string(), vec![cfg.padded_vocab(), d])];
+    all.extend(cfg.context.map(|context| (CONTEXT.to_string(), vec![context.rows, d])));
     for i in 0..cfg.n_layer {
         let mut add = |part: &str, shape: Vec<usize>| all.push((layer_name(i, part), shape));
         add("norm.weight", vec![d]);

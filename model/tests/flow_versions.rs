@@ -30,8 +30,7 @@ fn another_build_is_named_with_this_one() {
         refused(|id| drop(id.params.remove(hash)));
     }
     refused(|id| drop(id.params.insert("slots".to_owned(), "round".to_owned())));
-    refused(|id| drop(id.params.insert("remind".to_owned(), "032".to_owned())));
-    refused(|id| drop(id.params.remove("remind")));
+    refused(|id| drop(id.params.insert("remind".to_owned(), "32".to_owned())));
     refused(|id| drop(id.params.insert("colour".to_owned(), "red".to_owned())));
 }
 
@@ -39,12 +38,10 @@ fn another_build_is_named_with_this_one() {
 fn every_way_to_write_sessions_opens_again() {
     for fine in [true, false] {
         for slots in [codec::flow::Slots::Recent, codec::flow::Slots::Fixed] {
-            for remind in [0, 1, 32, u16::MAX] {
-                let parameters = Parameters { fine, slots, remind };
-                let id = FlowCodec::new(vocab(), parameters).expect("a codec").id();
-                assert_eq!(codec::open(&id, vocab()).expect("it is our own").id(), id);
-                assert_eq!(FlowCodec::from_id(&id, vocab()).expect("it is our own").rules(), parameters);
-            }
+            let parameters = Parameters { fine, slots };
+            let id = FlowCodec::new(vocab(), parameters).expect("a codec").id();
+            assert_eq!(codec::open(&id, vocab()).expect("it is our own").id(), id);
+            assert_eq!(FlowCodec::from_id(&id, vocab()).expect("it is our own").rules(), parameters);
         }
     }
 }

@@ -5,10 +5,12 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use netssm_model::config::ModelConfig;
+use netssm_model::context::ContextShape;
 use netssm_model::init::init_weights;
-use netssm_model::lm::{Engine, Mamba2};
+use netssm_model::lm::{Engine, Input, Mamba2, Prompt};
 use netssm_model::ops::loss::{IGNORE, cross_entropy, token_nats};
 use netssm_model::ssd::{Form, ScanInput, scan, scan_as};
+use netssm_model::state::State;
 use netssm_model::weights::Parameters;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
@@ -271,8 +273,10 @@ fn shapes_that_do_not_fit_are_errors() {
 fn model_sizes() -> impl Strategy<Value = (ModelConfig, usize, u64)> {
     let heads = prop_oneof![Just((4usize, 1usize)), Just((2, 2)), Just((6, 3))];
     let sizes = (heads, prop_oneof![Just(4usize), Just(8), Just(16), Just(24)], 1usize..20, 2usize..6);
-    (sizes, any::<bool>(), any::<bool>(), 1usize..90, any::<u64>()).prop_map(
-        |(((h, g), p, n, k), conv_bias, tie_embeddings, l, seed)| {
+    let context =
+        prop::option::of((1usize..5).prop_map(|fields| ContextShape { version: 1, fields, rows: 7 }));
+    (sizes, any::<bool>(), any::<bool>(), context, 1usize..90, any::<u64>()).prop_map(
+        |(((h, g), p, n, k), conv_bias, tie_embeddings, context, l, seed)| {
             let cfg = ModelConfig {
                 d_model: h * p / 2,
                 n_layer: 2,
@@ -284,6 +288,7 @@ fn model_sizes() -> impl Strategy<Value = (ModelConfig, usize, u64)> {
                 chunk_size: 16,
                 conv_bias,
                 tie_embeddings,
+                context,
                 ..Default::default()
             };
             (cfg, l, seed)
@@ -298,29 +303,39 @@ proptest! {
     #[test]
     fn the_fused_model_is_the_tensor_model((cfg, l, seed) in model_sizes()) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let parameters = Parameters::new(&init_weights(&cfg, seed, &Device::Cpu).unwrap()).unwrap();
+        let mut weights = init_weights(&cfg, seed, &Device::Cpu).unwrap();
+        if let Some(table) = weights.get_mut("backbone.context.weight") {
+            *table = draw(&mut rng, &[7, cfg.d_model], -0.05, 0.05).to_dtype(DType::F32).unwrap();
+        }
+        let parameters = Parameters::new(&weights).unwrap();
+        let fields = cfg.context_fields();
+        let mut beside = |tokens: usize| -> Vec<u32> {
+            (0..tokens * fields).map(|_| rng.random_range(0..7)).collect()
+        };
+        let (context, first, last) = (beside(2 * l), beside(2), beside(2));
         let tokens: Vec<u32> = (0..2 * l).map(|_| rng.random_range(0..11)).collect();
         let lengths = [l, rng.random_range(0..=l)];
         let targets: Vec<u32> = (0..2 * l)
             .map(|i| if i % l < lengths[i / l] { rng.random_range(0..11) } else { IGNORE })
             .collect();
         let tokens = Tensor::from_vec(tokens, (2, l), &Device::Cpu).unwrap();
+        let input = Input { tokens: &tokens, context: &context };
         let mut results = vec![];
         for engine in [Engine::Fused, Engine::Tensors] {
             let mut model = Mamba2::load(&cfg, &parameters.tensors()).unwrap();
             model.set_engine(engine).unwrap();
             let mut state = model.zero_state(2).unwrap();
-            model.step(&[3, 4], &mut state).unwrap(); // so that the carried state is not zero
-            let loss = model.loss(&tokens, &targets, Some(&lengths), Some(&mut state)).unwrap();
-            let next = model.step(&[1, 2], &mut state).unwrap();
+            model.step_beside(&[3, 4], &first, &mut state).unwrap(); // so that the carried state is not zero
+            let loss = model.loss(input, &targets, Some(&lengths), Some(&mut state)).unwrap();
+            let next = model.step_beside(&[1, 2], &last, &mut state).unwrap();
             results.push((loss.clone(), next, loss.backward().unwrap()));
         }
         let model = Mamba2::load(&cfg, &parameters.tensors()).unwrap();
         let mut state = model.zero_state(2).unwrap();
-        model.step(&[3, 4], &mut state).unwrap();
+        model.step_beside(&[3, 4], &first, &mut state).unwrap();
         let (direct_loss, direct) =
-            model.loss_and_gradients(&tokens, &targets, Some(&lengths), Some(&mut state)).unwrap();
-        let direct_next = model.step(&[1, 2], &mut state).unwrap();
+            model.loss_and_gradients(input, &targets, Some(&lengths), Some(&mut state)).unwrap();
+        let direct_next = model.step_beside(&[1, 2], &last, &mut state).unwrap();
         let [(loss, next, got), (true_loss, true_next, truth)] = &results[..] else { unreachable!() };
         prop_assert!((direct_loss - values(&true_loss.reshape(1).unwrap())[0]).abs() < 1e-4);
         prop_assert_eq!(values(&direct_next), values(next));
@@ -333,6 +348,61 @@ proptest! {
             prop_assert!(off(&direct[name], truth) < 1e-3, "{} direct: {:e}", name, off(&direct[name], truth));
         }
     }
+}
+
+/// A row of the table is added to the input, and nothing else: a plain model whose embedding has it in is the same.
+#[test]
+fn side_information_is_an_embedding_more_in_the_input() {
+    let mut cfg = ModelConfig {
+        d_model: 16,
+        n_layer: 2,
+        vocab_size: 11,
+        d_state: 8,
+        headdim: 8,
+        tie_embeddings: false,
+        context: Some(ContextShape { version: 1, fields: 2, rows: 3 }),
+        ..Default::default()
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut weights = init_weights(&cfg, 3, &Device::Cpu).unwrap();
+    let table = draw(&mut rng, &[3, 16], -0.05, 0.05).to_dtype(DType::F32).unwrap();
+    weights.insert("backbone.context.weight".into(), table.clone());
+    let conditioned = Mamba2::load(&cfg, &weights).unwrap();
+    cfg.context = None;
+    let embedding = weights["backbone.embedding.weight"].clone();
+    weights.remove("backbone.context.weight");
+    // Rows 0 and 2 beside every token.
+    let more = ((table.get(0).unwrap() + table.get(2).unwrap()).unwrap() / 2f64.sqrt()).unwrap();
+    weights.insert("backbone.embedding.weight".into(), embedding.broadcast_add(&more).unwrap());
+    let plain = Mamba2::load(&cfg, &weights).unwrap();
+    for engine in [Engine::Fused, Engine::Tensors] {
+        let run = |model: &Mamba2, beside: &[u32]| {
+            let mut model = model.clone();
+            model.set_engine(engine).unwrap();
+            let context = |n: usize| beside.repeat(n);
+            let mut state = model.zero_state(2).unwrap();
+            let long: Vec<u32> = (0..70).map(|i| i * 7 % 11).collect();
+            let (short, many) = (context(3), context(70));
+            let prompt =
+                [Prompt { tokens: &[10, 3, 4], context: &short }, Prompt { tokens: &long, context: &many }];
+            let first = model.prefill_prompts(&prompt, &mut state).unwrap();
+            let stepped = model.step_beside(&[1, 2], &context(2), &mut state).unwrap();
+            let tokens = Tensor::from_vec(vec![4u32, 4, 9, 0, 1, 2], (2, 3), &Device::Cpu).unwrap();
+            let input = Input { tokens: &tokens, context: &context(6) };
+            [first, stepped, model.forward(input, None, Some(&mut state)).unwrap()]
+        };
+        for (got, truth) in run(&conditioned, &[0, 2]).iter().zip(&run(&plain, &[])) {
+            assert!(off(got, truth) < 1e-5, "{engine:?}: {:e}", off(got, truth));
+        }
+    }
+    // What does not fit is refused.
+    let mut state = conditioned.zero_state(1).unwrap();
+    let refused = |context: &[u32], state: &mut State| {
+        conditioned.step_beside(&[1], context, state).unwrap_err().to_string()
+    };
+    assert_eq!(refused(&[], &mut state), "context: expected 2 rows for each of 1 tokens, got 0");
+    assert_eq!(refused(&[0, 3], &mut state), "context: expected rows below the table's 3, got 3");
+    assert!(plain.step_beside(&[1], &[0], &mut state).is_err());
 }
 
 #[test]

@@ -7,8 +7,9 @@ use candle_core::Device;
 use netssm_model::checkpoint::{Checkpoint, FORMAT, Manifest, TrainFacts};
 use netssm_model::codec::CodecChoice;
 use netssm_model::config::ModelConfig;
-use netssm_model::init::init_weights;
+use netssm_model::init::{embedding_rows, init_weights};
 use netssm_model::timing::TimingTable;
+use netssm_model::weights::CONTEXT;
 
 /// Writes a checkpoint of some ten thousand random weights into the new folder `dir`.
 ///
@@ -27,9 +28,15 @@ pub fn write_untrained(dir: &Path, codec: &CodecChoice, labels: &[&str], seed: u
         headdim: 16,
         chunk_size: 64,
         vocab_size: codec.vocab().size(),
+        context: codec.context(),
         ..ModelConfig::default()
     };
     let mut weights = init_weights(&config, seed, &Device::Cpu).expect("random weights");
+    if let Some(context) = codec.context() {
+        // A model begins without side information; this one is to be led by it.
+        let table = embedding_rows(&config, context.rows, seed, &Device::Cpu).expect("random rows");
+        weights.insert(CONTEXT.to_owned(), table);
+    }
     let embedding = weights.get_mut("backbone.embedding.weight").expect("a model has an embedding");
     *embedding = (&*embedding * loudness).expect("the product");
     let manifest = Manifest {

@@ -84,7 +84,7 @@ fn a_thousand_sessions_of_a_model_that_knows_nothing() {
 
 #[test]
 fn a_thousand_sessions_of_one_that_is_set_in_its_ways() {
-    judge(Parameters { fine: false, slots: Slots::Fixed, remind: 0 }, 30.0, 1000, "26");
+    judge(Parameters { fine: false, slots: Slots::Fixed }, 30.0, 1000, "26");
 }
 
 #[test]

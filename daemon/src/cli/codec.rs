@@ -50,10 +50,6 @@ pub(crate) struct CodecArgs {
     /// which they came. [default: recent]
     #[arg(long, value_enum)]
     pub slots: Option<SlotNames>,
-    /// With --codec flow: every so many packets the tokens say label, link rate and age of the session again, which a model
-    /// would forget; 0: never. [default: 32]
-    #[arg(long, value_name = "PACKETS")]
-    pub remind: Option<u16>,
     /// Bytes of a packet, with --codec bytes: "variable" for as many as its headers have, or a fixed number such as 94,
     /// 106 or 128, padded with zeros (NetSSM's checkpoints have 128). [default: variable]
     #[arg(long, value_name = "BYTES", value_parser = width)]
@@ -75,14 +71,9 @@ impl CodecArgs {
             CodecName::Flow => {
                 ("flow", &[("--width", self.width.is_some()), ("--form", self.form.is_some())][..])
             }
-            CodecName::Bytes => (
-                "bytes",
-                &[
-                    ("--fine", self.fine.is_some()),
-                    ("--slots", self.slots.is_some()),
-                    ("--remind", self.remind.is_some()),
-                ][..],
-            ),
+            CodecName::Bytes => {
+                ("bytes", &[("--fine", self.fine.is_some()), ("--slots", self.slots.is_some())][..])
+            }
         };
         if let Some((flag, _)) = other.iter().find(|(_, given)| *given) {
             let needed = if codec == "flow" { "bytes" } else { "flow" };
@@ -97,14 +88,13 @@ impl CodecArgs {
             SlotNames::Recent => Slots::Recent,
             SlotNames::Fixed => Slots::Fixed,
         });
-        let (fine, remind) = (self.fine.unwrap_or(default.fine), self.remind.unwrap_or(default.remind));
-        Ok(CodecChoice::Flow(Parameters { fine, slots, remind }))
+        Ok(CodecChoice::Flow(Parameters { fine: self.fine.unwrap_or(default.fine), slots }))
     }
 
     /// Whether anything of it was typed.
     pub(crate) fn is_given(&self) -> bool {
         let bytes = self.width.is_some() || self.form.is_some();
-        let flow = self.fine.is_some() || self.slots.is_some() || self.remind.is_some();
+        let flow = self.fine.is_some() || self.slots.is_some();
         self.codec.is_some() || flow || bytes
     }
 }
@@ -158,9 +148,9 @@ mod tests {
     fn each_codec_has_its_own_parameters() {
         assert_eq!(choice("x"), Ok(CodecChoice::default()));
         assert!(matches!(choice("x"), Ok(CodecChoice::Flow(_))));
-        let coarse = choice("x --fine false --slots fixed --remind 0");
+        let coarse = choice("x --fine false --slots fixed");
         assert!(
-            matches!(coarse, Ok(CodecChoice::Flow(p)) if !p.fine && p.slots == Slots::Fixed && p.remind == 0),
+            matches!(coarse, Ok(CodecChoice::Flow(p)) if !p.fine && p.slots == Slots::Fixed),
             "{coarse:?}"
         );
         let bytes = choice("x --codec bytes --width 94 --form raw");
@@ -170,7 +160,6 @@ mod tests {
             ("x --codec flow --form raw", "--form needs --codec bytes; the codec is flow"),
             ("x --codec bytes --fine true", "--fine needs --codec flow; the codec is bytes"),
             ("x --codec bytes --slots recent", "--slots needs --codec flow; the codec is bytes"),
-            ("x --codec bytes --remind 3", "--remind needs --codec flow; the codec is bytes"),
             ("x --codec words", "possible values: flow, bytes"),
         ] {
             let error = choice(line).expect_err(line);

@@ -57,6 +57,9 @@ pub(crate) struct SamplingArgs {
     /// Drop tokens less likely than this share of the likeliest one.
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     pub min_p: f64,
+    /// Drop tokens less likely than this, but fewer where many are about as unlikely.
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub eta: f64,
     /// Make tokens seen lately less likely; 1 is off.
     #[arg(long, value_name = "R", default_value_t = 1.0)]
     pub repetition_penalty: f64,
@@ -70,6 +73,7 @@ impl SamplingArgs {
             top_k: self.top_k,
             top_p: self.top_p,
             min_p: self.min_p,
+            eta: self.eta,
             repetition_penalty: self.repetition_penalty,
             ..Policy::default()
         };

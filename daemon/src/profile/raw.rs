@@ -88,6 +88,8 @@ pub(crate) struct RawModel {
     pub top_p: Spanned<f64>,
     /// Drop tokens less likely than this share of the likeliest one, in [0, 1). Default: 0.0.
     pub min_p: Spanned<f64>,
+    /// Drop tokens less likely than this, but fewer where many are about as unlikely, in [0, 1). Default: 0.0.
+    pub eta: Spanned<f64>,
     /// Makes tokens seen lately less likely, 1.0 for no penalty. Header bytes repeat by design, so use it with
     /// care. Default: 1.0.
     pub repetition_penalty: Spanned<f64>,
@@ -104,6 +106,7 @@ impl Default for RawModel {
             top_k: unplaced(0),
             top_p: unplaced(1.0),
             min_p: unplaced(0.0),
+            eta: unplaced(0.0),
             repetition_penalty: unplaced(1.0),
         }
     }

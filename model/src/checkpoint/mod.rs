@@ -103,6 +103,11 @@ impl Checkpoint {
     ) -> Result<Self, CheckpointError> {
         let codec = codec::open(&manifest.codec, manifest.vocab.clone())
             .map_err(CheckpointError::codec(&dir.join(MANIFEST_FILE)))?;
+        if config.context.is_some() && config.context != codec.context() {
+            let (theirs, ours) = (config.context, codec.context());
+            let what = format!("context: the model reads {theirs:?}, this build's codec gives {ours:?}");
+            return Err(CheckpointError::format(&dir.join(CONFIG_FILE), what));
+        }
         Ok(Self { path: dir.to_owned(), config, manifest, weights, codec })
     }
 

@@ -27,6 +27,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use netssm_wire::capture::Record;
 use serde::{Deserialize, Serialize};
 
+use crate::context::ContextShape;
+
 pub use self::{
     bytes::{BytesCodec, Form, Width},
     choice::CodecChoice,
@@ -49,7 +51,7 @@ pub struct CodecId {
     pub name: String,
     /// Version of the grammar.
     pub version: u32,
-    /// Parameters by name; [`FlowCodec`] has `fine`, `slots`, `remind` and the hashes of its alphabet and tables, [`BytesCodec`] has `width` (`variable` or a number of bytes) and `form` (`canonical` or `raw`).
+    /// Parameters by name; [`FlowCodec`] has `fine`, `slots` and the hashes of its alphabet and tables, [`BytesCodec`] has `width` (`variable` or a number of bytes) and `form` (`canonical` or `raw`).
     pub params: BTreeMap<String, String>,
 }
 
@@ -221,37 +223,13 @@ pub trait Decoder: Send {
     /// where the session could go on, so that a sampler may rule it out.
     fn legal(&self) -> Option<&[u64]>;
 
+    /// Appends what is known behind the tokens so far, a row for each field of [`Codec::context`]. It depends on tokens alone.
+    fn context(&self, _out: &mut Vec<u32>) {}
+
     /// The packet that was read so far, if it is complete as it stands: for a caller that stops in the middle of a
     /// session. Afterwards the decoder expects the next packet, or the end.
     fn flush(&mut self) -> Option<RawPacket> {
         None
-    }
-}
-
-/// Which tokens of a stream the grammar gives: labels behind the first token, and a number of tokens behind each of them.
-///
-/// A generator feeds them to the model and draws nothing, so they are no target of training and have no loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Given {
-    /// The lowest id of a label; those above are labels too.
-    first_label: Option<u16>,
-    behind: usize,
-}
-
-impl Given {
-    /// No token is given.
-    pub const NONE: Self = Self { first_label: None, behind: 0 };
-
-    /// Labels, which are the ids from `first_label` on, with the `behind` tokens that follow each.
-    pub const fn reminders(first_label: u16, behind: usize) -> Self {
-        Self { first_label: Some(first_label), behind }
-    }
-
-    /// Whether token `place` of a session's stream is given.
-    pub fn at(&self, stream: &[u16], place: usize) -> bool {
-        let Some(first) = self.first_label else { return false };
-        let from = place.saturating_sub(self.behind).max(1);
-        stream.get(from..=place).is_some_and(|tokens| tokens.iter().any(|&token| token >= first))
     }
 }
 
@@ -294,9 +272,9 @@ pub trait Codec: Send + Sync + fmt::Debug {
         1
     }
 
-    /// Which tokens the grammar gives, whatever a model thinks of them.
-    fn given(&self) -> Given {
-        Given::NONE
+    /// The side information that decoders give a model, if there is any.
+    fn context(&self) -> Option<ContextShape> {
+        None
     }
 
     /// Whether `token` says when a packet comes, so that a likelihood can be told with and without time.

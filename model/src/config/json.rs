@@ -49,7 +49,7 @@ impl ModelConfig {
 
     /// The reference's `config.json`.
     pub fn to_json(&self) -> Value {
-        serde_json::json!({
+        let mut json = serde_json::json!({
             "d_model": self.d_model,
             "d_intermediate": 0,
             "n_layer": self.n_layer,
@@ -75,7 +75,11 @@ impl ModelConfig {
             "fused_add_norm": true,
             "pad_vocab_size_multiple": self.pad_vocab_size_multiple,
             "tie_embeddings": self.tie_embeddings,
-        })
+        });
+        if let (Some(context), Some(map)) = (self.context, json.as_object_mut()) {
+            map.insert("context".into(), serde_json::json!(context));
+        }
+        json
     }
 
     fn from_reference(map: &Map<String, Value>) -> Result<Self> {
@@ -89,6 +93,7 @@ impl ModelConfig {
         top.get("residual_in_fp32", &mut c.residual_in_fp32)?;
         top.get("pad_vocab_size_multiple", &mut c.pad_vocab_size_multiple)?;
         top.get("tie_embeddings", &mut c.tie_embeddings)?;
+        top.get("context", &mut c.context)?;
         top.only("d_intermediate", &[Value::from(0), Value::Null])?;
         top.only("attn_layer_idx", &[Value::Array(vec![]), Value::Null])?;
         let empty = Map::new();
@@ -260,6 +265,7 @@ impl Fields<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::ContextShape;
 
     fn parse(text: &str) -> Result<ModelConfig> {
         ModelConfig::from_json(text, Path::new("config.json"))
@@ -310,6 +316,7 @@ mod tests {
             d_state: 32,
             tie_embeddings: false,
             a_init_range: (2.0, 3.0),
+            context: Some(ContextShape { version: 1, fields: 3, rows: 70 }),
             ..Default::default()
         };
         assert_eq!(parse(&c.to_json().to_string()).unwrap(), c);
@@ -339,6 +346,11 @@ mod tests {
             (
                 r#"{"d_model": 64, "n_layer": 1, "vocab_size": 3, "attn_layer_idx": [1], "ssm_cfg": {"layer": "Mamba2"}}"#,
                 "attn_layer_idx: [1] is not supported",
+            ),
+            (
+                r#"{"d_model": 64, "n_layer": 1, "vocab_size": 9, "ssm_cfg": {"layer": "Mamba2"},
+                    "context": {"version": 1, "fields": 0, "rows": 6}}"#,
+                "context: expected 1 to 256 fields",
             ),
             (
                 r#"{"hidden_size": 64, "num_hidden_layers": 1, "vocab_size": 3, "n_groups": 1, "use_bias": true}"#,

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use candle_core::{DType, Tensor};
 
 use super::row::{Next, Row};
+use super::tail::Beside;
 use super::{Counts, Ending, GenerateError, Generated, Generator, SessionRequest, Stats};
 use crate::lm::Stepped;
 use crate::sample::Sampler;
@@ -30,6 +31,10 @@ struct Turn<'a> {
 impl Stepped for Turn<'_> {
     fn token(&self) -> u32 {
         self.row.token
+    }
+
+    fn context(&self) -> &[u32] {
+        &self.row.context
     }
 
     fn wanted(&self) -> Option<&[u64]> {
@@ -125,9 +130,9 @@ impl Batch<'_> {
             None => label.into_iter().map(u32::from).collect(),
         };
         let mut row = Row::new(self.generator, self.sampler.clone(), request);
-        match row.read_prompt(self.generator, &prompt) {
-            Next::Finish(ending) => self.finish(row, ending, sink),
-            Next::Step | Next::Stage => self.enter(row, &prompt, sink)?,
+        match row.read_prompt(self.generator, prompt) {
+            Err(ending) => self.finish(row, ending, sink),
+            Ok(prompt) => self.enter(row, prompt, sink)?,
         }
         Ok(())
     }
@@ -136,14 +141,13 @@ impl Batch<'_> {
     fn enter(
         &mut self,
         mut row: Row,
-        prompt: &[u32],
+        mut prompt: Beside,
         sink: &mut dyn FnMut(Generated),
     ) -> Result<(), GenerateError> {
-        let mut prompt = prompt.to_vec();
         loop {
             let model = &self.generator.stages[row.stage].model;
             let mut state = State::zeros(model.config(), 1, &self.generator.options.device)?;
-            let logits = model.prefill(&[&prompt], &mut state)?; // (1, v)
+            let logits = model.prefill_prompts(&[prompt.prompt()], &mut state)?; // (1, v)
             let logits = values(&logits)?;
             match row.choose(self.generator, &logits) {
                 Next::Step => {
@@ -188,7 +192,7 @@ impl Batch<'_> {
                     Next::Finish(ending) => self.finish(row, ending, sink),
                     Next::Step | Next::Stage => {
                         let prompt = row.next_stage(self.generator);
-                        self.enter(row, &prompt, sink)?;
+                        self.enter(row, prompt, sink)?;
                     }
                 }
             }

@@ -235,6 +235,8 @@ pub struct Generator {
     timing: TimingTable,
     name: String,
     options: GenerateOptions,
+    /// Models read the side information of the codec's decoders.
+    reads_context: bool,
 }
 
 impl Generator {
@@ -275,6 +277,11 @@ impl Generator {
                 )));
             }
         }
+        let context = |stage: &Stage| stage.checkpoint.config().context;
+        if let Some(i) = spec.stages.iter().position(|stage| context(stage) != context(&spec.stages[0])) {
+            let what = "reads other side information (context of config.json) than the first stage";
+            return Err(GenerateError::Options(format!("stage {} {what}", i + 1)));
+        }
         if let Some(i) = before.iter().position(|stage| stage.packets == 0) {
             return Err(GenerateError::Options(format!(
                 "stage {}: expected at least 1 packet, got 0",
@@ -292,6 +299,7 @@ impl Generator {
             seed_packets: spec.seed_packets,
             codec: first.codec().clone(),
             timing,
+            reads_context: first.config().context.is_some(),
             name: spec.stages.iter().map(|s| s.checkpoint.sha256()).collect::<Vec<_>>().join("+"),
             options,
         })

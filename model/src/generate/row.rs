@@ -6,7 +6,7 @@ use netssm_wire::session::{Packet, Session, Timing};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::tail::Tail;
+use super::tail::{Beside, Tail};
 use super::{Counts, Ending, Generated, Generator, Limit, SessionRequest};
 use crate::codec::{Decoder, RawPacket, Step};
 use crate::repair::Repair;
@@ -52,8 +52,9 @@ pub(super) struct Row {
     pub(super) stage: usize,
     /// What seeds the next stage; kept only in a chain.
     tail: Option<Tail>,
-    /// The token chosen last, to be fed next.
+    /// The token chosen last, to be fed next, and the side information beside it.
     pub(super) token: u32,
+    pub(super) context: Vec<u32>,
 }
 
 impl Row {
@@ -83,21 +84,24 @@ impl Row {
             stage: 0,
             tail: (generator.stages.len() > 1).then(|| Tail::new(codec, generator.seed_packets)),
             token: 0,
+            context: Vec::new(),
             request,
         }
     }
 
-    /// Takes over the tokens of the prompt, packets and all.
-    pub(super) fn read_prompt(&mut self, generator: &Generator, prompt: &[u32]) -> Next {
-        for &token in prompt {
+    /// Takes over the tokens of the prompt, packets and all, and gives them with the side information beside them.
+    pub(super) fn read_prompt(&mut self, generator: &Generator, tokens: Vec<u32>) -> Result<Beside, Ending> {
+        let mut context = Vec::new();
+        for &token in &tokens {
             match self.accept(generator, token) {
                 Next::Step => {}
                 // The prompt is the caller's: a stage's length counts what its model writes.
                 Next::Stage => self.stage_packets = 0,
-                finish => return finish,
+                Next::Finish(ending) => return Err(ending),
             }
+            context.extend_from_slice(&self.context);
         }
-        Next::Step
+        Ok(Beside { tokens, context })
     }
 
     /// The tokens whose logits [`Row::choose`] will look at: none where the grammar leaves no choice.
@@ -156,8 +160,12 @@ impl Row {
         };
         let completes = packet.is_some();
         let kept = packet.is_some_and(|packet| self.packet(generator, &packet));
+        self.context.clear();
+        if generator.reads_context {
+            self.decoder.context(&mut self.context);
+        }
         if let Some(tail) = &mut self.tail {
-            tail.token((!ended).then_some(token), completes, kept);
+            tail.token((!ended).then_some(token), &self.context, completes, kept);
         }
         if completes {
             self.since_packet = 0;
@@ -228,17 +236,17 @@ impl Row {
     }
 
     /// Moves to the next stage and gives the tokens that its model reads first.
-    pub(super) fn next_stage(&mut self, generator: &Generator) -> Vec<u32> {
+    pub(super) fn next_stage(&mut self, generator: &Generator) -> Beside {
         self.stage += 1;
         self.stage_packets = 0;
         self.since_packet = 0;
-        let Some(tail) = &mut self.tail else { return Vec::new() };
+        let Some(tail) = &mut self.tail else { return Beside::default() };
         if generator.codec.stateful() {
             return tail.onward();
         }
         let (prompt, head) = tail.anew();
         self.decoder = generator.codec.decoder(self.decoder_seed);
-        for &token in &prompt[head..] {
+        for &token in &prompt.tokens[head..] {
             // These packets are in the session already; the new decoder only has to know them.
             let _ = self.decoder.push(token);
         }

@@ -162,6 +162,7 @@ fn generator(stages: &[u64], ignore_end: bool) -> Generator {
         codec: Arc::new(Toy(vocab)),
         timing: TimingTable::default(),
         name: "toy".into(),
+        reads_context: false,
         options: GenerateOptions { batch: 3, ignore_end, ..GenerateOptions::default() },
     }
 }

@@ -4,19 +4,44 @@
 use std::collections::VecDeque;
 
 use crate::codec::Codec;
+use crate::lm::Prompt;
+
+/// Tokens, and the side information beside them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Beside {
+    pub(super) tokens: Vec<u32>,
+    pub(super) context: Vec<u32>,
+}
+
+impl Beside {
+    /// As a model takes it.
+    pub(super) fn prompt(&self) -> Prompt<'_> {
+        Prompt { tokens: &self.tokens, context: &self.context }
+    }
+
+    fn push(&mut self, token: u32, context: &[u32]) {
+        self.tokens.push(token);
+        self.context.extend_from_slice(context);
+    }
+
+    fn extend(&mut self, other: &Self) {
+        self.tokens.extend_from_slice(&other.tokens);
+        self.context.extend_from_slice(&other.context);
+    }
+}
 
 /// The beginning and the end of a session's tokens.
 pub(super) struct Tail {
     /// Tokens before the first packet, as the codec says.
-    head: Vec<u32>,
+    head: Beside,
     head_tokens: usize,
     /// A delimiter belongs to the packet that it closes. Without one, the token that completes a
     /// packet is the first of the next.
     delimited: bool,
     /// Tokens of the packet in progress.
-    current: Vec<u32>,
+    current: Beside,
     /// Tokens of the last packets that passed repair.
-    packets: VecDeque<Vec<u32>>,
+    packets: VecDeque<Beside>,
     keep: usize,
 }
 
@@ -24,24 +49,24 @@ impl Tail {
     /// Of a session's last `keep` packets.
     pub(super) fn new(codec: &dyn Codec, keep: usize) -> Self {
         Self {
-            head: Vec::new(),
+            head: Beside::default(),
             head_tokens: codec.head(),
             delimited: codec.vocab().packet().is_some(),
-            current: Vec::new(),
+            current: Beside::default(),
             packets: VecDeque::new(),
             keep,
         }
     }
 
-    /// Takes in a token (`None`: the end of a stage), whether it completed a packet, and whether that
-    /// packet passed repair.
-    pub(super) fn token(&mut self, token: Option<u32>, completes: bool, kept: bool) {
-        if let Some(token) = token.filter(|_| self.head.len() < self.head_tokens) {
-            self.head.push(token);
+    /// Takes in a token (`None`: the end of a stage) with the side information beside it, whether it completed a packet, and
+    /// whether that packet passed repair.
+    pub(super) fn token(&mut self, token: Option<u32>, context: &[u32], completes: bool, kept: bool) {
+        if let Some(token) = token.filter(|_| self.head.tokens.len() < self.head_tokens) {
+            self.head.push(token, context);
             return;
         }
-        if self.delimited {
-            self.current.extend(token);
+        if let Some(token) = token.filter(|_| self.delimited) {
+            self.current.push(token, context);
         }
         if completes {
             let packet = std::mem::take(&mut self.current);
@@ -52,22 +77,23 @@ impl Tail {
                 self.packets.pop_front();
             }
         }
-        if !self.delimited {
-            self.current.extend(token);
+        if let Some(token) = token.filter(|_| !self.delimited) {
+            self.current.push(token, context);
         }
     }
 
     /// The prompt of the next stage whose decoder starts anew. Behind the given number of tokens it
     /// has whole packets only.
-    pub(super) fn anew(&mut self) -> (Vec<u32>, usize) {
-        self.current.clear();
-        (self.onward(), self.head.len())
+    pub(super) fn anew(&mut self) -> (Beside, usize) {
+        self.current = Beside::default();
+        (self.onward(), self.head.tokens.len())
     }
 
     /// The prompt of the next stage whose decoder goes on: with the tokens of the packet in progress.
-    pub(super) fn onward(&self) -> Vec<u32> {
-        let packets = self.packets.iter().flatten();
-        self.head.iter().chain(packets).chain(&self.current).copied().collect()
+    pub(super) fn onward(&self) -> Beside {
+        let mut all = self.head.clone();
+        self.packets.iter().chain([&self.current]).for_each(|part| all.extend(part));
+        all
     }
 }
 
@@ -90,10 +116,11 @@ mod tests {
             (256, true, false),
             (4, false, false),
         ] {
-            tail.token(Some(token), completes, kept);
+            tail.token(Some(token), &[token + 1], completes, kept);
         }
-        assert_eq!(tail.onward(), [260, 2, 256, 4]);
-        assert_eq!(tail.anew(), (vec![260, 2, 256], 1));
+        assert_eq!(tail.onward().tokens, [260, 2, 256, 4]);
+        let context = vec![261, 3, 257];
+        assert_eq!(tail.anew(), (Beside { tokens: vec![260, 2, 256], context }, 1));
     }
 
     #[test]
@@ -101,14 +128,14 @@ mod tests {
         let codec = BytesCodec::new(Vocab::flow(&["x"]).unwrap(), Width::Variable, Form::Raw);
         let mut tail = Tail { head_tokens: 3, ..Tail::new(&codec, 2) };
         for token in [1024, 258, 262] {
-            tail.token(Some(token), false, false);
+            tail.token(Some(token), &[token + 1], false, false);
         }
         for (token, completes) in [(300, false), (9, false), (301, true), (8, false), (302, true)] {
-            tail.token(Some(token), completes, completes);
+            tail.token(Some(token), &[token + 1], completes, completes);
         }
-        assert_eq!(tail.onward(), [1024, 258, 262, 300, 9, 301, 8, 302]);
+        assert_eq!(tail.onward().tokens, [1024, 258, 262, 300, 9, 301, 8, 302]);
         // The end of a stage completes the packet and is no token of the next one.
-        tail.token(None, true, true);
-        assert_eq!(tail.onward(), [1024, 258, 262, 301, 8, 302]);
+        tail.token(None, &[], true, true);
+        assert_eq!(tail.onward().tokens, [1024, 258, 262, 301, 8, 302]);
     }
 }

@@ -63,7 +63,6 @@ fn trained() -> &'static Checkpoint {
         let data = Dataset {
             codec: codec.id(),
             vocab: codec.vocab().clone(),
-            given: codec.given(),
             timing: TimingTable::learn(BTreeMap::from([("call".to_owned(), vec![1_000, 5_000, 9_000])])),
             train: (0..12).map(sequence).collect(),
             val: vec![],

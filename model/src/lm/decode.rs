@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use candle_core::{DType, Tensor};
 
-use super::{Engine, Mamba2};
+use super::{Engine, Input, Mamba2, Prompt};
 use crate::error::{Error, Result};
 use crate::ops::gemm::Packed;
 use crate::ops::step::StepModel;
@@ -19,6 +19,11 @@ use crate::state::{RowState, State, Store};
 pub trait Stepped: Send {
     /// The token to feed.
     fn token(&self) -> u32;
+
+    /// The side information beside it: a row a field, none for a model that reads none.
+    fn context(&self) -> &[u32] {
+        &[]
+    }
 
     /// Tokens whose logits are wanted: bit `t % 64` of word `t / 64`, those beyond the last word not; `None` is all.
     fn wanted(&self) -> Option<&[u64]>;
@@ -41,30 +46,40 @@ impl Mamba2 {
     /// # Errors
     /// [`Error::Input`] if a row is empty, a token is outside the vocabulary or the state does not fit.
     pub fn prefill(&self, tokens: &[&[u32]], state: &mut State) -> Result<Tensor> {
-        state.fits(&self.cfg, tokens.len())?;
-        for row in tokens {
-            if row.is_empty() {
+        self.prefill_prompts(&tokens.iter().map(|&row| Prompt::from(row)).collect::<Vec<_>>(), state)
+    }
+
+    /// As [`Self::prefill`], with side information.
+    ///
+    /// # Errors
+    /// As [`Self::prefill`], and if the side information does not fit.
+    pub fn prefill_prompts(&self, prompts: &[Prompt<'_>], state: &mut State) -> Result<Tensor> {
+        state.fits(&self.cfg, prompts.len())?;
+        for row in prompts {
+            if row.tokens.is_empty() {
                 return Err(Error::input("prompt", "at least one token a row", "an empty row"));
             }
-            self.check_tokens(row)?;
+            self.check_tokens(row.tokens)?;
+            self.check_context(row.context, row.tokens.len())?;
         }
         let mut work = state.clone();
         let logits = match (self.engine, &mut work.store) {
-            _ if tokens.is_empty() => self.no_logits()?,
-            (Engine::Fused, Store::Rows(_)) => self.prefill_rows(tokens, &mut work)?,
-            _ => self.prefill_padded(tokens, &mut work)?,
+            _ if prompts.is_empty() => self.no_logits()?,
+            (Engine::Fused, Store::Rows(_)) => self.prefill_rows(prompts, &mut work)?,
+            _ => self.prefill_padded(prompts, &mut work)?,
         };
         *state = work;
         Ok(logits)
     }
 
     /// Each row by itself: short prompts in lock step, long ones in passes.
-    fn prefill_rows(&self, tokens: &[&[u32]], state: &mut State) -> Result<Tensor> {
-        let v = self.cfg.vocab_size;
+    fn prefill_rows(&self, prompts: &[Prompt<'_>], state: &mut State) -> Result<Tensor> {
+        let (v, fields) = (self.cfg.vocab_size, self.cfg.context_fields());
+        let tokens: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.tokens).collect();
         let mut logits = vec![0f32; tokens.len() * v];
-        for (i, row) in tokens.iter().enumerate().filter(|(_, row)| row.len() > STEPPED_TOKENS) {
+        for i in (0..tokens.len()).filter(|&i| tokens[i].len() > STEPPED_TOKENS) {
             let mut own = state.select(&[i])?;
-            let last = self.prefill_padded(&[row], &mut own)?.flatten_all()?.to_vec1::<f32>()?;
+            let last = self.prefill_padded(&prompts[i..=i], &mut own)?.flatten_all()?.to_vec1::<f32>()?;
             logits[i * v..(i + 1) * v].copy_from_slice(&last);
             state.replace_row(i, own)?;
         }
@@ -80,9 +95,14 @@ impl Mamba2 {
             let active = |i: usize| tokens[i].len() <= STEPPED_TOKENS && t < tokens[i].len();
             let which: Vec<usize> = (0..tokens.len()).filter(|&i| active(i)).collect();
             let input: Vec<u32> = which.iter().map(|&i| tokens[i][t]).collect();
+            let context: Vec<u32> = which
+                .iter()
+                .flat_map(|&i| &prompts[i].context[t * fields..(t + 1) * fields])
+                .copied()
+                .collect();
             let mut states: Vec<&mut RowState> =
                 rows.iter_mut().enumerate().filter(|(i, _)| active(*i)).map(|(_, row)| row).collect();
-            let out = stepper.step(&input, &mut states);
+            let out = stepper.step((&input, &context), &mut states);
             for (&i, out) in which.iter().zip(out.chunks_exact(v)) {
                 if t + 1 == tokens[i].len() {
                     logits[i * v..(i + 1) * v].copy_from_slice(out);
@@ -93,20 +113,29 @@ impl Mamba2 {
     }
 
     /// All rows together, padded to the longest.
-    fn prefill_padded(&self, tokens: &[&[u32]], state: &mut State) -> Result<Tensor> {
+    fn prefill_padded(&self, prompts: &[Prompt<'_>], state: &mut State) -> Result<Tensor> {
+        let fields = self.cfg.context_fields();
+        let tokens: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.tokens).collect();
         let longest = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
         let mut last: Vec<Option<Tensor>> = vec![None; tokens.len()];
         for from in (0..longest).step_by(PASS_TOKENS) {
             let width = PASS_TOKENS.min(longest - from);
             let mut padded = vec![0u32; tokens.len() * width];
+            let mut context = vec![0u32; padded.len() * fields];
             let mut lengths = vec![0; tokens.len()];
+            for (prompt, out) in prompts.iter().zip(context.chunks_exact_mut((width * fields).max(1))) {
+                let from = (from * fields).min(prompt.context.len());
+                let piece = &prompt.context[from..(from + width * fields).min(prompt.context.len())];
+                out[..piece.len()].copy_from_slice(piece);
+            }
             for ((row, out), len) in tokens.iter().zip(padded.chunks_exact_mut(width)).zip(&mut lengths) {
                 let piece = &row[from.min(row.len())..(from + width).min(row.len())];
                 out[..piece.len()].copy_from_slice(piece);
                 *len = piece.len();
             }
             let input = Tensor::from_vec(padded, (tokens.len(), width), self.device())?;
-            let hidden = self.hidden(&input, Some(&lengths), Some(state))?.detach();
+            let input = Input { tokens: &input, context: &context };
+            let hidden = self.hidden(input, Some(&lengths), Some(state))?.detach();
             for (i, row) in tokens.iter().enumerate() {
                 if (from..from + width).contains(&(row.len() - 1)) {
                     last[i] = Some(hidden.narrow(0, i, 1)?.narrow(1, row.len() - 1 - from, 1)?);
@@ -122,8 +151,17 @@ impl Mamba2 {
     /// # Errors
     /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.
     pub fn step(&self, tokens: &[u32], state: &mut State) -> Result<Tensor> {
+        self.step_beside(tokens, &[], state)
+    }
+
+    /// As [`Self::step`], with side information `(b, fields)`.
+    ///
+    /// # Errors
+    /// As [`Self::step`], and if the side information does not fit.
+    pub fn step_beside(&self, tokens: &[u32], context: &[u32], state: &mut State) -> Result<Tensor> {
         state.fits(&self.cfg, tokens.len())?;
         self.check_tokens(tokens)?;
+        self.check_context(context, tokens.len())?;
         if tokens.is_empty() {
             return self.no_logits();
         }
@@ -131,11 +169,12 @@ impl Mamba2 {
             && let Store::Rows(rows) = &mut state.store
         {
             let mut rows: Vec<&mut RowState> = rows.iter_mut().collect();
-            let logits = self.stepper()?.step(tokens, &mut rows);
+            let logits = self.stepper()?.step((tokens, context), &mut rows);
             return Ok(Tensor::from_vec(logits, (tokens.len(), self.cfg.vocab_size), self.device())?);
         }
         let input = Tensor::from_slice(tokens, (tokens.len(), 1), self.device())?;
-        Ok(self.logits(&self.hidden(&input, None, Some(state))?)?.squeeze(1)?.detach())
+        let input = Input { tokens: &input, context };
+        Ok(self.logits(&self.hidden(input, None, Some(state))?)?.squeeze(1)?.detach())
     }
 
     /// Feeds each row its token and hands it its logits. Without gradients.
@@ -147,6 +186,9 @@ impl Mamba2 {
     /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.
     pub fn step_each<R: Stepped>(&self, rows: &mut [R], state: &mut State) -> Result<()> {
         let tokens: Vec<u32> = rows.iter().map(Stepped::token).collect();
+        let context: Vec<u32> = rows.iter().flat_map(|row| row.context()).copied().collect();
+        let even = rows.iter().all(|row| row.context().len() == self.cfg.context_fields());
+        self.check_context(if even { &context } else { &[u32::MAX] }, tokens.len())?;
         state.fits(&self.cfg, tokens.len())?;
         self.check_tokens(&tokens)?;
         if self.engine == Engine::Fused
@@ -155,7 +197,11 @@ impl Mamba2 {
             self.stepper()?.step_each(rows, states);
             return Ok(());
         }
-        let logits = self.step(&tokens, state)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let logits = self
+            .step_beside(&tokens, &context, state)?
+            .to_dtype(DType::F32)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
         for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(self.cfg.vocab_size)) {
             row.take(logits);
         }
@@ -187,6 +233,8 @@ impl Mamba2 {
         let head = values(&self.head)?;
         let (v, d) = (self.cfg.vocab_size, self.cfg.d_model);
         let head = Packed::new(&head[..v * d], v, d);
-        Ok(StepModel::new(&self.cfg, values(&self.embedding)?, layers, values(&self.norm)?, head))
+        let context = self.context.as_ref().map(values).transpose()?.unwrap_or_default();
+        let tables = (values(&self.embedding)?, context);
+        Ok(StepModel::new(&self.cfg, tables, layers, values(&self.norm)?, head))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Engine, Mamba2};
+use super::{Engine, Input, Mamba2};
 use crate::block;
 use crate::error::{Error, Result};
 use crate::ops::gradient::{ModelTensors, loss_and_gradient};
@@ -20,27 +20,28 @@ impl Mamba2 {
     ///
     /// # Errors
     /// As [`Mamba2::loss`]; [`Error::Input`] if autograd is needed and a tensor is no variable.
-    pub fn loss_and_gradients(
+    pub fn loss_and_gradients<'a>(
         &self,
-        tokens: &Tensor,
+        input: impl Into<Input<'a>>,
         targets: &[u32],
         lengths: Option<&[usize]>,
         state: Option<&mut State>,
     ) -> Result<(f64, BTreeMap<String, Tensor>)> {
+        let input = input.into();
         match self.engine {
-            Engine::Fused => self.fused_gradients(tokens, targets, lengths, state),
-            Engine::Tensors => self.autograd(tokens, targets, lengths, state),
+            Engine::Fused => self.fused_gradients(input, targets, lengths, state),
+            Engine::Tensors => self.autograd(input, targets, lengths, state),
         }
     }
 
     fn autograd(
         &self,
-        tokens: &Tensor,
+        input: Input<'_>,
         targets: &[u32],
         lengths: Option<&[usize]>,
         state: Option<&mut State>,
     ) -> Result<(f64, BTreeMap<String, Tensor>)> {
-        let loss = self.loss(tokens, targets, lengths, state)?;
+        let loss = self.loss(input, targets, lengths, state)?;
         let mut store = loss.backward()?;
         let gradients = self
             .named()
@@ -57,12 +58,12 @@ impl Mamba2 {
 
     fn fused_gradients(
         &self,
-        tokens: &Tensor,
+        input: Input<'_>,
         targets: &[u32],
         lengths: Option<&[usize]>,
         state: Option<&mut State>,
     ) -> Result<(f64, BTreeMap<String, Tensor>)> {
-        let (b, l) = self.check_input(tokens, lengths, state.as_deref())?;
+        let (b, l) = self.check_input(input, lengths, state.as_deref())?;
         let v = self.cfg.vocab_size;
         if targets.len() != b * l || targets.iter().all(|&t| t == IGNORE) {
             return Err(Error::input("targets", format!("{} of which one counts", b * l), targets.len()));
@@ -76,14 +77,16 @@ impl Mamba2 {
         let no_bias = Tensor::zeros(self.cfg.conv_dim(), DType::F32, &Device::Cpu)?;
         let model = ModelTensors {
             embedding: &self.embedding,
+            context: self.context.as_ref(),
             blocks: self.blocks.iter().map(|b| b.borrow(&no_bias)).collect(),
             norm: &self.norm,
             head: &self.head,
             tied: self.cfg.tie_embeddings,
             vocab: v,
         };
-        let flat = tokens.flatten_all()?.to_vec1::<u32>()?;
-        let (nats, grads) = loss_and_gradient(&model, &dims, &flat, targets, &mut carried)?;
+        let flat = input.tokens.flatten_all()?.to_vec1::<u32>()?;
+        let beside = (&flat[..], input.context, self.cfg.context_fields());
+        let (nats, grads) = loss_and_gradient(&model, &dims, beside, targets, &mut carried)?;
         if let Some(state) = state {
             for (i, carried) in carried.iter().enumerate() {
                 state.set_carried(i, carried);
@@ -93,6 +96,7 @@ impl Mamba2 {
             (weights::EMBEDDING.to_string(), grads.embedding),
             (weights::NORM_F.to_string(), grads.norm),
         ]);
+        by_name.extend(grads.context.map(|g| (weights::CONTEXT.to_string(), g)));
         by_name.extend(grads.head.map(|g| (weights::LM_HEAD.to_string(), g)));
         for (i, g) in grads.blocks.into_iter().enumerate() {
             let mut add = |part: &str, values| by_name.insert(weights::layer_name(i, part), values);

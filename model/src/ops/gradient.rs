@@ -7,6 +7,8 @@
 
 use candle_core::{CpuStorage, Storage, Tensor};
 
+use crate::context;
+
 use super::block::{self, BlockGrads, BlockParams, Carried, Matrix, add, values};
 use super::kernels::{Dims, Params};
 use super::{loss, norm, slice};
@@ -26,7 +28,8 @@ pub(crate) struct BlockTensors<'a> {
 
 /// The model's tensors, contiguous f32 on the CPU.
 pub(crate) struct ModelTensors<'a> {
-    pub(crate) embedding: &'a Tensor, // (padded vocabulary, d)
+    pub(crate) embedding: &'a Tensor,       // (padded vocabulary, d)
+    pub(crate) context: Option<&'a Tensor>, // (rows, d)
     pub(crate) blocks: Vec<BlockTensors<'a>>,
     pub(crate) norm: &'a Tensor,
     pub(crate) head: &'a Tensor, // (padded vocabulary, d)
@@ -38,6 +41,8 @@ pub(crate) struct ModelTensors<'a> {
 /// Gradients in the tensors' shapes.
 pub(crate) struct ModelGrads {
     pub(crate) embedding: Vec<f32>,
+    /// Absent where the model reads no side information.
+    pub(crate) context: Option<Vec<f32>>,
     pub(crate) blocks: Vec<BlockGrads>,
     pub(crate) norm: Vec<f32>,
     /// Absent if tied: it is in the embedding's then.
@@ -85,12 +90,13 @@ fn with_params<R>(
 
 /// Mean nats over the targets that count, and its gradient.
 ///
-/// `tokens` are `(b, l)` in row-major order and in range, `targets` one each. `carried` is each block's state before the
+/// `tokens` are `(b, l)` in row-major order and in range, `targets` one each, rows of side information `fields` each.
+/// `carried` is each block's state before the
 /// sequences and is replaced by that after them.
 pub(crate) fn loss_and_gradient(
     model: &ModelTensors<'_>,
     dims: &Dims,
-    tokens: &[u32],
+    (tokens, beside, fields): (&[u32], &[u32], usize),
     targets: &[u32],
     carried: &mut [Carried],
 ) -> candle_core::Result<(f64, ModelGrads)> {
@@ -112,6 +118,10 @@ pub(crate) fn loss_and_gradient(
     let mut x = Vec::with_capacity(rows * d);
     for &t in tokens {
         x.extend_from_slice(&table[t as usize * d..(t as usize + 1) * d]);
+    }
+    if let Some(tensor) = model.context {
+        borrow!(tensor, rows, layout);
+        context::add(&mut x, slice(rows, layout, "context")?, beside, (fields, d));
     }
     let mut inputs = Vec::with_capacity(model.blocks.len());
     for (tensors, carried) in model.blocks.iter().zip(carried.iter_mut()) {
@@ -153,6 +163,11 @@ pub(crate) fn loss_and_gradient(
     for (t, g) in tokens.iter().zip(grad.chunks_exact(d)) {
         super::math::add_to(&mut grad_embedding[*t as usize * d..(*t as usize + 1) * d], g);
     }
+    let grad_context = model.context.map(|tensor| {
+        let mut out = vec![0f32; tensor.elem_count()];
+        context::add_gradient(&grad, &mut out, beside, (fields, d));
+        out
+    });
     let grad_head = if model.tied {
         add(&mut grad_embedding[..v * d], &grad_head);
         None
@@ -161,5 +176,14 @@ pub(crate) fn loss_and_gradient(
         padded.resize(model.head.elem_count(), 0.0);
         Some(padded)
     };
-    Ok((nats, ModelGrads { embedding: grad_embedding, blocks, norm: grad_norm, head: grad_head }))
+    Ok((
+        nats,
+        ModelGrads {
+            embedding: grad_embedding,
+            context: grad_context,
+            blocks,
+            norm: grad_norm,
+            head: grad_head,
+        },
+    ))
 }

@@ -130,6 +130,14 @@ fn tree_sum(mut acc: [f32; LANES]) -> f32 {
     acc[0]
 }
 
+/// `y[i] += scale * a[i]`, rounded twice as two tensor operations round, so that every engine has the same bits.
+#[inline(always)]
+pub(crate) fn add_scaled(y: &mut [f32], a: &[f32], scale: f32) {
+    for (y, a) in y.iter_mut().zip(a) {
+        *y += scale * a;
+    }
+}
+
 /// `y[i] += a[i]`.
 #[inline(always)]
 pub(crate) fn add_to(y: &mut [f32], a: &[f32]) {

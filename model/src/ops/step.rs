@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::gemm::{Packed, Wanted};
 use super::{conv, math, norm};
 use crate::config::ModelConfig;
+use crate::context;
 use crate::lm::Stepped;
 use crate::ssd::cpu;
 use crate::state::RowState;
@@ -34,6 +35,7 @@ pub(crate) struct StepLayer {
 pub(crate) struct StepModel {
     cfg: ModelConfig,
     embedding: Vec<f32>, // (padded vocabulary, d)
+    context: Vec<f32>,   // (rows, d)
     layers: Vec<StepLayer>,
     norm: Vec<f32>,
     head: Packed, // (vocabulary, d)
@@ -58,23 +60,29 @@ struct Mixing {
 impl StepModel {
     pub(crate) fn new(
         cfg: &ModelConfig,
-        embedding: Vec<f32>,
+        (embedding, context): (Vec<f32>, Vec<f32>),
         layers: Vec<StepLayer>,
         norm: Vec<f32>,
         head: Packed,
     ) -> Self {
-        Self { cfg: cfg.clone(), embedding, layers, norm, head }
+        Self { cfg: cfg.clone(), embedding, context, layers, norm, head }
     }
 
-    /// Steps every row by its token and returns the logits `(rows, vocabulary)`. Tokens are in range.
-    pub(crate) fn step(&self, tokens: &[u32], rows: &mut [&mut RowState]) -> Vec<f32> {
+    /// Steps every row by its token with the side information `(rows, fields)` beside it, and returns the logits `(rows,
+    /// vocabulary)`. Tokens and side information are in range.
+    pub(crate) fn step(&self, (tokens, context): (&[u32], &[u32]), rows: &mut [&mut RowState]) -> Vec<f32> {
         let v = self.head.outputs();
         let mut logits = vec![0f32; tokens.len() * v];
         let share = share(tokens.len());
         logits
             .par_chunks_mut(share * v)
             .zip(rows.par_chunks_mut(share).zip(tokens.par_chunks(share)))
-            .for_each(|(logits, (rows, tokens))| self.step_rows(tokens, rows, &[], logits));
+            .enumerate()
+            .for_each(|(i, (logits, (rows, tokens)))| {
+                let fields = self.cfg.context_fields();
+                let context = &context[i * share * fields..][..tokens.len() * fields];
+                self.step_rows((tokens, context), rows, &[], logits);
+            });
         logits
     }
 
@@ -84,9 +92,10 @@ impl StepModel {
         let share = share(rows.len());
         rows.par_chunks_mut(share).zip(states.par_chunks_mut(share)).for_each(|(rows, states)| {
             let tokens: Vec<u32> = rows.iter().map(Stepped::token).collect();
+            let context: Vec<u32> = rows.iter().flat_map(|row| row.context()).copied().collect();
             let wanted: Vec<Wanted<'_>> = rows.iter().map(Stepped::wanted).collect();
             let mut logits = vec![0f32; rows.len() * v];
-            self.step_rows(&tokens, states, &wanted, &mut logits);
+            self.step_rows((&tokens, &context), states, &wanted, &mut logits);
             for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(v)) {
                 row.take(logits);
             }
@@ -95,7 +104,7 @@ impl StepModel {
 
     fn step_rows(
         &self,
-        tokens: &[u32],
+        (tokens, context): (&[u32], &[u32]),
         states: &mut [impl BorrowMut<RowState>],
         wanted: &[Wanted<'_>],
         logits: &mut [f32],
@@ -112,6 +121,7 @@ impl StepModel {
         for &t in tokens {
             s.x.extend_from_slice(&self.embedding[t as usize * d..(t as usize + 1) * d]);
         }
+        context::add(&mut s.x, &self.context, context, (cfg.context_fields(), d));
         for (i, layer) in self.layers.iter().enumerate() {
             norm::rms_rows(&s.x, &layer.norm, cfg.norm_eps as f32, &mut s.normed);
             layer.in_proj.multiply(&s.normed, &mut s.zx, false);

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use crate::config::ModelConfig;
+use crate::context::ContextShape;
 use crate::optim::AdamWConfig;
 
 /// The whole file.
@@ -68,6 +69,8 @@ pub struct ModelSection {
     pub chunk_size: usize,
     /// Output head is the embedding's transpose.
     pub tie_embeddings: bool,
+    /// The model reads the side information that its codec gives (see [`crate::context`]); false is a plain Mamba-2.
+    pub context: bool,
 }
 
 impl Default for ModelSection {
@@ -82,16 +85,21 @@ impl Default for ModelSection {
             d_conv: 4,
             chunk_size: 256,
             tie_embeddings: true,
+            context: true,
         }
     }
 }
 
 impl ModelSection {
-    /// The model these sizes give over a vocabulary of `vocab_size` ids.
+    /// The model these sizes give over a vocabulary of `vocab_size` ids, whose codec gives `context`.
     ///
     /// # Errors
     /// [`crate::error::Error::Config`] where the sizes do not fit one another.
-    pub fn config(&self, vocab_size: usize) -> crate::error::Result<ModelConfig> {
+    pub fn config(
+        &self,
+        vocab_size: usize,
+        context: Option<ContextShape>,
+    ) -> crate::error::Result<ModelConfig> {
         let config = ModelConfig {
             d_model: self.d_model,
             n_layer: self.n_layer,
@@ -103,6 +111,7 @@ impl ModelSection {
             d_conv: self.d_conv,
             chunk_size: self.chunk_size,
             tie_embeddings: self.tie_embeddings,
+            context: context.filter(|_| self.context),
             ..ModelConfig::default()
         };
         config.validate()?;

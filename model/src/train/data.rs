@@ -4,11 +4,12 @@
 //! vocabulary differs ([`Dataset::onto`]), tokens are renumbered once into owned copies.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::TrainError;
-use crate::codec::{CodecId, Given, TokenKind, Vocab};
+use crate::codec::{self, Codec, CodecId, TokenKind, Vocab};
 use crate::corpus::{Corpus, Split};
 use crate::timing::TimingTable;
 
@@ -30,8 +31,6 @@ pub struct Dataset<'a> {
     pub codec: CodecId,
     /// Alphabet of the tokens.
     pub vocab: Vocab,
-    /// Tokens that are no target, as the grammar gives them.
-    pub given: Given,
     /// Inter-arrival times by label.
     pub timing: TimingTable,
     /// Sessions to fit.
@@ -69,7 +68,6 @@ impl<'a> Dataset<'a> {
         Self {
             codec: meta.codec.clone(),
             vocab: meta.vocab.clone(),
-            given: corpus.given(),
             timing: meta.timing.clone(),
             train,
             val,
@@ -110,6 +108,14 @@ impl<'a> Dataset<'a> {
         Ok(self)
     }
 
+    /// The codec that the tokens are of.
+    ///
+    /// # Errors
+    /// [`TrainError::Data`] if this build does not have it.
+    pub fn open_codec(&self) -> Result<Arc<dyn Codec>, TrainError> {
+        Ok(codec::open(&self.codec, self.vocab.clone())?)
+    }
+
     /// Hex sha256 over the training tokens and their boundaries: a resumed run must see the same.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
@@ -139,7 +145,6 @@ mod tests {
         let data = Dataset {
             codec: CodecId { name: "bytes".into(), version: 1, params: Default::default() },
             vocab: own,
-            given: Given::NONE,
             timing: TimingTable::default(),
             train: vec![set(tokens, "b"), set(other, "new")],
             val: vec![],
@@ -160,7 +165,6 @@ mod tests {
         let data = Dataset {
             codec: CodecId { name: "flow".into(), version: 1, params: Default::default() },
             vocab: Vocab::flow(&["b"]).unwrap(),
-            given: Given::NONE,
             timing: TimingTable::default(),
             train: vec![sequence],
             val: vec![],

@@ -15,7 +15,7 @@ use rayon::ThreadPool;
 use super::TrainError;
 use super::streams::{Window, counted};
 use crate::config::ModelConfig;
-use crate::lm::Mamba2;
+use crate::lm::{Input, Mamba2};
 use crate::state::State;
 
 /// What one shard found in a window.
@@ -117,8 +117,11 @@ impl Shard {
             let shape = (rows.len(), window.width);
             let inputs = Tensor::from_slice(&window.inputs[span.clone()], shape, device)?; // (b, l)
             let lengths = &window.lengths[rows.clone()];
-            let targets = &window.targets[span];
-            let (loss, gradients) = model.loss_and_gradients(&inputs, targets, Some(lengths), Some(state))?;
+            let targets = &window.targets[span.clone()];
+            let fields = window.context.len() / window.inputs.len().max(1);
+            let context = &window.context[span.start * fields..span.end * fields];
+            let input = Input { tokens: &inputs, context };
+            let (loss, gradients) = model.loss_and_gradients(input, targets, Some(lengths), Some(state))?;
             let weight = counted(targets) as f64 / window.valid() as f64;
             Ok(ShardGradients { weight, loss, gradients })
         };

@@ -20,8 +20,9 @@ use super::TrainError;
 use super::data::Sequence;
 use super::engine::serial_pool;
 use super::events::Nats;
-use crate::codec::Given;
-use crate::lm::Mamba2;
+use crate::codec::Codec;
+use crate::context::Walk;
+use crate::lm::{Input, Mamba2};
 use crate::ops::loss::token_nats;
 
 /// Tokens a pass; long enough for the products, short enough for the caches.
@@ -68,14 +69,12 @@ impl Extent {
 }
 
 /// What is validated on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Held<'a> {
     /// The sessions.
     pub sessions: &'a [Sequence<'a>],
-    /// The token that closes a packet, if the alphabet has one.
-    pub packet: Option<u16>,
-    /// Tokens that are not predicted, as the grammar gives them.
-    pub given: Given,
+    /// The codec that they are written in.
+    pub codec: &'a dyn Codec,
 }
 
 /// A session, or the part of it that is read.
@@ -100,7 +99,8 @@ pub fn evaluate(
     threads: usize,
     stop: &AtomicBool,
 ) -> Result<Option<Losses>, TrainError> {
-    let Held { sessions, packet, given } = *held;
+    let Held { sessions, codec } = *held;
+    let packet = codec.vocab().packet();
     let mut order: Vec<&Sequence<'_>> = sessions.iter().collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(extent.seed));
     let mut read = BTreeMap::<String, u64>::new();
@@ -144,7 +144,7 @@ pub fn evaluate(
                 return Ok(done);
             };
             let tokens: Vec<&[u16]> = batch.iter().map(|part| part.tokens).collect();
-            done.push((at, pool.install(|| batch_nats(model, &tokens, given, stop))?));
+            done.push((at, pool.install(|| batch_nats(model, &tokens, codec, stop))?));
         }
     };
     let results: Vec<_> = std::thread::scope(|scope| {
@@ -163,7 +163,7 @@ pub fn evaluate(
         for (part, nats) in batch.iter().zip(nats) {
             let (sum, counts) = sums.entry(part.group.clone()).or_default();
             *sum += nats;
-            counts.tokens += (1..part.tokens.len()).filter(|&at| !given.at(part.tokens, at)).count() as u64;
+            counts.tokens += part.tokens.len() as u64 - 1;
             counts.packets += part.packets;
             counts.sessions += 1;
         }
@@ -196,9 +196,11 @@ fn rates((sum, counts): (f64, Nats)) -> Nats {
 fn batch_nats(
     model: &Mamba2,
     sessions: &[&[u16]],
-    given: Given,
+    codec: &dyn Codec,
     stop: &AtomicBool,
 ) -> Result<Vec<f64>, TrainError> {
+    let fields = model.config().context_fields();
+    let mut walks: Vec<Walk> = sessions.iter().map(|_| Walk::new(codec, model.config().context)).collect();
     let mut nats = vec![0f64; sessions.len()];
     let mut rows: Vec<usize> = (0..sessions.len()).collect();
     let mut state = model.zero_state(rows.len())?;
@@ -208,16 +210,18 @@ fn batch_nats(
         let width = lengths.iter().copied().max().unwrap_or(0);
         let mut inputs = vec![0u32; rows.len() * width];
         let mut targets = vec![super::streams::IGNORE; rows.len() * width];
+        let mut context = Vec::with_capacity(inputs.len() * fields);
         for (i, (&r, &n)) in rows.iter().zip(&lengths).enumerate() {
             for (k, pair) in sessions[r][at..=at + n].windows(2).enumerate() {
                 inputs[i * width + k] = u32::from(pair[0]);
-                if !given.at(sessions[r], at + k + 1) {
-                    targets[i * width + k] = u32::from(pair[1]);
-                }
+                walks[r].push(pair[0], &mut context);
+                targets[i * width + k] = u32::from(pair[1]);
             }
+            context.resize((i + 1) * width * fields, 0);
         }
         let inputs = Tensor::from_vec(inputs, (rows.len(), width), model.device())?; // (b, l)
-        let logits = model.forward(&inputs, Some(&lengths), Some(&mut state))?; // (b, l, v)
+        let input = Input { tokens: &inputs, context: &context };
+        let logits = model.forward(input, Some(&lengths), Some(&mut state))?; // (b, l, v)
         let each = token_nats(&logits, &targets)?;
         for (&r, each) in rows.iter().zip(each.chunks(width)) {
             nats[r] += each.iter().map(|&x| f64::from(x)).sum::<f64>();

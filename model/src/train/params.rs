@@ -6,10 +6,11 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::codec::Vocab;
 use crate::config::ModelConfig;
+use crate::context::ContextShape;
 use crate::error::{Error, Result};
 use crate::init::init_weights;
 use crate::lm::Mamba2;
-use crate::weights::{EMBEDDING, LM_HEAD, Parameters, Weights};
+use crate::weights::{CONTEXT, EMBEDDING, LM_HEAD, Parameters, Weights};
 
 /// Noise on a new label's row, as a share of the label rows' root mean square: enough to tell two
 /// new labels apart, little against what labels have in common.
@@ -41,17 +42,37 @@ impl Params {
         config: &ModelConfig,
         weights: &Weights,
         (old, vocab): (&Vocab, &Vocab),
+        context: Option<ContextShape>,
         seed: u64,
         device: &Device,
     ) -> Result<Self> {
-        let config = ModelConfig { vocab_size: vocab.size(), ..config.clone() };
+        // What the model does not read yet it does not read now; labels are the last rows of what it reads.
+        let context = context.filter(|_| config.context.is_some());
+        if context.map(|now| (now.version, now.fields)) != config.context.map(|was| (was.version, was.fields))
+        {
+            let expected = format!("the codec's {context:?}");
+            return Err(Error::input(
+                "side information of the checkpoint",
+                expected,
+                format!("{:?}", config.context),
+            ));
+        }
+        let config = ModelConfig { vocab_size: vocab.size(), context, ..config.clone() };
         let mut weights = weights.clone();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(u64::from(u32::MAX));
         for name in [EMBEDDING, LM_HEAD] {
             if let Some(tensor) = weights.get_mut(name) {
-                *tensor = extend_rows(tensor, config.padded_vocab(), old, vocab, &mut rng)?;
+                let id = |vocab: &Vocab, label: &str| vocab.label(label).map(usize::from);
+                *tensor = extend_rows(tensor, config.padded_vocab(), (old, vocab), id, &mut rng)?;
             }
+        }
+        if let (Some(tensor), Some(ContextShape { rows, .. })) = (weights.get_mut(CONTEXT), context) {
+            let first = rows - vocab.labels().len();
+            let id = |vocab: &Vocab, label: &str| {
+                vocab.labels().iter().position(|known| known == label).map(|place| first + place)
+            };
+            *tensor = extend_rows(tensor, rows, (old, vocab), id, &mut rng)?;
         }
         Self::new(config, &weights, device)
     }
@@ -72,19 +93,19 @@ impl Params {
     }
 }
 
+/// `rows` rows: those of `tensor`, and new ones for labels that only the second vocabulary has. `row` says where a label is.
 fn extend_rows(
     tensor: &Tensor,
     rows: usize,
-    old: &Vocab,
-    vocab: &Vocab,
+    (old, vocab): (&Vocab, &Vocab),
+    row: impl Fn(&Vocab, &str) -> Option<usize>,
     rng: &mut ChaCha8Rng,
 ) -> Result<Tensor> {
     let (_, width) = tensor.dims2()?;
     let mut values = tensor.flatten_all()?.to_vec1::<f32>()?;
     // Ids beyond the vocabulary are padding; they may grow or shrink with it.
     values.resize(rows * width, 0.0);
-    let known: Vec<usize> =
-        old.labels().iter().filter_map(|label| old.label(label)).map(usize::from).collect();
+    let known: Vec<usize> = old.labels().iter().filter_map(|label| row(old, label)).collect();
     let mut mean = vec![0f64; width];
     let mut square = 0f64;
     for &row in &known {
@@ -95,7 +116,7 @@ fn extend_rows(
     }
     let rms = (square / (known.len().max(1) * width) as f64).sqrt();
     for label in vocab.labels().iter().filter(|label| old.label(label).is_none()) {
-        let Some(row) = vocab.label(label).map(usize::from) else { continue };
+        let Some(row) = row(vocab, label) else { continue };
         for (x, &mean) in values[row * width..(row + 1) * width].iter_mut().zip(&mean) {
             *x = (mean + NOISE * rms * normal(rng)) as f32;
         }
@@ -132,8 +153,9 @@ mod tests {
         new.extend(&["d", "e", "f", "g", "h", "i"]).unwrap();
         for tie in [true, false] {
             let before = Params::fresh(config(&old, tie), 3, &Device::Cpu).unwrap();
+            let vocabs = (&old, &new);
             let after =
-                Params::extended(&before.config, &before.weights(), (&old, &new), 9, &Device::Cpu).unwrap();
+                Params::extended(&before.config, &before.weights(), vocabs, None, 9, &Device::Cpu).unwrap();
             assert_eq!(after.config.vocab_size, new.size());
             assert_eq!(after.parameters.vars().contains_key(LM_HEAD), !tie);
             for name in [EMBEDDING, LM_HEAD].iter().filter(|n| after.parameters.vars().contains_key(**n)) {
@@ -152,6 +174,28 @@ mod tests {
             }
             after.model().unwrap();
         }
+    }
+
+    #[test]
+    fn side_information_grows_by_the_new_labels_at_its_end() {
+        let old = Vocab::new(&["a", "b"]).unwrap();
+        let mut new = old.clone();
+        new.extend(&["c"]).unwrap();
+        let shape = |labels: usize| Some(ContextShape { version: 1, fields: 2, rows: 5 + labels });
+        let config = ModelConfig { context: shape(2), ..config(&old, true) };
+        let mut weights = init_weights(&config, 3, &Device::Cpu).unwrap();
+        let values: Vec<f32> = (0..7 * 16).map(|i| i as f32).collect();
+        weights.insert(CONTEXT.into(), Tensor::from_vec(values, (7, 16), &Device::Cpu).unwrap());
+        let extend = |context| Params::extended(&config, &weights, (&old, &new), context, 9, &Device::Cpu);
+        let after = extend(shape(3)).unwrap();
+        let (x, y) = (&weights[CONTEXT], &after.parameters.vars()[CONTEXT]);
+        let (x, y) = (x.to_vec2::<f32>().unwrap(), y.to_vec2::<f32>().unwrap());
+        assert_eq!((y.len(), &x[..]), (8, &y[..7]));
+        assert!((y[7][0] - (x[5][0] + x[6][0]) / 2.0).abs() < 40.0, "near the mean of the labels' rows");
+        after.model().unwrap();
+        let other = extend(Some(ContextShape { version: 2, fields: 2, rows: 8 })).err().unwrap().to_string();
+        assert!(other.contains("version: 2") && other.contains("version: 1"), "{other}");
+        assert!(extend(None).is_err());
     }
 
     #[test]

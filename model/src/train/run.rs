@@ -103,7 +103,7 @@ impl<'r> Run<'r> {
         let sessions = data.train.iter().map(|s| &*s.tokens);
         let mut streams = Streams::new(sessions, (d.batch, window, d.sequence_length), config.run.seed)
             .ok_or(TrainError::NothingToTrain)?
-            .with_given(data.given)
+            .with_context(data.open_codec()?, params.config.context)
             .with_dropout(Dropout {
                 p: d.label_dropout,
                 token: data.vocab.unlabelled(),
@@ -299,7 +299,7 @@ impl<'r> Run<'r> {
         let config = &self.state.config;
         let losses = evaluate(
             &self.params.frozen()?,
-            &Held { sessions: &self.data.val, packet: self.data.vocab.packet(), given: self.data.given },
+            &Held { sessions: &self.data.val, codec: self.data.open_codec()?.as_ref() },
             &config.eval.groups,
             Extent { prefix: config.eval.prefix, tokens: config.eval.tokens, seed: config.run.seed },
             self.state.threads,
@@ -333,7 +333,7 @@ impl<'r> Run<'r> {
         let config = &self.state.config;
         let losses = evaluate(
             &checkpoint.model(self.device)?,
-            &Held { sessions: &self.data.val, packet: self.data.vocab.packet(), given: self.data.given },
+            &Held { sessions: &self.data.val, codec: self.data.open_codec()?.as_ref() },
             &config.eval.groups,
             Extent::WHOLE,
             self.state.threads,

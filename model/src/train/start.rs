@@ -87,13 +87,18 @@ pub(super) fn begin<'a>(
                 checkpoint.config(),
                 checkpoint.weights(),
                 (old, &data.vocab),
+                data.open_codec()?.context(),
                 config.run.seed,
                 device,
             )?;
             Ok((data, Origin { params, init: Some(checkpoint.sha256().to_owned()), from: None }))
         }
         (Start::Fresh | Start::Resume, _) => {
-            let params = Params::fresh(config.model.config(data.vocab.size())?, config.run.seed, device)?;
+            let params = Params::fresh(
+                config.model.config(data.vocab.size(), data.open_codec()?.context())?,
+                config.run.seed,
+                device,
+            )?;
             Ok((data, Origin { params, init: None, from: None }))
         }
     }

@@ -20,12 +20,15 @@
 //! Everything here is a function of (seed, lengths, rows, window, turns), so a position in the data is
 //! the small [`Cursor`], which a checkpoint stores.
 
+use std::sync::Arc;
+
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::Given;
+use crate::codec::Codec;
+use crate::context::{ContextShape, Walk};
 pub(super) use crate::ops::loss::IGNORE;
 
 /// Where a run stands in its data.
@@ -52,6 +55,8 @@ pub(super) struct Window {
     pub(super) width: usize,
     /// Input tokens, `rows * width`; padding is token 0.
     pub(super) inputs: Vec<u32>,
+    /// Rows of side information, `rows * width * fields`; padding is row 0.
+    pub(super) context: Vec<u32>,
     /// Next tokens, [`IGNORE`] where there is none.
     pub(super) targets: Vec<u32>,
     /// Valid positions of each row, at least 1.
@@ -81,9 +86,17 @@ pub(super) struct Streams<'a> {
     window: usize,
     seed: u64,
     order: Vec<u32>,
-    given: Given,
     dropout: Option<Dropout>,
+    beside: Option<Beside>,
     cursor: Cursor,
+}
+
+/// Who gives the side information of a row.
+struct Beside {
+    codec: Arc<dyn Codec>,
+    shape: ContextShape,
+    /// Where each row's decoder stands; as many as the cursor's rows.
+    walks: Vec<Option<Walk>>,
 }
 
 /// How labels are hidden, so that the model also learns what traffic looks like when no label is given.
@@ -112,20 +125,20 @@ impl<'a> Streams<'a> {
         }
         let order = permutation(sessions.len(), seed, 0);
         let cursor = Cursor { epoch: 0, dealt: 0, rows: vec![None; rows], turn: 0, hidden: Vec::new() };
-        Some(Self { sessions, rows, window, seed, order, given: Given::NONE, dropout: None, cursor })
-    }
-
-    /// The same without the tokens as targets that the grammar gives.
-    #[must_use]
-    pub(super) fn with_given(mut self, given: Given) -> Self {
-        self.given = given;
-        self
+        Some(Self { sessions, rows, window, seed, order, dropout: None, beside: None, cursor })
     }
 
     /// The same with labels hidden in some sessions, each time a session is read anew.
     #[must_use]
     pub(super) fn with_dropout(mut self, dropout: Dropout) -> Self {
         self.dropout = Some(dropout).filter(|dropout| dropout.p > 0.0);
+        self
+    }
+
+    /// The same with side information of `shape` by the decoders of `codec`.
+    #[must_use]
+    pub(super) fn with_context(mut self, codec: Arc<dyn Codec>, shape: Option<ContextShape>) -> Self {
+        self.beside = shape.map(|shape| Beside { codec, shape, walks: Vec::new() });
         self
     }
 
@@ -164,6 +177,7 @@ impl<'a> Streams<'a> {
         if fits {
             self.order = permutation(self.sessions.len(), self.seed, cursor.epoch);
             self.cursor = cursor;
+            self.walk_again();
         }
         fits
     }
@@ -185,6 +199,7 @@ impl<'a> Streams<'a> {
             if used_up {
                 self.cursor.rows[first + row] = Some((self.deal(), 0));
                 self.hide(first + row);
+                self.walk_anew(first + row);
                 *fresh = true;
             }
         }
@@ -195,26 +210,59 @@ impl<'a> Streams<'a> {
         let width = lengths.iter().copied().max().unwrap_or(0);
         let mut inputs = vec![0u32; rows * width];
         let mut targets = vec![IGNORE; rows * width];
+        let fields = self.beside.as_ref().map_or(0, |beside| beside.shape.fields);
+        let mut context = Vec::with_capacity(rows * width * fields);
         for (row, (&(s, at), &n)) in here.iter().zip(&lengths).enumerate() {
             let session = self.sessions[s];
-            let is_hidden = self.cursor.hidden.get(first + row) == Some(&true);
-            let hidden = self.dropout.as_ref().filter(|_| is_hidden);
             for (i, place) in (at..at + n).enumerate() {
-                let token = match hidden {
-                    Some(dropout) if dropout.labels.get(usize::from(session[place])) == Some(&true) => {
-                        dropout.token
-                    }
-                    _ => session[place],
-                };
+                let token = self.shown(first + row, session[place]);
                 inputs[row * width + i] = u32::from(token);
-                if !self.given.at(session, place + 1) {
-                    targets[row * width + i] = u32::from(session[place + 1]);
+                if let Some(walk) = self.walk(first + row) {
+                    walk.push(token, &mut context);
                 }
+                targets[row * width + i] = u32::from(session[place + 1]);
             }
             self.cursor.rows[first + row] = Some((s, at + n));
+            context.resize((row + 1) * width * fields, 0);
         }
         self.cursor.turn = (turn + 1) % self.turns();
-        Window { width, inputs, targets, lengths, fresh, turn }
+        Window { width, inputs, context, targets, lengths, fresh, turn }
+    }
+
+    /// A token as the model sees it: a label may be hidden.
+    fn shown(&self, row: usize, token: u16) -> u16 {
+        let is_hidden = self.cursor.hidden.get(row) == Some(&true);
+        match self.dropout.as_ref().filter(|_| is_hidden) {
+            Some(dropout) if dropout.labels.get(usize::from(token)) == Some(&true) => dropout.token,
+            _ => token,
+        }
+    }
+
+    fn walk(&mut self, row: usize) -> Option<&mut Walk> {
+        self.beside.as_mut()?.walks.get_mut(row)?.as_mut()
+    }
+
+    /// A row has begun a session.
+    fn walk_anew(&mut self, row: usize) {
+        let Some(beside) = &mut self.beside else { return };
+        beside.walks.resize_with(self.cursor.rows.len(), || None);
+        beside.walks[row] = Some(Walk::new(beside.codec.as_ref(), Some(beside.shape)));
+    }
+
+    /// Brings every row's decoder to where the cursor is.
+    fn walk_again(&mut self) {
+        let mut unused = Vec::new();
+        for (row, place) in self.cursor.rows.clone().into_iter().enumerate() {
+            let Some((session, at)) = place else { continue };
+            self.walk_anew(row);
+            for &token in &self.sessions[session][..at] {
+                let token = self.shown(row, token);
+                if let Some(walk) = self.walk(row) {
+                    walk.push(token, &mut unused);
+                    unused.clear();
+                }
+            }
+        }
     }
 
     fn deal(&mut self) -> usize {
@@ -346,17 +394,6 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), 2);
-    }
-
-    #[test]
-    fn what_the_grammar_gives_is_no_target() {
-        let data = [vec![900_u16, 1, 2, 3, 900, 7, 8, 9]];
-        let mut streams = Streams::new(data.iter().map(Vec::as_slice), (1, 4, 1000), 1).unwrap();
-        streams = streams.with_given(Given::reminders(900, 2));
-        let (first, second) = (streams.next(), streams.next());
-        assert_eq!(first.targets, [1, 2, 3, IGNORE]);
-        assert_eq!((second.inputs, second.targets), (vec![900, 7, 8], vec![IGNORE, IGNORE, 9]));
-        assert_eq!(first.valid(), 3);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use candle_core::Device;
 use super::evaluate::Held;
 use super::*;
 use crate::checkpoint::Checkpoint;
-use crate::codec::Given;
-use crate::codec::{BytesCodec, Codec, Form, Vocab, Width};
+use crate::codec::flow::{FlowCodec, Parameters};
+use crate::codec::{BytesCodec, Codec, Form, FrameRef, SessionEnd, Vocab, Width};
 use crate::timing::TimingTable;
 
 /// Sessions of packets that count up from the label's own first byte: easy to learn.
@@ -30,12 +30,43 @@ fn dataset(labels: &[&str], sessions: usize) -> Dataset<'static> {
     };
     Dataset {
         codec: BytesCodec::new(vocab.clone(), Width::Variable, Form::Raw).id(),
-        given: Given::NONE,
         timing: TimingTable::learn(BTreeMap::from([(labels[0].to_owned(), vec![1_000, 2_000])])),
         train: (0..sessions).map(session).collect(),
         val: (0..6).map(session).collect(),
         about: "counting".into(),
         vocab,
+    }
+}
+
+/// The same in the flow codec, whose decoders say more than the tokens: datagrams between two hosts.
+fn flows(labels: &[&str], sessions: usize) -> Dataset<'static> {
+    let codec = FlowCodec::new(Vocab::flow(labels).unwrap(), Parameters::default()).unwrap();
+    let session = |i: usize| {
+        let label = labels[i % labels.len()];
+        let (mut encoder, mut tokens) = (codec.encoder(label).unwrap(), Vec::new());
+        let packets = 12 + i % 4;
+        for packet in 0..packets {
+            let (from, to) = if packet % 2 == 0 { (1u8, 2u8) } else { (2, 1) };
+            let ports = if packet % 2 == 0 { [0x9c, 0x40, 0, 53] } else { [0, 53, 0x9c, 0x40] };
+            let payload = 20 + (i % labels.len()) as u8 * 40;
+            let mut frame = vec![2, 0, 0, 0, 0, to, 2, 0, 0, 0, 0, from, 8, 0, 0x45, 0, 0, 28 + payload];
+            frame.extend([0, 0, 0x40, 0, 64, 17, 0, 0, 10, 1, 0, from, 10, 1, 0, to]);
+            frame.extend(ports.into_iter().chain([0, 8 + payload, 0, 0]));
+            frame.resize(frame.len() + usize::from(payload), 0);
+            let time_ns = packet as i64 * 3_000_000;
+            let wire_len = frame.len() as u32;
+            encoder.push(FrameRef { time_ns, wire_len, bytes: &frame }, &mut tokens).unwrap();
+        }
+        encoder.finish(SessionEnd::Ended, &mut tokens);
+        Sequence { label: label.to_string(), tokens: Cow::Owned(tokens), packets: packets as u64 }
+    };
+    Dataset {
+        codec: codec.id(),
+        timing: TimingTable::default(),
+        train: (0..sessions).map(session).collect(),
+        val: (0..6).map(session).collect(),
+        about: "datagrams".into(),
+        vocab: codec.vocab().clone(),
     }
 }
 
@@ -112,8 +143,25 @@ fn ten_steps_and_ten_more_are_twenty() {
     let mut config = config(20);
     config.data.label_dropout = 0.3;
     config.data.accumulate = 2;
-    let data = || dataset(&["a", "b", "c"], 9);
-    let (one, events) = go(data(), &config, &straight, Start::Fresh).unwrap();
+    same_in_two_parts(&config, &|| dataset(&["a", "b", "c"], 9), &straight, &broken);
+    // With side information, whose decoders have to stand where they stood.
+    config.data.interleave = 2;
+    let (straight, broken) = (tmp.path().join("straight flows"), tmp.path().join("broken flows"));
+    same_in_two_parts(&config, &|| flows(&["a", "b", "c"], 9), &straight, &broken);
+    let trained = Checkpoint::open(&broken.join("best")).unwrap();
+    assert_eq!(trained.config().context, trained.codec().context());
+    let table = &trained.weights()["backbone.context.weight"];
+    assert!(table.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() > 0.1, "it has learned");
+}
+
+/// Twenty steps at once, and ten and ten.
+fn same_in_two_parts(
+    config: &TrainConfig,
+    data: &dyn Fn() -> Dataset<'static>,
+    straight: &Path,
+    broken: &Path,
+) {
+    let (one, events) = go(data(), config, straight, Start::Fresh).unwrap();
 
     // The same run, told to stop after the tenth step, then resumed.
     let stop = AtomicBool::new(false);
@@ -124,9 +172,9 @@ fn ten_steps_and_ten_more_are_twenty() {
             stop.store(true, Ordering::Relaxed);
         }
     };
-    let outcome = train(data(), &config, &broken, Start::Fresh, &Device::Cpu, &stop, &mut watch).unwrap();
+    let outcome = train(data(), config, broken, Start::Fresh, &Device::Cpu, &stop, &mut watch).unwrap();
     assert_eq!((outcome.step, outcome.end), (10, End::Stopped));
-    let (two, second) = go(data(), &config, &broken, Start::Resume).unwrap();
+    let (two, second) = go(data(), config, broken, Start::Resume).unwrap();
     assert_eq!(two.step, 20);
     assert_eq!([losses(&first), losses(&second)].concat(), losses(&events));
     for file in ["model.safetensors", "resume/optimizer.safetensors", "resume/carry.safetensors"] {
@@ -245,11 +293,12 @@ fn validation_stops_a_run_that_no_longer_improves() {
 fn validation_is_the_same_however_it_is_cut() {
     use crate::lm::Mamba2;
     let data = dataset(&["a", "b"], 2);
-    let config = config(1).model.config(data.vocab.size()).unwrap();
+    let config = config(1).model.config(data.vocab.size(), None).unwrap();
     let model = Mamba2::init(&config, 5, &Device::Cpu).unwrap();
     let never = AtomicBool::new(false);
+    let codec = data.open_codec().unwrap();
     let run = |data: &Dataset<'_>, extent, threads| {
-        let held = Held { sessions: &data.val, packet: data.vocab.packet(), given: data.given };
+        let held = Held { sessions: &data.val, codec: codec.as_ref() };
         evaluate(&model, &held, &BTreeMap::new(), extent, threads, &never).unwrap().unwrap()
     };
     let whole = run(&data, Extent::WHOLE, 1);
@@ -271,14 +320,41 @@ fn validation_is_the_same_however_it_is_cut() {
     // A prefix of 20 tokens holds two delimiters of each session.
     let cut = run(&data, Extent { prefix: 20, ..Extent::WHOLE }, 2);
     assert_eq!((cut.whole, cut.total.sessions, cut.total.tokens, cut.total.packets), (false, 6, 120, 12));
-    // Without a delimiter the same part of the packets is counted, and all of them where all is read.
-    let undelimited = |extent| {
-        let held = Held { sessions: &data.val, packet: None, given: data.given };
-        evaluate(&model, &held, &BTreeMap::new(), extent, 1, &never).unwrap().unwrap().total
-    };
-    assert_eq!(undelimited(Extent::WHOLE), whole.total);
-    let parts = data.val.iter().map(|s| (s.packets as f64 * 21.0 / s.tokens.len() as f64).round() as u64);
-    assert_eq!(undelimited(Extent { prefix: 20, ..Extent::WHOLE }).packets, parts.sum::<u64>());
     let few = run(&data, Extent { tokens: 1, ..Extent::WHOLE }, 2);
     assert_eq!((few.whole, few.total.sessions, few.groups.len()), (false, 2, 2));
+}
+
+#[test]
+fn validation_reads_what_decoders_say() {
+    use crate::lm::Mamba2;
+    let data = flows(&["a", "b"], 2);
+    let codec = data.open_codec().unwrap();
+    let config = config(1).model.config(data.vocab.size(), codec.context()).unwrap();
+    let mut weights = crate::init::init_weights(&config, 5, &Device::Cpu).unwrap();
+    let table = weights.get_mut("backbone.context.weight").unwrap();
+    *table = candle_core::Tensor::rand(-0.1f32, 0.1, table.shape(), &Device::Cpu).unwrap();
+    let model = Mamba2::load(&config, &weights).unwrap();
+    let never = AtomicBool::new(false);
+    let run = |extent, threads| {
+        let held = Held { sessions: &data.val, codec: codec.as_ref() };
+        evaluate(&model, &held, &BTreeMap::new(), extent, threads, &never).unwrap().unwrap().total
+    };
+    let whole = run(Extent::WHOLE, 1);
+    assert_eq!(run(Extent::WHOLE, 3), whole);
+    let mut nats = 0.0;
+    for session in &data.val {
+        let (mut state, mut decoder) = (model.zero_state(1).unwrap(), codec.decoder(0));
+        for pair in session.tokens.windows(2) {
+            let _ = decoder.push(pair[0].into());
+            let mut context = Vec::new();
+            decoder.context(&mut context);
+            let logits = model.step_beside(&[u32::from(pair[0])], &context, &mut state).unwrap();
+            nats += f64::from(crate::ops::loss::token_nats(&logits, &[u32::from(pair[1])]).unwrap()[0]);
+        }
+    }
+    let tokens: usize = data.val.iter().map(|s| s.tokens.len() - 1).sum();
+    assert!((whole.per_token - nats / tokens as f64).abs() < 1e-5);
+    // Without a delimiter the same part of the packets is counted as of the tokens.
+    let parts = data.val.iter().map(|s| (s.packets as f64 * 21.0 / s.tokens.len() as f64).round() as u64);
+    assert_eq!(run(Extent { prefix: 20, ..Extent::WHOLE }, 2).packets, parts.sum::<u64>());
 }

@@ -134,6 +134,10 @@ fn check_model(raw: &RawModel, problems: &mut Collector<'_>) -> Model {
     if min_p == 1.0 {
         problems.at(raw.min_p.span(), "model.min_p is 1", "expected at least 0, below 1");
     }
+    let eta = number(&raw.eta, "model.eta", 0.0, 1.0, problems);
+    if eta == 1.0 {
+        problems.at(raw.eta.span(), "model.eta is 1", "expected at least 0, below 1");
+    }
     Model {
         checkpoint: CheckpointChoice::parse(raw.checkpoint.get_ref()),
         device,
@@ -144,6 +148,7 @@ fn check_model(raw: &RawModel, problems: &mut Collector<'_>) -> Model {
             top_k: whole(&raw.top_k, "model.top_k", 0, 1 << 20, problems) as usize,
             top_p,
             min_p,
+            eta,
             repetition_penalty: number(
                 &raw.repetition_penalty,
                 "model.repetition_penalty",

@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::{
+    context,
     decoder::FlowDecoder,
     encoder::FlowEncoder,
     endpoints::Slots,
     hosts::COMMON_HOSTS,
     packet::Parameters,
     ports::PORTS,
-    remind::AFTER_LABEL,
     tcp::tables as tcp_tables,
     time::EDGES,
     vocab::{GRAMMAR_SIZE, is_time, vocab_hash},
 };
-use crate::codec::{Codec, CodecId, DataError, Decoder, Encoder, Given, Vocab};
+use crate::codec::{Codec, CodecId, DataError, Decoder, Encoder, Vocab};
+use crate::context::ContextShape;
 
 /// Tokens before the first packet: label, direction, link rate.
 pub(super) const HEAD: usize = 3;
@@ -32,7 +33,7 @@ impl FlowCodec {
     /// The codec's name in a [`CodecId`].
     pub const NAME: &'static str = "flow";
     /// Version of the grammar: a changed prediction changes what an absent token means, so it is another version.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
 
     /// A codec over `vocab`.
     ///
@@ -54,9 +55,6 @@ impl FlowCodec {
         let rules = Parameters {
             fine: param("fine") == Some("true"),
             slots: if param("slots") == Some("fixed") { Slots::Fixed } else { Slots::Recent },
-            remind: param("remind")
-                .and_then(|every| every.parse().ok())
-                .unwrap_or(Parameters::default().remind),
         };
         let codec = Self::new(vocab, rules)?;
         let own = codec.id();
@@ -92,7 +90,6 @@ impl Codec for FlowCodec {
         let params = [
             ("fine", self.rules.fine.to_string()),
             ("slots", slots.to_owned()),
-            ("remind", self.rules.remind.to_string()),
             ("vocab", vocab_hash()),
             ("tables", tables_hash()),
         ];
@@ -133,7 +130,7 @@ impl Codec for FlowCodec {
         is_time(token)
     }
 
-    fn given(&self) -> Given {
-        Given::reminders(GRAMMAR_SIZE, AFTER_LABEL)
+    fn context(&self) -> Option<ContextShape> {
+        Some(context::shape(self.vocab.labels().len()))
     }
 }

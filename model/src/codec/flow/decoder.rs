@@ -16,11 +16,11 @@ use std::{cell::OnceCell, time::Duration};
 use super::{
     codec::HEAD,
     complete::Completion,
+    context::{self, Note},
     io::{Collect, Read, Stop},
     mask::Mask,
     packet::{self, PacketCoded, Parameters},
     record::{Frame, Record},
-    remind::{self, Reminder},
     side::{Drawn, SideSource},
     state::State,
     upper::Upper,
@@ -41,8 +41,8 @@ pub struct Session {
     label: Option<u16>,
     rate: u16,
     first_us: i64,
-    /// What is left of a reminder: these tokens come next, whatever is drawn.
-    due: Reminder,
+    /// The open packet's flow.
+    note: Option<Note>,
     ended: bool,
     strict: bool,
 }
@@ -85,7 +85,7 @@ impl Session {
             label: None,
             rate: RATE.at(0),
             first_us: 0,
-            due: Reminder::new(),
+            note: None,
             ended: false,
             strict,
         }
@@ -108,23 +108,20 @@ impl Session {
             }
             return if fits { Taken::More } else { Taken::Ignored };
         }
-        if let Some(&given) = self.due.first() {
-            let fits = remind::fits(token, given);
-            if fits {
-                self.due.remove(0);
-            }
-            return if fits { Taken::More } else { Taken::Ignored };
-        }
         if token >= GRAMMAR_SIZE {
             return Taken::Ignored;
         }
         if !closes(token) {
             self.open.push(token);
-            let fits = match self.read() {
-                Ok((_, length, _)) => length == self.open.len(),
+            let mut io = Read::new(&self.open, &self.side);
+            let fits = match packet::code(&self.state, &mut io, self.rules, None) {
+                Ok(_) => io.position() == self.open.len(),
                 Err(stop) => stop == Stop::More,
             };
-            if !fits {
+            let note = io.noted();
+            if fits {
+                self.note = note;
+            } else {
                 self.open.pop();
             }
             return if fits { Taken::More } else { Taken::Ignored };
@@ -145,41 +142,34 @@ impl Session {
         } else if EOS.has(token) && self.state.packets() == 0 {
             return Taken::Ignored;
         }
+        self.note = None;
         if EOS.has(token) {
             self.ended = true;
             return Taken::End(record);
         }
         self.open.push(token);
-        self.remind();
+        if self.state.packets() == 1 {
+            self.first_us = self.state.clock.since(0);
+        }
         record.map_or(Taken::More, Taken::Record)
     }
 
-    /// A packet has begun: what is to be said again comes now.
-    fn remind(&mut self) {
-        let (number, age_us) = (self.state.packets(), self.state.clock.since(self.first_us));
-        if number == 1 {
-            self.first_us = self.state.clock.since(0);
-        }
-        let due = remind::reminder(number, self.rules.remind, self.label, self.rate, age_us);
-        self.due = due.unwrap_or_default();
-    }
-
-    /// The token that comes next whatever is drawn, where a reminder is due.
-    pub fn given(&self) -> Option<u16> {
-        self.due.first().copied()
+    /// Appends the side information (see [`crate::context`]) for what comes next.
+    pub fn context(&self, out: &mut Vec<u32>) {
+        let rate = (self.head == HEAD).then_some(self.rate);
+        let age_us = if self.state.packets() > 1 { self.state.clock.since(self.first_us) } else { 0 };
+        context::write(&self.state, (self.label, rate), age_us, self.note.as_ref(), out);
     }
 
     /// The open packet, if it is complete as it stands.
     pub fn flush(&mut self) -> Option<Record> {
-        if !self.due.is_empty() {
-            return None;
-        }
         let (coded, length, taken) = self.read().ok()?;
         if self.open.is_empty() || length != self.open.len() {
             return None;
         }
         self.side.advance(&taken);
         self.open.clear();
+        self.note = None;
         Some(packet::apply(&mut self.state, coded))
     }
 
@@ -199,11 +189,6 @@ impl Session {
         }
         if self.head < HEAD {
             mask.add_class(if self.head == 1 { DIR } else { RATE });
-            return mask;
-        }
-        if let Some(given) = self.given() {
-            // A label has no place in a mask of the grammar: see `given`.
-            mask.add(given);
             return mask;
         }
         let reach = self.collect(&mut mask);
@@ -241,8 +226,6 @@ pub(super) struct FlowDecoder {
     session: Session,
     completion: Completion,
     legal: OnceCell<Mask>,
-    /// A mask with the label of a reminder alone, while that is due.
-    given: Vec<u64>,
     last_us: Option<i64>,
 }
 
@@ -252,7 +235,6 @@ impl FlowDecoder {
             session: Session::new(rules, seed, true),
             completion: Completion::default(),
             legal: OnceCell::new(),
-            given: Vec::new(),
             last_us: None,
         }
     }
@@ -278,11 +260,6 @@ impl Decoder for FlowDecoder {
         let taken = self.session.push(token);
         if taken != Taken::Ignored {
             self.legal.take();
-            self.given.clear();
-            if let Some(label) = self.session.given().filter(|&token| token >= GRAMMAR_SIZE) {
-                self.given.resize(usize::from(label) / 64 + 1, 0);
-                self.given[usize::from(label) / 64] = 1 << (label % 64);
-            }
         }
         match taken {
             Taken::Ignored | Taken::More => Step::Need,
@@ -292,10 +269,11 @@ impl Decoder for FlowDecoder {
     }
 
     fn legal(&self) -> Option<&[u64]> {
-        if !self.given.is_empty() {
-            return Some(&self.given);
-        }
         Some(self.legal.get_or_init(|| self.session.legal()).words())
+    }
+
+    fn context(&self, out: &mut Vec<u32>) {
+        self.session.context(out);
     }
 
     fn flush(&mut self) -> Option<RawPacket> {

@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! session := label DIR RATE packet* EOS
-//! packet  := time [label RATE byte] ...       reminder, see `remind`
 //! ```
 //! `DIR` is the direction of the first IP packet between a site and the world; `RATE` the class of the busiest second. Both are
 //! facts about the recording that a prompt may give and that a model may as well choose itself.
@@ -12,7 +11,6 @@ use super::{
     hosts::HostClass,
     packet::Parameters,
     record::{Frame, Record},
-    remind::reminder,
     side::{Discard, SideClass, SideSink, Spread},
     time::LONGEST_US,
     upper::{Icmp, Udp, Upper},
@@ -56,17 +54,15 @@ impl Direction {
 #[derive(Debug)]
 pub(super) struct FlowEncoder {
     recorder: Recorder,
-    remind: u16,
     label: u16,
     packets: u64,
-    first_us: i64,
     last_us: i64,
     /// What times are less than the capture's, after gaps that no token tells.
     ahead_us: i64,
     /// Tokens of the packet at hand.
     packet: Vec<u16>,
-    /// Where the caller's vector has the link rate, from the session's start on.
-    rates: Vec<usize>,
+    /// Where the caller's vector has the link rate.
+    rate_at: usize,
     busiest: Busiest,
     beside: Counted,
 }
@@ -123,14 +119,12 @@ impl FlowEncoder {
     pub(super) fn new(rules: Parameters, label: u16) -> Self {
         Self {
             recorder: Recorder::new(rules),
-            remind: rules.remind,
             label,
             packets: 0,
-            first_us: 0,
             last_us: i64::MIN,
             ahead_us: 0,
             packet: Vec::new(),
-            rates: Vec::new(),
+            rate_at: 0,
             busiest: Busiest::default(),
             beside: Counted::default(),
         }
@@ -185,30 +179,16 @@ impl Encoder for FlowEncoder {
         if self.packets == 0 {
             out.push(self.label);
             out.push(DIR.at(Direction::of(&record.frame) as usize));
-            self.rates = vec![out.len()];
-            self.first_us = record.time_us;
+            self.rate_at = out.len();
             // The rate is known at the end.
             out.push(RATE.at(0));
         }
-        let from = out.len();
         out.extend_from_slice(&self.packet);
-        let age_us = if self.packets == 0 { 0 } else { self.last_us.saturating_sub(self.first_us) };
-        let rate = RATE.at(self.busiest.class());
-        if let Some(tokens) = reminder(self.packets, self.remind, Some(self.label), rate, age_us) {
-            // Behind the time, which no packet is without.
-            out.splice(from + 1..from + 1, tokens);
-            self.rates.push(from + 2);
-        }
         self.packets += 1;
         self.last_us = record.time_us;
         self.busiest.add(record.time_us, record.wire_len);
-        let faster = RATE.at(self.busiest.class());
-        if faster != rate || self.packets == 1 {
-            for &at in &self.rates {
-                if let Some(token) = out.get_mut(at) {
-                    *token = faster;
-                }
-            }
+        if let Some(rate) = out.get_mut(self.rate_at) {
+            *rate = RATE.at(self.busiest.class());
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! afterwards. An unfinished one can therefore be read again from its start with every token that arrives.
 
 use super::{
+    context::Note,
     mask::Mask,
     side::{SideClass, SideSink, SideSource, Spread},
     vocab::{BYTE, Class},
@@ -40,6 +41,9 @@ pub trait Io {
     fn lack(&self) -> Stop {
         Stop::Illegal
     }
+
+    /// Tells what the packet's flow is, once it is known.
+    fn note(&mut self, _about: impl FnOnce() -> Note) {}
 
     /// A token that must be there. `want` is asked when emitting, `legal` when collecting.
     fn pick(&mut self, want: impl FnOnce() -> u16, legal: impl FnOnce(&mut Mask)) -> Coded<u16>;
@@ -148,12 +152,13 @@ pub struct Read<'a> {
     tokens: &'a [u16],
     at: usize,
     side: Taken<'a>,
+    note: Option<Note>,
 }
 
 impl<'a> Read<'a> {
     /// Reads from the start of `tokens`.
     pub fn new(tokens: &'a [u16], side: &'a dyn SideSource) -> Self {
-        Self { tokens, at: 0, side: Taken::new(side) }
+        Self { tokens, at: 0, side: Taken::new(side), note: None }
     }
 
     /// Tokens read so far.
@@ -166,6 +171,11 @@ impl<'a> Read<'a> {
         &self.side.taken
     }
 
+    /// What was said of the packet's flow.
+    pub(super) fn noted(&self) -> Option<Note> {
+        self.note
+    }
+
     fn next_in(&mut self, class: Class) -> Option<u16> {
         let token = self.tokens.get(self.at).copied().filter(|&token| class.has(token))?;
         self.at += 1;
@@ -175,6 +185,10 @@ impl<'a> Read<'a> {
 
 impl Io for Read<'_> {
     const EMITS: bool = false;
+
+    fn note(&mut self, about: impl FnOnce() -> Note) {
+        self.note = Some(about());
+    }
 
     fn lack(&self) -> Stop {
         if self.at == self.tokens.len() { Stop::More } else { Stop::Illegal }

@@ -18,7 +18,7 @@
 //! 4. `time`, `endpoints`, `link`, `tcp`, `datagram`, [`payload`], `network_tail`, `ip_id`: the fields.
 //! 5. [`side`], [`hosts`], [`ports`]: what the model does not see.
 //! 6. `strict`, `complete`: what a generator may write and what it leaves to be filled in.
-//! 7. `teach`, `remind`: what a model sees of a capture.
+//! 7. `teach`, `context`: what a model sees of a capture, and what a decoder tells it.
 //! 8. `codec`, `encoder`, `decoder`, `coder`: the codec as others see it.
 //!
 //! # Contracts
@@ -31,6 +31,7 @@ mod choose;
 mod codec;
 mod coder;
 mod complete;
+mod context;
 mod datagram;
 mod decoder;
 mod encoder;
@@ -49,7 +50,6 @@ mod packet;
 pub mod payload;
 pub mod ports;
 pub mod record;
-mod remind;
 pub mod side;
 mod state;
 mod strict;
@@ -68,5 +68,4 @@ pub use self::{
     encoder::Direction,
     endpoints::Slots,
     packet::Parameters,
-    remind::reminder_tokens,
 };

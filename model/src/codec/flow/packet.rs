@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use arrayvec::ArrayVec;
 
 use super::{
+    context,
     datagram::{self, DatagramCoded, Where, snap},
     endpoints::{NEAR, Slots, far_flow, new_flow},
     io::{Coded, Io, Stop},
@@ -37,13 +38,11 @@ pub struct Parameters {
     pub fine: bool,
     /// How flows and hosts are numbered.
     pub slots: Slots,
-    /// Packets from one reminder of what the session is to the next; 0 for none.
-    pub remind: u16,
 }
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { fine: true, slots: Slots::Recent, remind: 32 }
+        Self { fine: true, slots: Slots::Recent }
     }
 }
 
@@ -170,9 +169,10 @@ pub(super) fn code<I: Io>(
         Place::Known(slot) => state.flow(*slot).ok_or(Stop::Illegal)?,
         Place::New(flow) => flow,
     };
+    let is_new = matches!(place, Place::New(_));
+    io.note(|| context::note(flow, back, is_new, time_us));
     if flow.key.kind == Kind::Link {
         let wanted = if let Some(Frame::Link(link)) = frame { Some(link) } else { None };
-        let is_new = matches!(place, Place::New(_));
         let tags = tags(io, flow, is_new, wanted.map(|link| &link.ether.tags))?;
         let (link, wire_len, missing, padded) =
             link::link(state, io, flow, back, tags, wanted.zip(wire_len))?;
@@ -185,7 +185,6 @@ pub(super) fn code<I: Io>(
         };
         return Ok(PacketCoded { record: record(wire_len, Frame::Link(link)), change });
     }
-    let is_new = matches!(place, Place::New(_));
     let wanted = if let Some(Frame::Ip(ip)) = frame { Some(ip) } else { None };
     let body = body(state, io, flow, is_new, back, time_us, wanted.zip(wire_len))?;
     let change = Change::Ip {

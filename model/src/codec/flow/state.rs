@@ -118,6 +118,9 @@ pub(super) struct Host {
 #[derive(Clone, Debug)]
 pub(super) struct Dir {
     pub(super) seen: bool,
+    /// Packets, and bytes of payload, so far.
+    pub(super) packets: u32,
+    pub(super) bytes: u32,
     /// Destination and source address of its last packet.
     pub(super) macs: Option<(Mac, Mac)>,
     pub(super) ttl: u8,
@@ -145,6 +148,8 @@ impl Dir {
     fn new(habits: &Habits, kind: Kind) -> Self {
         Self {
             seen: false,
+            packets: 0,
+            bytes: 0,
             macs: None,
             ttl: habits.ttl,
             tos: habits.tos,
@@ -221,9 +226,20 @@ pub(super) struct Flow {
     pub(super) templates: Option<Box<[PayloadTemplate; 2]>>,
     /// Bytes of the last frame of a link flow.
     pub(super) body: Box<[u8]>,
+    /// When its last packet was sent, and whether against its opener.
+    pub(super) last_us: i64,
+    pub(super) last_back: bool,
 }
 
 impl Flow {
+    /// Counts a packet.
+    pub(super) fn sent(&mut self, back: bool, payload_len: u32, time_us: i64) {
+        let dir = &mut self.dirs[usize::from(back)];
+        dir.packets = dir.packets.saturating_add(1);
+        dir.bytes = dir.bytes.saturating_add(payload_len);
+        (self.last_us, self.last_back) = (time_us, back);
+    }
+
     pub(super) fn closed(&self) -> bool {
         match (&self.dirs[0].tcp, &self.dirs[1].tcp) {
             (Some(a), Some(b)) => super::tcp::is_closed(a, b),

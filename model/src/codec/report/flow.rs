@@ -1,4 +1,4 @@
-//! Reports of the flow codec: what packets cost, reminders included, without the few tokens that open and close a session.
+//! Reports of the flow codec: what packets cost, without the few tokens that open and close a session.
 
 use std::path::Path;
 
@@ -8,7 +8,6 @@ use super::{Packets, ReportError, Tally, Trip, parting};
 use crate::codec::flow::{
     Parameters, Recorder, Replayer,
     record::Record,
-    reminder_tokens,
     side::{SideClass, SideTable},
     vocab::{BYTE, CLASSES, ESC},
 };
@@ -36,7 +35,7 @@ fn record(
         trip.escapes += u64::from(escaped(new));
         look(&captured, new, side);
     }
-    trip.tokens = tokens.len() as u64 + reminder_tokens(trip.packets, parameters.remind);
+    trip.tokens = tokens.len() as u64;
     trip.side_bits = side.bits().iter().sum();
     trip.damage = packets.damage;
     (trip, tokens)

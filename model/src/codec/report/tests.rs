@@ -58,7 +58,7 @@ fn flows_come_back_with_time_and_length_and_everything_is_carried() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = capture(dir.path(), &[udp(40_000), lldp(), udp(40_001), udp(40_000)]);
     for (fine, slots) in [(true, Slots::Recent), (false, Slots::Fixed)] {
-        let choice = CodecChoice::Flow(Parameters { fine, slots, ..Parameters::default() });
+        let choice = CodecChoice::Flow(Parameters { fine, slots });
         let trip = roundtrip(&choice, &path, None).expect("a capture");
         assert_eq!((trip.packets, trip.encoded, trip.differing), (4, 4, 0), "{trip:?}");
         assert!(trip.skipped.is_empty() && trip.side_bits > 0 && trip.tokens < 120, "{trip:?}");

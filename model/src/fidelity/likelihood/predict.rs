@@ -11,7 +11,8 @@ use candle_core::Tensor;
 
 use super::{Encoded, LikelihoodError, Nats};
 use crate::codec::{Codec, DataError};
-use crate::lm::Mamba2;
+use crate::context::Walk;
+use crate::lm::{Input, Mamba2};
 use crate::ops::loss::{IGNORE, token_nats};
 
 /// Tokens a pass: long enough for the products, short enough for the caches.
@@ -70,7 +71,9 @@ fn batch_nats(
     sessions: &[Encoded],
     told: &dyn Fn(u64) -> bool,
 ) -> Result<Vec<Nats>, LikelihoodError> {
-    let (head, given) = (codec.head(), codec.given());
+    let head = codec.head();
+    let fields = model.config().context_fields();
+    let mut walks: Vec<Walk> = sessions.iter().map(|_| Walk::new(codec, model.config().context)).collect();
     let mut nats: Vec<Nats> = sessions.iter().map(Nats::unread).collect();
     let mut rows: Vec<usize> = (0..sessions.len()).collect();
     let mut state = model.zero_state(rows.len())?;
@@ -81,23 +84,22 @@ fn batch_nats(
         let width = lengths.iter().copied().max().unwrap_or(0);
         let mut inputs = vec![0_u32; rows.len() * width];
         let mut targets = vec![IGNORE; rows.len() * width];
+        let mut context = Vec::with_capacity(inputs.len() * fields);
         for (i, (&r, &n)) in rows.iter().zip(&lengths).enumerate() {
             for (k, pair) in sessions[r].tokens[at..=at + n].windows(2).enumerate() {
                 inputs[i * width + k] = u32::from(pair[0]);
-                if !given.at(&sessions[r].tokens, at + k + 1) {
-                    targets[i * width + k] = u32::from(pair[1]);
-                }
+                walks[r].push(pair[0], &mut context);
+                targets[i * width + k] = u32::from(pair[1]);
             }
+            context.resize((i + 1) * width * fields, 0);
         }
         let inputs = Tensor::from_vec(inputs, (rows.len(), width), model.device())?; // (b, l)
-        let logits = model.forward(&inputs, Some(&lengths), Some(&mut state))?; // (b, l, v)
+        let input = Input { tokens: &inputs, context: &context };
+        let logits = model.forward(input, Some(&lengths), Some(&mut state))?; // (b, l, v)
         let each = token_nats(&logits, &targets)?;
         for ((&r, &n), each) in rows.iter().zip(&lengths).zip(each.chunks(width)) {
             for (k, &x) in each[..n].iter().enumerate() {
                 let place = at + k + 1;
-                if given.at(&sessions[r].tokens, place) {
-                    continue;
-                }
                 nats[r].predicted(f64::from(x), place < head, codec.is_time(sessions[r].tokens[place]));
             }
         }

@@ -23,7 +23,7 @@ pub(in crate::codec::flow) fn apply(state: &mut State, coded: PacketCoded) -> Re
             snap.apply(state);
         }
         (Change::Link { place, back, padded, snap }, Frame::Link(frame)) => {
-            apply_link(state, frame, place, back, padded);
+            apply_link(state, frame, place, back, padded, record.time_us);
             snap.apply(state);
         }
         (Change::Arp, Frame::Arp(arp)) => link::apply_arp(state, arp, record.wire_len),
@@ -62,6 +62,7 @@ fn apply_ip(
     let mut habits = state.take_habits(host, kind);
     let Some(flow) = state.touch(slot) else { return };
     flow.tags.clone_from(&frame.ether.tags);
+    flow.sent(back, frame.payload_len, time_us);
     let [forth, return_] = &mut flow.dirs;
     let (this, other) = if back { (return_, forth) } else { (forth, return_) };
     this.seen = true;
@@ -111,12 +112,13 @@ fn learn_macs(state: &mut State, frame: &IpFrame) {
     }
 }
 
-fn apply_link(state: &mut State, frame: &LinkFrame, place: Place, back: bool, padded: bool) {
+fn apply_link(state: &mut State, frame: &LinkFrame, place: Place, back: bool, padded: bool, time_us: i64) {
     let slot = settle(state, place);
     state.add_mac(frame.ether.dst);
     state.add_mac(frame.ether.src);
     if let Some(flow) = state.touch(slot) {
         flow.tags.clone_from(&frame.ether.tags);
+        flow.sent(back, frame.payload_len, time_us);
         flow.body = frame.body.as_slice().into();
         let dir = &mut flow.dirs[usize::from(back)];
         dir.lengths.apply(frame.payload_len);

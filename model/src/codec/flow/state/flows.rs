@@ -34,6 +34,11 @@ impl State {
         self.order.iter().position(|&other| other == slot)
     }
 
+    /// Flows in use.
+    pub(in crate::codec::flow) fn live(&self) -> usize {
+        self.order.len()
+    }
+
     /// Whether a slot is in use.
     pub(in crate::codec::flow) fn is_live(&self, slot: usize) -> bool {
         self.flows.get(slot).is_some_and(Option::is_some)
@@ -44,7 +49,8 @@ impl State {
         let dirs = [key.src, key.dst].map(|address| Dir::new(&self.habits(address, key.kind), key.kind));
         let like = if key.kind == Kind::Udp { self.like_flow(&key) } else { None };
         let payload = like.map_or_else(FlowPayload::default, |like| FlowPayload::inherit(&like.payload));
-        Flow { tags, dirs, payload, templates: None, body: Box::default(), key }
+        let (body, last_us, last_back) = (Box::default(), 0, false);
+        Flow { tags, dirs, payload, templates: None, body, last_us, last_back, key }
     }
 
     /// The flow of the same service that was used last, if it is among the last few.

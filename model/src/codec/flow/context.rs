@@ -1,0 +1,207 @@
+//! Side information for a model: what the state says of the session, of the flows used last and of the open packet's flow.
+//!
+//! Flows are named by how lately they were used, which is cheap to write and hard to follow: to know what the third flow of
+//! that order *is*, a model would have to replay the order. The decoder does that anyway. So behind every token it gives the
+//! fields of [`SIZES`] (see [`crate::context`]), each a small number: counts and times by octave, services by the port that
+//! has a token. Times hold what a decoder drew for the remainders of gaps; that moves one over the edge of an octave now and
+//! then, and is all that is not in the tokens.
+
+use super::{
+    payload::Profile,
+    ports::{PORTS, place},
+    state::{Flow, Kind, State},
+    vocab::{GRAMMAR_SIZE, RATE},
+};
+use crate::context::ContextShape;
+
+/// What the fields mean.
+const VERSION: u32 = 1;
+
+/// Ports of a kind: those in the table, below 1024, below 32768, others.
+const PORT_CLASSES: usize = PORTS.len() + 3;
+/// None; TCP and UDP by port; the other kinds.
+const SERVICES: usize = 1 + 2 * PORT_CLASSES + 4;
+/// Flows used last that are described.
+const NEAR: usize = 4;
+/// Octaves of packets, of bytes, of lengths, of microseconds; each with 0. What grows with a session ends where it no longer
+/// matters (512 packets, 64 KiB, a minute, 256 flows): of the octaves beyond a model would see few sessions, and learn those.
+const PACKETS: usize = 11;
+const BYTES: usize = 18;
+const LENGTHS: usize = 17;
+const GAPS: usize = 34;
+const AGES: usize = 28;
+
+/// Values of the session: link rate, age, packets, flows.
+const OF_SESSION: [usize; 4] = [1 + RATE.len as usize, AGES, PACKETS, 10];
+/// Of each flow used last: service, who sent last, time since.
+const OF_NEAR: [usize; 3] = [SERVICES, 3, GAPS];
+/// Of the open packet's flow: service, direction, packets, bytes, last and largest length of this and of the other direction,
+/// what is known of the connection, profile of the payload, time since its last packet.
+const OF_OPEN: [usize; 13] = [
+    SERVICES,
+    5,
+    PACKETS,
+    PACKETS,
+    BYTES,
+    BYTES,
+    1 + LENGTHS,
+    1 + LENGTHS,
+    1 + LENGTHS,
+    1 + LENGTHS,
+    9,
+    8,
+    GAPS,
+];
+const FIELDS: usize = OF_SESSION.len() + NEAR * OF_NEAR.len() + OF_OPEN.len();
+
+/// Rows of each field but the label's.
+const SIZES: [usize; FIELDS] = {
+    let mut sizes = [0; FIELDS];
+    let mut at = 0;
+    while at < FIELDS {
+        let open = OF_SESSION.len() + NEAR * OF_NEAR.len();
+        sizes[at] = if at < OF_SESSION.len() {
+            OF_SESSION[at]
+        } else if at < open {
+            OF_NEAR[(at - OF_SESSION.len()) % OF_NEAR.len()]
+        } else {
+            OF_OPEN[at - open]
+        };
+        at += 1;
+    }
+    sizes
+};
+
+/// The open packet's flow, as values of [`OF_OPEN`].
+pub(super) type Note = [u16; OF_OPEN.len()];
+
+/// The side information of a codec with so many labels.
+pub(super) fn shape(labels: usize) -> ContextShape {
+    // One more for a session whose label is not known.
+    ContextShape { version: VERSION, fields: FIELDS + 1, rows: SIZES.iter().sum::<usize>() + 1 + labels }
+}
+
+/// What is known of a flow when a packet of it begins at `time_us`.
+pub(super) fn note(flow: &Flow, back: bool, is_new: bool, time_us: i64) -> Note {
+    let (this, other) = (&flow.dirs[usize::from(back)], &flow.dirs[usize::from(!back)]);
+    let tcp = flow.key.kind == Kind::Tcp;
+    let seen = u16::from(flow.dirs[0].seen) | u16::from(flow.dirs[1].seen) << 1;
+    [
+        service(flow),
+        1 + if is_new { 3 } else { u16::from(back) },
+        octave(u64::from(this.packets)),
+        octave(u64::from(other.packets)),
+        octave(u64::from(this.bytes)),
+        octave(u64::from(other.bytes)),
+        length(this.lengths.last(), this.packets),
+        length(other.lengths.last(), other.packets),
+        length(this.lengths.max(), this.packets),
+        length(other.lengths.max(), other.packets),
+        if tcp { 1 + (seen | u16::from(flow.closed()) << 2) } else { 0 },
+        flow.payload.profile().map_or(0, |profile| 1 + profile as u16),
+        if is_new { 0 } else { gap(time_us, flow) },
+    ]
+}
+
+/// Who writes rows field by field.
+struct Rows<'a> {
+    out: &'a mut Vec<u32>,
+    field: usize,
+    first: usize,
+}
+
+impl Rows<'_> {
+    fn put(&mut self, value: u16) {
+        let size = SIZES[self.field];
+        self.out.push((self.first + usize::from(value).min(size - 1)) as u32);
+        self.first += size;
+        self.field += 1;
+    }
+}
+
+/// Appends the rows of a session in a state. `rate` is the head's token, once it was read.
+pub(super) fn write(
+    state: &State,
+    (label, rate): (Option<u16>, Option<u16>),
+    age_us: i64,
+    note: Option<&Note>,
+    out: &mut Vec<u32>,
+) {
+    let mut rows = Rows { out, field: 0, first: 0 };
+    rows.put(rate.and_then(|rate| RATE.index(rate)).map_or(0, |class| 1 + class as u16));
+    rows.put(octave(u64::try_from(age_us).unwrap_or(0)));
+    rows.put(octave(state.packets()));
+    rows.put(octave(state.live() as u64));
+    for rank in 0..NEAR {
+        match state.at_rank(rank).and_then(|slot| state.flow(slot)) {
+            Some(flow) => {
+                rows.put(service(flow));
+                rows.put(1 + u16::from(flow.last_back));
+                rows.put(gap(state.clock.since(0), flow));
+            }
+            None => OF_NEAR.iter().for_each(|_| rows.put(0)),
+        }
+    }
+    note.unwrap_or(&Note::default()).iter().for_each(|&value| rows.put(value));
+    let label = label.and_then(|label| label.checked_sub(GRAMMAR_SIZE)).map_or(0, |label| 1 + label);
+    let first = rows.first;
+    out.push((first + usize::from(label)) as u32);
+}
+
+/// 0 for 0, and one more an octave.
+fn octave(x: u64) -> u16 {
+    (u64::BITS - x.leading_zeros()) as u16
+}
+
+/// Time since a flow's last packet.
+fn gap(time_us: i64, flow: &Flow) -> u16 {
+    1 + octave(u64::try_from(time_us.saturating_sub(flow.last_us)).unwrap_or(0))
+}
+
+/// A length of a direction, apart from that of one which has not sent.
+fn length(length: u16, packets: u32) -> u16 {
+    if packets == 0 { 0 } else { 1 + octave(length.into()) }
+}
+
+/// What a flow is for, as its ports tell.
+fn service(flow: &Flow) -> u16 {
+    let (from, to) = flow.key.ports;
+    let class = |port: u16| match port {
+        0..1_024 => PORTS.len(),
+        1_024..32_768 => PORTS.len() + 1,
+        _ => PORTS.len() + 2,
+    };
+    let port = place(to).or_else(|| place(from)).unwrap_or_else(|| class(to.min(from)));
+    let value = match flow.key.kind {
+        Kind::Tcp => port,
+        Kind::Udp => PORT_CLASSES + port,
+        other => 2 * PORT_CLASSES + other as usize - Kind::Icmp as usize,
+    };
+    1 + value as u16
+}
+
+const _: () = assert!(Profile::Stun as usize + 1 < 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_its_rows_and_the_label_the_last() {
+        let shape = shape(3);
+        let mut out = Vec::new();
+        let note = [u16::MAX; OF_OPEN.len()];
+        write(&State::default(), (Some(GRAMMAR_SIZE + 2), Some(RATE.at(7))), i64::MAX, Some(&note), &mut out);
+        assert_eq!(out.len(), shape.fields);
+        assert_eq!(*out.last().unwrap() as usize, shape.rows - 1);
+        let mut first = 0;
+        for (&row, size) in out.iter().zip(SIZES) {
+            assert!((first..first + size).contains(&(row as usize)), "{row} of {first} + {size}");
+            first += size;
+        }
+        let mut none = Vec::new();
+        write(&State::default(), (None, None), 0, None, &mut none);
+        assert_eq!(none.last(), Some(&(first as u32)));
+        assert_eq!(none.first(), Some(&0));
+    }
+}
