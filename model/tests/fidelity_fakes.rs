@@ -5,13 +5,15 @@
 //! |---|---|---|
 //! | shuffled | frames and times of a session | which frame comes when |
 //! | i.i.d. time | frames and their order | times: gaps drawn one by one from the real ones of the label |
+//! | random bytes | times, lengths, hosts and protocols | every other byte of the headers |
+//! | copy | everything | nothing but that it is no new session |
 
 mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use netssm_model::fidelity::{Captures, Compared, Distance, Evaluation, Input, Side};
+use netssm_model::fidelity::{Captures, Compared, Distance, Evaluation, Input, Side, memorise, similarity};
 use netssm_wire::capture::Capture;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -149,4 +151,71 @@ fn independent_gaps_fail_in_the_order_of_time_and_nowhere_else() {
     assert!(gaps < 0.02, "{gaps}");
     judged.fails(&["lag1.all", "lag1.plain"], 2.0);
     judged.moves(&["burst.packets"], 2.0);
+}
+
+/// The mean distance over the bytes of a header.
+fn header(compared: &similarity::Compared, name: &str) -> f64 {
+    compared.headers[name].seen.expect("packets with the header on both sides").jsd
+}
+
+#[test]
+fn random_bytes_fail_in_what_headers_say_and_not_in_how_much_comes_when() {
+    let Some(dir) = data() else { return };
+    let (mut frames, floor) = (read(&dir.join("iot/val")), side(&read(&dir.join("iot/train"))));
+    let real = side(&frames);
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    for (_, frame) in frames.values_mut().flatten() {
+        if frame.len() < 34 || frame[12..15] != [8, 0, 0x45] {
+            continue;
+        }
+        for (place, byte) in frame.iter_mut().enumerate().skip(15) {
+            // Length, fragment, protocol and addresses stay.
+            if !matches!(place, 16 | 17 | 20 | 21 | 23 | 26..34) {
+                *byte = random.random();
+            }
+        }
+    }
+    let fake = side(&frames);
+    let judged = Judged::of(&real, &fake, &floor);
+    judged.same(&["gap.session.all", "lag1.all", "burst.packets", "size.all", "session."]);
+    // Ports are part of the flow: every packet is one of its own, and nothing follows anything.
+    judged.fails(&["flows.session", "flows.packets", "gap.session.forward"], 2.0);
+    assert!(judged.rows["order.seq"].distance.is_none() || judged.sizes("order.seq").0 > 0.3);
+    let input = Input::new(&real, &fake, Some(&floor));
+    let wanted = |name: &str| matches!(name, "similarity" | "discriminate");
+    let all = Evaluation::of(&input, &wanted, &mut |_| true).expect("not stopped");
+    let similarity = all.similarity.expect("asked for");
+    let of_floor = similarity.floor.expect("a second set");
+    for name in ["tcp", "udp"] {
+        let (distance, floor) = (header(&similarity.compared, name), header(&of_floor, name));
+        eprintln!("similarity of {name}: {distance:.3}, floor {floor:.3}");
+        // Sequence numbers, windows and checksums of real headers are as good as random already.
+        assert!(distance > 2.0 * floor, "{name}: {distance}, floor {floor}");
+    }
+    let told = all.discriminate.expect("asked for").synthetic.by_session.expect("enough sessions");
+    assert!(told.auc > 0.95 && told.apart, "{told:?}");
+}
+
+#[test]
+fn a_copy_fails_as_one_and_nowhere_else() {
+    let Some(dir) = data() else { return };
+    let (frames, floor) = (read(&dir.join("iot/val")), side(&read(&dir.join("iot/train"))));
+    let (real, copy) = (side(&frames), side(&frames));
+    let judged = Judged::of(&real, &copy, &floor);
+    judged.same(&[""]);
+    let mut input = Input::new(&real, &copy, Some(&floor));
+    input.memorise = memorise::Options { training: Some(&real), ..memorise::Options::default() };
+    let wanted = |name: &str| matches!(name, "similarity" | "discriminate" | "memorise");
+    let all = Evaluation::of(&input, &wanted, &mut |_| true).expect("not stopped");
+    assert!(all.gate().is_err());
+    let similarity = all.similarity.expect("asked for");
+    for name in ["tcp", "udp"] {
+        assert!(header(&similarity.compared, name).abs() < 1e-9, "{name}");
+    }
+    let told = all.discriminate.expect("asked for").synthetic.by_session.expect("enough sessions");
+    assert!(!told.apart && told.auc < 0.6, "{told:?}");
+    let memorising = all.memorise.expect("asked for");
+    assert!(!memorising.runs.is_empty() && !memorising.neighbours.is_empty());
+    assert!(memorising.runs.iter().all(|runs| runs.copied == Some(true)), "{:?}", memorising.runs);
+    assert!(memorising.neighbours.iter().all(|level| level.copied == Some(true)));
 }
