@@ -49,7 +49,7 @@ test: ## install the IDS tools, build, run every test of the workspace
 # With --tests the program is built with the features that the tests' dependencies turn on, so that candle is
 # compiled once and not once for each.
 	$(CARGO) build --release --locked --workspace --bins --tests
-	$(CARGO) test --release --locked --workspace
+	$(CARGO) test --release --locked --workspace --no-fail-fast
 
 check: ## formatting, clippy as errors, documentation as errors, licences where cargo-deny is there
 	tests/tools/deps.sh build
