@@ -186,9 +186,7 @@ impl Mamba2 {
     /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.
     pub fn step_each<R: Stepped>(&self, rows: &mut [R], state: &mut State) -> Result<()> {
         let tokens: Vec<u32> = rows.iter().map(Stepped::token).collect();
-        let context: Vec<u32> = rows.iter().flat_map(|row| row.context()).copied().collect();
-        let even = rows.iter().all(|row| row.context().len() == self.cfg.context_fields());
-        self.check_context(if even { &context } else { &[u32::MAX] }, tokens.len())?;
+        rows.iter().try_for_each(|row| self.check_context(row.context(), 1))?;
         state.fits(&self.cfg, tokens.len())?;
         self.check_tokens(&tokens)?;
         if self.engine == Engine::Fused
@@ -197,6 +195,7 @@ impl Mamba2 {
             self.stepper()?.step_each(rows, states);
             return Ok(());
         }
+        let context: Vec<u32> = rows.iter().flat_map(|row| row.context()).copied().collect();
         let logits = self
             .step_beside(&tokens, &context, state)?
             .to_dtype(DType::F32)?

@@ -251,6 +251,9 @@ impl<'a> Streams<'a> {
 
     /// Brings every row's decoder to where the cursor is.
     fn walk_again(&mut self) {
+        if self.beside.is_none() {
+            return;
+        }
         let mut unused = Vec::new();
         for (row, place) in self.cursor.rows.clone().into_iter().enumerate() {
             let Some((session, at)) = place else { continue };
