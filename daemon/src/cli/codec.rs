@@ -116,8 +116,8 @@ pub(crate) enum CodecCommand {
 pub(crate) struct CodecFilesArgs {
     #[command(flatten)]
     pub codec: CodecArgs,
-    /// The captures.
-    #[arg(value_name = "FILE", required = true)]
+    /// Captures, or folders that are searched for .pcap, .pcapng and .cap.
+    #[arg(value_name = "PATH", required = true)]
     pub files: Vec<PathBuf>,
     /// Packets read of each capture; all by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

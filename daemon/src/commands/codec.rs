@@ -4,6 +4,7 @@ use std::path::Path;
 
 use netssm_model::codec::CodecChoice;
 use netssm_model::codec::report::{self, ClassRow, KindRow, ReportError, SideRow, Tally, Trip};
+use netssm_model::prepare::find_captures;
 use serde::Serialize;
 
 use super::tell;
@@ -112,17 +113,26 @@ impl Read {
         mut report: impl FnMut(&Path) -> Result<Trip, ReportError>,
     ) -> Outcome<Self> {
         let (mut files, mut unreadable, mut total) = (Vec::new(), Vec::new(), Trip::default());
-        for path in &args.files {
-            let file = path.display().to_string();
-            match report(path) {
-                Ok(trip) => {
-                    total.add(&trip);
-                    files.push(FileReport::new(file, trip));
+        for place in &args.files {
+            let captures = find_captures(std::slice::from_ref(place));
+            let why = match &captures {
+                Ok(captures) if captures.is_empty() => Some(format!("no capture in {}", place.display())),
+                Ok(_) => None,
+                Err(error) => Some(error.to_string()),
+            };
+            unreadable.extend(why.map(|why| Unreadable { file: place.display().to_string(), why }));
+            for path in captures.into_iter().flatten() {
+                let file = path.display().to_string();
+                match report(&path) {
+                    Ok(trip) => {
+                        total.add(&trip);
+                        files.push(FileReport::new(file, trip));
+                    }
+                    Err(ReportError::Capture(error)) => {
+                        unreadable.push(Unreadable { file, why: error.to_string() })
+                    }
+                    Err(error) => return Err(error.into()),
                 }
-                Err(ReportError::Capture(error)) => {
-                    unreadable.push(Unreadable { file, why: error.to_string() })
-                }
-                Err(error) => return Err(error.into()),
             }
         }
         if files.iter().all(|file| file.trip.packets == 0) {
@@ -130,7 +140,7 @@ impl Read {
             let first = first.or_else(|| files.iter().find_map(|file| file.trip.damage.clone()));
             return Err(Failure::Run(anyhow::anyhow!(
                 "not a packet could be read of {} captures: {}",
-                args.files.len(),
+                files.len() + unreadable.len(),
                 first.unwrap_or_else(|| "they are empty".into())
             )));
         }

@@ -115,7 +115,10 @@ fn matches_part(pattern: &[char], text: &[char]) -> bool {
 }
 
 /// Every capture below `inputs` (files themselves, or `.pcap`, `.pcapng` and `.cap` in folders), in order of path.
-pub(crate) fn find_captures(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
+///
+/// # Errors
+/// An input is not there; a folder cannot be listed.
+pub fn find_captures(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     let mut found = Vec::new();
     for input in inputs {
         let kind = std::fs::metadata(input).map_err(DataError::io("read", input))?;

@@ -22,6 +22,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use self::labels::Labels;
+pub use self::labels::find_captures;
 pub use self::options::{Phase, PrepareOptions, Progress, SplitBy, Validation};
 use crate::{
     codec::{self, Codec, DataError},
@@ -132,10 +133,10 @@ fn find_inputs(
     report: &mut Found,
 ) -> Result<Vec<Input>, DataError> {
     let mut paths: Vec<(PathBuf, Split)> = Vec::new();
-    let train = labels::find_captures(&options.inputs)?;
+    let train = find_captures(&options.inputs)?;
     paths.extend(train.into_iter().map(|path| (path, Split::Train)));
     if let Validation::Inputs(inputs) = &options.validation {
-        let val = labels::find_captures(inputs)?;
+        let val = find_captures(inputs)?;
         paths.extend(val.into_iter().map(|path| (path, Split::Val)));
     }
     report.files = paths.len() as u64;
