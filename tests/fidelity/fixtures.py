@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Makes statistics.json: SciPy's and scikit-learn's answers for the tests of model/src/fidelity/stats.
+"""Makes statistics.json: SciPy's answers for the tests of model/src/fidelity/stats.
 
-    pip install scipy scikit-learn
+    pip install scipy
     python fixtures.py > statistics.json
 
-The samples are what captures give: gaps over six decades, packet lengths with many ties, counts, tiny samples. What neither
-library has (total variation, Hellinger, the standard error of an area) is written here from its definition, without the
+The samples are what captures give: gaps over six decades, packet lengths with many ties, counts, tiny samples. What it
+lacks (total variation, Hellinger) is written here from its definition, without the
 shortcuts of the Rust code.
 """
 
@@ -14,9 +14,8 @@ import math
 import warnings
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 from scipy.spatial.distance import jensenshannon
-from sklearn.metrics import roc_auc_score
 
 warnings.simplefilter("ignore")  # anderson_ksamp says so when its significance is a bound
 rng = np.random.default_rng(20250328)
@@ -66,45 +65,6 @@ def kde(name, sample):
     }
 
 
-def bootstrap(name, sample):
-    sample = rounded(sample)
-    interval = stats.bootstrap(
-        (np.array(sample),), np.mean, n_resamples=100_000, method="percentile", rng=rng
-    ).confidence_interval
-    return {"name": name, "sample": sample, "low": float(interval.low), "high": float(interval.high)}
-
-
-def area(name, positives, negatives):
-    positives, negatives = rounded(positives), rounded(negatives)
-    m, n = len(positives), len(negatives)
-    value = float(roc_auc_score([1] * m + [0] * n, positives + negatives))
-    wins = [[float(p > q) + 0.5 * float(p == q) for q in negatives] for p in positives]
-    by_positive, by_negative = np.mean(wins, axis=1), np.mean(wins, axis=0)
-    error = math.sqrt(np.var(by_positive, ddof=1) / m + np.var(by_negative, ddof=1) / n)
-    z = float(stats.norm.ppf(0.975))
-    if error > 0:
-        low, high = max(0.0, value - z * error), min(1.0, value + z * error)
-    else:  # Newcombe 2006, method 5
-
-        def slack(x):
-            star = (m + n) / 2 - 1
-            spread = 1 + star * (1 - x) / (2 - x) + star * x / (1 + x)
-            return (value - x) ** 2 - z * z * x * (1 - x) * spread / (m * n)
-
-        near = 1e-7  # the slack is 0 at an area of 0 or 1 that was seen
-        low = 0.0 if value == 0 else optimize.brentq(slack, 1e-12, value - near, xtol=1e-15)
-        high = 1.0 if value == 1 else optimize.brentq(slack, value + near, 1 - 1e-12, xtol=1e-15)
-    return {
-        "name": name,
-        "positives": positives,
-        "negatives": negatives,
-        "auc": value,
-        "std_error": error,
-        "low": low,
-        "high": high,
-    }
-
-
 lengths = [54, 66, 74, 1392, 1514]
 skewed = [0.5, 0.2, 0.1, 0.1, 0.1]
 bytes_seen = rng.multinomial(900, rng.dirichlet(np.full(40, 0.2)))
@@ -137,19 +97,6 @@ answers = {
         kde("decades", np.log10(rng.lognormal(6, 3, 50))),
         kde("lengths", rng.choice(lengths, 40)),
         kde("two values", [1, 4]),
-    ],
-    "bootstrap": [
-        bootstrap("normal", rng.normal(3, 2, 40)),
-        bootstrap("skewed", rng.lognormal(0, 1, 30)),
-    ],
-    "auc": [
-        area("overlapping", rng.normal(1, 1, 40), rng.normal(0, 1, 30)),
-        area("ties", rng.integers(2, 6, 50), rng.integers(0, 5, 25)),
-        area("chance", rng.normal(0, 1, 35), rng.normal(0, 1, 35)),
-        area("backwards", rng.normal(0, 1, 20), rng.normal(1, 1, 25)),
-        area("told apart", rng.uniform(2, 3, 12), rng.uniform(0, 1, 9)),
-        area("told apart, the wrong way", rng.uniform(0, 1, 12), rng.uniform(2, 3, 9)),
-        area("all the same", [1] * 8, [1] * 6),
     ],
 }
 print(json.dumps(answers).replace("}, {", "},\n{"))

@@ -2,7 +2,7 @@
 
 use super::super::page::{Axis, Curve, Plot, Style};
 
-/// Points of a curve. Each is exact; between them a step may be off by the share of values that one point stands for.
+/// Points of a curve, at most.
 const POINTS: usize = 200;
 
 /// One row's distribution function on each side: value and the share of values that are at most that.
@@ -13,19 +13,9 @@ pub(in super::super) struct Curves {
     pub(super) floor: Option<Vec<(f64, f64)>>,
 }
 
-/// The distribution function of a sorted sample at its quantiles.
+/// The distribution function of a sorted sample.
 pub(super) fn ecdf(sorted: &[f64]) -> Vec<(f64, f64)> {
-    let n = sorted.len();
-    let mut points: Vec<(f64, f64)> = Vec::new();
-    for i in 0..n.min(POINTS) {
-        let at = if n <= POINTS { i } else { i * (n - 1) / (POINTS - 1) };
-        let value = sorted[at];
-        if points.last().is_none_or(|&(last, _)| last < value) {
-            let up_to = sorted.partition_point(|&x| x <= value);
-            points.push((value, up_to as f64 / n as f64));
-        }
-    }
-    points
+    super::super::stats::ecdf(sorted, POINTS)
 }
 
 impl Curves {

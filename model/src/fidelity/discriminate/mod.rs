@@ -18,7 +18,6 @@
 //!
 //! Sources: D. Lopez-Paz, M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017; L. Breiman, "Random forests", 2001.
 
-mod auc;
 mod chapter;
 mod folds;
 mod test;

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::super::classify::{Forest, Matrix};
 use super::super::features::{Feature, NONE};
+use super::super::stats::{Ranked, auc};
 use super::Options;
-use super::auc::{Ranked, auc};
 
 /// How well cases are told apart.
 #[derive(Clone, Debug, PartialEq, Serialize)]

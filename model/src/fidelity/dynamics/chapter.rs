@@ -1,7 +1,7 @@
 //! Dynamics as a chapter: what was found, the distances, the paper's Table 5, and the curves of its Figures 3 and 4.
 
 use super::super::page::{Axis, Chapter, Curve, Item, Plot, Style, Table};
-use super::measures::kde;
+use super::super::stats::{Kde, ecdf};
 use super::{Distances, Dynamics, Evaluation, Looked, PUBLISHED, Pick, Values};
 
 const ABOUT: &str = "What do clients download from servers, in how many pieces of which size (NetSSM section 5.3.3)? A \
@@ -212,7 +212,9 @@ impl Dynamics {
         let curve = |(name, sample): &(&str, Vec<f64>)| Curve {
             name: (*name).to_owned(),
             style: Style::Line,
-            points: at.iter().copied().zip(kde(sample, &at)).collect(),
+            points: Kde::scott(sample)
+                .map(|kde| at.iter().map(|&x| (x, kde.density(x))).collect())
+                .unwrap_or_default(),
         };
         Plot {
             caption: format!("{caption}: density (Gaussian kernel, Scott's bandwidth)"),
@@ -224,12 +226,10 @@ impl Dynamics {
 
     /// Empirical distribution functions.
     fn steps(&self, caption: &str, unit: &str, pick: Pick) -> Plot {
-        let curve = |(name, sample): (&str, &Vec<f64>)| {
-            let n = sample.len();
-            let all = n.min(STEPS);
-            // The last of every stride, so that the curve ends at 1.
-            let points = (1..=all).map(|i| i * n / all).map(|k| (sample[k - 1], k as f64 / n as f64));
-            Curve { name: name.to_owned(), style: Style::Steps, points: points.collect() }
+        let curve = |(name, sample): (&str, &Vec<f64>)| Curve {
+            name: name.to_owned(),
+            style: Style::Steps,
+            points: ecdf(sample, STEPS),
         };
         Plot {
             caption: format!("{caption}: distribution"),

@@ -19,7 +19,6 @@
 mod baseline;
 mod chapter;
 mod distances;
-mod measures;
 mod names;
 mod segments;
 mod servers;

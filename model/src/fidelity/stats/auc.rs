@@ -7,14 +7,14 @@
 
 /// Cases in the order of their scores, so that the area can be had for many weightings.
 #[derive(Debug)]
-pub(super) struct Ranked {
+pub struct Ranked {
     /// Case and whether it is of the second side; cases of equal score in a group.
     groups: Vec<Vec<(u32, bool)>>,
 }
 
 impl Ranked {
     /// Of scores and sides by case.
-    pub(super) fn new(scores: &[f64], second: &[bool]) -> Self {
+    pub fn new(scores: &[f64], second: &[bool]) -> Self {
         let mut order: Vec<u32> = (0..scores.len().min(second.len()) as u32).collect();
         let score = |case: u32| scores[case as usize];
         order.sort_by(|&a, &b| score(a).total_cmp(&score(b)));
@@ -26,7 +26,7 @@ impl Ranked {
     }
 
     /// The area where each case counts `weight(case)` times; `None` if a side has none.
-    pub(super) fn area(&self, weight: impl Fn(usize) -> f64) -> Option<f64> {
+    pub fn area(&self, weight: impl Fn(usize) -> f64) -> Option<f64> {
         let (mut below, mut pairs, mut all_second) = (0.0, 0.0, 0.0);
         for group in &self.groups {
             let (mut first, mut second) = (0.0, 0.0);
@@ -42,7 +42,7 @@ impl Ranked {
 }
 
 /// The area of scores where each case counts once.
-pub(super) fn auc(scores: &[f64], second: &[bool]) -> Option<f64> {
+pub fn auc(scores: &[f64], second: &[bool]) -> Option<f64> {
     Ranked::new(scores, second).area(|_| 1.0)
 }
 

@@ -1,4 +1,4 @@
-//! The answers of SciPy and scikit-learn that the tests of this folder compare with, and how near is near.
+//! The answers of SciPy that the tests of this folder compare with, and how near is near.
 
 use serde::Deserialize;
 
@@ -7,8 +7,6 @@ pub(super) struct Fixture {
     pub(super) pairs: Vec<Pair>,
     pub(super) discrete: Vec<Discrete>,
     pub(super) kde: Vec<KdeCase>,
-    pub(super) bootstrap: Vec<BootstrapCase>,
-    pub(super) auc: Vec<AucCase>,
 }
 
 /// Two sorted samples.
@@ -48,25 +46,6 @@ pub(super) struct KdeCase {
     pub(super) bandwidth: f64,
     pub(super) at: Vec<f64>,
     pub(super) density: Vec<f64>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct BootstrapCase {
-    pub(super) name: String,
-    pub(super) sample: Vec<f64>,
-    pub(super) low: f64,
-    pub(super) high: f64,
-}
-
-#[derive(Deserialize)]
-pub(super) struct AucCase {
-    pub(super) name: String,
-    pub(super) positives: Vec<f64>,
-    pub(super) negatives: Vec<f64>,
-    pub(super) auc: f64,
-    pub(super) std_error: f64,
-    pub(super) low: f64,
-    pub(super) high: f64,
 }
 
 pub(super) fn fixture() -> Fixture {

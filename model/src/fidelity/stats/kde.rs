@@ -38,14 +38,6 @@ impl<'a> Kde<'a> {
         let sum: f64 = near.map(|value| (-0.5 * ((x - value) / self.bandwidth).powi(2)).exp()).sum();
         sum / (self.sorted.len() as f64 * self.bandwidth * (2.0 * std::f64::consts::PI).sqrt())
     }
-
-    /// Density at `points` equal steps, from three bandwidths below the smallest value to three above the largest.
-    pub fn curve(&self, points: usize) -> Vec<(f64, f64)> {
-        let [first, .., last] = self.sorted else { return Vec::new() };
-        let (from, to) = (first - 3.0 * self.bandwidth, last + 3.0 * self.bandwidth);
-        let step = (to - from) / points.saturating_sub(1).max(1) as f64;
-        (0..points).map(|i| from + step * i as f64).map(|x| (x, self.density(x))).collect()
-    }
 }
 
 #[cfg(test)]
@@ -65,16 +57,6 @@ mod tests {
                 near(&case.name, kde.density(*x) / peak, expected / peak);
             }
         }
-    }
-
-    #[test]
-    fn a_curve_is_a_density() {
-        let mut sample: Vec<f64> = (0..200).map(|i| f64::from(i % 20)).collect();
-        super::super::sort(&mut sample);
-        let curve = Kde::scott(&sample).expect("a density").curve(400);
-        let area: f64 = curve.windows(2).map(|w| (w[1].0 - w[0].0) * (w[0].1 + w[1].1) / 2.0).sum();
-        assert!((area - 1.0).abs() < 1e-3, "{area}");
-        assert_eq!(curve.len(), 400);
     }
 
     #[test]

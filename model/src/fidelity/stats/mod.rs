@@ -3,38 +3,38 @@
 //! | what | file | agrees with |
 //! |---|---|---|
 //! | [`ks`], [`emd`]: distances of two samples | `distance` | SciPy's `ks_2samp`, `wasserstein_distance` |
+//! | [`ks_p_value`]: significance of the one | `significance` | SciPy's `ks_2samp` |
 //! | [`Summary`], [`quantile`] | `summary` | NumPy |
 //! | [`anderson_darling`]: two-sample test | `anderson` | SciPy's `anderson_ksamp`, midranks |
 //! | [`kl_divergence`], [`js_divergence`], [`js_distance`], [`total_variation`], [`hellinger`] | `discrete` | SciPy's `entropy`, `jensenshannon` |
 //! | [`Kde`]: Gaussian kernel density, Scott's bandwidth | `kde` | SciPy's `gaussian_kde` |
 //! | [`ecdf()`]: points of a distribution function, for plots | `ecdf` | SciPy's `ecdf` |
-//! | [`bootstrap()`]: confidence interval of anything, by resampling | `bootstrap` | SciPy's `bootstrap`, percentile |
-//! | [`auc()`]: area under the ROC curve, with an interval | `auc` | scikit-learn's `roc_auc_score` |
+//! | [`auc()`], [`Ranked`]: area under the ROC curve, cases weighted or not | `auc` | scikit-learn's `roc_auc_score` |
 //!
 //! What takes a sample takes it *sorted* ([`sort`]) and of finite numbers, except [`auc()`], which sorts for itself. Nothing here
 //! panics or gives a not-a-number; what has no value is `None`. Tests compare with the answers of the programs named,
-//! which `tests/fixtures/make_stats_fixture.py` and `tests/fidelity/fixtures.py` wrote down.
+//! which `tests/fixtures/make_stats_fixture.py` and the scripts of `tests/fidelity` wrote down.
 
 mod anderson;
 mod auc;
-mod bootstrap;
 mod discrete;
 mod distance;
 mod ecdf;
 #[cfg(test)]
 mod fixture;
 mod kde;
+mod significance;
 mod summary;
 
 pub use self::anderson::{AndersonDarling, Bound, anderson_darling};
-pub use self::auc::{Auc, IntervalMethod, auc};
-pub use self::bootstrap::{Interval, bootstrap};
+pub use self::auc::{Ranked, auc};
 pub use self::discrete::{
     JS_DISTANCE_MAX, hellinger, js_distance, js_divergence, kl_divergence, kl_smoothed, total_variation,
 };
 pub use self::distance::{emd, ks};
 pub use self::ecdf::ecdf;
 pub use self::kde::Kde;
+pub use self::significance::ks_p_value;
 pub use self::summary::{Summary, quantile};
 
 /// Sorts a sample for the functions of this module. Not-a-numbers and infinities, which no measure should give, go.
