@@ -113,6 +113,40 @@ fn a_checkpoint_s_likelihood_is_told_by_label() {
 }
 
 #[test]
+fn servers_services_and_seeds_are_chosen() {
+    let case = Case::open("evaluate");
+    let (real, out, list) = (case.path("real"), case.path("report"), case.path("services.csv"));
+    set(&real, 1000);
+    std::fs::write(&list, "label,service\nprinter,office\ncamera,security\n").expect("written");
+    let args = ["evaluate", "--real", &real, "--synthetic", &real, "--out", &out, "--json"];
+    let with = |more: &[&str]| json(&[&args[..], &["--only", "dynamics,utility,similarity"], more].concat());
+    // The client's end is one of its own port; the servers are behind 4433.
+    for (more, flows, words) in [
+        (&[][..], 0, "ports 443, 80"),
+        (&["--server-port", "4433"][..], 27, "ports 4433"),
+        (&["--server-prefix", "10.0.0.0/8,192.0.2.0/24"][..], 27, "addresses in 10.0.0.0/8, 192.0.2.0/24"),
+        (&["--server-name", "example.org"][..], 0, "names below example.org"),
+    ] {
+        let dynamics = &with(more)["dynamics"];
+        assert_eq!(
+            (&dynamics["real"]["flows"], &dynamics["servers"]),
+            (&flows.into(), &words.into()),
+            "{more:?}"
+        );
+    }
+    let report = with(&["--services", &list, "--seed-packets", "1"]);
+    let levels = report["utility"]["levels"].as_array().expect("levels");
+    assert_eq!(levels[1]["classes"], serde_json::json!(["office", "security"]), "{levels:?}");
+    let packets = |report: &Value| report["similarity"]["real"]["packets"].as_u64().expect("a number");
+    assert_eq!(packets(&report) + 6, packets(&with(&[])), "one of each session");
+    std::fs::write(&list, "printer\n").expect("written");
+    let bad = netssmd(&[&args[..], &["--services", &list]].concat()).expect_code(78).stderr;
+    assert!(bad.contains("line 1: expected two columns (label, service)"), "{bad}");
+    let odd = netssmd(&[&args[..], &["--allow", "10.0.0.0/33"]].concat()).expect_code(64).stderr;
+    assert!(odd.contains("a prefix such as"), "{odd}");
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_exit_code() {
     let case = Case::open("evaluate");
     let (real, empty, out) = (case.path("real"), case.path("empty"), case.path("report"));

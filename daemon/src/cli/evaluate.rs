@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
+use ipnet::IpNet;
+use netssm_model::fidelity::dynamics::Servers;
 use netssm_model::fidelity::{ANALYSES, ROWS};
 
 use super::values;
@@ -32,8 +34,25 @@ pub(crate) struct EvaluateArgs {
     pub prompts: Vec<PathBuf>,
     /// An address, prefix, MAC address, name or name end (.example.org) of the training set that may come back. Repeat it for
     /// more.
-    #[arg(long, value_name = "IDENTIFIER", requires = "synthetic")]
+    #[arg(long, value_name = "IDENTIFIER", value_parser = values::identifier, requires = "synthetic")]
     pub allow: Vec<String>,
+    /// Packets at the start of each session that similarity leaves out on all sides: those of a prompt, which are real.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "synthetic")]
+    pub seed_packets: usize,
+    /// Whose downloads the application dynamics look at: servers with this TCP or UDP port. [default: 443 and 80]
+    #[arg(long, value_name = "PORT", value_delimiter = ',', group = "servers", requires = "synthetic")]
+    pub server_port: Vec<u16>,
+    /// The same by address.
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',', group = "servers", requires = "synthetic")]
+    pub server_prefix: Vec<IpNet>,
+    /// The same by name: the addresses that DNS answers of a session give for this name or one below it. Where the synthetic
+    /// side has none, the real side's count.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', group = "servers", requires = "synthetic")]
+    pub server_name: Vec<String>,
+    /// CSV with the columns label,service: which labels downstream utility takes together at the level of services. Without it
+    /// the first part of the label (video/netflix).
+    #[arg(long, value_name = "CSV", requires = "synthetic")]
+    pub services: Option<PathBuf>,
     /// Directory for report.json and index.html (likelihood.json with --likelihood); made if it is not there.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -93,6 +112,19 @@ impl EvaluateArgs {
         if self.only.is_empty() { !named(&self.skip) } else { named(&self.only) }
     }
 
+    /// Whose downloads are looked at.
+    pub(crate) fn servers(&self) -> Servers {
+        if !self.server_name.is_empty() {
+            Servers::Names(self.server_name.clone())
+        } else if !self.server_prefix.is_empty() {
+            Servers::Prefixes(self.server_prefix.clone())
+        } else if !self.server_port.is_empty() {
+            Servers::Ports(self.server_port.clone())
+        } else {
+            Servers::default()
+        }
+    }
+
     /// The checkpoint that is meant.
     pub(crate) fn checkpoint(&self) -> CheckpointChoice {
         CheckpointChoice::parse(&self.model)
@@ -114,6 +146,28 @@ mod tests {
     fn parse(more: &[&str]) -> Result<EvaluateArgs, clap::Error> {
         let always = ["evaluate", "--real", "r", "--synthetic", "s", "--out", "o"];
         Cli::try_parse_from(always.iter().chain(more)).map(|cli| cli.args)
+    }
+
+    #[test]
+    fn servers_are_chosen_in_one_way() {
+        let servers = |more: &[&str]| parse(more).map(|args| args.servers());
+        assert_eq!(servers(&[]).expect("default"), Servers::default());
+        assert_eq!(servers(&["--server-port", "443,8443"]).expect("ports"), Servers::Ports(vec![443, 8443]));
+        let names =
+            servers(&["--server-name", "example.org", "--server-name", "example.net"]).expect("names");
+        assert_eq!(names, Servers::Names(vec!["example.org".into(), "example.net".into()]));
+        let prefix = servers(&["--server-prefix", "10.0.0.0/8"]).expect("a prefix");
+        assert_eq!(prefix, Servers::Prefixes(vec!["10.0.0.0/8".parse().expect("a prefix")]));
+        assert!(servers(&["--server-port", "443", "--server-name", "example.org"]).is_err());
+        assert!(servers(&["--server-prefix", "10.0.0.0/33"]).is_err());
+    }
+
+    #[test]
+    fn what_may_come_back_has_a_form() {
+        let good = ["10.0.0.0/8", "fe80::1", "02:00:00:00:00:01", "printer", ".example.org"];
+        good.iter().for_each(|entry| assert!(parse(&["--allow", entry]).is_ok(), "{entry}"));
+        let bad = ["10.0.0.0/33", "192.168.1.300", "02:00:00:00:01", "", "name/8"];
+        bad.iter().for_each(|entry| assert!(parse(&["--allow", entry]).is_err(), "{entry}"));
     }
 
     #[test]

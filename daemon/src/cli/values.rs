@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use netssm_model::fidelity::memorise::identifiers::may_be_allowed;
 use netssm_replay::clock::WallTime;
 use netssm_replay::pace::Speed;
 use toml::value::Datetime;
@@ -34,6 +35,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: f64 = number.parse().map_err(|_| "expected a number and a unit, as in 30s".to_owned())?;
     Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
+}
+
+/// An address, prefix, MAC address, name or name end.
+pub(crate) fn identifier(text: &str) -> Result<String, String> {
+    if may_be_allowed(text) {
+        return Ok(text.to_owned());
+    }
+    Err("expected an address, a prefix such as 10.0.0.0/8, a MAC address, a name, or the end of one such as .example.org".into())
 }
 
 /// RFC 3339 with an offset, seconds since 1970, or "now".

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use netssm_model::codec::DataError;
 use netssm_model::fidelity::page::{self, Chapter};
+use netssm_model::fidelity::utility::Services;
 use netssm_model::fidelity::{Captures, Evaluation, Input, Side};
 use serde::Serialize;
 
@@ -74,6 +75,8 @@ pub(crate) fn run(args: &EvaluateArgs) -> Outcome {
 }
 
 fn measure(args: &EvaluateArgs, stop: &StopFlag) -> Outcome<Whole> {
+    // Before captures are read: a list with a fault should not cost minutes.
+    let services = args.services.as_deref().map(Services::read).transpose().map_err(failure)?;
     let side = |what: &str, inputs: &[PathBuf]| {
         let follower = Follower::new(what, stop.clone(), args.json);
         let side = Side::measure(&captures(args, inputs), &follower);
@@ -91,6 +94,9 @@ fn measure(args: &EvaluateArgs, stop: &StopFlag) -> Outcome<Whole> {
     input.memorise.training = training.as_ref();
     input.memorise.prompts = prompts.as_ref();
     input.memorise.allow.clone_from(&args.allow);
+    input.similarity.skip = args.seed_packets;
+    input.dynamics.servers = args.servers();
+    input.utility.services = services.unwrap_or_default();
     let follower = Follower::new("analyse", stop.clone(), args.json);
     let evaluation = Evaluation::of(&input, &|part| args.wants(part), &mut |part| follower.part(part));
     let evaluation = evaluation.map_err(failure)?;

@@ -110,7 +110,8 @@ impl Allow {
         (allow, odd)
     }
 
-    fn add(&mut self, entry: &str) -> bool {
+    /// Takes an entry, unless it means nothing.
+    pub(super) fn add(&mut self, entry: &str) -> bool {
         if let Ok(mac) = entry.parse() {
             self.macs.push(mac);
             return true;
@@ -125,7 +126,10 @@ impl Allow {
             self.prefixes.push((ip.is_ipv4(), bits(ip), 128 - most + length));
             return true;
         }
-        if length.is_some() || entry.is_empty() {
+        // What is made like an address and is none would be a name that nobody has (RFC 1123, section 2.1).
+        let numeric = entry.chars().all(|c| c.is_ascii_digit() || c == '.');
+        let hexadecimal = entry.contains(':') && entry.chars().all(|c| c.is_ascii_hexdigit() || c == ':');
+        if length.is_some() || numeric || hexadecimal {
             return false;
         }
         self.names.push(entry.to_lowercase());

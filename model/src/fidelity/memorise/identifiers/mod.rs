@@ -182,6 +182,11 @@ pub(super) fn identifiers(
     }
 }
 
+/// Whether an entry of [`Options::allow`] is an address, a prefix, a MAC, a name or a name's end.
+pub fn may_be_allowed(entry: &str) -> bool {
+    Allow::default().add(entry.trim())
+}
+
 /// Every identifier of these sessions that names somebody.
 fn known(sessions: &[Numbered<'_>], allow: &Allow) -> BTreeSet<Identifier> {
     let of_session = |(_, session): &Numbered<'_>| {
