@@ -72,6 +72,8 @@ pub(super) struct TcpDir {
     stamps: Stamps,
     /// Whether options carry timestamps, once known.
     stamped: Option<bool>,
+    /// What its SYN offered.
+    offered: Option<syn::Offered>,
     /// Blocks of the last selective acknowledgement, four at most.
     sack: Vec<(u32, u32)>,
     fin: bool,
@@ -95,6 +97,12 @@ impl TcpDir {
 
     pub(super) fn rate(&self) -> Rate {
         self.stamps.rate()
+    }
+
+    /// Whether segments have timestamps, if the SYNs of both ends are known: those of which both had them must, but for resets,
+    /// and others must not (RFC 7323 section 3.2).
+    fn agreed_stamps(&self, other: &Self) -> Option<bool> {
+        Some(self.offered?.stamps && other.offered?.stamps)
     }
 
     pub(super) fn finished(&self) -> bool {

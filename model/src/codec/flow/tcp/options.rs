@@ -88,7 +88,9 @@ fn on_syn<I: Io>(
     flags: u16,
 ) -> Coded<(Bytes, OptionsCoded)> {
     let wanted = want.map(|tcp| (tcp.options.as_slice(), usize::from(tcp.options_len)));
-    let template = match syn::code(cx, io, wanted)? {
+    // An opener's SYN may come to the ports of an old connection.
+    let asked = cx.other.offered.filter(|_| flags & super::ACK != 0);
+    let template = match syn::code(cx, io, wanted, asked)? {
         SynOptions::Literal(bytes) => {
             return Ok((bytes, OptionsCoded::literal()));
         }
@@ -162,12 +164,20 @@ fn on_others<I: Io>(
     }
     let planned = planned.flatten();
     let expected = expected_stamps(cx);
+    // A reset may do without.
+    let agreed = cx.this.agreed_stamps(cx.other).filter(|_| strict && flags & super::RST == 0);
     // Room for options in a generated packet.
     let room = cx.room.saturating_sub(20 + payload_len);
     let token = io.maybe(
         OPTIONS,
         || planned.as_ref().filter(|plan| plan.stamps != expected).map(|plan| OPTIONS.at(plan.stamps.into())),
         |mask| {
+            if let Some(agreed) = agreed {
+                if agreed != expected {
+                    mask.add(OPTIONS.at(agreed.into()));
+                }
+                return Presence::needed(agreed != expected);
+            }
             if !strict || expected || room >= STAMPS_LEN as u32 {
                 mask.add(OPTIONS.at((!expected).into()));
             }
@@ -248,6 +258,7 @@ pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &OptionsCoded,
     }
     this.stamped = Some(coded.stamps.is_some());
     if let Some(template) = &coded.template {
+        this.offered = Some(syn::Offered::of(template));
         if let Some(scale) = syn::scale(template) {
             this.window.set_shift(scale);
         }

@@ -44,9 +44,11 @@ impl TcpContext<'_> {
         }
     }
 
-    /// Longest payload that a generated segment may have if its options are those expected.
+    /// Longest payload that a generated segment may have if its options are those agreed, or expected.
     pub(super) fn most_payload(&self) -> u32 {
-        let options = if super::options::expected_stamps(self) { STAMP_BYTES } else { 0 };
+        let expected = || super::options::expected_stamps(self);
+        let options =
+            if self.this.agreed_stamps(self.other).unwrap_or_else(expected) { STAMP_BYTES } else { 0 };
         self.room - 20 - options
     }
 

@@ -105,6 +105,24 @@ pub(super) fn scale(template: &[u8]) -> Option<u8> {
     walk(template)?.find(|&(kind, _)| kind == SCALE).and_then(|(_, at)| template.get(at + 2).copied())
 }
 
+/// What a SYN offers that holds only if its answer offers it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Offered {
+    pub(super) stamps: bool,
+    scale: bool,
+}
+
+impl Offered {
+    pub(super) fn of(template: &[u8]) -> Self {
+        Self { stamps: stamps_at(template).is_some(), scale: scale(template).is_some() }
+    }
+
+    /// Whether it may answer a SYN: with nothing that was not asked for (RFC 7323 sections 2.2 and 3.2).
+    fn answers(self, asked: Option<Self>) -> bool {
+        asked.is_none_or(|asked| self.stamps <= asked.stamps && self.scale <= asked.scale)
+    }
+}
+
 /// Where the timestamps of a template stand.
 pub(super) fn stamps_at(template: &[u8]) -> Option<usize> {
     walk(template)?.find(|&(kind, _)| kind == STAMPS).map(|(_, at)| at)
@@ -213,6 +231,7 @@ pub(super) fn code<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
     want: Option<(&[u8], usize)>,
+    asked: Option<Offered>,
 ) -> Coded<SynOptions> {
     let known = |template: &[u8]| {
         cx.host_template.is_some_and(|host| host.as_slice() == template)
@@ -253,7 +272,9 @@ pub(super) fn code<I: Io>(
     }
     // A prompt may have taught a list that a generator must not repeat.
     let strict = io.strict();
-    let sound = |template: &Template| !strict || options_ok(template, super::SYN | super::ACK);
+    let sound = |template: &Template| {
+        !strict || options_ok(template, super::SYN | super::ACK) && Offered::of(template).answers(asked)
+    };
     let token = io.maybe(
         SYN_OPTIONS,
         || meant.as_ref().map(|(token, _)| *token).filter(|_| !predicted),
@@ -290,6 +311,9 @@ fn collect(cx: &TcpContext<'_>, sound: impl Fn(&Template) -> bool, mask: &mut Ma
     for (index, layout) in LAYOUTS.iter().enumerate() {
         // A layout without values is one template, which may be known; one with values always has an unknown.
         let filled = fill(layout, &[]);
+        if !sound(&filled) {
+            continue;
+        }
         let open = layout.iter().any(|kind| matches!(*kind, MSS | SCALE));
         let known = cx.host_template == Some(&filled) || cx.templates.contains(&filled);
         if open || !known {

@@ -1,5 +1,7 @@
 //! What the masks allow is sound and has one form only.
 
+use std::collections::HashMap;
+
 use netssm_wire::{
     checksum::{self, Check},
     frame::{Layout, Stop},
@@ -10,7 +12,14 @@ use super::{
     walk::{self, Walk},
 };
 use crate::{
-    codec::{Decoder, RawPacket, Step, flow::strict::broken_rule},
+    codec::{
+        Decoder, RawPacket, Step,
+        flow::{
+            record::{Frame, Record},
+            strict::broken_rule,
+            upper::Upper,
+        },
+    },
     repair::Repair,
 };
 
@@ -47,6 +56,53 @@ fn assert_sound(raw: &RawPacket, repair: &mut Repair) {
     assert!([checks.ipv4, checks.transport].iter().all(|check| matches!(check, Check::Good | Check::Absent)));
 }
 
+/// Kinds of the options of a list.
+fn kinds(mut options: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let [kind @ 1..=255, after @ ..] = options {
+        let len = if *kind == 1 { 1 } else { usize::from(after[0]) };
+        kinds.push(*kind);
+        options = &options[len..];
+    }
+    kinds
+}
+
+/// Timestamps stand in the segments of a connection whose ends both offered them, but for resets, and in no other; an answer
+/// offers timestamps and window scaling only if it was asked (RFC 7323 sections 2.2 and 3.2).
+fn assert_agreed(records: &[Record]) {
+    let (syn, rst, ack, scale, stamps) = (2, 4, 16, 3, 8);
+    let mut offers: HashMap<_, [Option<Vec<u8>>; 2]> = HashMap::new();
+    for record in records {
+        let Frame::Ip(ip) = &record.frame else { continue };
+        let Upper::Tcp(tcp) = &ip.upper else { continue };
+        let (from, to) = ((ip.src, tcp.ports.0), (ip.dst, tcp.ports.1));
+        let side = usize::from(from > to);
+        let [this, other] = {
+            let offers = offers.entry(if from > to { (to, from) } else { (from, to) }).or_default();
+            if tcp.flags & (syn | ack) == syn {
+                *offers = [None, None];
+            }
+            let [low, high] = offers;
+            if side == 0 { [low, high] } else { [high, low] }
+        };
+        let here = kinds(&tcp.options);
+        if tcp.flags & syn != 0 {
+            if let (Some(asked), true) = (&other, tcp.flags & ack != 0) {
+                for kind in [scale, stamps] {
+                    assert!(
+                        asked.contains(&kind) || !here.contains(&kind),
+                        "{kind} was not asked: {record:?}"
+                    );
+                }
+            }
+            *this = Some(here);
+        } else if let (Some(this), Some(other), 0) = (this, other, tcp.flags & rst) {
+            let agreed = this.contains(&stamps) && other.contains(&stamps);
+            assert_eq!(here.contains(&stamps), agreed, "{record:?}");
+        }
+    }
+}
+
 #[test]
 fn strict_sessions_are_sound_and_encode_to_the_same_tokens() {
     sessions(1, |parameters, seed| {
@@ -66,6 +122,7 @@ fn strict_sessions_are_sound_and_encode_to_the_same_tokens() {
             walk.records.windows(2).all(|pair| pair[0].time_us <= pair[1].time_us),
             "time never goes back"
         );
+        assert_agreed(&walk.records);
         walk.assert_canonical();
         tokens
     });
