@@ -48,9 +48,14 @@ impl Walk {
     }
 }
 
-/// What a row counts in the sum of so many.
-pub(crate) fn scale(fields: usize) -> f32 {
-    1.0 / (fields.max(1) as f32).sqrt()
+/// In place of a row: the field is hidden, as training does by chance.
+pub(crate) const HIDDEN: u32 = u32::MAX;
+
+/// What each row that is not hidden counts in the sum of a token's rows: one over the root of their number, and more where
+/// some are hidden, so that the sum is as large as ever (dropout: Srivastava et al., JMLR 15, 2014).
+pub(crate) fn scale(ids: &[u32]) -> f32 {
+    let shown = ids.iter().filter(|&&id| id != HIDDEN).count();
+    (ids.len() as f32).sqrt() / shown.max(1) as f32
 }
 
 /// Adds to each row of `x (n, d)` the rows of `table` that `ids (n, fields)` name, times [`scale`].
@@ -59,8 +64,9 @@ pub(crate) fn add(x: &mut [f32], table: &[f32], ids: &[u32], (fields, d): (usize
         return;
     }
     for (x, ids) in x.chunks_exact_mut(d).zip(ids.chunks_exact(fields)) {
-        for &id in ids {
-            crate::ops::math::add_scaled(x, &table[id as usize * d..(id as usize + 1) * d], scale(fields));
+        let scale = scale(ids);
+        for &id in ids.iter().filter(|&&id| id != HIDDEN) {
+            crate::ops::math::add_scaled(x, &table[id as usize * d..(id as usize + 1) * d], scale);
         }
     }
 }
@@ -71,12 +77,9 @@ pub(crate) fn add_gradient(grad: &[f32], out: &mut [f32], ids: &[u32], (fields, 
         return;
     }
     for (grad, ids) in grad.chunks_exact(d).zip(ids.chunks_exact(fields)) {
-        for &id in ids {
-            crate::ops::math::add_scaled(
-                &mut out[id as usize * d..(id as usize + 1) * d],
-                grad,
-                scale(fields),
-            );
+        let scale = scale(ids);
+        for &id in ids.iter().filter(|&&id| id != HIDDEN) {
+            crate::ops::math::add_scaled(&mut out[id as usize * d..(id as usize + 1) * d], grad, scale);
         }
     }
 }
@@ -97,5 +100,21 @@ mod tests {
         let mut out = [0.0; 6];
         add_gradient(&[1.0, 2.0, 3.0, 4.0], &mut out, &ids, (4, 2));
         assert_eq!(out, [2.0, 3.0, 4.0, 6.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn what_is_hidden_counts_as_the_mean_of_what_is_not() {
+        let table = [1.0, 2.0, 3.0];
+        let sum = |ids: &[u32]| {
+            let mut x = [0.0];
+            add(&mut x, &table, ids, (ids.len(), 1));
+            x[0]
+        };
+        assert_eq!(sum(&[0, 1, 1, 2]), 4.0);
+        assert_eq!(sum(&[0, HIDDEN, HIDDEN, 2]), 4.0);
+        assert_eq!(sum(&[HIDDEN; 4]), 0.0);
+        let mut out = [0.0; 3];
+        add_gradient(&[1.0], &mut out, &[0, HIDDEN, HIDDEN, 2], (4, 1));
+        assert_eq!(out, [1.0, 0.0, 1.0]);
     }
 }

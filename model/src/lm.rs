@@ -213,7 +213,7 @@ impl Mamba2 {
             let expected = format!("{fields} rows for each of {tokens} tokens");
             return Err(Error::input("context", expected, context.len()));
         }
-        match context.iter().find(|&&row| row as usize >= rows) {
+        match context.iter().find(|&&row| row as usize >= rows && row != context::HIDDEN) {
             Some(row) => Err(Error::input("context", format!("rows below the table's {rows}"), row)),
             None => Ok(()),
         }
@@ -280,10 +280,17 @@ impl Mamba2 {
         let mut x = self.embedding.index_select(&flat, 0)?; // (b l, d)
         if let Some(table) = &self.context {
             let fields = self.cfg.context_fields();
+            let scales: Vec<f32> = input.context.chunks_exact(fields.max(1)).map(context::scale).collect();
             for field in 0..fields {
-                let rows: Vec<u32> = input.context.iter().skip(field).step_by(fields).copied().collect();
-                let rows = Tensor::from_vec(rows, b * l, self.device())?;
-                x = (x + (table.index_select(&rows, 0)? * f64::from(context::scale(fields)))?)?;
+                let ids = input.context.iter().skip(field).step_by(fields);
+                let shown = ids
+                    .clone()
+                    .zip(&scales)
+                    .map(|(&id, scale)| if id == context::HIDDEN { 0.0 } else { *scale });
+                let shown = Tensor::from_iter(shown, self.device())?.unsqueeze(1)?; // (b l, 1)
+                let rows = ids.map(|&id| if id == context::HIDDEN { 0 } else { id });
+                let rows = Tensor::from_iter(rows, self.device())?;
+                x = (x + table.index_select(&rows, 0)?.broadcast_mul(&shown)?)?;
             }
         }
         let x = x.reshape((b, l, self.cfg.d_model))?;

@@ -138,6 +138,9 @@ pub struct DataSection {
     pub accumulate: usize,
     /// Probability of hiding a session's label (replaced by a token that no session begins with), 0 to 1.
     pub label_dropout: f64,
+    /// Probability of hiding a field of the side information from a token, each by itself, the label excepted; at least 0,
+    /// below 1. It keeps a model from knowing a recording by its counts.
+    pub context_dropout: f64,
 }
 
 impl Default for DataSection {
@@ -149,6 +152,7 @@ impl Default for DataSection {
             interleave: 8,
             accumulate: 1,
             label_dropout: 0.0,
+            context_dropout: 0.0,
         }
     }
 }
@@ -291,6 +295,12 @@ impl TrainConfig {
         let (o, s) = (&self.optimizer, &self.schedule);
         let checks = [
             ("data.label_dropout", d.label_dropout, (0.0..=1.0).contains(&d.label_dropout), "0 to 1"),
+            (
+                "data.context_dropout",
+                d.context_dropout,
+                (0.0..1.0).contains(&d.context_dropout),
+                "at least 0, below 1",
+            ),
             ("optimizer.beta1", o.beta1, (0.0..1.0).contains(&o.beta1), "at least 0, below 1"),
             ("optimizer.beta2", o.beta2, (0.0..1.0).contains(&o.beta2), "at least 0, below 1"),
             ("optimizer.eps", o.eps, o.eps > 0.0 && o.eps.is_finite(), "above 0"),

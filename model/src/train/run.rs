@@ -103,7 +103,7 @@ impl<'r> Run<'r> {
         let sessions = data.train.iter().map(|s| &*s.tokens);
         let mut streams = Streams::new(sessions, (d.batch, window, d.sequence_length), config.run.seed)
             .ok_or(TrainError::NothingToTrain)?
-            .with_context(data.open_codec()?, params.config.context)
+            .with_context(data.open_codec()?, params.config.context, d.context_dropout)
             .with_dropout(Dropout {
                 p: d.label_dropout,
                 token: data.vocab.unlabelled(),

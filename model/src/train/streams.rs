@@ -28,7 +28,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
-use crate::context::{ContextShape, Walk};
+use crate::context::{ContextShape, HIDDEN, Walk};
 pub(super) use crate::ops::loss::IGNORE;
 
 /// Where a run stands in its data.
@@ -95,6 +95,8 @@ pub(super) struct Streams<'a> {
 struct Beside {
     codec: Arc<dyn Codec>,
     shape: ContextShape,
+    /// Probability that a field is hidden from a token.
+    hidden: f64,
     /// Where each row's decoder stands; as many as the cursor's rows.
     walks: Vec<Option<Walk>>,
 }
@@ -135,10 +137,16 @@ impl<'a> Streams<'a> {
         self
     }
 
-    /// The same with side information of `shape` by the decoders of `codec`.
+    /// The same with side information of `shape` by the decoders of `codec`, each field but the label `hidden` from a token
+    /// with this probability.
     #[must_use]
-    pub(super) fn with_context(mut self, codec: Arc<dyn Codec>, shape: Option<ContextShape>) -> Self {
-        self.beside = shape.map(|shape| Beside { codec, shape, walks: Vec::new() });
+    pub(super) fn with_context(
+        mut self,
+        codec: Arc<dyn Codec>,
+        shape: Option<ContextShape>,
+        hidden: f64,
+    ) -> Self {
+        self.beside = shape.map(|shape| Beside { codec, shape, hidden, walks: Vec::new() });
         self
     }
 
@@ -214,6 +222,7 @@ impl<'a> Streams<'a> {
         let mut context = Vec::with_capacity(rows * width * fields);
         for (row, (&(s, at), &n)) in here.iter().zip(&lengths).enumerate() {
             let session = self.sessions[s];
+            let first_id = context.len();
             for (i, place) in (at..at + n).enumerate() {
                 let token = self.shown(first + row, session[place]);
                 inputs[row * width + i] = u32::from(token);
@@ -223,10 +232,26 @@ impl<'a> Streams<'a> {
                 targets[row * width + i] = u32::from(session[place + 1]);
             }
             self.cursor.rows[first + row] = Some((s, at + n));
+            self.hide_fields((s, at), &mut context[first_id..]);
             context.resize((row + 1) * width * fields, 0);
         }
         self.cursor.turn = (turn + 1) % self.turns();
         Window { width, inputs, context, targets, lengths, fresh, turn }
+    }
+
+    /// Hides fields by chance, all but the last of a token, its label. Another epoch hides others.
+    fn hide_fields(&self, (session, at): (usize, usize), ids: &mut [u32]) {
+        let Some(beside) = self.beside.as_ref().filter(|beside| beside.hidden > 0.0) else { return };
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x0066_6965_6c64_7373 ^ (at as u64) << 32);
+        rng.set_stream(self.cursor.epoch * self.sessions.len() as u64 + session as u64);
+        for ids in ids.chunks_exact_mut(beside.shape.fields) {
+            let (_, fields) = ids.split_last_mut().unzip();
+            for id in fields.into_iter().flatten() {
+                if rng.random_bool(beside.hidden) {
+                    *id = HIDDEN;
+                }
+            }
+        }
     }
 
     /// A token as the model sees it: a label may be hidden.

@@ -1,28 +1,31 @@
-//! Side information for a model: what the state says of the session, of the flows used last and of the open packet's flow.
+//! Side information for a model: what the state says of the session, of the flows used last, of the hosts and of the open
+//! packet's flow.
 //!
-//! Flows are named by how lately they were used, which is cheap to write and hard to follow: to know what the third flow of
+//! Flows and hosts are named by how lately they were used, which is cheap to write and hard to follow: to know what the third flow of
 //! that order *is*, a model would have to replay the order. The decoder does that anyway. So behind every token it gives the
 //! fields of [`SIZES`] (see [`crate::context`]), each a small number: counts and times by octave, services by the port that
 //! has a token. Times hold what a decoder drew for the remainders of gaps; that moves one over the edge of an octave now and
 //! then, and is all that is not in the tokens.
 
 use super::{
+    endpoints::Role,
+    hosts::HostClass,
     payload::Profile,
     ports::{PORTS, place},
-    state::{Flow, Kind, State},
+    state::{Flow, Kind, Service, State},
     vocab::{GRAMMAR_SIZE, RATE},
 };
 use crate::context::ContextShape;
 
 /// What the fields mean.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Ports of a kind: those in the table, below 1024, below 32768, others.
 const PORT_CLASSES: usize = PORTS.len() + 3;
 /// None; TCP and UDP by port; the other kinds.
 const SERVICES: usize = 1 + 2 * PORT_CLASSES + 4;
 /// Flows used last that are described.
-const NEAR: usize = 4;
+const NEAR: usize = 5;
 /// Octaves of packets, of bytes, of lengths, of microseconds; each with 0. What grows with a session ends where it no longer
 /// matters (512 packets, 64 KiB, a minute, 256 flows): of the octaves beyond a model would see few sessions, and learn those.
 const PACKETS: usize = 11;
@@ -30,16 +33,25 @@ const BYTES: usize = 18;
 const LENGTHS: usize = 17;
 const GAPS: usize = 34;
 const AGES: usize = 28;
+/// Halves of octaves of the session's packets and flows, to 512 and 256.
+const MANY_PACKETS: usize = 20;
+const MANY_FLOWS: usize = 18;
+/// Halves of octaves of packets in a row, to 64.
+const RUNS: usize = 14;
+/// Nothing, or who has sent and whether both ways are closed.
+const CONNECTIONS: usize = 9;
 
-/// Values of the session: link rate, age, packets, flows.
-const OF_SESSION: [usize; 4] = [1 + RATE.len as usize, AGES, PACKETS, 10];
-/// Of each flow used last: service, who sent last, time since.
-const OF_NEAR: [usize; 3] = [SERVICES, 3, GAPS];
-/// Of the open packet's flow: service, direction, packets, bytes, last and largest length of this and of the other direction,
-/// what is known of the connection, profile of the payload, time since its last packet.
-const OF_OPEN: [usize; 13] = [
+/// Values of the session: link rate, age, packets, flows, time and packets since a flow was opened, packets in a row of one flow.
+const OF_SESSION: [usize; 7] = [1 + RATE.len as usize, AGES, MANY_PACKETS, MANY_FLOWS, AGES, PACKETS, RUNS];
+/// Of each flow used last: service, who sent last and how many in a row, time since, packets and bytes both ways, last length
+/// of who sent last, connection.
+const OF_NEAR: [usize; 8] = [SERVICES, 3, RUNS, GAPS, PACKETS, BYTES, 1 + LENGTHS, CONNECTIONS];
+/// Of the open packet's flow: service, direction, how many in a row that way before it, packets, bytes, last and largest length of this and of the other direction,
+/// what is known of the connection, profile of the payload, time since its last packet and since its first.
+const OF_OPEN: [usize; 15] = [
     SERVICES,
     5,
+    RUNS,
     PACKETS,
     PACKETS,
     BYTES,
@@ -48,24 +60,34 @@ const OF_OPEN: [usize; 13] = [
     1 + LENGTHS,
     1 + LENGTHS,
     1 + LENGTHS,
-    9,
+    CONNECTIONS,
     8,
     GAPS,
+    AGES,
 ];
-const FIELDS: usize = OF_SESSION.len() + NEAR * OF_NEAR.len() + OF_OPEN.len();
+/// Of each host by how lately it opened a flow, and by how lately it was opened one to: class of its address, service of that flow.
+const OF_HOST: [usize; 2] = [1 + HostClass::ALL.len(), SERVICES];
+/// Hosts in the one order and in the other that are described.
+const OPENERS: usize = 3;
+const PARTNERS: usize = 4;
+/// Where the fields of the hosts, and those of the open packet, begin.
+const HOSTS_AT: usize = OF_SESSION.len() + NEAR * OF_NEAR.len();
+const OPEN_AT: usize = HOSTS_AT + (OPENERS + PARTNERS) * OF_HOST.len();
+const FIELDS: usize = OPEN_AT + OF_OPEN.len();
 
 /// Rows of each field but the label's.
 const SIZES: [usize; FIELDS] = {
     let mut sizes = [0; FIELDS];
     let mut at = 0;
     while at < FIELDS {
-        let open = OF_SESSION.len() + NEAR * OF_NEAR.len();
         sizes[at] = if at < OF_SESSION.len() {
             OF_SESSION[at]
-        } else if at < open {
+        } else if at < HOSTS_AT {
             OF_NEAR[(at - OF_SESSION.len()) % OF_NEAR.len()]
+        } else if at < OPEN_AT {
+            OF_HOST[(at - HOSTS_AT) % OF_HOST.len()]
         } else {
-            OF_OPEN[at - open]
+            OF_OPEN[at - OPEN_AT]
         };
         at += 1;
     }
@@ -84,11 +106,10 @@ pub(super) fn shape(labels: usize) -> ContextShape {
 /// What is known of a flow when a packet of it begins at `time_us`.
 pub(super) fn note(flow: &Flow, back: bool, is_new: bool, time_us: i64) -> Note {
     let (this, other) = (&flow.dirs[usize::from(back)], &flow.dirs[usize::from(!back)]);
-    let tcp = flow.key.kind == Kind::Tcp;
-    let seen = u16::from(flow.dirs[0].seen) | u16::from(flow.dirs[1].seen) << 1;
     [
-        service(flow),
+        service((flow.key.kind, flow.key.ports)),
         1 + if is_new { 3 } else { u16::from(back) },
+        if back == flow.last_back { half_octave(flow.run.into()) } else { 0 },
         octave(u64::from(this.packets)),
         octave(u64::from(other.packets)),
         octave(u64::from(this.bytes)),
@@ -97,10 +118,17 @@ pub(super) fn note(flow: &Flow, back: bool, is_new: bool, time_us: i64) -> Note 
         length(other.lengths.last(), other.packets),
         length(this.lengths.max(), this.packets),
         length(other.lengths.max(), other.packets),
-        if tcp { 1 + (seen | u16::from(flow.closed()) << 2) } else { 0 },
+        connection(flow),
         flow.payload.profile().map_or(0, |profile| 1 + profile as u16),
         if is_new { 0 } else { gap(time_us, flow) },
+        if is_new { 0 } else { octave(u64::try_from(time_us.saturating_sub(flow.opened_us)).unwrap_or(0)) },
     ]
+}
+
+/// What is known of a TCP connection.
+fn connection(flow: &Flow) -> u16 {
+    let seen = u16::from(flow.dirs[0].seen) | u16::from(flow.dirs[1].seen) << 1;
+    if flow.key.kind == Kind::Tcp { 1 + (seen | u16::from(flow.closed()) << 2) } else { 0 }
 }
 
 /// Who writes rows field by field.
@@ -130,17 +158,33 @@ pub(super) fn write(
     let mut rows = Rows { out, field: 0, first: 0 };
     rows.put(rate.and_then(|rate| RATE.index(rate)).map_or(0, |class| 1 + class as u16));
     rows.put(octave(u64::try_from(age_us).unwrap_or(0)));
-    rows.put(octave(state.packets()));
-    rows.put(octave(state.live() as u64));
+    rows.put(half_octave(state.packets()));
+    rows.put(half_octave(state.live() as u64));
+    let (time_us, packets) = state.since_opening().unwrap_or_default();
+    rows.put(octave(time_us));
+    rows.put(octave(packets));
+    rows.put(half_octave(state.streak));
     for rank in 0..NEAR {
         match state.at_rank(rank).and_then(|slot| state.flow(slot)) {
             Some(flow) => {
-                rows.put(service(flow));
+                rows.put(service((flow.key.kind, flow.key.ports)));
                 rows.put(1 + u16::from(flow.last_back));
+                rows.put(half_octave(flow.run.into()));
                 rows.put(gap(state.clock.since(0), flow));
+                rows.put(octave(flow.packets()));
+                rows.put(octave(flow.bytes()));
+                let dir = &flow.dirs[usize::from(flow.last_back)];
+                rows.put(length(dir.lengths.last(), dir.packets));
+                rows.put(connection(flow));
             }
             None => OF_NEAR.iter().for_each(|_| rows.put(0)),
         }
+    }
+    let openers = (0..OPENERS).map(|place| (Role::Opener, place));
+    for (role, place) in openers.chain((0..PARTNERS).map(|place| (Role::Partner, place))) {
+        let host = state.host_in(role, place);
+        rows.put(host.map_or(0, |host| 1 + HostClass::of(host.address) as u16));
+        rows.put(host.and_then(|host| host.last[role as usize]).map_or(0, service));
     }
     note.unwrap_or(&Note::default()).iter().for_each(|&value| rows.put(value));
     let label = label.and_then(|label| label.checked_sub(GRAMMAR_SIZE)).map_or(0, |label| 1 + label);
@@ -151,6 +195,15 @@ pub(super) fn write(
 /// 0 for 0, and one more an octave.
 fn octave(x: u64) -> u16 {
     (u64::BITS - x.leading_zeros()) as u16
+}
+
+/// 0 for 0, 1 for 1, and two more an octave.
+fn half_octave(x: u64) -> u16 {
+    match octave(x) {
+        0 => 0,
+        1 => 1,
+        n => 2 * (n - 1) + (x >> (n - 2) & 1) as u16,
+    }
 }
 
 /// Time since a flow's last packet.
@@ -164,15 +217,14 @@ fn length(length: u16, packets: u32) -> u16 {
 }
 
 /// What a flow is for, as its ports tell.
-fn service(flow: &Flow) -> u16 {
-    let (from, to) = flow.key.ports;
+fn service((kind, (from, to)): Service) -> u16 {
     let class = |port: u16| match port {
         0..1_024 => PORTS.len(),
         1_024..32_768 => PORTS.len() + 1,
         _ => PORTS.len() + 2,
     };
     let port = place(to).or_else(|| place(from)).unwrap_or_else(|| class(to.min(from)));
-    let value = match flow.key.kind {
+    let value = match kind {
         Kind::Tcp => port,
         Kind::Udp => PORT_CLASSES + port,
         other => 2 * PORT_CLASSES + other as usize - Kind::Icmp as usize,

@@ -106,11 +106,16 @@ impl Habits {
     }
 }
 
+/// What a flow is for: its kind, and its ports as the opener sends them.
+pub(super) type Service = (Kind, (u16, u16));
+
 /// A host.
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) address: IpAddr,
     pub(super) mac: Option<Mac>,
+    /// What it last opened, and what was last opened to it.
+    pub(super) last: [Option<Service>; 2],
     habits: [Option<Box<Habits>>; Kind::ALL.len()],
 }
 
@@ -226,18 +231,36 @@ pub(super) struct Flow {
     pub(super) templates: Option<Box<[PayloadTemplate; 2]>>,
     /// Bytes of the last frame of a link flow.
     pub(super) body: Box<[u8]>,
+    /// When its first packet was sent.
+    pub(super) opened_us: i64,
     /// When its last packet was sent, and whether against its opener.
     pub(super) last_us: i64,
     pub(super) last_back: bool,
+    /// Packets since the direction changed.
+    pub(super) run: u32,
 }
 
 impl Flow {
     /// Counts a packet.
     pub(super) fn sent(&mut self, back: bool, payload_len: u32, time_us: i64) {
+        if self.packets() == 0 {
+            self.opened_us = time_us;
+        }
         let dir = &mut self.dirs[usize::from(back)];
         dir.packets = dir.packets.saturating_add(1);
         dir.bytes = dir.bytes.saturating_add(payload_len);
+        self.run = if back == self.last_back { self.run.saturating_add(1) } else { 1 };
         (self.last_us, self.last_back) = (time_us, back);
+    }
+
+    /// Packets both ways.
+    pub(super) fn packets(&self) -> u64 {
+        self.dirs.iter().map(|dir| u64::from(dir.packets)).sum()
+    }
+
+    /// Bytes of payload both ways.
+    pub(super) fn bytes(&self) -> u64 {
+        self.dirs.iter().map(|dir| u64::from(dir.bytes)).sum()
     }
 
     pub(super) fn closed(&self) -> bool {
@@ -270,6 +293,10 @@ pub(super) struct State {
     /// Flow slots, the one used last first.
     order: Vec<u16>,
     packets: u64,
+    /// The flow opened last, and the packets before it.
+    newest: Option<(u16, u64)>,
+    /// Packets in a row of the flow used last.
+    pub(super) streak: u64,
     /// SYN options seen last.
     pub(super) templates: ArrayVec<Template, 4>,
     pub(super) follows: Follows,
@@ -304,6 +331,8 @@ impl Default for State {
             by_key: Table::default(),
             order: Vec::new(),
             packets: 0,
+            newest: None,
+            streak: 0,
             templates: ArrayVec::new(),
             follows: Follows::default(),
             services: ArrayVec::new(),
@@ -324,6 +353,13 @@ impl Default for State {
 impl State {
     pub(super) fn packets(&self) -> u64 {
         self.packets
+    }
+
+    /// Microseconds and packets since a flow was opened.
+    pub(super) fn since_opening(&self) -> Option<(u64, u64)> {
+        let (slot, before) = self.newest?;
+        let time_us = self.clock.since(self.flow(slot)?.opened_us);
+        Some((u64::try_from(time_us).unwrap_or(0), self.packets.saturating_sub(before)))
     }
 
     /// The payload profile last seen on a port.

@@ -38,7 +38,7 @@ fn settle(state: &mut State, place: Place) -> u16 {
         Place::New(flow) => {
             state.tags = flow.tags.clone();
             if flow.key.kind != Kind::Link {
-                state.opened(flow.key.src, flow.key.dst);
+                state.opened(&flow.key);
             }
             state.add_flow(flow)
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Habits, Host, Kind, MAX_HOSTS, State};
+use super::{FlowKey, Habits, Host, Kind, MAX_HOSTS, State};
 use crate::codec::flow::{
     endpoints::Role,
     hosts::{COMMON_HOSTS, HostClass},
@@ -45,7 +45,7 @@ impl State {
             return usize::from(slot);
         }
         let slot = self.next_host(0);
-        let host = Host { address, mac: None, habits: Default::default() };
+        let host = Host { address, mac: None, last: Default::default(), habits: Default::default() };
         if let Some(old) = self.hosts.get_mut(usize::from(slot)) {
             self.by_address.remove(&old.address);
             *old = host;
@@ -78,13 +78,21 @@ impl State {
         }
     }
 
+    /// The host at a place of the order of a role.
+    pub(in crate::codec::flow) fn host_in(&self, role: Role, place: usize) -> Option<&Host> {
+        self.hosts.get(usize::from(*self.order_of(role).get(place)?))
+    }
+
     /// Two hosts have a new flow.
-    pub(in crate::codec::flow) fn opened(&mut self, src: IpAddr, dst: IpAddr) {
-        let slots = [self.make_host(src), self.make_host(dst)];
-        for (order, slot) in [&mut self.openers, &mut self.partners].into_iter().zip(slots) {
+    pub(in crate::codec::flow) fn opened(&mut self, key: &FlowKey) {
+        let slots = [self.make_host(key.src), self.make_host(key.dst)];
+        for (role, (order, slot)) in
+            [&mut self.openers, &mut self.partners].into_iter().zip(slots).enumerate()
+        {
             if let Some(at) = order.iter().position(|&other| usize::from(other) == slot) {
                 order[..=at].rotate_right(1);
             }
+            self.hosts[slot].last[role] = Some((key.kind, key.ports));
         }
     }
 

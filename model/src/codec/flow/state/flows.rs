@@ -49,8 +49,9 @@ impl State {
         let dirs = [key.src, key.dst].map(|address| Dir::new(&self.habits(address, key.kind), key.kind));
         let like = if key.kind == Kind::Udp { self.like_flow(&key) } else { None };
         let payload = like.map_or_else(FlowPayload::default, |like| FlowPayload::inherit(&like.payload));
-        let (body, last_us, last_back) = (Box::default(), 0, false);
-        Flow { tags, dirs, payload, templates: None, body, last_us, last_back, key }
+        let body = Box::default();
+        let (opened_us, last_us, last_back, run) = (0, 0, false, 0);
+        Flow { tags, dirs, payload, templates: None, body, opened_us, last_us, last_back, run, key }
     }
 
     /// The flow of the same service that was used last, if it is among the last few.
@@ -79,6 +80,8 @@ impl State {
         self.flows[free] = Some(flow);
         self.by_key.insert(digest, free as u16);
         self.order.insert(0, free as u16);
+        self.newest = Some((free as u16, self.packets));
+        self.streak = 0;
         free as u16
     }
 
@@ -93,6 +96,7 @@ impl State {
     pub(in crate::codec::flow) fn touch(&mut self, slot: u16) -> Option<&mut Flow> {
         if let Some(rank) = self.rank(slot) {
             self.order[..=rank].rotate_right(1);
+            self.streak = if rank == 0 { self.streak + 1 } else { 1 };
         }
         self.flows.get_mut(usize::from(slot))?.as_deref_mut()
     }

@@ -5,6 +5,7 @@ use crate::codec::{
     Codec, Decoder, FlowCodec, FrameRef, SessionEnd, Vocab,
     flow::{
         Parameters,
+        context::Note,
         vocab::{self, GRAMMAR_SIZE},
     },
 };
@@ -91,8 +92,8 @@ fn the_label_is_the_last_row_and_the_flow_is_told_once_it_is_known() {
         assert_eq!(*now.last().expect("rows") as usize, shape.rows - 1);
         let known = vocab::FLOW_FORTH.has(token) || vocab::FLOW_BACK.has(token);
         if known {
-            // Service and direction of the open packet's flow: 13 fields from the end, less the label.
-            let open = shape.fields - 1 - 13;
+            // Service and direction begin the fields of the open packet's flow, which only the label follows.
+            let open = shape.fields - 1 - Note::default().len();
             assert_ne!(now[open..open + 2], before[open..open + 2], "{}", vocab::name(token));
             told += 1;
         }
