@@ -11,7 +11,7 @@ use netssm_model::sample::Policy;
 use super::codec::width;
 use super::values;
 use crate::exit::{Failure, Outcome};
-use crate::profile::{CheckpointChoice, DeviceChoice};
+use crate::profile::{CheckpointChoice, DeviceChoice, MIN_P};
 
 /// Which model, where it runs.
 #[derive(Debug, Clone, Args)]
@@ -54,8 +54,8 @@ pub(crate) struct SamplingArgs {
     /// Choose among the likeliest tokens that hold this share of the probability.
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     pub top_p: f64,
-    /// Drop tokens less likely than this share of the likeliest one.
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    /// Drop tokens less likely than this share of the likeliest one; 0 for none.
+    #[arg(long, value_name = "P", default_value_t = MIN_P)]
     pub min_p: f64,
     /// Drop tokens less likely than this, but fewer where many are about as unlikely.
     #[arg(long, value_name = "P", default_value_t = 0.0)]
@@ -123,9 +123,11 @@ pub(crate) struct GenerateArgs {
     /// The capture to write; labels go beside it, with .labels.jsonl in place of its extension.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Start every session from these packets: the model continues the capture's first session.
-    #[arg(long, value_name = "PCAP")]
-    pub prompt: Option<PathBuf>,
+    /// Start sessions from the first packets of captures, which the model continues: a file, or a folder that is searched. The
+    /// sessions of a label take the captures in turn, in order of path. Where several labels are asked for, a capture in a
+    /// folder of one of these names is for that label only.
+    #[arg(long, value_name = "PATH")]
+    pub prompt: Vec<PathBuf>,
     /// Packets of --prompt to start from.
     #[arg(long, value_name = "N", default_value_t = 16, requires = "prompt", value_parser = clap::value_parser!(u64).range(1..))]
     pub prompt_packets: u64,

@@ -1,12 +1,13 @@
 //! `netssmd generate`: the daemon's pipeline on a virtual clock, into one file.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use netssm_model::checkpoint::Checkpoint;
 use netssm_model::generate::{ChainSpec, GenerateOptions, Generator, Stage, Stats, prompt_from_capture};
+use netssm_model::prepare::find_captures;
 use netssm_replay::clock::{Clock, SystemClock};
 use netssm_replay::rewrite::{Allocator, Rewriter};
 use serde::Serialize;
@@ -156,18 +157,41 @@ fn model(args: &GenerateArgs) -> Outcome<(Model, String)> {
     let seed_packets = usize::try_from(args.chain_seed).unwrap_or(usize::MAX);
     let generator =
         Generator::chain(&ChainSpec { stages, seed_packets }, options).map_err(Failure::config)?;
-    let mut prompts = HashMap::new();
     for label in &args.label {
         generator.check_label(label).map_err(Failure::config)?;
-        if let Some(capture) = &args.prompt {
-            let prompt =
-                prompt_from_capture(generator.codec().as_ref(), label, capture, args.prompt_packets)?;
-            prompts.insert(label.clone(), prompt);
-        }
     }
+    let prompts = prompts(args, &generator)?;
     let threads = device::threads(args.model.threads)?;
     let name = generator.name().to_owned();
     Ok((Model { generator, threads, tokens: args.tokens, prompts }, name))
+}
+
+/// The prompts of each label, in order of path.
+fn prompts(args: &GenerateArgs, generator: &Generator) -> Outcome<HashMap<String, Vec<Arc<[u16]>>>> {
+    let mut prompts: HashMap<String, Vec<Arc<[u16]>>> = HashMap::new();
+    if args.prompt.is_empty() {
+        return Ok(prompts);
+    }
+    let captures = find_captures(&args.prompt)?;
+    for capture in &captures {
+        let folder = capture.parent().and_then(Path::file_name).unwrap_or_default();
+        let named = args.label.iter().find(|label| args.label.len() > 1 && folder == label.as_str());
+        for label in named.map_or(args.label.as_slice(), std::slice::from_ref) {
+            match prompt_from_capture(generator.codec().as_ref(), label, capture, args.prompt_packets) {
+                Ok(prompt) => prompts.entry(label.clone()).or_default().push(prompt),
+                // The only one that was named, or one of many.
+                Err(error) if captures.len() == 1 => return Err(error.into()),
+                Err(error) => tracing::warn!(capture = %capture.display(), %error, "no prompt, left out"),
+            }
+        }
+    }
+    match args.label.iter().find(|label| !prompts.contains_key(*label)) {
+        Some(label) => Err(Failure::Run(anyhow::anyhow!(
+            "no prompt for the label \"{label}\" among {} captures of --prompt",
+            captures.len()
+        ))),
+        None => Ok(prompts),
+    }
 }
 
 fn check_labels(args: &GenerateArgs, checkpoint: &Checkpoint) -> Outcome {

@@ -19,6 +19,12 @@ use crate::events::{Event, SessionEmpty};
 use crate::health::Pulse;
 use crate::metrics::Metrics;
 
+/// The prompt of a label's session.
+fn in_turn(prompts: &[Arc<[u16]>], number: u64) -> Option<Arc<[u16]>> {
+    let at = number.checked_rem(prompts.len() as u64)?;
+    prompts.get(usize::try_from(at).ok()?).cloned()
+}
+
 /// How long it sleeps without a beat while the pool is full.
 const NAP: Duration = Duration::from_millis(500);
 
@@ -30,8 +36,8 @@ pub(crate) struct Model {
     pub threads: rayon::ThreadPool,
     /// Tokens of a session instead of the order's packets.
     pub tokens: Option<u64>,
-    /// Tokens that a session of a label begins with.
-    pub prompts: HashMap<String, Arc<[u16]>>,
+    /// By label, the tokens that its sessions begin with, in turn.
+    pub prompts: HashMap<String, Vec<Arc<[u16]>>>,
 }
 
 impl std::fmt::Debug for Model {
@@ -109,7 +115,7 @@ fn one_batch(
                 label: order.label.to_string(),
                 seed: order.seed,
                 limit: tokens.map_or(Limit::Packets(order.packets), Limit::Tokens),
-                prompt: prompts.get(&*order.label).cloned(),
+                prompt: prompts.get(&*order.label).and_then(|of| in_turn(of, order.number)),
             };
             orders.borrow_mut().insert(next_id, order);
             next_id += 1;

@@ -66,6 +66,11 @@ impl Default for RawProfile {
     }
 }
 
+/// `model.min_p` unless something else is asked for, in profiles and on the command line. Ten thousand draws make a session, and
+/// what a model gives to all the tokens that never follow adds up: without a cut nearly every session has a few of them, and goes
+/// on as none that the model has read (docs/adr/0010).
+pub(crate) const MIN_P: f64 = 0.1;
+
 /// `[model]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -86,7 +91,7 @@ pub(crate) struct RawModel {
     pub top_k: Spanned<u64>,
     /// Sample among the likeliest tokens that hold this share of the probability, in (0, 1]. Default: 1.0.
     pub top_p: Spanned<f64>,
-    /// Drop tokens less likely than this share of the likeliest one, in [0, 1). Default: 0.0.
+    /// Drop tokens less likely than this share of the likeliest one, in [0, 1). Default: 0.1.
     pub min_p: Spanned<f64>,
     /// Drop tokens less likely than this, but fewer where many are about as unlikely, in [0, 1). Default: 0.0.
     pub eta: Spanned<f64>,
@@ -105,7 +110,7 @@ impl Default for RawModel {
             temperature: unplaced(1.0),
             top_k: unplaced(0),
             top_p: unplaced(1.0),
-            min_p: unplaced(0.0),
+            min_p: unplaced(MIN_P),
             eta: unplaced(0.0),
             repetition_penalty: unplaced(1.0),
         }
