@@ -91,10 +91,16 @@ pub(crate) fn load(model: &profile::Model, labels: &[&str]) -> Outcome<(pipeline
         codec = facts.codec,
         labels = facts.labels.join(","),
         device = device::describe(&device),
+        precision = model.precision.as_str(),
         "model loaded"
     );
-    let options =
-        GenerateOptions { policy: model.policy, batch: model.batch, device, ..GenerateOptions::default() };
+    let options = GenerateOptions {
+        policy: model.policy,
+        batch: model.batch,
+        device,
+        precision: model.precision,
+        ..GenerateOptions::default()
+    };
     let generator = Generator::new(&checkpoint, options).map_err(Failure::config)?;
     for label in labels {
         generator.check_label(label).map_err(Failure::config)?;

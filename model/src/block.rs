@@ -12,8 +12,9 @@ use crate::norm::{gated_rms_norm, plain};
 use crate::ops::block::{BlockOp, Carried};
 use crate::ops::gradient::BlockTensors;
 use crate::ops::kernels::Dims;
-use crate::ops::step::StepLayer;
-use crate::ops::{gemm, step};
+use crate::ops::product::Product;
+use crate::ops::step::{self, StepLayer};
+use crate::precision::Precision;
 use crate::ssd::{Form, ScanInput, scan_as};
 use crate::state::TensorState;
 use crate::weights::{Weights, layer_name};
@@ -187,7 +188,7 @@ impl Block {
     }
 
     /// The parameters packed for single steps.
-    pub(crate) fn pack_step(&self, cfg: &ModelConfig) -> Result<StepLayer> {
+    pub(crate) fn pack_step(&self, cfg: &ModelConfig, precision: Precision) -> Result<StepLayer> {
         let values = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1::<f32>()?) };
         let conv_b = match &self.conv_b {
             Some(b) => values(b)?,
@@ -195,14 +196,14 @@ impl Block {
         };
         Ok(StepLayer {
             norm: values(&self.norm)?,
-            in_proj: gemm::Packed::new(&values(&self.in_proj)?, cfg.d_in_proj(), cfg.d_model),
+            in_proj: Product::new(precision, &values(&self.in_proj)?, cfg.d_in_proj(), cfg.d_model)?,
             taps: step::taps(cfg, &values(&self.conv_w)?),
             conv_b,
             dt_bias: values(&self.dt_bias)?,
             a: values(&self.a_log)?.iter().map(|a| -a.exp()).collect(),
             d: values(&self.d)?,
             gated_norm: values(&self.gated_norm)?,
-            out_proj: gemm::Packed::new(&values(&self.out_proj)?, cfg.d_model, cfg.d_inner()),
+            out_proj: Product::new(precision, &values(&self.out_proj)?, cfg.d_model, cfg.d_inner())?,
         })
     }
 }

@@ -58,6 +58,7 @@ pub mod lm;
 mod norm;
 pub mod ops;
 pub mod optim;
+pub mod precision;
 pub mod prepare;
 pub mod repair;
 pub mod sample;

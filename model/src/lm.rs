@@ -19,6 +19,7 @@ use crate::norm;
 use crate::ops::block::Carried;
 use crate::ops::loss::cross_entropy;
 use crate::ops::step::StepModel;
+use crate::precision::Precision;
 use crate::state::State;
 use crate::weights::{self, Weights};
 
@@ -76,6 +77,7 @@ pub struct Mamba2 {
     norm: Tensor, // (d)
     head: Tensor, // (padded vocabulary, d)
     engine: Engine,
+    precision: Precision,
     trainable: bool,
     stepper: Arc<OnceLock<StepModel>>,
 }
@@ -111,6 +113,7 @@ impl Mamba2 {
             norm: w[weights::NORM_F].clone(),
             head,
             engine: if fused { Engine::Fused } else { Engine::Tensors },
+            precision: Precision::F32,
             trainable: w.values().any(Tensor::track_op),
             stepper: Arc::default(),
             context: w.get(weights::CONTEXT).cloned(),
@@ -150,7 +153,7 @@ impl Mamba2 {
         State::zeros_dtype(&self.cfg, batch, self.dtype(), self.device())
     }
 
-    /// Chooses how blocks are computed.
+    /// Chooses how blocks are computed. Steps of [`Engine::Tensors`] are f32 whatever [`Self::set_precision`] said.
     ///
     /// # Errors
     /// [`Error::Input`] for [`Engine::Fused`] on anything but f32 on the CPU.

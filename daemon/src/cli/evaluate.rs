@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args};
 use ipnet::IpNet;
 use netssm_model::fidelity::dynamics::Servers;
 use netssm_model::fidelity::{ANALYSES, ROWS};
+use netssm_model::precision::Precision;
 
 use super::values;
 use crate::profile::{CheckpointChoice, DeviceChoice};
@@ -90,6 +91,10 @@ pub(crate) struct EvaluateArgs {
     /// With --likelihood, where it runs: auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
+    /// With --likelihood, what the model multiplies in: f32, or int8, on the CPU only. With int8 sessions are read token by
+    /// token, as generation does, which is several times slower.
+    #[arg(long, default_value_t)]
+    pub precision: Precision,
     /// CPU threads, 0 for all.
     #[arg(long, default_value_t = 0)]
     pub threads: usize,
@@ -179,5 +184,13 @@ mod tests {
         assert!(parse(&[]).expect("fine").wants("anything"));
         assert!(parse(&["--only", "no-such-part"]).is_err());
         assert!(parse(&["--only", "rows", "--skip", "ids"]).is_err());
+    }
+
+    #[test]
+    fn a_precision_is_one_of_those_there_are() {
+        assert_eq!(parse(&[]).expect("fine").precision, Precision::F32);
+        assert_eq!(parse(&["--precision", "int8"]).expect("fine").precision, Precision::Int8);
+        let error = parse(&["--precision", "fp8"]).expect_err("there is none").to_string();
+        assert!(error.contains("unknown precision \"fp8\"; expected f32 or int8"), "{error}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 use ipnet::IpNet;
 use netssm_model::codec::Width;
+use netssm_model::precision::Precision;
 use netssm_model::sample::Policy;
 
 use super::codec::width;
@@ -26,6 +27,9 @@ pub(crate) struct ModelArgs {
     /// auto (a GPU if this build and host have one, else the CPU), cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
+    /// What the model multiplies in: f32, or int8, which is faster, on the CPU only, and gives other sessions.
+    #[arg(long, default_value_t)]
+    pub precision: Precision,
     /// Sessions generated side by side.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: u16,

@@ -151,6 +151,7 @@ fn model(args: &GenerateArgs) -> Outcome<(Model, String)> {
         policy,
         batch: usize::from(args.model.batch),
         device: device::open(args.model.device)?,
+        precision: args.model.precision,
         gap: args.gap,
         ..GenerateOptions::default()
     };

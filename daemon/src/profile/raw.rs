@@ -4,6 +4,7 @@
 //! the program can use. Values that can be wrong carry their place in the file ([`Spanned`]), so that a message can
 //! point at line and column. Unknown keys are errors. `Default` is the only home of defaults.
 
+use netssm_model::precision::Precision;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -80,6 +81,9 @@ pub(crate) struct RawModel {
     pub checkpoint: Spanned<String>,
     /// "auto" (a GPU if this build and this host have one, else the CPU), "cpu" or "cuda:N". Default: "auto".
     pub device: Spanned<String>,
+    /// What the model multiplies in: "f32", or "int8", which is faster, on the CPU only, and gives other sessions for the same
+    /// seed. Default: "f32".
+    pub precision: Spanned<String>,
     /// Sessions generated side by side, 1 to 4096. More is faster in total and slower for each. Default: 32.
     pub batch: Spanned<u64>,
     /// CPU threads for the model, 0 for all. Default: 0.
@@ -105,6 +109,7 @@ impl Default for RawModel {
         Self {
             checkpoint: unplaced("builtin".into()),
             device: unplaced("auto".into()),
+            precision: unplaced(Precision::default().as_str().into()),
             batch: unplaced(32),
             threads: unplaced(0),
             temperature: unplaced(1.0),

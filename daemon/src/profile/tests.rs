@@ -55,6 +55,13 @@ fn a_good_profile_has_what_it_says_and_defaults_for_the_rest() {
     assert_eq!(profile.outputs.pcap.as_ref().map(|p| p.max_seconds), Some(60));
     assert_eq!(profile.metrics, Some("127.0.0.1:0".parse().unwrap()));
     assert!(profile.nftables);
+    assert_eq!(profile.model.precision.as_str(), "f32");
+}
+
+#[test]
+fn the_precision_is_what_the_profile_says() {
+    let profile = load(&GOOD.replace("seed = 7", "seed = 7\n[model]\nprecision = \"int8\"")).unwrap();
+    assert_eq!(profile.model.precision.as_str(), "int8");
 }
 
 #[test]
@@ -109,6 +116,11 @@ fn each_wrong_value_has_its_message() {
             "weight = 3",
             "weight = 0",
             "p.toml:6:10: traffic.weight is 0; leave the entry out, or give it a weight above 0",
+        ),
+        (
+            "seed = 7",
+            "seed = 7\n[model]\nprecision = \"int9\"",
+            "p.toml:5:13: model.precision is \"int9\"; did you mean \"int8\"?",
         ),
         ("packets = 50", "packets = 0", "p.toml:9:11: traffic.packets is 0; expected 1 to 1000000"),
         (

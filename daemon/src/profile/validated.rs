@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use netssm_model::precision::Precision;
 use netssm_model::sample::Policy;
 use netssm_replay::rewrite::AddressPlan;
 
@@ -53,6 +54,8 @@ pub(crate) struct Model {
     pub checkpoint: CheckpointChoice,
     /// Where it runs.
     pub device: DeviceChoice,
+    /// What it multiplies in.
+    pub precision: Precision,
     /// Sessions side by side.
     pub batch: usize,
     /// CPU threads, 0 for all.

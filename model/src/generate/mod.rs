@@ -37,6 +37,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::codec::{Codec, DataError};
 use crate::error::Error;
 use crate::lm::Mamba2;
+use crate::precision::Precision;
 use crate::repair::RepairCounts;
 use crate::sample::{Policy, SampleError};
 use crate::timing::TimingTable;
@@ -76,6 +77,8 @@ pub struct GenerateOptions {
     pub batch: usize,
     /// Where the model runs.
     pub device: Device,
+    /// What decoding multiplies in; int8 on the CPU only.
+    pub precision: Precision,
     /// Tokens without a complete packet after which a session is cut off.
     pub max_packet_tokens: u64,
     /// Dropped packets in a row after which a session ends.
@@ -95,6 +98,7 @@ impl Default for GenerateOptions {
             policy: Policy::default(),
             batch: 16,
             device: Device::Cpu,
+            precision: Precision::F32,
             // The longest packet of any codec is 256 bytes and a delimiter.
             max_packet_tokens: 512,
             max_drops: 64,
@@ -243,7 +247,8 @@ impl Generator {
     /// A generator of one model.
     ///
     /// # Errors
-    /// [`GenerateError`] for options out of range or a device that cannot hold the model.
+    /// [`GenerateError`] for options out of range, a device that cannot hold the model or a precision that it does not
+    /// have.
     pub fn new(checkpoint: &Checkpoint, options: GenerateOptions) -> Result<Self, GenerateError> {
         Self::chain(&ChainSpec::single(checkpoint.clone()), options)
     }
@@ -291,11 +296,12 @@ impl Generator {
         let mut timing = last.checkpoint.manifest().timing.clone();
         timing.merge(&first.manifest().timing);
         let stages = spec.stages.iter().map(|stage| {
-            let model = stage.checkpoint.model(&options.device)?;
+            let mut model = stage.checkpoint.model(&options.device)?;
+            model.set_precision(options.precision)?;
             Ok(StageModel { model, packets: stage.packets })
         });
         Ok(Self {
-            stages: stages.collect::<Result<_, CheckpointError>>()?,
+            stages: stages.collect::<Result<_, GenerateError>>()?,
             seed_packets: spec.seed_packets,
             codec: first.codec().clone(),
             timing,
@@ -321,6 +327,11 @@ impl Generator {
     /// The codec, for making prompts.
     pub fn codec(&self) -> &Arc<dyn Codec> {
         &self.codec
+    }
+
+    /// The instructions that its models multiply with, in a word.
+    pub fn kernel(&self) -> &'static str {
+        self.stages[0].model.kernel()
     }
 
     /// Hex sha256 of the weights; of a chain, those of its stages joined by "+".

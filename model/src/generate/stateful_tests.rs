@@ -194,6 +194,19 @@ fn as_many_packets_as_asked_for_come_out_and_one_token_more() {
 }
 
 #[test]
+fn in_eight_bits_the_mask_is_followed_as_strictly() {
+    let mut generator = generator(&[0], true);
+    generator.stages[0].model.set_precision(Precision::Int8).unwrap();
+    for generated in run(&mut generator, Limit::Packets(40)) {
+        assert_eq!(numbers(&generated), (1..=40).collect::<Vec<_>>());
+        assert_eq!((generated.counts.tokens, generated.ending), (3 + 2 * 40 + 1, Ending::Limit));
+        assert_eq!(generated.repairs.repaired(), 0, "{:?}", generated.repairs);
+        assert!(generated.counts.drops.is_empty(), "{:?}", generated.counts.drops);
+        generated.session.check().unwrap();
+    }
+}
+
+#[test]
 fn the_last_packet_comes_out_at_the_end_and_at_a_limit_of_tokens() {
     for generated in run(&mut generator(&[0], true), Limit::Tokens(3 + 2 * 4)) {
         assert_eq!((numbers(&generated), generated.ending), (vec![1, 2, 3, 4], Ending::Limit));

@@ -11,6 +11,7 @@ use crate::checkpoint::{FORMAT, Manifest, TrainFacts};
 use crate::codec::{BytesCodec, Form, FrameRef, SessionEnd, Vocab, Width};
 use crate::config::ModelConfig;
 use crate::init::init_weights;
+use crate::ops::product;
 use crate::train::{Dataset, Event, Sequence, Start, TrainConfig, train};
 use crate::weights::Weights;
 
@@ -150,6 +151,30 @@ fn a_session_does_not_depend_on_its_batch() {
     assert_eq!(stats.counts.packets, limits.iter().sum::<u64>());
     let repairs = &stats.repairs["call"];
     assert_eq!(repairs.packets() - repairs.dropped(), stats.counts.packets);
+}
+
+#[test]
+fn in_eight_bits_a_session_depends_on_its_seed_alone() {
+    let eight = |batch| GenerateOptions { precision: Precision::Int8, ignore_end: true, ..options(batch) };
+    let requests = || (0..8).map(|i| request(i, Limit::Packets(3 + i))).collect::<Vec<_>>();
+    let mut alone = Generator::new(trained(), eight(1)).unwrap();
+    let (one, _) = run(&mut alone, requests());
+    for (batch, threads) in [(1, 1), (3, 1), (3, 2), (8, 1), (8, 3)] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut generator = Generator::new(trained(), eight(batch)).unwrap();
+        let (many, _) = pool.install(|| run(&mut generator, requests()));
+        for (a, b) in one.iter().zip(&many) {
+            assert_eq!(a.session, b.session, "batch {batch}, {threads} threads, session {}", a.id);
+        }
+    }
+    for (generated, packets) in one.iter().zip(3..) {
+        assert_eq!((generated.session.packets.len(), generated.ending), (packets, Ending::Limit));
+        generated.session.check().unwrap();
+    }
+    let mut full = Generator::new(trained(), GenerateOptions { ignore_end: true, ..options(8) }).unwrap();
+    let (full, _) = run(&mut full, requests());
+    assert!(full.iter().zip(&one).any(|(a, b)| a.session != b.session), "another precision, other sessions");
+    assert_eq!(alone.kernel(), product::kernel(Precision::Int8));
 }
 
 #[test]

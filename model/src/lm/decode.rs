@@ -4,15 +4,19 @@
 //! session's bytes then follow from its seed alone, whatever the batch. Steps have this from [`crate::ops::step`]; a
 //! short prompt is stepped; a long one is a chunk-wise pass of its own, since the blocking of a matrix product, and so
 //! its rounding, may change with the number of rows.
+//!
+//! Steps may multiply in eight bits ([`Mamba2::set_precision`]); passes over long prompts are f32 always.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 
 use super::{Engine, Input, Mamba2, Prompt};
 use crate::error::{Error, Result};
-use crate::ops::gemm::Packed;
+use crate::ops::product::{Product, kernel};
 use crate::ops::step::StepModel;
+use crate::precision::Precision;
 use crate::state::{RowState, State, Store};
 
 /// A row of a batch that is generated, as [`Mamba2::step_each`] sees it.
@@ -38,6 +42,38 @@ const STEPPED_TOKENS: usize = 32;
 const PASS_TOKENS: usize = 4096;
 
 impl Mamba2 {
+    /// Chooses what steps multiply in, and with [`Precision::Int8`] quantises the weights, once.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for [`Precision::Int8`] on anything but the fused f32 engine on the CPU, and for weights that
+    /// are not finite.
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        if precision == Precision::Int8 && self.engine != Engine::Fused {
+            let got = format!("{:?} at {:?}", self.dtype(), self.device().location());
+            return Err(Error::input("int8 precision", "an f32 model on the cpu", got));
+        }
+        self.precision = precision;
+        // Clones go on with what they have.
+        self.stepper = Arc::default();
+        if precision == Precision::Int8 {
+            self.stepper()?;
+        }
+        Ok(())
+    }
+
+    /// What steps multiply in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The instructions that steps multiply with, in a word.
+    pub fn kernel(&self) -> &'static str {
+        match self.engine {
+            Engine::Fused => kernel(self.precision),
+            Engine::Tensors => "tensors",
+        }
+    }
+
     /// Feeds each row its tokens and returns the logits after each row's last, `(b, vocab_size)`.
     ///
     /// Without gradients. Long prompts are taken in pieces, so memory does not grow with their length. After an error
@@ -228,10 +264,11 @@ impl Mamba2 {
     fn pack_steps(&self) -> Result<StepModel> {
         let values =
             |t: &Tensor| -> Result<Vec<f32>> { Ok(t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?) };
-        let layers = self.blocks.iter().map(|b| b.pack_step(&self.cfg)).collect::<Result<Vec<_>>>()?;
+        let layers =
+            self.blocks.iter().map(|b| b.pack_step(&self.cfg, self.precision)).collect::<Result<Vec<_>>>()?;
         let head = values(&self.head)?;
         let (v, d) = (self.cfg.vocab_size, self.cfg.d_model);
-        let head = Packed::new(&head[..v * d], v, d);
+        let head = Product::new(self.precision, &head[..v * d], v, d)?;
         let context = self.context.as_ref().map(values).transpose()?.unwrap_or_default();
         let tables = (values(&self.embedding)?, context);
         Ok(StepModel::new(&self.cfg, tables, layers, values(&self.norm)?, head))

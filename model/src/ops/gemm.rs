@@ -8,6 +8,8 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::product::{Wanted, wants};
+
 /// Outputs per panel: two AVX-512 vectors, four AVX2 vectors.
 const PANEL: usize = 32;
 
@@ -36,23 +38,29 @@ impl Packed {
         self.outputs
     }
 
-    /// `out (rows, outputs) = x (rows, inputs) weights^T`, added to what is there if `add`.
-    pub(crate) fn multiply(&self, x: &[f32], out: &mut [f32], add: bool) {
-        self.multiply_wanted(x, out, add, &[]);
-    }
-
-    /// As [`Self::multiply`] for the outputs that each row wants; the others mean nothing. Without masks all are wanted.
+    /// `out (rows, outputs) = x (rows, inputs) weights^T` for the outputs that each row wants, added to what is there if
+    /// `add`; the others mean nothing. Without masks all are wanted.
     pub(crate) fn multiply_wanted(&self, x: &[f32], out: &mut [f32], add: bool, wanted: &[Wanted<'_>]) {
         pulp::Arch::new().dispatch(Multiply { packed: self, x, out, add, wanted });
     }
 }
 
-/// Outputs that a row wants: bit `o % 64` of word `o / 64`, those beyond the last word not; `None` is all.
-pub(crate) type Wanted<'a> = Option<&'a [u64]>;
-
-/// Whether some output of the panel that begins with output `at` is wanted.
-fn wants(wanted: Wanted<'_>, at: usize) -> bool {
-    wanted.is_none_or(|mask| mask.get(at / 64).is_some_and(|word| (word >> (at % 64)) as u32 != 0))
+/// The instructions that products use on this machine.
+pub(crate) fn kernel() -> &'static str {
+    struct Name;
+    impl WithSimd for Name {
+        type Output = &'static str;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+            match S::F32_LANES {
+                16 => "avx512",
+                8 => "avx2",
+                4 => "128 bits",
+                _ => "portable",
+            }
+        }
+    }
+    pulp::Arch::new().dispatch(Name)
 }
 
 struct Multiply<'a> {
@@ -163,7 +171,7 @@ mod tests {
         for (rows, inputs, outputs) in [(1, 1, 1), (3, 7, 31), (8, 16, 32), (9, 33, 65), (17, 40, 100)] {
             let (x, w) = (numbers(rows * inputs, 1), numbers(inputs * outputs, 2));
             let mut out = vec![5f32; rows * outputs];
-            Packed::new(&w, outputs, inputs).multiply(&x, &mut out, true);
+            Packed::new(&w, outputs, inputs).multiply_wanted(&x, &mut out, true, &[]);
             for r in 0..rows {
                 for o in 0..outputs {
                     let plain: f64 = (0..inputs)
@@ -181,11 +189,11 @@ mod tests {
         let (x, w) = (numbers(23 * inputs, 3), numbers(inputs * outputs, 4));
         let packed = Packed::new(&w, outputs, inputs);
         let mut all = vec![0f32; 23 * outputs];
-        packed.multiply(&x, &mut all, false);
+        packed.multiply_wanted(&x, &mut all, false, &[]);
         for rows in 1..9 {
             for from in 0..23 - rows {
                 let mut some = vec![1f32; rows * outputs];
-                packed.multiply(&x[from * inputs..(from + rows) * inputs], &mut some, false);
+                packed.multiply_wanted(&x[from * inputs..(from + rows) * inputs], &mut some, false, &[]);
                 let same = some.iter().zip(&all[from * outputs..]).all(|(a, b)| a.to_bits() == b.to_bits());
                 assert!(same, "{rows} rows from {from}");
             }
@@ -198,7 +206,7 @@ mod tests {
         let (x, w) = (numbers(rows * inputs, 5), numbers(inputs * outputs, 6));
         let packed = Packed::new(&w, outputs, inputs);
         let mut all = vec![0f32; rows * outputs];
-        packed.multiply(&x, &mut all, false);
+        packed.multiply_wanted(&x, &mut all, false, &[]);
         // Row r wants every (r + 1)th output of the first two words; the first row everything, the last one nothing.
         let masks: Vec<[u64; 2]> = (0..rows)
             .map(|r| {

@@ -83,7 +83,8 @@ fn nats(rows: &[f32], targets: &[u32], v: usize, out: &mut [f32]) {
 }
 
 vectorized! {
-    fn nats_rows<'a>(rows: &'a [f32], targets: &'a [u32], v: usize, out: &'a mut [f32]) {
+    /// [`token_nats`] of rows on one thread.
+    pub(crate) fn nats_rows<'a>(rows: &'a [f32], targets: &'a [u32], v: usize, out: &'a mut [f32]) {
         let mut powers = vec![0f32; v];
         for ((out, row), &target) in out.iter_mut().zip(rows.chunks_exact(v)).zip(targets) {
             *out = if target == IGNORE {

@@ -5,15 +5,20 @@
 //! matrix products inside are still candle's. `gradient` is the whole model's loss and gradient without autograd, and
 //! `step` the single-token engine for decoding. The kernels are plain loops over slices, compiled for AVX2 and AVX-512
 //! and chosen at run time by `pulp`.
+//!
+//! Decoding multiplies with [`product`]s, in f32 (`gemm`) or in eight bits (`int8`), whose instructions `pulp` does not
+//! all have: its kernels are this crate's only unsafe code.
 
 pub(crate) mod block;
 pub(crate) mod conv;
 pub(crate) mod gemm;
 pub(crate) mod gradient;
+pub(crate) mod int8;
 pub(crate) mod kernels;
 pub mod loss;
 pub(crate) mod math;
 pub(crate) mod norm;
+pub mod product;
 pub(crate) mod simd;
 pub(crate) mod step;
 

@@ -1,14 +1,15 @@
-//! One token of many sequences on the CPU in f32: every layer of a few rows at a time, without tensors in between.
+//! One token of many sequences on the CPU: every layer of a few rows at a time, without tensors in between, in f32 but for
+//! the matrix products of a model that is decoded in eight bits.
 //!
 //! Rows are split among threads once a token, not once a layer, so that threads never wait for one another. No row's
-//! result depends on another's (see [`super::gemm`]); the generator's promise of "same seed, same bytes" rests on it.
+//! result depends on another's (see [`super::product`]); the generator's promise of "same seed, same bytes" rests on it.
 
 use std::borrow::BorrowMut;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::gemm::{Packed, Wanted};
+use super::product::{Product, Wanted};
 use super::{conv, math, norm};
 use crate::config::ModelConfig;
 use crate::context;
@@ -20,14 +21,14 @@ use crate::state::RowState;
 #[derive(Clone)]
 pub(crate) struct StepLayer {
     pub(crate) norm: Vec<f32>,
-    pub(crate) in_proj: Packed,
+    pub(crate) in_proj: Product,
     pub(crate) taps: Vec<f32>, // (K, C)
     pub(crate) conv_b: Vec<f32>,
     pub(crate) dt_bias: Vec<f32>,
     pub(crate) a: Vec<f32>, // -exp(a_log)
     pub(crate) d: Vec<f32>,
     pub(crate) gated_norm: Vec<f32>,
-    pub(crate) out_proj: Packed,
+    pub(crate) out_proj: Product,
 }
 
 /// A model's parameters, packed for decoding.
@@ -38,7 +39,7 @@ pub(crate) struct StepModel {
     context: Vec<f32>,   // (rows, d)
     layers: Vec<StepLayer>,
     norm: Vec<f32>,
-    head: Packed, // (vocabulary, d)
+    head: Product, // (vocabulary, d)
 }
 
 /// Buffers of one thread's rows.
@@ -63,7 +64,7 @@ impl StepModel {
         (embedding, context): (Vec<f32>, Vec<f32>),
         layers: Vec<StepLayer>,
         norm: Vec<f32>,
-        head: Packed,
+        head: Product,
     ) -> Self {
         Self { cfg: cfg.clone(), embedding, context, layers, norm, head }
     }

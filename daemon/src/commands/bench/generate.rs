@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use netssm_model::generate::{GenerateOptions, Generated, Generator, Limit, SessionRequest, Stats};
+use netssm_model::precision::Precision;
 use netssm_replay::clock::{Clock, MonoTime, SystemClock};
 use serde::Serialize;
 
@@ -20,6 +21,9 @@ struct Report {
     codec: String,
     label: String,
     device: &'static str,
+    precision: Precision,
+    /// The instructions that the products use.
+    kernel: &'static str,
     threads: usize,
     packets_per_session: u64,
     batches: Vec<Measured>,
@@ -48,18 +52,21 @@ pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
     };
     let threads = device::threads(args.model.threads)?;
     let sizes = if args.batches.is_empty() { vec![args.model.batch] } else { args.batches.clone() };
+    let mut kernel = "";
     let mut batches = Vec::new();
     for batch in sizes {
         let options = GenerateOptions {
             policy,
             batch: usize::from(batch),
             device: device.clone(),
+            precision: args.model.precision,
             // What the packets' times are does not matter here, only that a model without any can be measured.
             gap: Some(Duration::ZERO),
             ..GenerateOptions::default()
         };
         let mut generator = Generator::new(&checkpoint, options).map_err(Failure::config)?;
         generator.check_label(&label).map_err(Failure::usage)?;
+        kernel = generator.kernel();
         batches.push(threads.install(|| measure(&mut generator, &label, batch, args))?);
     }
     let report = Report {
@@ -67,14 +74,25 @@ pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
         codec: checkpoint.manifest().codec.to_string(),
         label,
         device: device::describe(&device),
+        precision: args.model.precision,
+        kernel,
         threads: threads.current_num_threads(),
         packets_per_session: args.packets,
         batches,
     };
     tell(args.json, &report, |r| {
         let mut text = format!(
-            "model {:.12} on {}, {} threads, label {}, sessions of {} packets\n{:>6} {:>12} {:>12}\n",
-            r.model, r.device, r.threads, r.label, r.packets_per_session, "batch", "tokens/s", "packets/s"
+            "model {:.12} on {} in {} ({}), {} threads, label {}, sessions of {} packets\n{:>6} {:>12} {:>12}\n",
+            r.model,
+            r.device,
+            r.precision,
+            r.kernel,
+            r.threads,
+            r.label,
+            r.packets_per_session,
+            "batch",
+            "tokens/s",
+            "packets/s"
         );
         for m in &r.batches {
             text += &format!("{:>6} {:>12.0} {:>12.1}\n", m.batch, m.tokens_per_second, m.packets_per_second);

@@ -5,6 +5,7 @@ use std::num::NonZero;
 
 use netssm_model::codec::DataError;
 use netssm_model::fidelity::{Likelihood, LikelihoodError, Nats, likelihood};
+use netssm_model::precision::Precision;
 use serde::Serialize;
 
 use super::follow::Follower;
@@ -21,6 +22,7 @@ struct Report {
     /// Hex sha256 of the weights.
     model: String,
     parameters: usize,
+    precision: Precision,
     #[serde(flatten)]
     likelihood: Likelihood,
     seconds: f64,
@@ -30,7 +32,8 @@ struct Report {
 pub(super) fn run(args: &EvaluateArgs, stop: StopFlag) -> Outcome {
     let checkpoint = models::open(&args.checkpoint())?;
     let device = device::open(args.device)?;
-    let model = checkpoint.model(&device).map_err(Failure::config)?;
+    let mut model = checkpoint.model(&device).map_err(Failure::config)?;
+    model.set_precision(args.precision).map_err(Failure::config)?;
     // A GPU is kept busy by one thread.
     let threads = match args.threads {
         _ if !device.is_cpu() => 1,
@@ -53,6 +56,7 @@ pub(super) fn run(args: &EvaluateArgs, stop: StopFlag) -> Outcome {
     let result = Report {
         model: checkpoint.sha256().to_owned(),
         parameters,
+        precision: args.precision,
         likelihood,
         seconds: clock.finish().as_secs_f64(),
     };
@@ -77,9 +81,10 @@ fn lines(result: &Report) -> String {
     }
     let _ = writeln!(
         text,
-        "model {}, {} parameters, codec {}, {:.1} s",
+        "model {}, {} parameters in {}, codec {}, {:.1} s",
         &result.model[..result.model.len().min(12)],
         result.parameters,
+        result.precision,
         likelihood.codec,
         result.seconds
     );

@@ -8,6 +8,7 @@ mod network;
 use std::sync::Arc;
 use std::time::Duration;
 
+use netssm_model::precision::Precision;
 use netssm_model::sample::Policy;
 use netssm_replay::rewrite::AddressPlan;
 use toml::Spanned;
@@ -141,6 +142,12 @@ fn check_model(raw: &RawModel, problems: &mut Collector<'_>) -> Model {
     Model {
         checkpoint: CheckpointChoice::parse(raw.checkpoint.get_ref()),
         device,
+        precision: choice(
+            &raw.precision,
+            "model.precision",
+            &Precision::ALL.map(|precision| (precision.as_str(), precision)),
+            problems,
+        ),
         batch: whole(&raw.batch, "model.batch", 1, 4096, problems) as usize,
         threads: whole(&raw.threads, "model.threads", 0, 1024, problems) as usize,
         policy: Policy {

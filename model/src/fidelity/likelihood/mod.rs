@@ -7,21 +7,25 @@
 //! comes are told apart; tokens that introduce the session (direction, link rate) are told apart too; and what a codec
 //! keeps from the model's sight altogether (a side table of values that are drawn at random) is not in these numbers.
 //!
+//! A model that decodes in f32 is read in passes, one that decodes in eight bits in steps, as it generates: the difference is what
+//! eight bits cost.
+//!
 //! Packets that the codec cannot carry are counted by reason and predicted by nobody: compare codecs on packets that both
 //! carry.
 
 mod predict;
+mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use netssm_wire::capture::Record;
 use serde::Serialize;
 
-use self::predict::predict;
 use super::read::{self, Captures, File, Found, Take};
 use crate::codec::{Beside, Codec, DataError, Encoder, FrameRef, SessionEnd};
 use crate::error::Error;
 use crate::lm::Mamba2;
+use crate::precision::Precision;
 use crate::prepare::Progress;
 
 /// Why a likelihood could not be told.
@@ -179,7 +183,10 @@ pub fn likelihood(
         ..Likelihood::default()
     };
     let sessions = encode(codec, captures, progress, &mut out)?;
-    let nats = predict(model, codec, &sessions, threads, follow)?;
+    let nats = match model.precision() {
+        Precision::F32 => predict::predict(model, codec, &sessions, threads, follow)?,
+        Precision::Int8 => step::predict(model, codec, &sessions, threads, follow)?,
+    };
     for (session, nats) in sessions.iter().zip(nats) {
         out.total.add(&nats);
         out.labels.entry(session.label.clone()).or_default().add(&nats);
@@ -329,6 +336,30 @@ mod tests {
         assert!((got.total.nats_per_packet * 28.0 - nats).abs() < 1e-3 * nats);
         let alone = likelihood((&model, &codec), &captures, 1, &(), &|_, _| false).expect("a likelihood");
         assert_eq!(alone, got, "threads change nothing");
+    }
+
+    #[test]
+    fn steps_read_what_passes_read_and_eight_bits_cost_little() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let captures = captures(dir.path());
+        let (codec, mut model) = (codec(), model(codec().vocab().size()));
+        let passes = likelihood((&model, &codec), &captures, 2, &(), &|_, _| false).expect("a likelihood");
+        let sessions = encode(&codec, &captures, &(), &mut Likelihood::default()).expect("encoded");
+        let steps = step::predict(&model, &codec, &sessions, 2, &|_, _| false).expect("losses");
+        let sum: f64 = steps.iter().map(|nats| nats.nats).sum();
+        assert!((sum - passes.total.nats).abs() < 1e-4 * sum, "{sum} against {}", passes.total.nats);
+        model.set_precision(Precision::Int8).expect("an f32 model on the cpu");
+        let int8 = likelihood((&model, &codec), &captures, 2, &(), &|_, _| false).expect("a likelihood");
+        assert_eq!(
+            (int8.total.tokens, int8.total.head_tokens, int8.total.sessions),
+            (passes.total.tokens, passes.total.head_tokens, passes.total.sessions)
+        );
+        let difference = (int8.total.nats - sum).abs() / sum;
+        assert!(difference > 0.0 && difference < 0.01, "a share of {difference}");
+        let alone = likelihood((&model, &codec), &captures, 1, &(), &|_, _| false).expect("a likelihood");
+        assert_eq!(alone, int8, "threads change nothing");
+        let stopped = likelihood((&model, &codec), &captures, 1, &(), &|_, _| true);
+        assert!(matches!(stopped, Err(LikelihoodError::Data(DataError::Stopped))));
     }
 
     #[test]

@@ -1,0 +1,104 @@
+//! A model over encoded sessions as generation reads them: token by token, through the engine that decodes.
+//!
+//! Passes over whole windows are f32; what a decoding in eight bits costs shows only in steps. Sessions are read in
+//! lock step, many at a time, split over threads by the engine. Every session's sum is its own, and no row depends
+//! on another, so neither batches nor threads change a result at all.
+
+use super::{Encoded, LikelihoodError, Nats};
+use crate::codec::{Codec, DataError};
+use crate::context::Walk;
+use crate::lm::{Mamba2, Stepped};
+use crate::ops::loss::nats_rows;
+
+/// Sessions side by side: blocks of rows for every thread.
+const ROWS: usize = 64;
+/// Steps after which the follower is told.
+const TELL: usize = 64;
+
+/// A session being read.
+struct Reader<'a> {
+    session: &'a Encoded,
+    codec: &'a dyn Codec,
+    head: usize,
+    walk: Walk,
+    context: Vec<u32>,
+    /// The token to be fed.
+    at: usize,
+    nats: Nats,
+}
+
+impl<'a> Reader<'a> {
+    fn new(model: &Mamba2, codec: &'a dyn Codec, session: &'a Encoded) -> Self {
+        let mut walk = Walk::new(codec, model.config().context);
+        let mut context = Vec::new();
+        walk.push(session.tokens[0], &mut context);
+        Self { session, codec, head: codec.head(), walk, context, at: 0, nats: Nats::unread(session) }
+    }
+
+    /// Whether its last token, which is fed to nobody, is reached.
+    fn done(&self) -> bool {
+        self.at + 1 == self.session.tokens.len()
+    }
+}
+
+impl Stepped for Reader<'_> {
+    fn token(&self) -> u32 {
+        u32::from(self.session.tokens[self.at])
+    }
+
+    fn context(&self) -> &[u32] {
+        &self.context
+    }
+
+    fn wanted(&self) -> Option<&[u64]> {
+        None
+    }
+
+    fn take(&mut self, logits: &[f32]) {
+        self.at += 1;
+        let token = self.session.tokens[self.at];
+        let mut nats = [0.0];
+        nats_rows(logits, &[u32::from(token)], logits.len(), &mut nats);
+        self.nats.predicted(f64::from(nats[0]), self.at < self.head, self.codec.is_time(token));
+        self.context.clear();
+        self.walk.push(token, &mut self.context);
+    }
+}
+
+/// The loss of every session, in their order.
+pub(super) fn predict(
+    model: &Mamba2,
+    codec: &dyn Codec,
+    sessions: &[Encoded],
+    threads: usize,
+    follow: &(dyn Fn(u64, u64) -> bool + Sync),
+) -> Result<Vec<Nats>, LikelihoodError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
+    let pool = pool.map_err(|error| LikelihoodError::Thread(error.to_string()))?;
+    let all = sessions.iter().map(|session| session.tokens.len() as u64 - 1).sum();
+    let mut out = Vec::with_capacity(sessions.len());
+    let mut tokens = 0;
+    for batch in sessions.chunks(ROWS) {
+        // The longest come first, so those that are done are behind those that are not.
+        let mut readers: Vec<Reader<'_>> = batch.iter().map(|s| Reader::new(model, codec, s)).collect();
+        let mut state = model.zero_state(readers.len())?;
+        let mut live = readers.len();
+        for step in 1_usize.. {
+            live = readers[..live].iter().take_while(|reader| !reader.done()).count();
+            if live == 0 {
+                break;
+            }
+            state.retain(|row| row < live)?;
+            pool.install(|| model.step_each(&mut readers[..live], &mut state))?;
+            tokens += live as u64;
+            if step.is_multiple_of(TELL) && follow(tokens, all) {
+                return Err(DataError::Stopped.into());
+            }
+        }
+        if follow(tokens, all) {
+            return Err(DataError::Stopped.into());
+        }
+        out.extend(readers.into_iter().map(|reader| reader.nats));
+    }
+    Ok(out)
+}

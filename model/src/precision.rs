@@ -1,0 +1,60 @@
+//! The precision that a model is decoded in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+/// How the three matrix products of a decoded token are computed; everything beside them is f32 in each case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Weights and activations as they are.
+    #[default]
+    F32,
+    /// Weights and activations as whole numbers of eight bits with a scale for each output and each row; on the CPU only.
+    /// What is lost, and that nothing more is: [`crate::ops`].
+    Int8,
+}
+
+impl Precision {
+    /// Every precision, the default first.
+    pub const ALL: [Self; 2] = [Self::F32, Self::Int8];
+
+    /// As flags and profiles spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|precision| precision.as_str() == text);
+        found.ok_or_else(|| format!("unknown precision \"{text}\"; expected f32 or int8"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back_and_others_are_refused_with_those_there_are() {
+        for precision in Precision::ALL {
+            assert_eq!(precision.to_string().parse(), Ok(precision));
+        }
+        let error = "int4".parse::<Precision>().expect_err("there is none");
+        assert_eq!(error, "unknown precision \"int4\"; expected f32 or int8");
+    }
+}
