@@ -34,10 +34,18 @@ enum Kind {
 impl Kernel {
     /// Those that this processor has the instructions for, the fastest first.
     pub(crate) fn available() -> impl Iterator<Item = Self> {
+        // All that the functions below are compiled for.
+        #[cfg(target_arch = "x86_64")]
+        let avx512_vnni = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni");
+        #[cfg(target_arch = "x86_64")]
+        let avx_vnni = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni");
         #[cfg(target_arch = "x86_64")]
         let special = [
-            (Kind::Avx512Vnni, is_x86_feature_detected!("avx512vnni")),
-            (Kind::AvxVnni, is_x86_feature_detected!("avxvnni")),
+            (Kind::Avx512Vnni, avx512_vnni),
+            (Kind::AvxVnni, avx_vnni),
             (Kind::Avx2, is_x86_feature_detected!("avx2")),
         ];
         #[cfg(not(target_arch = "x86_64"))]
@@ -82,10 +90,10 @@ impl Kernel {
     pub(super) fn multiply(self, job: Job<'_>) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `available` makes a kernel of this kind only where the processor has avx512vnni.
+            // SAFETY: `available` makes a kernel of this kind only where the processor has avx512f, avx512bw, avx512vl and avx512vnni.
             Kind::Avx512Vnni => unsafe { avx512_vnni(job) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `available` makes a kernel of this kind only where the processor has avxvnni.
+            // SAFETY: `available` makes a kernel of this kind only where the processor has avx2 and avxvnni.
             Kind::AvxVnni => unsafe { avx_vnni(job) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` makes a kernel of this kind only where the processor has avx2.
