@@ -47,6 +47,10 @@ fn generate_gives_the_same_bytes_for_the_same_seed_only() {
         generate(&["--seed", "5", "--batch", "2", "--threads", "1"]),
         "another batch and thread count"
     );
+    let eight = generate(&["--seed", "5", "--precision", "int8"]);
+    assert_ne!(first, eight, "another precision");
+    let again = ["--seed", "5", "--precision", "int8", "--batch", "2", "--threads", "1"];
+    assert_eq!(eight, generate(&again), "eight bits, another batch and thread count");
     let other = generate(&["--seed", "6"]);
     assert_eq!(first.len(), other.len());
     for (a, b) in first.iter().zip(&other) {
