@@ -123,8 +123,8 @@ fn servers_services_and_seeds_are_chosen() {
     // The client's end is one of its own port; the servers are behind 4433.
     for (more, flows, words) in [
         (&[][..], 0, "ports 443, 80"),
-        (&["--server-port", "4433"][..], 27, "ports 4433"),
-        (&["--server-prefix", "10.0.0.0/8,192.0.2.0/24"][..], 27, "addresses in 10.0.0.0/8, 192.0.2.0/24"),
+        (&["--server-port", "4433"][..], 28, "ports 4433"),
+        (&["--server-prefix", "10.0.0.0/8,192.0.2.0/24"][..], 28, "addresses in 10.0.0.0/8, 192.0.2.0/24"),
         (&["--server-name", "example.org"][..], 0, "names below example.org"),
     ] {
         let dynamics = &with(more)["dynamics"];
