@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netssm_replay::clock::{Clock, MockClock, MonoTime, SystemClock, WallTime};
 use netssm_replay::label::LabelRecord;
@@ -270,6 +270,17 @@ impl Tmpfs {
     fn path(&self) -> &Path {
         self.0.path()
     }
+
+    /// Until so many bytes can be written. A removed file takes its room as long as someone has it open, and libpcap opens files
+    /// without close-on-exec: a child that another test starts may, for a while.
+    fn wait_for_room(&self, bytes: usize) {
+        let (room, until) = (self.path().join("room"), Instant::now() + Duration::from_secs(10));
+        while fs::write(&room, vec![0; bytes]).is_err() {
+            assert!(Instant::now() < until, "no room for {bytes} bytes");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        fs::remove_file(room).unwrap();
+    }
 }
 
 impl Drop for Tmpfs {
@@ -302,6 +313,7 @@ fn a_full_disk_stops_writing_and_room_lets_it_go_on() {
     let Some(disk) = Tmpfs::new(2 << 20) else { return };
     let clock = clock();
     let config = RollingConfig { max_bytes: 300_000, ..unlimited(disk.path()) };
+    let room = config.room;
     let as_clock: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
     let mut sink = Box::new(RollingSink::open(config, guard(&[]), as_clock).unwrap());
     let sent = frames(1_000, 1_400);
@@ -343,6 +355,7 @@ fn a_full_disk_stops_writing_and_room_lets_it_go_on() {
         fs::remove_file(path).unwrap();
         fs::remove_file(path.to_str().unwrap().replace(".pcap", ".labels.jsonl")).unwrap();
     }
+    disk.wait_for_room(room as usize);
     let frames_before: u64 = visible(disk.path(), ".pcap").iter().map(|c| read(c).len() as u64).sum();
     send(&mut sink, 1);
     assert!(sink.stats().files.unwrap().stalled);

@@ -124,7 +124,11 @@ fn servers_services_and_seeds_are_chosen() {
     for (more, flows, words) in [
         (&[][..], 0, "ports 443, 80"),
         (&["--server-port", "4433"][..], 28, "ports 4433"),
-        (&["--server-prefix", "10.0.0.0/8,192.0.2.0/24"][..], 28, "addresses in 10.0.0.0/8, 192.0.2.0/24"),
+        (
+            &["--server-prefix", "10.0.0.0/8,192.168.7.53/32"][..],
+            28,
+            "addresses in 10.0.0.0/8, 192.168.7.53/32",
+        ),
         (&["--server-name", "example.org"][..], 0, "names below example.org"),
     ] {
         let dynamics = &with(more)["dynamics"];
