@@ -117,16 +117,23 @@ fn servers_services_and_seeds_are_chosen() {
     let case = Case::open("evaluate");
     let (real, out, list) = (case.path("real"), case.path("report"), case.path("services.csv"));
     set(&real, 1000);
-    std::fs::write(&list, "label,service\nprinter,office\ncamera,security\n").expect("written");
+    // A third label, so that services are something else than labels.
+    let (printers, phones) = (Path::new(&real).join("printer"), Path::new(&real).join("phone"));
+    std::fs::create_dir_all(&phones).expect("a new folder");
+    for i in 0..3 {
+        let name = format!("{i}.pcap");
+        std::fs::copy(printers.join(&name), phones.join(&name)).expect("copied");
+    }
+    std::fs::write(&list, "label,service\nprinter,office\ncamera,security\nphone,office\n").expect("written");
     let args = ["evaluate", "--real", &real, "--synthetic", &real, "--out", &out, "--json"];
     let with = |more: &[&str]| json(&[&args[..], &["--only", "dynamics,utility,similarity"], more].concat());
     // The client's end is one of its own port; the servers are behind 4433.
     for (more, flows, words) in [
         (&[][..], 0, "ports 443, 80"),
-        (&["--server-port", "4433"][..], 28, "ports 4433"),
+        (&["--server-port", "4433"][..], 42, "ports 4433"),
         (
             &["--server-prefix", "10.0.0.0/8,192.168.7.53/32"][..],
-            28,
+            42,
             "addresses in 10.0.0.0/8, 192.168.7.53/32",
         ),
         (&["--server-name", "example.org"][..], 0, "names below example.org"),
@@ -142,7 +149,7 @@ fn servers_services_and_seeds_are_chosen() {
     let levels = report["utility"]["levels"].as_array().expect("levels");
     assert_eq!(levels[1]["classes"], serde_json::json!(["office", "security"]), "{levels:?}");
     let packets = |report: &Value| report["similarity"]["real"]["packets"].as_u64().expect("a number");
-    assert_eq!(packets(&report) + 6, packets(&with(&[])), "one of each session");
+    assert_eq!(packets(&report) + 9, packets(&with(&[])), "one of each session");
     std::fs::write(&list, "printer\n").expect("written");
     let bad = netssmd(&[&args[..], &["--services", &list]].concat()).expect_code(78).stderr;
     assert!(bad.contains("line 1: expected two columns (label, service)"), "{bad}");
