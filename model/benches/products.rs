@@ -12,7 +12,7 @@ use netssm_model::precision::Precision;
 
 /// Name, outputs, inputs.
 const SHAPES: [(&str, usize, usize); 3] =
-    [("in_proj", 902, 192), ("out_proj", 192, 384), ("head", 1064, 192)];
+    [("in_proj", 1096, 256), ("out_proj", 256, 512), ("head", 1064, 256)];
 
 /// Values between -1 and 1.
 fn numbers(n: usize) -> Vec<f32> {
@@ -21,7 +21,7 @@ fn numbers(n: usize) -> Vec<f32> {
 
 fn bench(c: &mut Criterion) {
     for precision in Precision::ALL {
-        println!("{precision}: {}", kernel(precision));
+        eprintln!("{precision}: {}", kernel(precision));
     }
     for (name, outputs, inputs) in SHAPES {
         let mut group = c.benchmark_group(name);
