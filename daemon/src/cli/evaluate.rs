@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_may_come_back_has_a_form() {
-        let good = ["10.0.0.0/8", "fe80::1", "02:00:00:00:00:01", "printer", ".example.org"];
+        let good = ["10.0.0.0/8", "fe80::1", "02:00:00:00:00:01", "printer", "1234", ".example.org"];
         good.iter().for_each(|entry| assert!(parse(&["--allow", entry]).is_ok(), "{entry}"));
         let bad = ["10.0.0.0/33", "192.168.1.300", "02:00:00:00:01", "", "name/8"];
         bad.iter().for_each(|entry| assert!(parse(&["--allow", entry]).is_err(), "{entry}"));

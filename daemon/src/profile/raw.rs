@@ -67,7 +67,7 @@ impl Default for RawProfile {
     }
 }
 
-/// `model.min_p` unless something else is asked for, in profiles and on the command line. Ten thousand draws make a session, and
+/// `model.min_p` unless something else is asked for, in profiles and on the command line. Thousands of draws make a session, and
 /// what a model gives to all the tokens that never follow adds up: without a cut nearly every session has a few of them, and goes
 /// on as none that the model has read (docs/adr/0010).
 pub(crate) const MIN_P: f64 = 0.1;

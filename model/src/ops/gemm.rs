@@ -155,6 +155,7 @@ fn block<S: Simd, const V: usize, const R: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::product::testing::wanted_does_not_depend_on_the_rest;
 
     fn numbers(n: usize, seed: u32) -> Vec<f32> {
         let mut s = seed;
@@ -202,34 +203,12 @@ mod tests {
 
     #[test]
     fn what_is_wanted_does_not_depend_on_what_is_not() {
-        let (rows, inputs, outputs) = (19, 67, 130);
-        let (x, w) = (numbers(rows * inputs, 5), numbers(inputs * outputs, 6));
-        let packed = Packed::new(&w, outputs, inputs);
-        let mut all = vec![0f32; rows * outputs];
-        packed.multiply_wanted(&x, &mut all, false, &[]);
-        // Row r wants every (r + 1)th output of the first two words; the first row everything, the last one nothing.
-        let masks: Vec<[u64; 2]> = (0..rows)
-            .map(|r| {
-                [0, 64]
-                    .map(|word| (0..64).filter(|bit| (word + bit) % (r + 1) == 0).map(|bit| 1 << bit).sum())
-            })
-            .collect();
-        let mut wanted: Vec<Wanted<'_>> = masks.iter().map(|mask| Some(&mask[..])).collect();
-        wanted[0] = None;
-        wanted[rows - 1] = Some(&[]);
-        let mut some = vec![0f32; rows * outputs];
-        packed.multiply_wanted(&x, &mut some, false, &wanted);
-        for (r, mask) in wanted.iter().enumerate() {
-            for o in 0..outputs {
-                let is_wanted =
-                    mask.is_none_or(|mask| mask.get(o / 64).is_some_and(|word| word >> (o % 64) & 1 == 1));
-                let (got, full) = (some[r * outputs + o], all[r * outputs + o]);
-                assert!(!is_wanted || got.to_bits() == full.to_bits(), "row {r}, output {o}");
-            }
-        }
-        assert!(
-            some[(rows - 1) * outputs..].iter().all(|&value| value == 0.0),
-            "nothing wanted, nothing done"
-        );
+        let (x, w) = (numbers(19 * 67, 5), numbers(67 * 130, 6));
+        let packed = Packed::new(&w, 130, 67);
+        wanted_does_not_depend_on_the_rest(|wanted| {
+            let mut out = vec![0f32; 19 * 130];
+            packed.multiply_wanted(&x, &mut out, false, wanted);
+            out
+        });
     }
 }

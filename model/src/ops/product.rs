@@ -66,3 +66,35 @@ pub fn kernel(precision: Precision) -> &'static str {
         Precision::Int8 => int8::Kernel::best().name(),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::Wanted;
+
+    /// Asserts that a product of 19 rows with 130 outputs, as `multiply` computes it, does not depend on what is not wanted.
+    pub(crate) fn wanted_does_not_depend_on_the_rest(multiply: impl Fn(&[Wanted<'_>]) -> Vec<f32>) {
+        let (rows, outputs) = (19, 130);
+        // Row r wants every (r + 1)th output of the first two words; the first row everything, the last one nothing.
+        let mask = |r: usize, word: usize| {
+            (0..64).filter(|bit| (word + bit).is_multiple_of(r + 1)).map(|bit| 1 << bit).sum()
+        };
+        let masks: Vec<[u64; 2]> = (0..rows).map(|r| [mask(r, 0), mask(r, 64)]).collect();
+        let mut wanted: Vec<Wanted<'_>> = masks.iter().map(|mask| Some(&mask[..])).collect();
+        wanted[0] = None;
+        wanted[rows - 1] = Some(&[]);
+        let (all, some) = (multiply(&[]), multiply(&wanted));
+        assert_eq!((all.len(), some.len()), (rows * outputs, rows * outputs));
+        for (r, mask) in wanted.iter().enumerate() {
+            for o in 0..outputs {
+                let is_wanted =
+                    mask.is_none_or(|mask| mask.get(o / 64).is_some_and(|word| word >> (o % 64) & 1 == 1));
+                let (got, full) = (some[r * outputs + o], all[r * outputs + o]);
+                assert!(!is_wanted || got.to_bits() == full.to_bits(), "row {r}, output {o}");
+            }
+        }
+        assert!(
+            some[(rows - 1) * outputs..].iter().all(|&value| value == 0.0),
+            "nothing wanted, nothing done"
+        );
+    }
+}

@@ -356,6 +356,8 @@ fn permutation(n: usize, seed: u64, epoch: u64) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::flow::Parameters;
+    use crate::codec::{FlowCodec, Vocab};
     use proptest::prelude::*;
 
     /// Session i holds i*100, i*100 + 1, ...
@@ -389,6 +391,32 @@ mod tests {
         assert_eq!(w.targets[short * 4..short * 4 + 4], [101, 102, IGNORE, IGNORE]);
         assert_eq!(w.valid(), 6);
         assert!(Streams::new([&[1u16][..]], (1, 4, 10), 1).is_none(), "nothing to predict");
+    }
+
+    #[test]
+    fn fields_are_hidden_by_chance_but_for_the_label() {
+        let labels = ["a", "b"];
+        let codec = FlowCodec::new(Vocab::flow(&labels).unwrap(), Parameters::default()).unwrap();
+        let (shape, tokens) = (codec.context(), codec.prompt("a").unwrap().repeat(400));
+        let codec: Arc<dyn Codec> = Arc::new(codec);
+        let windows = |hidden: f64| {
+            let streams = Streams::new([&tokens[..]], (1, 1_000, 1_000), 1).unwrap();
+            let mut streams = streams.with_context(codec.clone(), shape, hidden);
+            [streams.next().context, streams.next().context]
+        };
+        let [shown, again] = windows(0.0);
+        assert_eq!(shown, again);
+        let [first, second] = windows(0.25);
+        assert_ne!(first, second, "another epoch hides others");
+        assert_eq!(windows(0.25)[0], first);
+        let fields = shape.unwrap().fields;
+        let mut hidden = 0;
+        for (i, (&id, &full)) in first.iter().zip(&shown).enumerate() {
+            assert!(id == full || id == HIDDEN && (i + 1) % fields != 0, "place {i}");
+            hidden += usize::from(id == HIDDEN);
+        }
+        let share = hidden as f64 / (first.len() / fields * (fields - 1)) as f64;
+        assert!((share - 0.25).abs() < 0.02, "{share}");
     }
 
     #[test]

@@ -146,6 +146,7 @@ fn ten_steps_and_ten_more_are_twenty() {
     same_in_two_parts(&config, &|| dataset(&["a", "b", "c"], 9), &straight, &broken);
     // With side information, whose decoders have to stand where they stood.
     config.data.interleave = 2;
+    config.data.context_dropout = 0.3;
     let (straight, broken) = (tmp.path().join("straight flows"), tmp.path().join("broken flows"));
     same_in_two_parts(&config, &|| flows(&["a", "b", "c"], 9), &straight, &broken);
     let trained = Checkpoint::open(&broken.join("best")).unwrap();

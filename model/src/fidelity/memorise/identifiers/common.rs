@@ -127,9 +127,9 @@ impl Allow {
             return true;
         }
         // What is made like an address and is none would be a name that nobody has (RFC 1123, section 2.1).
-        let numeric = entry.chars().all(|c| c.is_ascii_digit() || c == '.');
+        let numeric = entry.contains('.') && entry.chars().all(|c| c.is_ascii_digit() || c == '.');
         let hexadecimal = entry.contains(':') && entry.chars().all(|c| c.is_ascii_hexdigit() || c == ':');
-        if length.is_some() || numeric || hexadecimal {
+        if length.is_some() || entry.is_empty() || numeric || hexadecimal {
             return false;
         }
         self.names.push(entry.to_lowercase());
