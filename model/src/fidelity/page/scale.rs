@@ -56,19 +56,21 @@ impl Scale {
 
     fn ticks(&self) -> Vec<f64> {
         let inside = |x: &f64| (self.low..=self.high).contains(x);
+        // A range that was widened may reach where nothing is drawn.
+        let drawn = |value: &f64| place(*value, self.log).is_some();
         if !self.log {
-            return steps(self.low, self.high).filter(inside).collect();
+            return steps(self.low, self.high).filter(inside).filter(drawn).collect();
         }
         let (first, last) = (self.low.ceil() as i32, self.high.floor() as i32);
         if last - first >= 1 {
             let every = ((last - first) as f64 / TICKS).ceil().max(1.0) as usize;
-            return (first..=last).step_by(every).map(|decade| 10_f64.powi(decade)).collect();
+            return (first..=last).step_by(every).map(|decade| 10_f64.powi(decade)).filter(drawn).collect();
         }
         // Within a decade or so: some of its values.
         let whole = self.low.floor() as i32..=self.high.floor() as i32;
         let values =
             whole.flat_map(|decade| [1.0, 2.0, 3.0, 5.0, 7.0].map(|digit| digit * 10_f64.powi(decade)));
-        values.filter(|value| value.is_finite() && inside(&value.log10())).collect()
+        values.filter(|value| drawn(value) && inside(&value.log10())).collect()
     }
 }
 
@@ -160,6 +162,15 @@ mod tests {
         assert_eq!(Scale::of([0.0, -1.0].into_iter(), true), None);
         let scale = Scale::of([1.0, 100.0].into_iter(), true).expect("a scale");
         assert_eq!((scale.share(10.0), scale.share(0.0), scale.share(f64::NAN)), (Some(0.5), None, None));
+    }
+
+    #[test]
+    fn a_range_widened_beyond_what_is_drawn_has_no_ticks_there() {
+        for (value, log) in [(4.3e299, true), (10_f64.powf(299.5), true), (9e299, false)] {
+            let scale = Scale::of([value].into_iter(), log).expect("a scale");
+            let ticks = scale.ticks();
+            assert!(!ticks.is_empty() && ticks.iter().all(|&tick| scale.share(tick).is_some()), "{ticks:?}");
+        }
     }
 
     proptest! {
