@@ -313,8 +313,9 @@ impl<M> Player<M> {
                     self.tally.reused += 1;
                     session
                 }
-                Taken::Dry => {
-                    if self.dry != Some(arrival.label) {
+                dry @ (Taken::Dry | Taken::Early) => {
+                    // A model that has only begun is not too slow.
+                    if matches!(dry, Taken::Dry) && self.dry != Some(arrival.label) {
                         self.dry = Some(arrival.label);
                         self.tally.underruns += 1;
                         Underrun { label }.emit(&self.metrics);

@@ -42,6 +42,8 @@ pub(crate) enum Taken {
     Again(Arc<Session>),
     /// Nothing is ready and all that was played is used up.
     Dry,
+    /// The shelf's first session is not there yet.
+    Early,
 }
 
 /// What comes next in strict order.
@@ -261,6 +263,7 @@ impl Stock {
                 shelf.keep(session.clone(), uses + 1, reuse);
                 Taken::Again(session)
             }
+            None if shelf.next_played == 0 => Taken::Early,
             None => Taken::Dry,
         }
     }
@@ -323,7 +326,7 @@ mod tests {
         (0..n)
             .map(|_| match stock.take(shelf) {
                 Taken::Fresh(s) | Taken::Again(s) => Some(s.seed),
-                Taken::Dry => None,
+                Taken::Dry | Taken::Early => None,
             })
             .collect()
     }
@@ -429,7 +432,7 @@ mod tests {
             let mut stock = Stock::new(&traffic(&[("a", 1.0)]), 2, 4, 7);
             fill(&mut stock);
             stock.replace(&traffic(&[("a", 1.0)]), 2, 4, seed, keep);
-            assert!(matches!(stock.take(0), Taken::Dry));
+            assert!(matches!(stock.take(0), Taken::Early));
         }
     }
 

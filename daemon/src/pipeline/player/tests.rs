@@ -298,6 +298,25 @@ fn a_dry_pool_is_counted_once_and_holds_the_arrival_back() {
 }
 
 #[test]
+fn waiting_for_the_first_session_is_no_underrun() {
+    let mut bench = Bench::new(0);
+    bench.time = None;
+    bench.arrivals = Arrivals { rate: 1e4, max_concurrent: 64, limit: 1, weights: vec![1.0] };
+    bench.limits = Limits { traffic: traffic(&[("a", 1.0)]), depth: 1, reuse: 1, seed: 3 };
+    bench.pool = Arc::new(Pool::new(&bench.limits));
+    let pool = bench.pool.clone();
+    let supplier = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        let order = pool.order().unwrap();
+        pool.deliver(&order, Some(session("a", order.seed, 1)));
+    });
+    let (_control, orders) = channel();
+    let played = bench.player().run(&orders);
+    supplier.join().unwrap();
+    assert_eq!((started(&played), played.tally.underruns), (1, 0));
+}
+
+#[test]
 fn sessions_that_find_no_address_are_left_out_and_counted() {
     let mut bench = Bench::new(3);
     bench.arrivals.rate = 1e6;
