@@ -6,13 +6,11 @@ use cudarc::driver::{DriverError, sys::CUresult};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CudaError {
-    /// A library that NVIDIA's driver or toolkit brings is not on this host.
-    #[error("no CUDA on this host: {library} cannot be loaded; install {package}, or use the cpu")]
-    NoLibrary {
-        /// Its file name.
-        library: &'static str,
-        /// What brings it.
-        package: &'static str,
+    /// The driver's library is there, and the driver behind it is not.
+    #[error("no CUDA on this host: the driver answers {answer}; install NVIDIA's driver, or use the cpu")]
+    NoDriver {
+        /// What it said.
+        answer: String,
     },
     /// The driver is older than the toolkit that the kernels were compiled with.
     #[error(

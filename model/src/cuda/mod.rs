@@ -6,7 +6,7 @@
 //!
 //! Every failure is a [`CudaError`]; nothing here falls back to the CPU.
 
-pub(crate) mod decode;
+pub mod decode;
 mod error;
 mod gpu;
 mod images;

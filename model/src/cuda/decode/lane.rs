@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cudarc::driver::sys::{CUdeviceptr, CUfunction_attribute, CUgraphInstantiate_flags, CUstreamCaptureMode};
-use cudarc::driver::{CudaFunction, CudaGraph, CudaStream, LaunchConfig, PushKernelArg, result};
+use cudarc::driver::{CudaFunction, CudaGraph, CudaSlice, CudaStream, LaunchConfig, PushKernelArg, result};
 
 use super::super::{Attempt, CudaError, Gpu};
 use super::memory::{Memory, Pinned};
@@ -116,6 +116,16 @@ impl GpuLane {
         // SAFETY: as above; the host reads them only after it has waited for the stream.
         unsafe { result::memcpy_dtoh_async(choices, to.2, stream) }.to("copy from the device")?;
         Ok(())
+    }
+
+    /// What a region of the lane's own holds.
+    pub(super) fn bytes(&self, region: Region) -> Option<&CudaSlice<u8>> {
+        self.memory.slice(region)
+    }
+
+    /// The stream that everything of the lane is done on.
+    pub(super) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
     }
 
     fn address(&self, region: Region) -> Result<CUdeviceptr, CudaError> {

@@ -47,6 +47,11 @@ impl Memory {
         Ok(memory)
     }
 
+    /// What a region holds.
+    pub(super) fn slice(&self, region: Region) -> Option<&CudaSlice<u8>> {
+        self.owned.get(&region)
+    }
+
     /// The address of a region.
     pub(super) fn address(&self, region: Region) -> Option<CUdeviceptr> {
         self.addresses.get(&region).copied()

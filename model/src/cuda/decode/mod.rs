@@ -11,6 +11,7 @@
 
 mod lane;
 mod memory;
+mod probe;
 
 use candle_core::Device;
 
@@ -21,11 +22,12 @@ use crate::lm::Mamba2;
 use crate::sample::Policy;
 
 pub(crate) use lane::GpuLane;
+pub use probe::Probe;
 
 /// Left free on the device beside what is planned: the driver's graphs and modules, and other programs' moods.
 const RESERVE: usize = 256 << 20;
 
-/// Lanes of one model: `batches` half-batches of up to `rows` sessions each.
+/// A model to decode.
 pub(crate) struct Order<'a> {
     /// The model, on any device.
     pub(crate) model: &'a Mamba2,

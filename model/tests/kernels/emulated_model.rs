@@ -6,7 +6,7 @@ use netssm_model::decode::{self, Decoding, Region, Types};
 use netssm_model::lm::Mamba2;
 use netssm_model::sample::Policy;
 
-use super::{Argument, Buffer, Kernels, Launch};
+use crate::emulated::{Argument, Buffer, Kernels, Launch};
 
 pub(crate) struct Emulated<'k> {
     kernels: &'k Kernels,

@@ -1,13 +1,10 @@
-//! The kernels of `model/kernels`, compiled for the host by a C++ compiler and run thread by thread (see its README).
+//! The kernels of `model/kernels`, compiled for the host by a C++ compiler and run thread by thread (see their README).
 //!
 //! [`kernels`] compiles every `.cu` once a test binary; [`Kernels::launch`] runs one as a GPU would be told to, first
 //! with the threads of a block in one order, then in the other on a copy of the buffers, and wants equal results: a
 //! missing barrier shows there. Buffers have guards on both sides, and results may not touch them.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(unsafe_code, reason = "the compiled kernels are a library that is loaded")]
-
-pub(crate) mod model;
 
 use std::ffi::{CStr, c_char, c_void};
 use std::path::{Path, PathBuf};
@@ -42,11 +39,9 @@ const UNTOUCHED: u8 = 0xff;
 /// Values as they lie in device memory.
 pub(crate) trait Value: Copy + Default + PartialEq + std::fmt::Debug {}
 impl Value for f32 {}
-impl Value for f64 {}
 impl Value for u8 {}
 impl Value for u16 {}
 impl Value for u32 {}
-impl Value for i32 {}
 impl Value for u64 {}
 
 /// One argument of a kernel.
@@ -54,11 +49,8 @@ impl Value for u64 {}
 pub(crate) enum Argument {
     /// A pointer to a buffer of [`Kernels::launch`]'s, by its position.
     Buffer(usize),
-    /// A pointer to nothing.
-    Null,
     Int(i32),
     Float(f32),
-    Long(u64),
     Double(f64),
 }
 
@@ -201,10 +193,8 @@ impl Kernels {
             .iter()
             .map(|argument| match *argument {
                 Argument::Buffer(i) => bases[i] as u64,
-                Argument::Null => 0,
                 Argument::Int(value) => u64::from(value as u32),
                 Argument::Float(value) => u64::from(value.to_bits()),
-                Argument::Long(value) => value,
                 Argument::Double(value) => value.to_bits(),
             })
             .collect();
