@@ -27,7 +27,7 @@ struct Fiber : Thread {
     ucontext_t context;
     std::jmp_buf here;
     bool begun = false;
-    std::unique_ptr<unsigned char[]> stack;
+    unsigned char* stack = nullptr;
     Wait wait = Wait::Nothing;
     unsigned mask = 0;
     unsigned warp = 0;
@@ -46,6 +46,8 @@ struct Block {
 };
 
 thread_local Block* block = nullptr;
+// Kept from launch to launch: getting them is most of a small one.
+thread_local std::vector<std::unique_ptr<unsigned char[]>> stacks;
 thread_local char message[256];
 
 Fiber* self() { return static_cast<Fiber*>(current); }
@@ -86,7 +88,7 @@ void begin(Fiber& fiber, unsigned number) {
     fiber.wait = Wait::Nothing;
     fiber.begun = false;
     getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_sp = fiber.stack;
     fiber.context.uc_stack.ss_size = STACK;
     fiber.context.uc_link = nullptr;
     makecontext(&fiber.context, entry, 0);
@@ -174,7 +176,8 @@ const char* run(const Launch& launch, void (*body)(void*), void* closure) {
     here.warps = std::vector<Warp>((threads + WARP - 1) / WARP);
     here.body = body;
     here.closure = closure;
-    for (auto& fiber : here.fibers) fiber.stack.reset(new unsigned char[STACK]);
+    while (stacks.size() < threads) stacks.emplace_back(new unsigned char[STACK]);
+    for (unsigned i = 0; i < threads; ++i) here.fibers[i].stack = stacks[i].get();
     std::vector<uint4> shared((launch.shared + GUARD) / 16 + 1);
     block = &here;
     shared_memory = reinterpret_cast<unsigned char*>(shared.data());
