@@ -12,25 +12,33 @@ use crate::profile::DeviceChoice;
 /// # Errors
 /// A configuration error that says what is missing.
 pub(crate) fn open(choice: DeviceChoice) -> Outcome<Device> {
-    let cuda = |n: usize| {
-        if !cfg!(feature = "cuda") {
-            return Err(Failure::Config(anyhow::anyhow!(
-                "device cuda:{n} was asked for, but this build has no GPU support: build with --features cuda, or use cpu"
-            )));
-        }
-        Device::new_cuda(n).with_context(|| format!("open device cuda:{n}")).map_err(Failure::Config)
-    };
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
         DeviceChoice::Cuda(n) => cuda(n),
-        DeviceChoice::Auto if cfg!(feature = "cuda") && candle_core::utils::cuda_is_available() => {
+        DeviceChoice::Auto if cfg!(feature = "cuda") => Ok(cuda(0).unwrap_or_else(|failure| {
             // A build with GPU support on a host without a GPU: the CPU is what auto means there.
-            Ok(Device::new_cuda(0)
-                .inspect_err(|error| tracing::info!(%error, "no usable GPU: the CPU is used"))
-                .unwrap_or(Device::Cpu))
-        }
+            let (Failure::Usage(error) | Failure::Config(error) | Failure::Run(error)) = failure;
+            tracing::info!(error = format!("{error:#}"), "no usable GPU: the CPU is used");
+            Device::Cpu
+        })),
         DeviceChoice::Auto => Ok(Device::Cpu),
     }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(n: usize) -> Outcome<Device> {
+    // First, since what candle meets without these checks are panics.
+    netssm_model::cuda::Gpu::check(n)
+        .with_context(|| format!("open device cuda:{n}"))
+        .map_err(Failure::Config)?;
+    Device::new_cuda(n).with_context(|| format!("open device cuda:{n}")).map_err(Failure::Config)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(n: usize) -> Outcome<Device> {
+    Err(Failure::Config(anyhow::anyhow!(
+        "device cuda:{n} was asked for, but this build has no GPU support: build with --features cuda, or use cpu"
+    )))
 }
 
 /// Threads for the model, 0 for one a core. The model uses the pool that it is called in.
@@ -70,5 +78,13 @@ mod tests {
         let Err(Failure::Config(error)) = open(DeviceChoice::Cuda(1)) else { panic!("no error") };
         assert!(error.to_string().contains("build with --features cuda"), "{error}");
         assert!(matches!(open(DeviceChoice::Auto), Ok(Device::Cpu)));
+    }
+
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn a_gpu_that_is_not_there_is_a_clear_error() {
+        let Err(Failure::Config(error)) = open(DeviceChoice::Cuda(999)) else { panic!("no error") };
+        let text = format!("{error:#}");
+        assert!(text.starts_with("open device cuda:999: ") && text.len() > 60, "{text}");
     }
 }

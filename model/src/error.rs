@@ -93,6 +93,10 @@ pub enum Error {
     /// A tensor operation failed in candle.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
+    /// The GPU could not be used.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(#[from] crate::cuda::CudaError),
 }
 
 impl Error {

@@ -50,6 +50,10 @@ pub mod config;
 pub mod context;
 mod conv;
 pub mod corpus;
+#[cfg(feature = "cuda")]
+#[allow(unsafe_code, reason = "launching kernels is unsafe; the only folder where it is")]
+pub mod cuda;
+pub mod decode;
 pub mod error;
 pub mod fidelity;
 pub mod generate;

@@ -200,7 +200,7 @@ impl Mamba2 {
         cross_entropy(&self.forward(input, lengths, state)?, targets)
     }
 
-    fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+    pub(crate) fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
         match tokens.iter().find(|&&t| t as usize >= self.cfg.vocab_size) {
             Some(t) => {
                 Err(Error::input("token", format!("below the vocabulary's {}", self.cfg.vocab_size), t))
@@ -210,7 +210,7 @@ impl Mamba2 {
     }
 
     /// Checks that there is a row a field for each of `tokens`, and that the table has it.
-    fn check_context(&self, context: &[u32], tokens: usize) -> Result<()> {
+    pub(crate) fn check_context(&self, context: &[u32], tokens: usize) -> Result<()> {
         let (fields, rows) = self.cfg.context.map_or((0, 0), |context| (context.fields, context.rows));
         if context.len() != tokens * fields {
             let expected = format!("{fields} rows for each of {tokens} tokens");
@@ -258,7 +258,7 @@ impl Mamba2 {
     }
 
     /// The tensors by their reference names.
-    fn named(&self) -> Vec<(String, &Tensor)> {
+    pub(crate) fn named(&self) -> Vec<(String, &Tensor)> {
         let mut all = vec![(weights::EMBEDDING.to_string(), &self.embedding)];
         all.extend(self.context.iter().map(|context| (weights::CONTEXT.to_string(), context)));
         for (i, block) in self.blocks.iter().enumerate() {

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-/// How the three matrix products of a decoded token are computed; everything beside them is f32 in each case.
+/// How a token is decoded: what the three matrix products are computed in, and what the state is kept in. Sums are f32 in each
+/// case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -15,17 +16,24 @@ pub enum Precision {
     /// Weights and activations as whole numbers of eight bits with a scale for each output and each row; on the CPU only.
     /// What is lost, and that nothing more is: [`crate::ops`].
     Int8,
+    /// Weights and what they are multiplied with as bf16, the state as f32; on a GPU only.
+    Bf16,
+    /// As [`Self::Bf16`], and the state as bf16 too, with stochastic rounding; on a GPU only.
+    #[serde(rename = "bf16-state")]
+    Bf16State,
 }
 
 impl Precision {
     /// Every precision, the default first.
-    pub const ALL: [Self; 2] = [Self::F32, Self::Int8];
+    pub const ALL: [Self; 4] = [Self::F32, Self::Int8, Self::Bf16, Self::Bf16State];
 
     /// As flags and profiles spell it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Int8 => "int8",
+            Self::Bf16 => "bf16",
+            Self::Bf16State => "bf16-state",
         }
     }
 }
@@ -41,7 +49,7 @@ impl FromStr for Precision {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|precision| precision.as_str() == text);
-        found.ok_or_else(|| format!("unknown precision \"{text}\"; expected f32 or int8"))
+        found.ok_or_else(|| format!("unknown precision \"{text}\"; expected f32, int8, bf16 or bf16-state"))
     }
 }
 
@@ -55,6 +63,6 @@ mod tests {
             assert_eq!(precision.to_string().parse(), Ok(precision));
         }
         let error = "int4".parse::<Precision>().expect_err("there is none");
-        assert_eq!(error, "unknown precision \"int4\"; expected f32 or int8");
+        assert_eq!(error, "unknown precision \"int4\"; expected f32, int8, bf16 or bf16-state");
     }
 }

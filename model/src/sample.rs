@@ -126,6 +126,12 @@ impl Recent {
         }
     }
 
+    /// The tokens, oldest first.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().copied()
+    }
+
     fn contains(&self, token: u32) -> bool {
         self.0.contains(&token)
     }

@@ -191,6 +191,9 @@ mod tests {
         assert_eq!(parse(&[]).expect("fine").precision, Precision::F32);
         assert_eq!(parse(&["--precision", "int8"]).expect("fine").precision, Precision::Int8);
         let error = parse(&["--precision", "fp8"]).expect_err("there is none").to_string();
-        assert!(error.contains("unknown precision \"fp8\"; expected f32 or int8"), "{error}");
+        assert!(
+            error.contains("unknown precision \"fp8\"; expected f32, int8, bf16 or bf16-state"),
+            "{error}"
+        );
     }
 }

@@ -27,7 +27,8 @@ pub(crate) struct ModelArgs {
     /// auto (a GPU if this build and host have one, else the CPU), cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
-    /// What the model multiplies in: f32, or int8, which is faster, on the CPU only, and gives other sessions.
+    /// What the model is decoded in: f32; int8, on the CPU only; bf16 or bf16-state (the state too), on a GPU only. All but the first
+    /// are faster, and each gives other sessions.
     #[arg(long, default_value_t)]
     pub precision: Precision,
     /// Sessions generated side by side.

@@ -81,8 +81,8 @@ pub(crate) struct RawModel {
     pub checkpoint: Spanned<String>,
     /// "auto" (a GPU if this build and this host have one, else the CPU), "cpu" or "cuda:N". Default: "auto".
     pub device: Spanned<String>,
-    /// What the model multiplies in: "f32", or "int8", which is faster, on the CPU only, and gives other sessions for the same
-    /// seed. Default: "f32".
+    /// What the model is decoded in: "f32"; "int8", which is faster, on the CPU only; "bf16" or "bf16-state" (the state too), which
+    /// are faster, on a GPU only. Each gives other sessions for the same seed. Default: "f32".
     pub precision: Spanned<String>,
     /// Sessions generated side by side, 1 to 4096. More is faster in total and slower for each. Default: 32.
     pub batch: Spanned<u64>,

@@ -10,7 +10,8 @@ use candle_core::{DType, Tensor};
 
 use super::row::{Next, Row};
 use super::tail::Beside;
-use super::{Counts, Ending, GenerateError, Generated, Generator, SessionRequest, Stats};
+use super::tally::Tally;
+use super::{GenerateError, Generated, Generator, SessionRequest, Stats};
 use crate::lm::Stepped;
 use crate::sample::Sampler;
 use crate::state::State;
@@ -51,10 +52,7 @@ struct Batch<'g> {
     groups: Vec<Group>,
     /// What rows choose with; each has a copy.
     sampler: Sampler,
-    /// What the observer sees; its counts are brought up to date after every step.
-    stats: Stats,
-    /// Counts of finished sessions only.
-    finished: Counts,
+    tally: Tally,
 }
 
 pub(super) fn run(
@@ -71,8 +69,7 @@ pub(super) fn run(
         generator,
         groups: generator.stages.iter().map(empty).collect::<Result<_, _>>()?,
         sampler: Sampler::new(generator.options.policy)?,
-        stats: Stats::default(),
-        finished: Counts::default(),
+        tally: Tally::default(),
     };
     loop {
         while batch.live() < generator.options.batch {
@@ -80,13 +77,13 @@ pub(super) fn run(
             batch.join(request, sink)?;
         }
         batch.count();
-        if batch.stats.live == 0 {
-            return Ok(batch.stats);
+        if batch.tally.stats().live == 0 {
+            return Ok(batch.tally.into_stats());
         }
         batch.step(sink)?;
         batch.count();
-        if observe(&batch.stats).is_break() {
-            return Ok(batch.stats);
+        if observe(batch.tally.stats()).is_break() {
+            return Ok(batch.tally.into_stats());
         }
     }
 }
@@ -101,14 +98,9 @@ impl Batch<'_> {
         self.groups.iter().map(|g| g.rows.len()).sum()
     }
 
-    /// Brings the totals up to date: finished and live sessions together.
+    /// Brings the totals up to date.
     fn count(&mut self) {
-        let mut counts = self.finished.clone();
-        for row in self.groups.iter().flat_map(|g| &g.rows) {
-            counts.add(row.counts());
-        }
-        self.stats.counts = counts;
-        self.stats.live = self.live();
+        self.tally.count(self.groups.iter().flat_map(|g| &g.rows).map(Row::counts));
     }
 
     /// A new session: reads its prompt and chooses its first token.
@@ -117,21 +109,9 @@ impl Batch<'_> {
         request: SessionRequest,
         sink: &mut dyn FnMut(Generated),
     ) -> Result<(), GenerateError> {
-        self.generator.check_label(&request.label)?;
-        let label = self.generator.codec.prompt(&request.label)?;
-        let prompt: Vec<u32> = match &request.prompt {
-            Some(prompt) if prompt.starts_with(&label) => prompt.iter().copied().map(u32::from).collect(),
-            Some(_) => {
-                return Err(GenerateError::Options(format!(
-                    "the prompt of request {} does not begin with the token of '{}'",
-                    request.id, request.label
-                )));
-            }
-            None => label.into_iter().map(u32::from).collect(),
-        };
-        let mut row = Row::new(self.generator, self.sampler.clone(), request);
+        let (mut row, prompt) = Row::open(self.generator, self.sampler.clone(), request)?;
         match row.read_prompt(self.generator, prompt) {
-            Err(ending) => self.finish(row, ending, sink),
+            Err(ending) => self.tally.finish(self.generator, row, ending, sink),
             Ok(prompt) => self.enter(row, prompt, sink)?,
         }
         Ok(())
@@ -158,7 +138,7 @@ impl Batch<'_> {
                 }
                 Next::Stage => prompt = row.next_stage(self.generator),
                 Next::Finish(ending) => {
-                    self.finish(row, ending, sink);
+                    self.tally.finish(self.generator, row, ending, sink);
                     return Ok(());
                 }
             }
@@ -189,7 +169,7 @@ impl Batch<'_> {
             // In row order again, so that sessions reach the sink in the order they joined.
             for (mut row, next) in gone.into_iter().rev() {
                 match next {
-                    Next::Finish(ending) => self.finish(row, ending, sink),
+                    Next::Finish(ending) => self.tally.finish(self.generator, row, ending, sink),
                     Next::Step | Next::Stage => {
                         let prompt = row.next_stage(self.generator);
                         self.enter(row, prompt, sink)?;
@@ -198,18 +178,5 @@ impl Batch<'_> {
             }
         }
         Ok(())
-    }
-
-    fn finish(&mut self, row: Row, ending: Ending, sink: &mut dyn FnMut(Generated)) {
-        let generated = row.finish(self.generator, ending);
-        self.finished.add(&generated.counts);
-        let stats = &mut self.stats;
-        stats.sessions += 1;
-        stats.failed += u64::from(!matches!(ending, Ending::Limit | Ending::EndToken));
-        let label = &generated.session.label;
-        stats.repairs.entry(label.clone()).or_default().merge(&generated.repairs);
-        let drops: u64 = generated.counts.drops.values().sum();
-        *stats.drops.entry(label.clone()).or_default() += drops;
-        sink(generated);
     }
 }

@@ -20,9 +20,14 @@
 //! counted ([`Counts`]), and a session that only goes wrong ends with the reason ([`Ending`]).
 
 mod batch;
+#[cfg(feature = "cuda")]
+mod gpu;
+#[cfg(any(test, feature = "cuda"))]
+mod pipeline;
 mod prompt;
 mod row;
 mod tail;
+mod tally;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -77,7 +82,7 @@ pub struct GenerateOptions {
     pub batch: usize,
     /// Where the model runs.
     pub device: Device,
-    /// What decoding multiplies in; int8 on the CPU only.
+    /// What decoding multiplies in; int8 on the CPU only, bf16 on a GPU only.
     pub precision: Precision,
     /// Tokens without a complete packet after which a session is cut off.
     pub max_packet_tokens: u64,
@@ -247,8 +252,8 @@ impl Generator {
     /// A generator of one model.
     ///
     /// # Errors
-    /// [`GenerateError`] for options out of range, a device that cannot hold the model or a precision that it does not
-    /// have.
+    /// [`GenerateError`] for options out of range, a device that cannot hold the model and the batch, which is computed before
+    /// anything runs, or a precision that it does not have.
     pub fn new(checkpoint: &Checkpoint, options: GenerateOptions) -> Result<Self, GenerateError> {
         Self::chain(&ChainSpec::single(checkpoint.clone()), options)
     }
@@ -295,12 +300,16 @@ impl Generator {
         }
         let mut timing = last.checkpoint.manifest().timing.clone();
         timing.merge(&first.manifest().timing);
+        // A GPU gets a copy of its own, in another layout (`gpu`).
+        let on_gpu = options.device.is_cuda();
         let stages = spec.stages.iter().map(|stage| {
-            let mut model = stage.checkpoint.model(&options.device)?;
-            model.set_precision(options.precision)?;
+            let mut model = stage.checkpoint.model(if on_gpu { &Device::Cpu } else { &options.device })?;
+            if !on_gpu {
+                model.set_precision(options.precision)?;
+            }
             Ok(StageModel { model, packets: stage.packets })
         });
-        Ok(Self {
+        let generator = Self {
             stages: stages.collect::<Result<_, GenerateError>>()?,
             seed_packets: spec.seed_packets,
             codec: first.codec().clone(),
@@ -308,7 +317,12 @@ impl Generator {
             reads_context: first.config().context.is_some(),
             name: spec.stages.iter().map(|s| s.checkpoint.sha256()).collect::<Vec<_>>().join("+"),
             options,
-        })
+        };
+        #[cfg(feature = "cuda")]
+        if generator.options.device.is_cuda() {
+            gpu::check(&generator)?;
+        }
+        Ok(generator)
     }
 
     /// Whether sessions of `label` can be generated.
@@ -331,7 +345,7 @@ impl Generator {
 
     /// The instructions that its models multiply with, in a word.
     pub fn kernel(&self) -> &'static str {
-        self.stages[0].model.kernel()
+        if self.options.device.is_cuda() { "cuda" } else { self.stages[0].model.kernel() }
     }
 
     /// Hex sha256 of the weights; of a chain, those of its stages joined by "+".
@@ -355,10 +369,16 @@ impl Generator {
         sink: &mut dyn FnMut(Generated),
         observe: &mut dyn FnMut(&Stats) -> ControlFlow<()>,
     ) -> Result<Stats, GenerateError> {
+        #[cfg(feature = "cuda")]
+        if self.options.device.is_cuda() {
+            return gpu::run(self, requests, sink, observe);
+        }
         batch::run(self, requests, sink, observe)
     }
 }
 
+#[cfg(test)]
+mod pipeline_tests;
 #[cfg(test)]
 mod stateful_tests;
 #[cfg(test)]

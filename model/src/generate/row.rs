@@ -7,10 +7,10 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::tail::{Beside, Tail};
-use super::{Counts, Ending, Generated, Generator, Limit, SessionRequest};
+use super::{Counts, Ending, GenerateError, Generated, Generator, Limit, SessionRequest};
 use crate::codec::{Decoder, RawPacket, Step};
 use crate::repair::Repair;
-use crate::sample::{Recent, Sampler};
+use crate::sample::{Recent, SampleError, Sampler};
 
 /// Stream of the session's generator that draws packet times, apart from the tokens' stream 0, so
 /// that a timing table does not change the packets.
@@ -58,7 +58,28 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(generator: &Generator, sampler: Sampler, request: SessionRequest) -> Self {
+    /// A new session, and the tokens of its prompt, which are still to be read.
+    pub(super) fn open(
+        generator: &Generator,
+        sampler: Sampler,
+        request: SessionRequest,
+    ) -> Result<(Self, Vec<u32>), GenerateError> {
+        generator.check_label(&request.label)?;
+        let label = generator.codec.prompt(&request.label)?;
+        let prompt: Vec<u32> = match &request.prompt {
+            Some(prompt) if prompt.starts_with(&label) => prompt.iter().copied().map(u32::from).collect(),
+            Some(_) => {
+                return Err(GenerateError::Options(format!(
+                    "the prompt of request {} does not begin with the token of '{}'",
+                    request.id, request.label
+                )));
+            }
+            None => label.into_iter().map(u32::from).collect(),
+        };
+        Ok((Self::new(generator, sampler, request), prompt))
+    }
+
+    fn new(generator: &Generator, sampler: Sampler, request: SessionRequest) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(request.seed);
         let stream = |number| {
             let mut rng = rng.clone();
@@ -112,24 +133,65 @@ impl Row {
 
     /// Chooses the next token from the model's logits and takes it over.
     pub(super) fn choose(&mut self, generator: &Generator, logits: &[f32]) -> Next {
-        let vocab = generator.codec.vocab();
-        let logits = &logits[..logits.len().min(vocab.size())];
-        let mut mask;
-        let mut legal = self.decoder.legal();
-        if let (true, Some(end)) = (generator.options.ignore_end, vocab.end()) {
-            mask = legal.map_or_else(|| vec![u64::MAX; vocab.size().div_ceil(64)], <[u64]>::to_vec);
-            if let Some(word) = mask.get_mut(usize::from(end) / 64) {
-                *word &= !(1 << (end % 64));
-            }
-            // Where the grammar leaves nothing but the end, the end it is.
-            if mask.iter().any(|&word| word != 0) {
-                legal = Some(&mask);
-            }
-        }
+        let logits = &logits[..logits.len().min(generator.codec.vocab().size())];
+        let mut without_end = Vec::new();
+        let legal = legal(self.decoder.as_ref(), generator, &mut without_end);
         let chosen = match legal.and_then(|mask| only(mask, logits.len())) {
             Some(token) => Ok(token),
             None => self.sampler.sample(logits, legal, &self.recent, &mut self.rng),
         };
+        self.take(generator, chosen)
+    }
+
+    /// What is to be chosen next, for a sampler that is elsewhere: the one token that the grammar leaves, or else, written into
+    /// `mask`, those it allows among `tokens`. [`Row::take`] wants what came of it.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(super) fn ask(&self, generator: &Generator, tokens: usize, mask: &mut [u64]) -> Option<u32> {
+        let mut without_end = Vec::new();
+        let legal = legal(self.decoder.as_ref(), generator, &mut without_end);
+        match legal {
+            None => mask.fill(u64::MAX),
+            Some(legal) => {
+                if let Some(token) = only(legal, tokens) {
+                    return Some(token);
+                }
+                for (i, word) in mask.iter_mut().enumerate() {
+                    *word = legal.get(i).copied().unwrap_or(0);
+                }
+            }
+        }
+        None
+    }
+
+    /// The number that the next draw takes, from the stream that [`Row::choose`] draws from; the greedy draw takes none.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(super) fn draw(&mut self) -> u64 {
+        if self.sampler.policy().temperature == 0.0 { 0 } else { self.rng.next_u64() }
+    }
+
+    /// Marks in `mask` the tokens that the repetition penalty applies to.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(super) fn mark_recent(&self, mask: &mut [u64]) {
+        mask.fill(0);
+        for token in self.recent.tokens() {
+            if let Some(word) = mask.get_mut(token as usize / 64) {
+                *word |= 1 << (token % 64);
+            }
+        }
+    }
+
+    /// A number for stochastic rounding that differs from token to token and session to session, and with nothing else.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(super) fn dither(&self) -> u32 {
+        // A step of splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
+        let mut x = self.request.seed ^ self.counts.tokens.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x >> 32) as u32
+    }
+
+    /// Takes over the token that was chosen.
+    pub(super) fn take(&mut self, generator: &Generator, chosen: Result<u32, SampleError>) -> Next {
         match chosen {
             Err(error) => Next::Finish(Ending::Logits(error)),
             Ok(token) => {
@@ -272,6 +334,19 @@ impl Row {
             repairs: self.repair.counts().clone(),
         }
     }
+}
+
+/// The tokens that may follow, without the end where it is ignored; `None` is all. `mask` is room for a mask of its own.
+fn legal<'a>(decoder: &'a dyn Decoder, generator: &Generator, mask: &'a mut Vec<u64>) -> Option<&'a [u64]> {
+    let vocab = generator.codec.vocab();
+    let legal = decoder.legal();
+    let Some(end) = vocab.end().filter(|_| generator.options.ignore_end) else { return legal };
+    *mask = legal.map_or_else(|| vec![u64::MAX; vocab.size().div_ceil(64)], <[u64]>::to_vec);
+    if let Some(word) = mask.get_mut(usize::from(end) / 64) {
+        *word &= !(1 << (end % 64));
+    }
+    // Where the grammar leaves nothing but the end, the end it is.
+    if mask.iter().any(|&word| word != 0) { Some(mask) } else { legal }
 }
 
 /// The one token that a mask leaves among `tokens`, if it is one.

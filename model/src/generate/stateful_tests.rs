@@ -142,7 +142,7 @@ impl Codec for Toy {
 }
 
 /// Untrained models over the toy's alphabet, one a stage.
-fn generator(stages: &[u64], ignore_end: bool) -> Generator {
+pub(super) fn generator(stages: &[u64], ignore_end: bool) -> Generator {
     let vocab = Vocab::flow(&["x"]).unwrap();
     let config = ModelConfig {
         d_model: 16,
@@ -167,7 +167,7 @@ fn generator(stages: &[u64], ignore_end: bool) -> Generator {
     }
 }
 
-fn run(generator: &mut Generator, limit: Limit) -> Vec<Generated> {
+pub(super) fn run(generator: &mut Generator, limit: Limit) -> Vec<Generated> {
     let requests =
         (0..4).map(|id| SessionRequest { id, label: "x".into(), seed: 7 + id, limit, prompt: None });
     let mut out = Vec::new();

@@ -46,7 +46,7 @@ fn codec() -> BytesCodec {
 }
 
 /// A trained checkpoint, made once for all tests.
-fn trained() -> &'static Checkpoint {
+pub(super) fn trained() -> &'static Checkpoint {
     static CHECKPOINT: OnceLock<Checkpoint> = OnceLock::new();
     CHECKPOINT.get_or_init(|| {
         let codec = codec();
@@ -107,16 +107,16 @@ fn untrained(dir: &Path, form: Form, change: impl Fn(&mut Weights)) -> Checkpoin
     Checkpoint::open(dir).unwrap()
 }
 
-fn request(id: u64, limit: Limit) -> SessionRequest {
+pub(super) fn request(id: u64, limit: Limit) -> SessionRequest {
     SessionRequest { id, label: "call".into(), seed: 1000 + id, limit, prompt: None }
 }
 
-fn options(batch: usize) -> GenerateOptions {
+pub(super) fn options(batch: usize) -> GenerateOptions {
     GenerateOptions { batch, ..GenerateOptions::default() }
 }
 
 /// Runs requests and gives the sessions in the order of their ids.
-fn run(generator: &mut Generator, requests: Vec<SessionRequest>) -> (Vec<Generated>, Stats) {
+pub(super) fn run(generator: &mut Generator, requests: Vec<SessionRequest>) -> (Vec<Generated>, Stats) {
     let mut out = Vec::new();
     let mut requests = requests.into_iter();
     let stats =

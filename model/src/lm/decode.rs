@@ -45,12 +45,16 @@ impl Mamba2 {
     /// Chooses what steps multiply in, and with [`Precision::Int8`] quantises the weights, once.
     ///
     /// # Errors
-    /// [`Error::Input`] for [`Precision::Int8`] on anything but the fused f32 engine on the CPU, and for weights that
+    /// [`Error::Input`] for the bf16 ones, which only a generator on a GPU has; for [`Precision::Int8`] on anything but
+    /// the fused f32 engine on the CPU, and for weights that
     /// are not finite.
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        let got = || format!("{:?} at {:?}", self.dtype(), self.device().location());
+        if matches!(precision, Precision::Bf16 | Precision::Bf16State) {
+            return Err(Error::input("bf16 precision", "generation on a GPU (device cuda:N)", got()));
+        }
         if precision == Precision::Int8 && self.engine != Engine::Fused {
-            let got = format!("{:?} at {:?}", self.dtype(), self.device().location());
-            return Err(Error::input("int8 precision", "an f32 model on the cpu", got));
+            return Err(Error::input("int8 precision", "an f32 model on the cpu", got()));
         }
         self.precision = precision;
         // Clones go on with what they have.

@@ -1,7 +1,7 @@
 //! A product of a few rows with a weight matrix, in the precision that was asked for: what decoding multiplies with.
 
 use super::{gemm, int8};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::precision::Precision;
 
 /// Outputs that a row wants: bit `o % 64` of word `o / 64`, those beyond the last word not; `None` is all.
@@ -28,12 +28,16 @@ impl Product {
     /// Packs row-major `(outputs, inputs)` weights.
     ///
     /// # Errors
-    /// [`crate::error::Error::Input`] in int8 for weights that are not finite, and for more inputs than it can sum.
+    /// [`Error::Input`] in int8 for weights that are not finite, and for more inputs than it can sum; in bf16, which the
+    /// CPU does not multiply in.
     pub fn new(precision: Precision, weights: &[f32], outputs: usize, inputs: usize) -> Result<Self> {
         Ok(Self(match precision {
             Precision::F32 => Packed::F32(gemm::Packed::new(weights, outputs, inputs)),
             Precision::Int8 => {
                 Packed::Int8(int8::Packed::new(weights, outputs, inputs, int8::Kernel::best())?)
+            }
+            Precision::Bf16 | Precision::Bf16State => {
+                return Err(Error::input("precision of a product on the cpu", "f32 or int8", precision));
             }
         }))
     }
@@ -64,6 +68,7 @@ pub fn kernel(precision: Precision) -> &'static str {
     match precision {
         Precision::F32 => gemm::kernel(),
         Precision::Int8 => int8::Kernel::best().name(),
+        Precision::Bf16 | Precision::Bf16State => "none",
     }
 }
 

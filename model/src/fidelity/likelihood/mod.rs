@@ -184,7 +184,10 @@ pub fn likelihood(
     };
     let sessions = encode(codec, captures, progress, &mut out)?;
     let nats = match model.precision() {
-        Precision::F32 => predict::predict(model, codec, &sessions, threads, follow)?,
+        // A model of another precision cannot be made: Mamba2::set_precision.
+        Precision::F32 | Precision::Bf16 | Precision::Bf16State => {
+            predict::predict(model, codec, &sessions, threads, follow)?
+        }
         Precision::Int8 => step::predict(model, codec, &sessions, threads, follow)?,
     };
     for (session, nats) in sessions.iter().zip(nats) {

@@ -1,0 +1,16 @@
+//! The GPU: opening a device, its kernels, and what runs on it. Only with feature `cuda`.
+//!
+//! [`Gpu`] is the door: it checks driver and capability, and gives functions of `model/kernels` by name. Buffers and
+//! launches are cudarc's, the version that candle uses, so that a [`candle_core::Device`] and this module share one
+//! context. This folder is the crate's only place for `unsafe`: each block says why it is sound.
+//!
+//! Every failure is a [`CudaError`]; nothing here falls back to the CPU.
+
+pub mod decode;
+mod error;
+mod gpu;
+mod images;
+
+pub use error::CudaError;
+pub(crate) use error::{Attempt, allocation};
+pub use gpu::Gpu;
