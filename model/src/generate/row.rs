@@ -55,6 +55,8 @@ pub(super) struct Row {
     /// The token chosen last, to be fed next, and the side information beside it.
     pub(super) token: u32,
     pub(super) context: Vec<u32>,
+    /// What is legal but the end token, where that is forbidden.
+    mask: Vec<u64>,
 }
 
 impl Row {
@@ -85,6 +87,7 @@ impl Row {
             tail: (generator.stages.len() > 1).then(|| Tail::new(codec, generator.seed_packets)),
             token: 0,
             context: Vec::new(),
+            mask: Vec::new(),
             request,
         }
     }
@@ -114,16 +117,19 @@ impl Row {
     pub(super) fn choose(&mut self, generator: &Generator, logits: &[f32]) -> Next {
         let vocab = generator.codec.vocab();
         let logits = &logits[..logits.len().min(vocab.size())];
-        let mut mask;
         let mut legal = self.decoder.legal();
         if let (true, Some(end)) = (generator.options.ignore_end, vocab.end()) {
-            mask = legal.map_or_else(|| vec![u64::MAX; vocab.size().div_ceil(64)], <[u64]>::to_vec);
-            if let Some(word) = mask.get_mut(usize::from(end) / 64) {
+            self.mask.clear();
+            match legal {
+                Some(legal) => self.mask.extend_from_slice(legal),
+                None => self.mask.resize(vocab.size().div_ceil(64), u64::MAX),
+            }
+            if let Some(word) = self.mask.get_mut(usize::from(end) / 64) {
                 *word &= !(1 << (end % 64));
             }
             // Where the grammar leaves nothing but the end, the end it is.
-            if mask.iter().any(|&word| word != 0) {
-                legal = Some(&mask);
+            if self.mask.iter().any(|&word| word != 0) {
+                legal = Some(&self.mask);
             }
         }
         let chosen = match legal.and_then(|mask| only(mask, logits.len())) {
