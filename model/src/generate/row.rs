@@ -270,6 +270,7 @@ impl Row {
                 label: self.request.label,
                 seed: self.request.seed,
                 model: generator.name.clone(),
+                precision: generator.options.precision.to_string(),
                 timing: if generator.codec.timed() { Timing::Learned } else { Timing::Drawn },
                 packets: self.packets,
             },
