@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use netssm_model::ops::product::{Product, Wanted, kernel};
+use netssm_model::ops::product::{Masks, Product, Scratch, kernel};
 use netssm_model::precision::Precision;
 
 /// Name, outputs, inputs.
@@ -33,15 +33,19 @@ fn bench(c: &mut Criterion) {
             let masks: Vec<[u64; 17]> = (0..rows)
                 .map(|row| std::array::from_fn(|word| if word == row % 16 { (1 << 40) - 1 } else { 0 }))
                 .collect();
-            let few: Vec<Wanted<'_>> = masks.iter().map(|mask| Some(&mask[..])).collect();
+            let (mut few, mut scratch) = (Masks::default(), Scratch::default());
+            few.clear(outputs);
+            masks.iter().for_each(|mask| few.push(Some(&mask[..])));
             for precision in Precision::ALL {
                 let product = Product::new(precision, &w, outputs, inputs).expect("finite weights");
                 group.bench_function(BenchmarkId::new(precision.as_str(), rows), |b| {
-                    b.iter(|| product.multiply(black_box(&x), &mut out, false));
+                    b.iter(|| product.multiply(black_box(&x), &mut out, false, &mut scratch));
                 });
                 if name == "head" {
                     group.bench_function(BenchmarkId::new(format!("{precision}_wanted"), rows), |b| {
-                        b.iter(|| product.multiply_wanted(black_box(&x), &mut out, false, &few));
+                        b.iter(|| {
+                            product.multiply_wanted(black_box(&x), &mut out, false, &few, &mut scratch);
+                        });
                     });
                 }
             }

@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Codec, Decoder};
+use crate::ops::simd::vectorized;
 
 /// The side information that a model reads, or that a codec gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,7 @@ pub(crate) const HIDDEN: u32 = u32::MAX;
 
 /// What each row that is not hidden counts in the sum of a token's rows: one over the root of their number, and more where
 /// some are hidden, so that the sum is as large as ever (dropout: Srivastava et al., JMLR 15, 2014).
+#[inline(always)]
 pub(crate) fn scale(ids: &[u32]) -> f32 {
     let shown = ids.iter().filter(|&&id| id != HIDDEN).count();
     (ids.len() as f32).sqrt() / shown.max(1) as f32
@@ -60,26 +62,36 @@ pub(crate) fn scale(ids: &[u32]) -> f32 {
 
 /// Adds to each row of `x (n, d)` the rows of `table` that `ids (n, fields)` name, times [`scale`].
 pub(crate) fn add(x: &mut [f32], table: &[f32], ids: &[u32], (fields, d): (usize, usize)) {
-    if fields == 0 {
-        return;
+    if fields > 0 {
+        add_rows(x, table, ids, fields, d);
     }
-    for (x, ids) in x.chunks_exact_mut(d).zip(ids.chunks_exact(fields)) {
-        let scale = scale(ids);
-        for &id in ids.iter().filter(|&&id| id != HIDDEN) {
-            crate::ops::math::add_scaled(x, &table[id as usize * d..(id as usize + 1) * d], scale);
+}
+
+vectorized! {
+    fn add_rows<'a>(x: &'a mut [f32], table: &'a [f32], ids: &'a [u32], fields: usize, d: usize) {
+        for (x, ids) in x.chunks_exact_mut(d).zip(ids.chunks_exact(fields)) {
+            let scale = scale(ids);
+            for &id in ids.iter().filter(|&&id| id != HIDDEN) {
+                crate::ops::math::add_scaled(x, &table[id as usize * d..(id as usize + 1) * d], scale);
+            }
         }
     }
 }
 
 /// The gradient of [`add`] by the table, added to `out`.
 pub(crate) fn add_gradient(grad: &[f32], out: &mut [f32], ids: &[u32], (fields, d): (usize, usize)) {
-    if fields == 0 {
-        return;
+    if fields > 0 {
+        add_rows_gradient(grad, out, ids, fields, d);
     }
-    for (grad, ids) in grad.chunks_exact(d).zip(ids.chunks_exact(fields)) {
-        let scale = scale(ids);
-        for &id in ids.iter().filter(|&&id| id != HIDDEN) {
-            crate::ops::math::add_scaled(&mut out[id as usize * d..(id as usize + 1) * d], grad, scale);
+}
+
+vectorized! {
+    fn add_rows_gradient<'a>(grad: &'a [f32], out: &'a mut [f32], ids: &'a [u32], fields: usize, d: usize) {
+        for (grad, ids) in grad.chunks_exact(d).zip(ids.chunks_exact(fields)) {
+            let scale = scale(ids);
+            for &id in ids.iter().filter(|&&id| id != HIDDEN) {
+                crate::ops::math::add_scaled(&mut out[id as usize * d..(id as usize + 1) * d], grad, scale);
+            }
         }
     }
 }

@@ -80,6 +80,7 @@ fn session(kind: &str) -> Arc<Session> {
         label: kind.into(),
         seed: 1,
         model: String::new(),
+        precision: String::new(),
         timing: Timing::Drawn,
         packets: packets.collect(),
     })

@@ -41,6 +41,10 @@ pub struct LabelRecord {
     pub community_id: String,
     /// SHA-256 of the model's weights in hexadecimal; empty for captured sessions.
     pub model: String,
+    /// What the model's products were computed in, "f32" or "int8"; left out for captured sessions, and by versions that had
+    /// f32 only.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub precision: String,
     /// Seed that the session was generated with.
     pub seed: u64,
     /// Seed of the replay.
@@ -150,6 +154,7 @@ impl Tally {
             protocol: opener.protocol,
             community_id: community_id(&opener, 0),
             model: facts.model.to_string(),
+            precision: facts.precision.to_string(),
             seed: facts.seed,
             replay_seed: facts.replay_seed,
             timing: facts.timing,

@@ -188,6 +188,7 @@ proptest! {
             label: "damaged".into(),
             seed: 5,
             model: String::new(),
+            precision: String::new(),
             timing: Timing::Drawn,
             packets: packets.collect(),
         };

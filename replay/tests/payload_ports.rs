@@ -100,7 +100,14 @@ fn connection(
 }
 
 fn session(packets: Vec<Packet>, seed: u64) -> Session {
-    Session { label: "ports".into(), seed, model: String::new(), timing: Timing::Drawn, packets }
+    Session {
+        label: "ports".into(),
+        seed,
+        model: String::new(),
+        precision: String::new(),
+        timing: Timing::Drawn,
+        packets,
+    }
 }
 
 /// Runs sessions, and asks the judges.

@@ -302,6 +302,7 @@ impl Maker {
             label: "random".into(),
             seed: self.rng.random(),
             model: "00".into(),
+            precision: "f32".into(),
             timing: Timing::Drawn,
             packets,
         }
@@ -458,7 +459,7 @@ proptest! {
             Packet { time: Duration::ZERO, wire_len, header }
         });
         let packets = packets.collect();
-        let session = Session { label: String::new(), seed: 0, model: String::new(), timing: Timing::Captured, packets };
+        let session = Session { label: String::new(), seed: 0, model: String::new(), precision: String::new(), timing: Timing::Captured, packets };
         let policy = if keep { PayloadPolicy::Keep } else { PayloadPolicy::Synthesise };
         for plan in plans() {
             let rewriter = Rewriter::new(plan, Allocator::new()).unwrap().payload(policy);

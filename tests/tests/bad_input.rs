@@ -95,6 +95,10 @@ fn prepare(what: &str, case: &Case) -> String {
             copy_folder(&shipped_model(), &out.join("model"));
             transpose_a_tensor(&out.join("model"))
         }
+        "poison-a-tensor" => {
+            copy_folder(&shipped_model(), &out.join("model"));
+            poison_a_tensor(&out.join("model"))
+        }
         "cut-a-capture" => {
             let whole = out.join("whole.pcap");
             captures::write_udp_capture(&whole, 20, 1000);
@@ -106,17 +110,38 @@ fn prepare(what: &str, case: &Case) -> String {
     }
 }
 
-/// Swaps the axes of the first two-dimensional tensor in the header of the weights, and puts the new hash into the
-/// checkpoint's own record, so that nothing but the shape is wrong.
+/// The header of a checkpoint's weights and the data behind it.
 ///
 /// A safetensors file is the header's length (8 bytes, little endian), the header (JSON: name, dtype, shape, offsets), then
 /// the data.
-fn transpose_a_tensor(model: &Path) -> String {
-    let weights = model.join("model.safetensors");
-    let bytes = std::fs::read(&weights).expect("just copied");
-    let old_hash = hex::encode(Sha256::digest(&bytes));
+fn read_weights(model: &Path) -> (serde_json::Value, Vec<u8>) {
+    let bytes = std::fs::read(model.join("model.safetensors")).expect("just copied");
     let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
-    let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).expect("a JSON header");
+    (serde_json::from_slice(&bytes[8..8 + length]).expect("a JSON header"), bytes[8 + length..].to_vec())
+}
+
+/// Writes damaged weights and puts their hash into the checkpoint's own record, so that nothing but the damage is wrong.
+fn write_weights(model: &Path, header: &serde_json::Value, data: &[u8]) {
+    let weights = model.join("model.safetensors");
+    let old_hash = hex::encode(Sha256::digest(std::fs::read(&weights).expect("just copied")));
+    let mut header = serde_json::to_vec(header).expect("it was JSON");
+    while !header.len().is_multiple_of(8) {
+        header.push(b' '); // the format pads the header so that the data is aligned
+    }
+    let mut damaged = (header.len() as u64).to_le_bytes().to_vec();
+    damaged.extend(&header);
+    damaged.extend(data);
+    std::fs::write(&weights, &damaged).expect("write it");
+    let record = model.join("netssm.json");
+    let text = std::fs::read_to_string(&record).expect("a checkpoint has netssm.json");
+    assert!(text.contains(&old_hash), "netssm.json has the hash of the weights");
+    let new_hash = hex::encode(Sha256::digest(&damaged));
+    std::fs::write(&record, text.replace(&old_hash, &new_hash)).expect("write it");
+}
+
+/// Swaps the axes of the first two-dimensional tensor.
+fn transpose_a_tensor(model: &Path) -> String {
+    let (mut header, data) = read_weights(model);
     let tensors = header.as_object_mut().expect("an object");
     let (name, tensor) = tensors
         .iter_mut()
@@ -125,22 +150,18 @@ fn transpose_a_tensor(model: &Path) -> String {
             shape.is_some_and(|shape| shape.len() == 2 && shape[0] != shape[1])
         })
         .expect("a checkpoint has a matrix that is not square");
-    let shape = tensor["shape"].as_array_mut().expect("a shape");
-    shape.reverse();
+    tensor["shape"].as_array_mut().expect("a shape").reverse();
     let name = name.clone();
-    let mut header = serde_json::to_vec(&header).expect("it was JSON");
-    while !header.len().is_multiple_of(8) {
-        header.push(b' '); // the format pads the header so that the data is aligned
-    }
-    let mut damaged = (header.len() as u64).to_le_bytes().to_vec();
-    damaged.extend(&header);
-    damaged.extend(&bytes[8 + length..]);
-    std::fs::write(&weights, &damaged).expect("write it");
-
-    let record = model.join("netssm.json");
-    let text = std::fs::read_to_string(&record).expect("a checkpoint has netssm.json");
-    assert!(text.contains(&old_hash), "netssm.json has the hash of the weights");
-    let new_hash = hex::encode(Sha256::digest(&damaged));
-    std::fs::write(&record, text.replace(&old_hash, &new_hash)).expect("write it");
+    write_weights(model, &header, &data);
     name
+}
+
+/// Makes the second value of a tensor one that is not a number, as a training that ran away leaves them.
+fn poison_a_tensor(model: &Path) -> String {
+    let (header, mut data) = read_weights(model);
+    let name = "backbone.layers.1.mixer.A_log";
+    let from = header[name]["data_offsets"][0].as_u64().expect("the tensor is there") as usize;
+    data[from + 4..from + 8].copy_from_slice(&f32::NAN.to_le_bytes());
+    write_weights(model, &header, &data);
+    name.into()
 }

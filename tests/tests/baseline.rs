@@ -20,6 +20,7 @@ fn the_bytes_checkpoint_makes_legal_sessions_with_drawn_times() {
 
     let labels = std::fs::read_to_string(case.path("sessions.labels.jsonl")).expect("labels");
     assert!(labels.lines().count() > 60 && labels.lines().all(|line| line.contains(r#""timing":"drawn""#)));
+    assert!(labels.lines().all(|line| line.contains(r#""precision":"f32""#)));
     let capture = Path::new(&out);
     let totals = captures::totals(capture);
     assert_eq!(Some(totals.packets), report["packets_written"].as_u64());

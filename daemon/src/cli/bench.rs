@@ -9,10 +9,11 @@ use super::generate::{ModelArgs, SamplingArgs};
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// Tokens and packets a second of generation, by batch size.
+    /// Tokens and packets a second of generation, by batch size, beside what this machine can copy and multiply at most.
+    /// Copying is measured with half a GiB a thread.
     Generate(BenchGenerateArgs),
     /// Tokens a second of the selective scan, every implementation side by side, with the largest difference to the
-    /// reference.
+    /// reference, beside what this machine can copy and multiply at most.
     Scan(BenchScanArgs),
     /// Packets a second on an interface, against tcpreplay in the same run where it is installed. Without --interface
     /// on a veth pair in a network namespace of its own, with the far end's count beside.

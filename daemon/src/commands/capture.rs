@@ -53,6 +53,13 @@ pub(super) fn read(file: &Path, seed: u64) -> Outcome<Recording> {
         (None, false) => return Err(anyhow::anyhow!("{}: a capture without packets", file.display()).into()),
     };
     let label = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let session = Session { label, seed, model: String::new(), timing: Timing::Captured, packets };
+    let session = Session {
+        label,
+        seed,
+        model: String::new(),
+        precision: String::new(),
+        timing: Timing::Captured,
+        packets,
+    };
     Ok(Recording { session, start: WallTime(start), damage })
 }

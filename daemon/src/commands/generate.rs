@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use netssm_model::checkpoint::Checkpoint;
 use netssm_model::generate::{ChainSpec, GenerateOptions, Generator, Stage, Stats, prompt_from_capture};
+use netssm_model::precision::Precision;
 use netssm_model::prepare::find_captures;
 use netssm_replay::clock::{Clock, SystemClock};
 use netssm_replay::rewrite::{Allocator, Rewriter};
@@ -39,6 +40,8 @@ struct Report {
     out: PathBuf,
     labels_file: PathBuf,
     model: String,
+    /// What the model's products were computed in; with model and seed it gives the capture back.
+    precision: Precision,
     seed: u64,
     sessions: u64,
     /// Sessions that the model did not end well; what it wrote before is in the file.
@@ -259,6 +262,7 @@ fn report(args: &GenerateArgs, model: &str, summary: &Summary, generated: &Stats
         out: args.out.clone(),
         labels_file: files::labels_beside(&args.out),
         model: model.to_owned(),
+        precision: args.model.precision,
         seed: args.seed,
         sessions: summary.sessions.finished,
         failed_sessions: generated.failed,

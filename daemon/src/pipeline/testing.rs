@@ -20,7 +20,14 @@ pub(crate) fn session(label: &str, seed: u64, packets: u64) -> Session {
     let packets = (0..packets)
         .map(|i| Packet { time: Duration::from_millis(10 * i), wire_len: 74, header: udp_header(i % 2 == 1) })
         .collect();
-    Session { label: label.into(), seed, model: "0".repeat(64), timing: Timing::Drawn, packets }
+    Session {
+        label: label.into(),
+        seed,
+        model: "0".repeat(64),
+        precision: String::new(),
+        timing: Timing::Drawn,
+        packets,
+    }
 }
 
 /// Ethernet, IPv4 and UDP headers of a 74-byte frame, checksums zero as the canonical form has them.

@@ -17,19 +17,19 @@ use crate::sample::Sampler;
 use crate::state::State;
 
 /// Rows of one stage and their state, in the same order.
-struct Group {
-    rows: Vec<Row>,
+struct Group<'g> {
+    rows: Vec<Live<'g>>,
     state: State,
 }
 
-/// A row while the model steps it.
-struct Turn<'a> {
-    row: &'a mut Row,
-    generator: &'a Generator,
+/// A row that the model steps, and what it does next.
+struct Live<'g> {
+    row: Row,
+    generator: &'g Generator,
     next: Next,
 }
 
-impl Stepped for Turn<'_> {
+impl Stepped for Live<'_> {
     fn token(&self) -> u32 {
         self.row.token
     }
@@ -49,7 +49,7 @@ impl Stepped for Turn<'_> {
 
 struct Batch<'g> {
     generator: &'g Generator,
-    groups: Vec<Group>,
+    groups: Vec<Group<'g>>,
     /// What rows choose with; each has a copy.
     sampler: Sampler,
     tally: Tally,
@@ -93,14 +93,14 @@ fn values(logits: &Tensor) -> crate::error::Result<Vec<f32>> {
     Ok(logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?)
 }
 
-impl Batch<'_> {
+impl<'g> Batch<'g> {
     fn live(&self) -> usize {
         self.groups.iter().map(|g| g.rows.len()).sum()
     }
 
     /// Brings the totals up to date.
     fn count(&mut self) {
-        self.tally.count(self.groups.iter().flat_map(|g| &g.rows).map(Row::counts));
+        self.tally.count(self.groups.iter().flat_map(|g| &g.rows).map(|live| live.row.counts()));
     }
 
     /// A new session: reads its prompt and chooses its first token.
@@ -133,7 +133,7 @@ impl Batch<'_> {
                 Next::Step => {
                     let group = &mut self.groups[row.stage];
                     group.state.append(state)?;
-                    group.rows.push(row);
+                    group.rows.push(Live { row, generator: self.generator, next: Next::Step });
                     return Ok(());
                 }
                 Next::Stage => prompt = row.next_stage(self.generator),
@@ -153,21 +153,15 @@ impl Batch<'_> {
                 continue;
             }
             let model = &self.generator.stages[stage].model;
-            let turn = |row| Turn { row, generator: self.generator, next: Next::Step };
-            let mut turns: Vec<Turn<'_>> = group.rows.iter_mut().map(turn).collect();
-            model.step_each(&mut turns, &mut group.state)?;
-            let next = turns.into_iter().map(|turn| turn.next).enumerate();
-            let left: Vec<(usize, Next)> = next.filter(|(_, next)| !matches!(next, Next::Step)).collect();
-            if left.is_empty() {
+            model.step_each(&mut group.rows, &mut group.state)?;
+            let stays = |live: &Live<'_>| matches!(live.next, Next::Step);
+            if group.rows.iter().all(stays) {
                 continue;
             }
-            group.state.retain(|row| left.iter().all(|&(gone, _)| gone != row))?;
-            let mut gone = Vec::with_capacity(left.len());
-            for (i, next) in left.into_iter().rev() {
-                gone.push((group.rows.remove(i), next));
-            }
-            // In row order again, so that sessions reach the sink in the order they joined.
-            for (mut row, next) in gone.into_iter().rev() {
+            group.state.retain(|row| stays(&group.rows[row]))?;
+            // In row order, so that sessions reach the sink in the order they joined.
+            let gone: Vec<Live<'_>> = group.rows.extract_if(.., |live| !stays(live)).collect();
+            for Live { mut row, next, .. } in gone {
                 match next {
                     Next::Finish(ending) => self.tally.finish(self.generator, row, ending, sink),
                     Next::Step | Next::Stage => {

@@ -55,6 +55,8 @@ pub(super) struct Row {
     /// The token chosen last, to be fed next, and the side information beside it.
     pub(super) token: u32,
     pub(super) context: Vec<u32>,
+    /// What is legal but the end token, where that is forbidden.
+    mask: Vec<u64>,
 }
 
 impl Row {
@@ -106,6 +108,7 @@ impl Row {
             tail: (generator.stages.len() > 1).then(|| Tail::new(codec, generator.seed_packets)),
             token: 0,
             context: Vec::new(),
+            mask: Vec::new(),
             request,
         }
     }
@@ -134,8 +137,7 @@ impl Row {
     /// Chooses the next token from the model's logits and takes it over.
     pub(super) fn choose(&mut self, generator: &Generator, logits: &[f32]) -> Next {
         let logits = &logits[..logits.len().min(generator.codec.vocab().size())];
-        let mut without_end = Vec::new();
-        let legal = legal(self.decoder.as_ref(), generator, &mut without_end);
+        let legal = legal(self.decoder.as_ref(), generator, &mut self.mask);
         let chosen = match legal.and_then(|mask| only(mask, logits.len())) {
             Some(token) => Ok(token),
             None => self.sampler.sample(logits, legal, &self.recent, &mut self.rng),
@@ -326,6 +328,7 @@ impl Row {
                 label: self.request.label,
                 seed: self.request.seed,
                 model: generator.name.clone(),
+                precision: generator.options.precision.to_string(),
                 timing: if generator.codec.timed() { Timing::Learned } else { Timing::Drawn },
                 packets: self.packets,
             },
@@ -341,7 +344,11 @@ fn legal<'a>(decoder: &'a dyn Decoder, generator: &Generator, mask: &'a mut Vec<
     let vocab = generator.codec.vocab();
     let legal = decoder.legal();
     let Some(end) = vocab.end().filter(|_| generator.options.ignore_end) else { return legal };
-    *mask = legal.map_or_else(|| vec![u64::MAX; vocab.size().div_ceil(64)], <[u64]>::to_vec);
+    mask.clear();
+    match legal {
+        Some(legal) => mask.extend_from_slice(legal),
+        None => mask.resize(vocab.size().div_ceil(64), u64::MAX),
+    }
     if let Some(word) = mask.get_mut(usize::from(end) / 64) {
         *word &= !(1 << (end % 64));
     }

@@ -21,15 +21,18 @@ impl Tally {
         self.stats
     }
 
-    /// Brings the totals up to date: the finished sessions and these, which are all that are live.
+    /// Brings the totals up to date: the finished sessions and these, which are all that are live. A reason once counted
+    /// stays, so that nothing is allocated for those that are known.
     pub(super) fn count<'a>(&mut self, live: impl Iterator<Item = &'a Counts>) {
-        let mut counts = self.finished.clone();
+        let counts = &mut self.stats.counts;
+        (counts.tokens, counts.packets) = (0, 0);
+        counts.drops.values_mut().for_each(|n| *n = 0);
+        counts.add(&self.finished);
         self.stats.live = 0;
         for row in live {
             counts.add(row);
             self.stats.live += 1;
         }
-        self.stats.counts = counts;
     }
 
     /// Hands a finished session over.

@@ -220,21 +220,24 @@ impl Mamba2 {
     /// Feeds each row its token and hands it its logits. Without gradients.
     ///
     /// As [`Self::step`], but only the logits that are wanted are computed, and on the f32 CPU engine rows take theirs on
-    /// the threads that stepped them. A logit is the same, to the last bit, whatever else is wanted.
+    /// the threads that stepped them. A logit is the same, to the last bit, whatever else is wanted. There, a step allocates
+    /// nothing once it had as many rows (a call from outside of the threads' pool is handed in by a queue, which may).
     ///
     /// # Errors
     /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.
     pub fn step_each<R: Stepped>(&self, rows: &mut [R], state: &mut State) -> Result<()> {
-        let tokens: Vec<u32> = rows.iter().map(Stepped::token).collect();
-        rows.iter().try_for_each(|row| self.check_context(row.context(), 1))?;
-        state.fits(&self.cfg, tokens.len())?;
-        self.check_tokens(&tokens)?;
+        state.fits(&self.cfg, rows.len())?;
+        for row in rows.iter() {
+            self.check_tokens(&[row.token()])?;
+            self.check_context(row.context(), 1)?;
+        }
         if self.engine == Engine::Fused
             && let Store::Rows(states) = &mut state.store
         {
             self.stepper()?.step_each(rows, states);
             return Ok(());
         }
+        let tokens: Vec<u32> = rows.iter().map(Stepped::token).collect();
         let context: Vec<u32> = rows.iter().flat_map(|row| row.context()).copied().collect();
         let logits = self
             .step_beside(&tokens, &context, state)?

@@ -8,7 +8,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::product::{Wanted, wants};
+use super::product::Masks;
 
 /// Outputs per panel: two AVX-512 vectors, four AVX2 vectors.
 const PANEL: usize = 32;
@@ -39,9 +39,16 @@ impl Packed {
     }
 
     /// `out (rows, outputs) = x (rows, inputs) weights^T` for the outputs that each row wants, added to what is there if
-    /// `add`; the others mean nothing. Without masks all are wanted.
-    pub(crate) fn multiply_wanted(&self, x: &[f32], out: &mut [f32], add: bool, wanted: &[Wanted<'_>]) {
-        pulp::Arch::new().dispatch(Multiply { packed: self, x, out, add, wanted });
+    /// `add`; the others mean nothing. `wanting` is scratch.
+    pub(crate) fn multiply_wanted(
+        &self,
+        x: &[f32],
+        out: &mut [f32],
+        add: bool,
+        wanted: &Masks,
+        wanting: &mut Vec<usize>,
+    ) {
+        pulp::Arch::new().dispatch(Multiply { packed: self, x, out, add, wanted, wanting });
     }
 }
 
@@ -68,7 +75,8 @@ struct Multiply<'a> {
     x: &'a [f32],
     out: &'a mut [f32],
     add: bool,
-    wanted: &'a [Wanted<'a>],
+    wanted: &'a Masks,
+    wanting: &'a mut Vec<usize>,
 }
 
 impl WithSimd for Multiply<'_> {
@@ -91,14 +99,15 @@ impl Multiply<'_> {
     fn panels<S: Simd, const V: usize, const R: usize>(self, simd: S) {
         let Packed { panels, inputs, outputs } = self.packed;
         let (inputs, outputs) = (*inputs, *outputs);
-        let mut rows: Vec<usize> = (0..self.x.len() / inputs).collect();
+        let (all, rows) = (0..self.x.len() / inputs, self.wanting);
+        rows.clear();
+        rows.extend(all.clone());
         for (at, panel) in panels.chunks_exact(inputs * PANEL).enumerate() {
             let at = at * PANEL;
             let width = PANEL.min(outputs - at);
             if !self.wanted.is_empty() {
-                let wanting = self.wanted.iter().enumerate().filter(|(_, mask)| wants(**mask, at));
                 rows.clear();
-                rows.extend(wanting.map(|(row, _)| row));
+                rows.extend(all.clone().filter(|&row| self.wanted.wants(row, at)));
             }
             let (blocks, rest) = rows.as_chunks::<R>();
             for rows in blocks {
@@ -172,7 +181,13 @@ mod tests {
         for (rows, inputs, outputs) in [(1, 1, 1), (3, 7, 31), (8, 16, 32), (9, 33, 65), (17, 40, 100)] {
             let (x, w) = (numbers(rows * inputs, 1), numbers(inputs * outputs, 2));
             let mut out = vec![5f32; rows * outputs];
-            Packed::new(&w, outputs, inputs).multiply_wanted(&x, &mut out, true, &[]);
+            Packed::new(&w, outputs, inputs).multiply_wanted(
+                &x,
+                &mut out,
+                true,
+                &Masks::default(),
+                &mut vec![],
+            );
             for r in 0..rows {
                 for o in 0..outputs {
                     let plain: f64 = (0..inputs)
@@ -190,11 +205,14 @@ mod tests {
         let (x, w) = (numbers(23 * inputs, 3), numbers(inputs * outputs, 4));
         let packed = Packed::new(&w, outputs, inputs);
         let mut all = vec![0f32; 23 * outputs];
-        packed.multiply_wanted(&x, &mut all, false, &[]);
+        let multiply = |x: &[f32], out: &mut [f32]| {
+            packed.multiply_wanted(x, out, false, &Masks::default(), &mut vec![]);
+        };
+        multiply(&x, &mut all);
         for rows in 1..9 {
             for from in 0..23 - rows {
                 let mut some = vec![1f32; rows * outputs];
-                packed.multiply_wanted(&x[from * inputs..(from + rows) * inputs], &mut some, false, &[]);
+                multiply(&x[from * inputs..(from + rows) * inputs], &mut some);
                 let same = some.iter().zip(&all[from * outputs..]).all(|(a, b)| a.to_bits() == b.to_bits());
                 assert!(same, "{rows} rows from {from}");
             }
@@ -207,7 +225,7 @@ mod tests {
         let packed = Packed::new(&w, 130, 67);
         wanted_does_not_depend_on_the_rest(|wanted| {
             let mut out = vec![0f32; 19 * 130];
-            packed.multiply_wanted(&x, &mut out, false, wanted);
+            packed.multiply_wanted(&x, &mut out, false, wanted, &mut vec![]);
             out
         });
     }

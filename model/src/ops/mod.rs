@@ -21,6 +21,7 @@ pub(crate) mod norm;
 pub mod product;
 pub(crate) mod simd;
 pub(crate) mod step;
+pub(crate) mod workspace;
 
 use candle_core::{CpuStorage, Layout, Storage, Tensor};
 

@@ -9,7 +9,8 @@ use std::borrow::BorrowMut;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::product::{Product, Wanted};
+use super::product::Product;
+use super::workspace::{Mixing, Pool, Share};
 use super::{conv, math, norm};
 use crate::config::ModelConfig;
 use crate::context;
@@ -40,22 +41,7 @@ pub(crate) struct StepModel {
     layers: Vec<StepLayer>,
     norm: Vec<f32>,
     head: Product, // (vocabulary, d)
-}
-
-/// Buffers of one thread's rows.
-struct Scratch {
-    x: Vec<f32>,      // (rows, d)
-    normed: Vec<f32>, // (rows, d)
-    zx: Vec<f32>,     // (rows, J)
-    gated: Vec<f32>,  // (rows, E)
-    mixing: Mixing,
-}
-
-/// What one row needs between the products of a layer.
-struct Mixing {
-    xbc: Vec<f32>, // (C)
-    dtx: Vec<f32>, // (E)
-    y: Vec<f32>,   // (E)
+    pool: Pool,
 }
 
 impl StepModel {
@@ -66,83 +52,88 @@ impl StepModel {
         norm: Vec<f32>,
         head: Product,
     ) -> Self {
-        Self { cfg: cfg.clone(), embedding, context, layers, norm, head }
+        Self { cfg: cfg.clone(), embedding, context, layers, norm, head, pool: Pool::default() }
     }
 
     /// Steps every row by its token with the side information `(rows, fields)` beside it, and returns the logits `(rows,
     /// vocabulary)`. Tokens and side information are in range.
     pub(crate) fn step(&self, (tokens, context): (&[u32], &[u32]), rows: &mut [&mut RowState]) -> Vec<f32> {
-        let v = self.head.outputs();
+        let (v, fields) = (self.head.outputs(), self.cfg.context_fields());
         let mut logits = vec![0f32; tokens.len() * v];
-        let share = share(tokens.len());
+        let split = split(tokens.len());
+        let mut workspace = self.pool.take(&self.cfg, v, split);
+        let (_, share) = split;
         logits
             .par_chunks_mut(share * v)
             .zip(rows.par_chunks_mut(share).zip(tokens.par_chunks(share)))
+            .zip(&mut workspace.shares)
             .enumerate()
-            .for_each(|(i, (logits, (rows, tokens)))| {
-                let fields = self.cfg.context_fields();
-                let context = &context[i * share * fields..][..tokens.len() * fields];
-                self.step_rows((tokens, context), rows, &[], logits);
+            .for_each(|(i, ((logits, (rows, tokens)), work))| {
+                work.clear(v);
+                work.tokens.extend_from_slice(tokens);
+                work.context.extend_from_slice(&context[i * share * fields..][..tokens.len() * fields]);
+                self.step_rows(rows, work);
+                logits.copy_from_slice(&work.logits);
             });
+        self.pool.give_back(workspace);
         logits
     }
 
-    /// Steps every row by its token and hands it its logits, on the thread that stepped it. Tokens are in range.
+    /// Steps every row by its token and hands it its logits, on the thread that stepped it. Tokens are in range. Allocates
+    /// nothing once it had as many rows.
     pub(crate) fn step_each<R: Stepped>(&self, rows: &mut [R], states: &mut [RowState]) {
         let v = self.head.outputs();
-        let share = share(rows.len());
-        rows.par_chunks_mut(share).zip(states.par_chunks_mut(share)).for_each(|(rows, states)| {
-            let tokens: Vec<u32> = rows.iter().map(Stepped::token).collect();
-            let context: Vec<u32> = rows.iter().flat_map(|row| row.context()).copied().collect();
-            let wanted: Vec<Wanted<'_>> = rows.iter().map(Stepped::wanted).collect();
-            let mut logits = vec![0f32; rows.len() * v];
-            self.step_rows((&tokens, &context), states, &wanted, &mut logits);
-            for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(v)) {
-                row.take(logits);
-            }
-        });
+        let split = split(rows.len());
+        let mut workspace = self.pool.take(&self.cfg, v, split);
+        let (_, share) = split;
+        rows.par_chunks_mut(share).zip(states.par_chunks_mut(share)).zip(&mut workspace.shares).for_each(
+            |((rows, states), work)| {
+                work.clear(v);
+                for row in rows.iter() {
+                    work.tokens.push(row.token());
+                    work.context.extend_from_slice(row.context());
+                    work.wanted.push(row.wanted());
+                }
+                self.step_rows(states, work);
+                for (row, logits) in rows.iter_mut().zip(work.logits.chunks_exact(v)) {
+                    row.take(logits);
+                }
+            },
+        );
+        self.pool.give_back(workspace);
     }
 
-    fn step_rows(
-        &self,
-        (tokens, context): (&[u32], &[u32]),
-        states: &mut [impl BorrowMut<RowState>],
-        wanted: &[Wanted<'_>],
-        logits: &mut [f32],
-    ) {
+    /// Steps the rows whose tokens, side information and wishes were read into `work`, which receives their logits.
+    fn step_rows(&self, states: &mut [impl BorrowMut<RowState>], work: &mut Share) {
         let cfg = &self.cfg;
-        let (n, d, e, j) = (tokens.len(), cfg.d_model, cfg.d_inner(), cfg.d_in_proj());
-        let mut s = Scratch {
-            x: Vec::with_capacity(n * d),
-            normed: vec![0f32; n * d],
-            zx: vec![0f32; n * j],
-            gated: vec![0f32; n * e],
-            mixing: Mixing { xbc: vec![0f32; cfg.conv_dim()], dtx: vec![0f32; e], y: vec![0f32; e] },
-        };
-        for &t in tokens {
-            s.x.extend_from_slice(&self.embedding[t as usize * d..(t as usize + 1) * d]);
+        let (d, e, j) = (cfg.d_model, cfg.d_inner(), cfg.d_in_proj());
+        work.fit(cfg, self.head.outputs());
+        let Share { tokens, context, wanted, x, normed, zx, gated, logits, mixing, scratch } = work;
+        x.clear();
+        for &t in tokens.iter() {
+            x.extend_from_slice(&self.embedding[t as usize * d..(t as usize + 1) * d]);
         }
-        context::add(&mut s.x, &self.context, context, (cfg.context_fields(), d));
+        context::add(x, &self.context, context, (cfg.context_fields(), d));
         for (i, layer) in self.layers.iter().enumerate() {
-            norm::rms_rows(&s.x, &layer.norm, cfg.norm_eps as f32, &mut s.normed);
-            layer.in_proj.multiply(&s.normed, &mut s.zx, false);
+            norm::rms_rows(x, &layer.norm, cfg.norm_eps as f32, normed);
+            layer.in_proj.multiply(normed, zx, false, scratch);
             for ((state, zx), gated) in
-                states.iter_mut().zip(s.zx.chunks_exact(j)).zip(s.gated.chunks_exact_mut(e))
+                states.iter_mut().zip(zx.chunks_exact(j)).zip(gated.chunks_exact_mut(e))
             {
                 let (conv, ssm) = state.borrow_mut().layer_mut(i);
-                let mixing = &mut s.mixing;
                 pulp::Arch::new().dispatch(Mix { cfg, layer, zx, conv, ssm, mixing, gated });
             }
-            layer.out_proj.multiply(&s.gated, &mut s.x, true);
+            layer.out_proj.multiply(gated, x, true, scratch);
         }
-        norm::rms_rows(&s.x, &self.norm, cfg.norm_eps as f32, &mut s.normed);
-        self.head.multiply_wanted(&s.normed, logits, false, wanted);
+        norm::rms_rows(x, &self.norm, cfg.norm_eps as f32, normed);
+        self.head.multiply_wanted(normed, logits, false, wanted, scratch);
     }
 }
 
-/// Rows of one thread.
-fn share(rows: usize) -> usize {
-    rows.div_ceil(rayon::current_num_threads()).max(1)
+/// How many shares there are of so many rows, and the rows of one: a share a thread.
+fn split(rows: usize) -> (usize, usize) {
+    let share = rows.div_ceil(rayon::current_num_threads()).max(1);
+    (rows.div_ceil(share), share)
 }
 
 /// One row between the two products of a layer: convolution, recurrence, gated norm.

@@ -45,7 +45,13 @@ pub fn read_capture(path: &Path, label: &str, seed: u64) -> Result<Captured, Cap
             Err(error) => break Some(error),
         }
     };
-    let session =
-        Session { label: label.to_owned(), seed, model: String::new(), timing: Timing::Captured, packets };
+    let session = Session {
+        label: label.to_owned(),
+        seed,
+        model: String::new(),
+        precision: String::new(),
+        timing: Timing::Captured,
+        packets,
+    };
     Ok(Captured { session, first_ns: first_ns.unwrap_or(0), unmapped: capture.unmapped(), ended_by })
 }

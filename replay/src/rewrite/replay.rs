@@ -72,6 +72,7 @@ impl SessionReplay {
             id: allocator.next_replay(),
             label: session.label.as_str().into(),
             model: session.model.as_str().into(),
+            precision: session.precision.as_str().into(),
             seed: session.seed,
             replay_seed,
             timing: session.timing,

@@ -45,7 +45,7 @@ pub enum PayloadPolicy {
 /// header.extend([10, 0, 0, 1, 198, 18, 0, 1, 192, 0, 1, 187, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]);
 /// let packets = vec![Packet { time: Duration::ZERO, wire_len: 54, header }];
 /// let session =
-///     Session { label: "web".into(), seed: 1, model: String::new(), timing: Timing::Drawn, packets };
+///     Session { label: "web".into(), seed: 1, model: String::new(), precision: String::new(), timing: Timing::Drawn, packets };
 /// let frame = rewriter.begin(Arc::new(session), 7).unwrap().next().unwrap().unwrap();
 /// assert_eq!((frame.len(), frame.direction()), (54, Direction::ToServer));
 /// assert_eq!(frame.bytes()[26..28], [10, 10]);

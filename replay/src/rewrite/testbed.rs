@@ -70,6 +70,8 @@ pub struct SessionFacts {
     pub label: Arc<str>,
     /// SHA-256 of the model's weights, in hexadecimal; empty for a captured session.
     pub model: Arc<str>,
+    /// What the model's products were computed in; empty for a captured session.
+    pub precision: Arc<str>,
     /// Seed that the session was generated with.
     pub seed: u64,
     /// Seed of this replay.

@@ -85,7 +85,14 @@ pub(crate) fn session(frames: Vec<Vec<u8>>) -> Session {
         header,
     };
     let packets = frames.into_iter().enumerate().map(packet).collect();
-    Session { label: "test".into(), seed: 5, model: "abcd".into(), timing: Timing::Drawn, packets }
+    Session {
+        label: "test".into(),
+        seed: 5,
+        model: "abcd".into(),
+        precision: String::new(),
+        timing: Timing::Drawn,
+        packets,
+    }
 }
 
 pub(crate) fn rewriter(plan: AddressPlan) -> Rewriter {

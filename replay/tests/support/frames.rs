@@ -63,7 +63,14 @@ fn packet(time: Duration, from_client: bool, wire_len: u32) -> Packet {
 pub fn session(label: &str, packets: usize, wire_len: u32) -> Arc<Session> {
     let packets =
         (0..packets).map(|i| packet(Duration::from_millis(i as u64), i % 2 == 0, wire_len)).collect();
-    Arc::new(Session { label: label.into(), seed: 7, model: "00".repeat(32), timing: Timing::Drawn, packets })
+    Arc::new(Session {
+        label: label.into(),
+        seed: 7,
+        model: "00".repeat(32),
+        precision: String::new(),
+        timing: Timing::Drawn,
+        packets,
+    })
 }
 
 /// `count` frames of `wire_len` bytes of one replay in `plan`'s testbed.

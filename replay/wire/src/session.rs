@@ -53,6 +53,10 @@ pub struct Session {
     pub seed: u64,
     /// SHA-256 of the model's weights in lower-case hexadecimal; empty for a captured session.
     pub model: String,
+    /// What the model's products were computed in, "f32" or "int8": with seed and model it gives the session back. Empty
+    /// for a captured session.
+    #[serde(default)]
+    pub precision: String,
     /// Where the times come from.
     pub timing: Timing,
     /// The packets in sending order.
@@ -144,7 +148,14 @@ mod tests {
     }
 
     fn session(packets: Vec<Packet>) -> Session {
-        Session { label: "web".into(), seed: 1, model: String::new(), timing: Timing::Drawn, packets }
+        Session {
+            label: "web".into(),
+            seed: 1,
+            model: String::new(),
+            precision: String::new(),
+            timing: Timing::Drawn,
+            packets,
+        }
     }
 
     #[test]

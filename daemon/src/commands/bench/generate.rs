@@ -1,13 +1,18 @@
-//! How many tokens and packets a second does the model generate, by batch size?
+//! How many tokens and packets a second does the model generate, by batch size, and what share is that of what the machine
+//! can do?
 
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use candle_core::{DType, Device};
+use netssm_model::config::ModelConfig;
 use netssm_model::generate::{GenerateOptions, Generated, Generator, Limit, SessionRequest, Stats};
 use netssm_model::precision::Precision;
 use netssm_replay::clock::{Clock, MonoTime, SystemClock};
 use serde::Serialize;
 
+use super::cost::{TokenCost, shapes};
+use super::{resident, roofline};
 use crate::cli::bench::BenchGenerateArgs;
 use crate::commands::tell;
 use crate::device;
@@ -26,6 +31,15 @@ struct Report {
     kernel: &'static str,
     threads: usize,
     packets_per_session: u64,
+    token: TokenCost,
+    /// Bytes a second that the threads or the GPU copy, read and written.
+    copy_bytes_per_second: f64,
+    /// The matrix library's rate of a large square product, in f32 or, for bf16, in bf16.
+    square_flops: f64,
+    /// The best rate of our products in eight bits, with --precision int8.
+    int8_best_flops: Option<f64>,
+    /// Of all batches, before the roofs were measured.
+    peak_resident_bytes: Option<u64>,
     batches: Vec<Measured>,
 }
 
@@ -39,6 +53,45 @@ struct Measured {
     tokens_per_second: f64,
     packets_per_second: f64,
     packets_dropped: u64,
+    /// Of the products inside of blocks alone: what else is computed is not counted.
+    flops_per_second: f64,
+    /// The roof of these products with so many rows: the matrix library's rate, or with --precision int8 our products' own.
+    roof_flops: f64,
+    share_of_roof: f64,
+    share_of_square: f64,
+    /// State, side information and weights that a step moves.
+    bytes_per_second: f64,
+    /// Above 1 where the state lies in a cache.
+    share_of_copy: f64,
+}
+
+/// What the machine can do.
+struct Roofs {
+    copy: f64,
+    square: f64,
+    /// At each batch's rows.
+    products: Vec<f64>,
+    int8_best: Option<f64>,
+}
+
+impl Roofs {
+    fn measure(cfg: &ModelConfig, device: &Device, precision: Precision, sizes: &[u16]) -> Outcome<Self> {
+        let dtype = match precision {
+            Precision::F32 | Precision::Int8 => DType::F32,
+            Precision::Bf16 | Precision::Bf16State => DType::BF16,
+        };
+        let eight_bits = precision == Precision::Int8;
+        let products = sizes.iter().map(|&batch| {
+            let shapes = shapes(cfg, usize::from(batch));
+            if eight_bits { roofline::int8(&shapes) } else { roofline::product(device, dtype, &shapes) }
+        });
+        Ok(Self {
+            products: products.collect::<Outcome<_>>()?,
+            square: roofline::square(device, dtype)?,
+            int8_best: eight_bits.then(|| roofline::int8_best(shapes(cfg, 1)[0])).transpose()?,
+            copy: roofline::copy(device)?,
+        })
+    }
 }
 
 /// Runs the command.
@@ -54,7 +107,7 @@ pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
     let sizes = if args.batches.is_empty() { vec![args.model.batch] } else { args.batches.clone() };
     let mut kernel = "";
     let mut batches = Vec::new();
-    for batch in sizes {
+    for &batch in &sizes {
         let options = GenerateOptions {
             policy,
             batch: usize::from(batch),
@@ -69,6 +122,21 @@ pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
         kernel = generator.kernel();
         batches.push(threads.install(|| measure(&mut generator, &label, batch, args))?);
     }
+    // Before the roofs' own buffers.
+    let peak_resident_bytes = resident::peak_bytes();
+    let token = TokenCost::decode(checkpoint.config(), args.model.precision);
+    let roofs = || Roofs::measure(checkpoint.config(), &device, args.model.precision, &sizes);
+    let roofs = threads.install(roofs)?;
+    let weights_read = if device.is_cpu() { threads.current_num_threads() } else { 1 };
+    for (m, roof) in batches.iter_mut().zip(&roofs.products) {
+        m.flops_per_second = m.tokens_per_second * token.product_flops as f64;
+        m.roof_flops = *roof;
+        m.share_of_roof = m.flops_per_second / roof;
+        m.share_of_square = m.flops_per_second / roofs.square;
+        let bytes = token.bytes(usize::from(m.batch), weights_read);
+        m.bytes_per_second = m.tokens_per_second * bytes;
+        m.share_of_copy = m.bytes_per_second / roofs.copy;
+    }
     let report = Report {
         model: checkpoint.sha256().to_owned(),
         codec: checkpoint.manifest().codec.to_string(),
@@ -78,27 +146,56 @@ pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
         kernel,
         threads: threads.current_num_threads(),
         packets_per_session: args.packets,
+        token,
+        copy_bytes_per_second: roofs.copy,
+        square_flops: roofs.square,
+        int8_best_flops: roofs.int8_best,
+        peak_resident_bytes,
         batches,
     };
-    tell(args.json, &report, |r| {
-        let mut text = format!(
-            "model {:.12} on {} in {} ({}), {} threads, label {}, sessions of {} packets\n{:>6} {:>12} {:>12}\n",
-            r.model,
-            r.device,
-            r.precision,
-            r.kernel,
-            r.threads,
-            r.label,
-            r.packets_per_session,
-            "batch",
-            "tokens/s",
-            "packets/s"
+    tell(args.json, &report, lines)
+}
+
+/// The report for people.
+fn lines(r: &Report) -> String {
+    let mut text = format!(
+        "model {:.12} on {} in {} ({}), {} threads, label {}, sessions of {} packets\n",
+        r.model, r.device, r.precision, r.kernel, r.threads, r.label, r.packets_per_session
+    );
+    let cost = &r.token;
+    text += &format!(
+        "a token: {:.2} MFLOP in the blocks' products (GFLOP/s below), {:.2} in the state, at most {:.2} in the head; {:.0} kB of \
+         state\n",
+        cost.product_flops as f64 / 1e6,
+        cost.state_flops as f64 / 1e6,
+        cost.head_flops_at_most as f64 / 1e6,
+        cost.state_bytes as f64 / 1e3
+    );
+    text += &format!(
+        "roofs: copy {:.1} GB/s, product of a large square {:.0} GFLOP/s",
+        r.copy_bytes_per_second / 1e9,
+        r.square_flops / 1e9
+    );
+    text += &r.int8_best_flops.map_or_else(String::new, |best| format!(", int8 {:.0}", best / 1e9));
+    text += &format!(
+        "\n{:>6} {:>12} {:>12} {:>10} {:>10} {:>8} {:>12} {:>8} {:>8}\n",
+        "batch", "tokens/s", "packets/s", "GFLOP/s", "roof", "share", "of square", "GB/s", "of copy"
+    );
+    for m in &r.batches {
+        text += &format!(
+            "{:>6} {:>12.0} {:>12.1} {:>10.1} {:>10.1} {:>6.0} % {:>10.0} % {:>8.1} {:>6.0} %\n",
+            m.batch,
+            m.tokens_per_second,
+            m.packets_per_second,
+            m.flops_per_second / 1e9,
+            m.roof_flops / 1e9,
+            100.0 * m.share_of_roof,
+            100.0 * m.share_of_square,
+            m.bytes_per_second / 1e9,
+            100.0 * m.share_of_copy
         );
-        for m in &r.batches {
-            text += &format!("{:>6} {:>12.0} {:>12.1}\n", m.batch, m.tokens_per_second, m.packets_per_second);
-        }
-        text
-    })
+    }
+    text + &resident::words(r.peak_resident_bytes)
 }
 
 /// Generates sessions for the time that was asked for. The clock starts with the first step, when all rows are live:
@@ -150,5 +247,12 @@ fn measure(
         tokens_per_second: tokens as f64 / seconds,
         packets_per_second: packets as f64 / seconds,
         packets_dropped: last.counts.drops.values().sum(),
+        // Filled in when the roofs are known.
+        flops_per_second: 0.0,
+        roof_flops: 0.0,
+        share_of_roof: 0.0,
+        share_of_square: 0.0,
+        bytes_per_second: 0.0,
+        share_of_copy: 0.0,
     })
 }

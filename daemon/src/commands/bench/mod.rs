@@ -1,7 +1,10 @@
 //! `netssmd bench`: the numbers that README tells, each measured by the program that it is about.
 
+mod cost;
 mod generate;
 mod inject;
+mod resident;
+mod roofline;
 mod scan;
 mod traffic;
 mod write;

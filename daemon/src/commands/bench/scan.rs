@@ -1,14 +1,17 @@
-//! How fast is each form of the selective scan, and how far from the reference?
+//! How fast is each form of the selective scan, how far from the reference, and what share of what the machine can do?
 
 use std::time::Duration;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use netssm_model::ssd::{Form, ScanInput, scan_as};
 use netssm_replay::clock::{Clock, SystemClock};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::cost::{scan_bytes, scan_flops};
+use super::resident;
+use super::roofline::{self, Shape};
 use crate::cli::bench::BenchScanArgs;
 use crate::commands::tell;
 use crate::exit::Outcome;
@@ -24,6 +27,17 @@ struct Report {
     d_state: usize,
     chunk: usize,
     threads: usize,
+    /// Arithmetic of a token by the recurrence; the chunked form does more, which is not counted.
+    flops_per_token: f64,
+    /// What a token has to move: x, B, C and steps in, y out.
+    bytes_per_token: f64,
+    /// Bytes a second that the threads copy, read and written.
+    copy_bytes_per_second: f64,
+    /// The `gemm` crate's rate in f32 on the same threads: the products of a chunk of one head, and a large square.
+    sgemm_chunk_flops: f64,
+    sgemm_square_flops: f64,
+    /// Before the roofs were measured.
+    peak_resident_bytes: Option<u64>,
     rows: Vec<Measured>,
 }
 
@@ -33,6 +47,10 @@ struct Measured {
     length: usize,
     runs: u32,
     tokens_per_second: f64,
+    flops_per_second: f64,
+    share_of_sgemm_square: f64,
+    bytes_per_second: f64,
+    share_of_copy: f64,
     /// Largest difference of y to the reference, absolute.
     difference: f32,
 }
@@ -50,6 +68,17 @@ pub(super) fn run(args: &BenchScanArgs) -> Outcome {
             rows.push(measure(name, form, &input, &truth, args.batch * length, length)?);
         }
     }
+    let peak_resident_bytes = resident::peak_bytes();
+    let inner = args.heads * args.headdim;
+    let (flops_per_token, bytes_per_token) =
+        (scan_flops(inner, args.d_state), scan_bytes(inner, args.d_state, args.heads));
+    let (copy, square) = (roofline::copy(&Device::Cpu)?, roofline::square(&Device::Cpu, DType::F32)?);
+    for m in &mut rows {
+        m.flops_per_second = m.tokens_per_second * flops_per_token;
+        m.share_of_sgemm_square = m.flops_per_second / square;
+        m.bytes_per_second = m.tokens_per_second * bytes_per_token;
+        m.share_of_copy = m.bytes_per_second / copy;
+    }
     let report = Report {
         batch: args.batch,
         heads: args.heads,
@@ -57,30 +86,64 @@ pub(super) fn run(args: &BenchScanArgs) -> Outcome {
         d_state: args.d_state,
         chunk: args.chunk,
         threads: rayon::current_num_threads(),
+        flops_per_token,
+        bytes_per_token,
+        copy_bytes_per_second: copy,
+        sgemm_chunk_flops: roofline::product(&Device::Cpu, DType::F32, &chunk_shapes(args))?,
+        sgemm_square_flops: square,
+        peak_resident_bytes,
         rows,
     };
-    tell(args.json, &report, |r| {
-        let mut text = format!(
-            "batch {}, {} heads of {}, state {}, chunk {}, {} threads\n{:>10} {:>8} {:>12} {:>12}\n",
-            r.batch,
-            r.heads,
-            r.headdim,
-            r.d_state,
-            r.chunk,
-            r.threads,
-            "form",
-            "length",
-            "tokens/s",
-            "difference"
-        );
-        for m in &r.rows {
-            text += &format!(
-                "{:>10} {:>8} {:>12.0} {:>12.1e}\n",
-                m.form, m.length, m.tokens_per_second, m.difference
-            );
-        }
-        text
+    tell(args.json, &report, lines)
+}
+
+/// The products of a chunk of one head: scores of C and B, scores by x, state of B and x, and what C reads of it.
+fn chunk_shapes(args: &BenchScanArgs) -> [Shape; 4] {
+    let (q, n, p) = (args.chunk, args.d_state, args.headdim);
+    [(q, n, q), (q, q, p), (n, q, p), (q, n, p)].map(|(rows, inputs, outputs)| Shape {
+        rows,
+        inputs,
+        outputs,
     })
+}
+
+/// The report for people.
+fn lines(r: &Report) -> String {
+    let mut text = format!(
+        "batch {}, {} heads of {}, state {}, chunk {}, {} threads\na token: {:.0} kFLOP by the recurrence, {:.1} kB in and out\n",
+        r.batch,
+        r.heads,
+        r.headdim,
+        r.d_state,
+        r.chunk,
+        r.threads,
+        r.flops_per_token / 1e3,
+        r.bytes_per_token / 1e3
+    );
+    text += &format!(
+        "roofs: copy {:.1} GB/s, sgemm of a chunk's products {:.0} GFLOP/s, of a large square {:.0}\n",
+        r.copy_bytes_per_second / 1e9,
+        r.sgemm_chunk_flops / 1e9,
+        r.sgemm_square_flops / 1e9
+    );
+    text += &format!(
+        "{:>10} {:>8} {:>12} {:>10} {:>11} {:>8} {:>8} {:>12}\n",
+        "form", "length", "tokens/s", "GFLOP/s", "of square", "GB/s", "of copy", "difference"
+    );
+    for m in &r.rows {
+        text += &format!(
+            "{:>10} {:>8} {:>12.0} {:>10.1} {:>9.0} % {:>8.2} {:>6.0} % {:>12.1e}\n",
+            m.form,
+            m.length,
+            m.tokens_per_second,
+            m.flops_per_second / 1e9,
+            100.0 * m.share_of_sgemm_square,
+            m.bytes_per_second / 1e9,
+            100.0 * m.share_of_copy,
+            m.difference
+        );
+    }
+    text + &resident::words(r.peak_resident_bytes)
 }
 
 struct Tensors {
@@ -138,7 +201,7 @@ fn measure(
     let clock = SystemClock::new();
     let (y, _) = scan_as(form, input)?;
     let difference = (y.to_dtype(truth.dtype())? - truth)?.abs()?.flatten_all()?.max(0)?;
-    let difference = difference.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?;
+    let difference = difference.to_dtype(DType::F32)?.to_scalar::<f32>()?;
     let begun = clock.now();
     let mut runs = 0;
     let took = loop {
@@ -150,5 +213,16 @@ fn measure(
         }
     };
     let tokens_per_second = tokens as f64 * f64::from(runs) / took.as_secs_f64();
-    Ok(Measured { form: name, length, runs, tokens_per_second, difference })
+    Ok(Measured {
+        form: name,
+        length,
+        runs,
+        tokens_per_second,
+        // Filled in when the roofs are known.
+        flops_per_second: 0.0,
+        share_of_sgemm_square: 0.0,
+        bytes_per_second: 0.0,
+        share_of_copy: 0.0,
+        difference,
+    })
 }

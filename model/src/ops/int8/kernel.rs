@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 
 use super::pack::{Outputs, PANEL, Packed, Step};
 use super::quantise::{Layout, Rows};
-use crate::ops::product::{Wanted, wants};
+use crate::ops::product::Masks;
 
 /// A kernel that this processor has the instructions for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +109,8 @@ pub(super) struct Job<'a> {
     pub(super) rows: &'a Rows,
     pub(super) out: &'a mut [f32], // (rows, outputs)
     pub(super) add: bool,
-    pub(super) wanted: &'a [Wanted<'a>],
+    pub(super) wanted: &'a Masks,
+    pub(super) wanting: &'a mut Vec<usize>,
 }
 
 /// Defines a kernel: how many rows a block has, the vector that sums are in, a word in every lane of one, and sums with
@@ -119,13 +120,14 @@ macro_rules! kernel {
         $(#[$features])*
         fn $name(job: Job<'_>) {
             let Packed { steps, panels, words, outputs, .. } = job.packed;
-            let all = job.rows.scales.len();
-            let mut rows: Vec<usize> = (0..all).collect();
+            let (all, rows) = (0..job.rows.scales.len(), job.wanting);
+            rows.clear();
+            rows.extend(all.clone());
             for (i, (panel, steps)) in panels.iter().zip(steps.chunks_exact(*words)).enumerate() {
                 let at = i * PANEL;
                 if !job.wanted.is_empty() {
                     rows.clear();
-                    rows.extend((0..all).filter(|&row| wants(job.wanted[row], at)));
+                    rows.extend(all.clone().filter(|&row| job.wanted.wants(row, at)));
                 }
                 let target = Target { at, outputs: *outputs, add: job.add };
                 // A row by itself sums in four chains, since one chain would wait for each of its instructions.

@@ -11,6 +11,7 @@ mod quantise;
 
 pub(crate) use kernel::Kernel;
 pub(crate) use pack::Packed;
+pub(crate) use quantise::Rows;
 
 #[cfg(test)]
 mod tests;

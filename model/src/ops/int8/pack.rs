@@ -4,9 +4,9 @@
 //! kernel's instruction takes them. A panel is read once for a block of rows, from one end to the other.
 
 use super::kernel::{Job, Kernel};
-use super::quantise::{self, Layout, Rows};
+use super::quantise::{self, Layout};
 use crate::error::{Error, Result};
-use crate::ops::product::Wanted;
+use crate::ops::product::{Masks, Scratch};
 
 /// Outputs per panel: two AVX-512 vectors, four AVX2 vectors.
 pub(super) const PANEL: usize = 32;
@@ -75,10 +75,17 @@ impl Packed {
     }
 
     /// `out (rows, outputs) = x (rows, inputs) weights^T` for the outputs that each row wants, added to what is there if
-    /// `add`; the others mean nothing. Without masks all are wanted.
-    pub(crate) fn multiply_wanted(&self, x: &[f32], out: &mut [f32], add: bool, wanted: &[Wanted<'_>]) {
-        let rows = Rows::new(x, self.inputs, self.words, self.kernel.layout());
-        self.kernel.multiply(Job { packed: self, rows: &rows, out, add, wanted });
+    /// `add`; the others mean nothing.
+    pub(crate) fn multiply_wanted(
+        &self,
+        x: &[f32],
+        out: &mut [f32],
+        add: bool,
+        wanted: &Masks,
+        Scratch { wanting, quantised }: &mut Scratch,
+    ) {
+        quantised.fill(x, self.inputs, self.words, self.kernel.layout());
+        self.kernel.multiply(Job { packed: self, rows: quantised, out, add, wanted, wanting });
     }
 }
 

@@ -66,22 +66,30 @@ fn level(x: f32, factor: f32) -> i8 {
 }
 
 /// Quantised rows of activations.
-pub(super) struct Rows {
-    /// `(rows, words)`, zeros or offsets behind the last input, which meet weights of zero.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rows {
+    /// `(rows, words)`. What is behind a row's last input may be left from other rows; it meets weights of zero.
     pub(super) words: Vec<u32>,
     pub(super) scales: Vec<f32>,
 }
 
 impl Rows {
-    /// Quantises rows of `inputs` values.
-    pub(super) fn new(x: &[f32], inputs: usize, words: usize, layout: Layout) -> Self {
+    /// Makes room for so many rows of so many inputs, in any layout.
+    pub(crate) fn reserve(&mut self, rows: usize, inputs: usize) {
+        let words = rows * inputs.div_ceil(Layout::Pairs.per_word());
+        self.words.reserve(words.saturating_sub(self.words.len()));
+        self.scales.reserve(rows.saturating_sub(self.scales.len()));
+    }
+
+    /// Quantises rows of `inputs` values in place of those that were there.
+    pub(super) fn fill(&mut self, x: &[f32], inputs: usize, words: usize, layout: Layout) {
         let rows = x.len() / inputs;
-        let mut out = Self { words: vec![0; rows * words], scales: vec![0.0; rows] };
+        self.words.resize(rows * words, 0);
+        self.scales.resize(rows, 0.0);
         match layout {
-            Layout::Bytes => to_bytes(x, inputs, cast_slice_mut(&mut out.words), &mut out.scales),
-            Layout::Pairs => to_pairs(x, inputs, cast_slice_mut(&mut out.words), &mut out.scales),
+            Layout::Bytes => to_bytes(x, inputs, cast_slice_mut(&mut self.words), &mut self.scales),
+            Layout::Pairs => to_pairs(x, inputs, cast_slice_mut(&mut self.words), &mut self.scales),
         }
-        out
     }
 }
 
@@ -144,8 +152,9 @@ mod tests {
     #[test]
     fn both_layouts_hold_the_same_numbers() {
         let x: Vec<f32> = (0..3 * 37).map(|i| ((i * 7919 % 1009) as f32) / 504.5 - 1.0).collect();
-        let bytes = Rows::new(&x, 37, 10, Layout::Bytes);
-        let pairs = Rows::new(&x, 37, 19, Layout::Pairs);
+        let (mut bytes, mut pairs) = (Rows::default(), Rows::default());
+        bytes.fill(&x, 37, 10, Layout::Bytes);
+        pairs.fill(&x, 37, 19, Layout::Pairs);
         assert_eq!(bytes.scales, pairs.scales);
         let bytes: &[u8] = pulp::bytemuck::cast_slice(&bytes.words);
         let pairs: &[i16] = pulp::bytemuck::cast_slice(&pairs.words);

@@ -2,8 +2,8 @@
 
 use super::pack::MAX_INPUTS;
 use super::*;
-use crate::ops::product::Wanted;
 use crate::ops::product::testing::wanted_does_not_depend_on_the_rest;
+use crate::ops::product::{Masks, Scratch};
 
 fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let mut s = seed;
@@ -29,11 +29,11 @@ fn plain(x: &[f32], w: &[f32], inputs: usize) -> Vec<f32> {
     out
 }
 
-fn multiply(kernel: Kernel, x: &[f32], w: &[f32], inputs: usize, wanted: &[Wanted<'_>]) -> Vec<f32> {
+fn multiply(kernel: Kernel, x: &[f32], w: &[f32], inputs: usize, wanted: &Masks) -> Vec<f32> {
     let outputs = w.len() / inputs;
     let mut out = vec![0f32; x.len() / inputs * outputs];
     let packed = Packed::new(w, outputs, inputs, kernel).unwrap();
-    packed.multiply_wanted(x, &mut out, false, wanted);
+    packed.multiply_wanted(x, &mut out, false, wanted, &mut Scratch::default());
     out
 }
 
@@ -50,7 +50,7 @@ fn every_kernel_gives_the_bits_of_the_plain_sum_for_every_shape() {
             let (x, w) = (numbers(rows * inputs, rows as u32), numbers(inputs * outputs, 2));
             let truth = bits(&plain(&x, &w, inputs));
             for kernel in Kernel::available() {
-                let got = bits(&multiply(kernel, &x, &w, inputs, &[]));
+                let got = bits(&multiply(kernel, &x, &w, inputs, &Masks::default()));
                 assert!(got == truth, "{}: {rows} rows, {inputs} to {outputs}", kernel.name());
             }
         }
@@ -62,7 +62,8 @@ fn results_are_added_where_that_is_asked_for() {
     let (x, w) = (numbers(5 * 30, 8), numbers(30 * 45, 9));
     for kernel in Kernel::available() {
         let mut out = vec![0.5f32; 5 * 45];
-        Packed::new(&w, 45, 30, kernel).unwrap().multiply_wanted(&x, &mut out, true, &[]);
+        let packed = Packed::new(&w, 45, 30, kernel).unwrap();
+        packed.multiply_wanted(&x, &mut out, true, &Masks::default(), &mut Scratch::default());
         let sums: Vec<f32> = plain(&x, &w, 30).iter().map(|value| 0.5 + value).collect();
         assert_eq!(bits(&out), bits(&sums), "{}", kernel.name());
     }
@@ -75,7 +76,7 @@ fn the_longest_sums_of_the_largest_levels_are_exact_and_longer_ones_are_refused(
         let (x, w) = (vec![3.0; inputs], vec![sign * 2.0; inputs]);
         let truth = sign * 127.0 * 127.0 * inputs as f32 * (3.0 / 127.0) * (2.0 / 127.0);
         for kernel in Kernel::available() {
-            assert_eq!(multiply(kernel, &x, &w, inputs, &[]), [truth], "{}", kernel.name());
+            assert_eq!(multiply(kernel, &x, &w, inputs, &Masks::default()), [truth], "{}", kernel.name());
         }
     }
     let long = vec![1.0; inputs + 1];
@@ -87,7 +88,7 @@ fn the_longest_sums_of_the_largest_levels_are_exact_and_longer_ones_are_refused(
 fn the_error_of_an_output_is_within_half_a_level_of_each_factor() {
     for (inputs, outputs, seed) in [(16, 40, 1), (192, 64, 2), (384, 33, 3)] {
         let (x, w) = (numbers(9 * inputs, seed), numbers(inputs * outputs, seed + 10));
-        let got = multiply(Kernel::best(), &x, &w, inputs, &[]);
+        let got = multiply(Kernel::best(), &x, &w, inputs, &Masks::default());
         for (r, x) in x.chunks_exact(inputs).enumerate() {
             let x_half = f64::from(quantise::weights(x).1) / 2.0;
             for (o, w) in w.chunks_exact(inputs).enumerate() {
@@ -110,10 +111,16 @@ fn a_row_does_not_depend_on_its_batch() {
     let (inputs, outputs) = (67, 130);
     let (x, w) = (numbers(23 * inputs, 3), numbers(inputs * outputs, 4));
     for kernel in Kernel::available() {
-        let all = bits(&multiply(kernel, &x, &w, inputs, &[]));
+        let all = bits(&multiply(kernel, &x, &w, inputs, &Masks::default()));
         for rows in 1..12 {
             for from in 0..23 - rows {
-                let some = multiply(kernel, &x[from * inputs..(from + rows) * inputs], &w, inputs, &[]);
+                let some = multiply(
+                    kernel,
+                    &x[from * inputs..(from + rows) * inputs],
+                    &w,
+                    inputs,
+                    &Masks::default(),
+                );
                 let same = bits(&some) == all[from * outputs..(from + rows) * outputs];
                 assert!(same, "{}: {rows} rows from {from}", kernel.name());
             }
@@ -137,7 +144,7 @@ fn rows_of_zeros_are_zero_and_what_is_not_finite_stays_so() {
     x[25] = f32::NAN;
     x[45] = f32::INFINITY;
     for kernel in Kernel::available() {
-        let out = multiply(kernel, &x, &w, 20, &[]);
+        let out = multiply(kernel, &x, &w, 20, &Masks::default());
         assert!(out[..40].iter().all(|&value| value == 0.0));
         assert!(out[40..].iter().all(|value| value.is_nan()), "{}", kernel.name());
         let mut bad = w.clone();

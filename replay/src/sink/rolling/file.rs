@@ -279,6 +279,7 @@ mod tests {
             protocol: u8::MAX,
             community_id: format!("1:{}", "x".repeat(28)),
             model: "f".repeat(64),
+            precision: "int8".into(),
             seed: u64::MAX,
             replay_seed: u64::MAX,
             timing: Timing::Captured,

@@ -1,0 +1,127 @@
+//! What this machine can do at most: bytes it copies and arithmetic it does in a second, on the threads of the pool that
+//! this is called in, or on a GPU. A benchmark's own rates are told as shares of these.
+//!
+//! Each rate is the fastest of several runs: a roof is what is possible, not what is usual.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use candle_core::{DType, Device, Tensor};
+use netssm_model::ops::product::{Product, Scratch};
+use netssm_model::precision::Precision;
+use netssm_replay::clock::{Clock, SystemClock};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::exit::{Failure, Outcome};
+
+/// Each rate is measured for this long, and a few times at least.
+const MEASURE: Duration = Duration::from_millis(300);
+const RUNS: u32 = 5;
+/// Bytes that each thread, or the GPU, copies from and to: beyond what a cache holds.
+const COPY_BYTES: usize = 256 << 20;
+/// Side of the square product, where a matrix library is at its best.
+const SQUARE: usize = 2048;
+/// Rows of the largest product in eight bits, whose weights are a block's.
+const INT8_ROWS: usize = 1024;
+
+/// A product `(rows, inputs) (inputs, outputs)`.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Shape {
+    pub rows: usize,
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+impl Shape {
+    fn flops(self) -> f64 {
+        2.0 * self.rows as f64 * self.inputs as f64 * self.outputs as f64
+    }
+}
+
+/// Bytes a second of copying, read and written bytes both counted.
+pub(super) fn copy(device: &Device) -> Outcome<f64> {
+    let threads = if device.is_cpu() { rayon::current_num_threads() } else { 1 };
+    let seconds = if device.is_cpu() {
+        let mut buffers = vec![(vec![1_u8; COPY_BYTES], vec![0_u8; COPY_BYTES]); threads];
+        fastest(|| {
+            buffers.par_iter_mut().for_each(|(from, to)| to.copy_from_slice(std::hint::black_box(from)));
+            Ok(())
+        })?
+    } else {
+        let from = Tensor::zeros(COPY_BYTES / DType::F32.size_in_bytes(), DType::F32, device)?;
+        fastest(|| {
+            std::hint::black_box(from.copy()?);
+            Ok(device.synchronize()?)
+        })?
+    };
+    Ok((2 * threads * COPY_BYTES) as f64 / seconds)
+}
+
+/// FLOP a second of the matrix library's product, over these shapes one after the other: the `gemm` crate's on the CPU, cuBLAS
+/// on a GPU, as candle calls them.
+pub(super) fn product(device: &Device, dtype: DType, shapes: &[Shape]) -> Outcome<f64> {
+    let mut seconds = 0.0;
+    for &Shape { rows, inputs, outputs } in shapes {
+        let filled = |shape| Tensor::rand(-1_f32, 1.0, shape, device)?.to_dtype(dtype);
+        let (a, b) = (filled((rows, inputs))?, filled((outputs, inputs))?.t()?);
+        seconds += fastest(|| {
+            std::hint::black_box(a.matmul(&b)?);
+            Ok(device.synchronize()?)
+        })?;
+    }
+    rate(shapes, seconds)
+}
+
+/// The same for a large square.
+pub(super) fn square(device: &Device, dtype: DType) -> Outcome<f64> {
+    product(device, dtype, &[Shape { rows: SQUARE, inputs: SQUARE, outputs: SQUARE }])
+}
+
+/// Operations a second of our own products in eight bits, rows split among the threads as a step splits them: no matrix
+/// library that we know of has them, so the roof is our own best.
+pub(super) fn int8(shapes: &[Shape]) -> Outcome<f64> {
+    let mut seconds = 0.0;
+    for &Shape { rows, inputs, outputs } in shapes {
+        let number = |i: usize| (i * 7919 % 1009) as f32 / 504.5 - 1.0;
+        let weights: Vec<f32> = (0..inputs * outputs).map(number).collect();
+        let product = Product::new(Precision::Int8, &weights, outputs, inputs)?;
+        let x: Vec<f32> = (0..rows * inputs).map(number).collect();
+        let mut out = vec![0_f32; rows * outputs];
+        let share = rows.div_ceil(rayon::current_num_threads());
+        let mut scratch = vec![Scratch::default(); rows.div_ceil(share)];
+        seconds += fastest(|| {
+            out.par_chunks_mut(share * outputs)
+                .zip(x.par_chunks(share * inputs))
+                .zip(&mut scratch)
+                .for_each(|((out, x), scratch)| product.multiply(x, out, false, scratch));
+            Ok(())
+        })?;
+    }
+    rate(shapes, seconds)
+}
+
+/// The same for many rows of one shape.
+pub(super) fn int8_best(shape: Shape) -> Outcome<f64> {
+    int8(&[Shape { rows: INT8_ROWS, ..shape }])
+}
+
+fn rate(shapes: &[Shape], seconds: f64) -> Outcome<f64> {
+    let rate = shapes.iter().map(|shape| shape.flops()).sum::<f64>() / seconds;
+    if rate.is_finite() { Ok(rate) } else { Err(Failure::Run(anyhow!("nothing was multiplied"))) }
+}
+
+/// Seconds of the fastest run.
+fn fastest(mut work: impl FnMut() -> Outcome) -> Outcome<f64> {
+    let clock = SystemClock::new();
+    work()?;
+    let begun = clock.now();
+    let (mut best, mut runs) = (Duration::MAX, 0);
+    while runs < RUNS || clock.now().since(begun) < MEASURE {
+        let start = clock.now();
+        work()?;
+        best = best.min(clock.now().since(start));
+        runs += 1;
+    }
+    Ok(best.as_secs_f64())
+}
