@@ -30,7 +30,10 @@ ifeq ($(CI),true)
 export NETSSMD_REQUIRE_ALL := 1
 endif
 
-.PHONY: help build demo test check check-cuda bench golden install clean-demo
+# Where `make rivals` installs llama.cpp and PyTorch.
+RIVALS ?= $(TARGET_DIR)/rivals
+
+.PHONY: help build demo test check check-cuda bench rivals golden install clean-demo
 
 help: ## list the recipes
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -69,6 +72,10 @@ bench: ## the numbers of the README, each beside its rival where there is one
 	tests/tools/deps.sh test
 	$(CARGO) build --release --locked -p netssmd
 	tests/tools/bench.sh $(BINARY)
+
+rivals: ## llama.cpp and PyTorch beside netssmd in one run; installs both (some GB) into RIVALS=folder
+	$(CARGO) build --release --locked -p netssmd
+	python3 tests/tools/rivals.py $(BINARY) $(RIVALS)
 
 golden: ## record the golden cases anew (look at the difference before you commit it)
 	$(CARGO) build --release --locked

@@ -12,7 +12,9 @@ run() {
   echo "== netssmd $*"
   "$program" "$@"
 }
-run bench generate --batches 1,16,64 --seconds 10
+for precision in f32 int8; do
+  run bench generate --label youtube --packets 200 --batches 1,16,64 --seconds 10 --precision $precision
+done
 run bench scan
 run bench inject
 run bench write

@@ -1,11 +1,11 @@
 """Tokens a second of llama.cpp decoding a netssmd checkpoint's weights on this CPU: what `netssmd bench generate` is compared with.
 
-    python llamacpp_decode.py configs/models/default [--batches 1,16,64] [--seconds 4] [--type f32|q8_0]
+    python llamacpp_decode.py configs/models/default [--batches 1,16,64] [--seconds 4]
 
 Reads config.json and model.safetensors of the checkpoint, writes them as a GGUF file of the architecture `mamba2` and decodes
 that many sequences side by side, a token each a call, every logit wanted. The side information that our model reads beside each
 token has no place in llama.cpp, so its rows are left out: llama.cpp computes slightly less a token than netssmd, and it
-neither samples nor knows a grammar. With q8_0 the products' weights are in eight bits. Prints one JSON object a batch size.
+neither samples nor knows a grammar. Weights stay f32, as in the checkpoint. Prints one JSON object a batch size.
 Needs llama-cpp-python, gguf, numpy and safetensors.
 """
 
@@ -38,7 +38,7 @@ class Checkpoint:
         return np.ascontiguousarray(self.tensors["backbone." + name].astype(np.float32).reshape(shape))
 
 
-def write_gguf(checkpoint, path, eight):
+def write_gguf(checkpoint, path):
     c = checkpoint
     out = gguf.GGUFWriter(path, "mamba2")
     out.add_context_length(1 << 20)
@@ -55,29 +55,22 @@ def write_gguf(checkpoint, path, eight):
     out.add_tokenizer_model("no_vocab")
     out.add_vocab_size(c.vocab)
 
-    def matrix(name, values):
-        if eight:
-            kind = gguf.GGMLQuantizationType.Q8_0
-            out.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
-        else:
-            out.add_tensor(name, values)
-
     channels = c.inner + 2 * c.groups * c.state
     # The table may be padded behind the last token.
-    matrix("token_embd.weight", c.get("embedding.weight", -1, c.width)[: c.vocab])
+    out.add_tensor("token_embd.weight", c.get("embedding.weight", -1, c.width)[: c.vocab])
     out.add_tensor("output_norm.weight", c.get("norm_f.weight", c.width))
     for i in range(c.layers):
         ours = lambda part, *shape: c.get(f"layers.{i}.{part}", *shape)
         theirs = f"blk.{i}."
         out.add_tensor(theirs + "attn_norm.weight", ours("norm.weight", c.width))
-        matrix(theirs + "ssm_in.weight", ours("mixer.in_proj.weight", c.inner + channels + c.heads, c.width))
+        out.add_tensor(theirs + "ssm_in.weight", ours("mixer.in_proj.weight", c.inner + channels + c.heads, c.width))
         out.add_tensor(theirs + "ssm_conv1d.weight", ours("mixer.conv1d.weight", channels, c.taps))
         out.add_tensor(theirs + "ssm_conv1d.bias", ours("mixer.conv1d.bias", channels))
         out.add_tensor(theirs + "ssm_dt.bias", ours("mixer.dt_bias", c.heads))
         out.add_tensor(theirs + "ssm_a", -np.exp(ours("mixer.A_log", c.heads, 1)))
         out.add_tensor(theirs + "ssm_d", ours("mixer.D", c.heads, 1))
         out.add_tensor(theirs + "ssm_norm.weight", ours("mixer.norm.weight", c.groups, c.inner // c.groups))
-        matrix(theirs + "ssm_out.weight", ours("mixer.out_proj.weight", c.width, c.inner))
+        out.add_tensor(theirs + "ssm_out.weight", ours("mixer.out_proj.weight", c.width, c.inner))
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()
@@ -121,16 +114,15 @@ def main():
     parser.add_argument("--batches", default="1,16,64")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--type", choices=["f32", "q8_0"], default="f32")
     a = parser.parse_args()
     checkpoint = Checkpoint(a.checkpoint)
     # It says what it does on standard error; only errors are of interest here.
-    quiet = ll.llama_log_callback(lambda level, text, _: level >= 4 and print(text.decode(), end=""))
+    quiet = ll.llama_log_callback(lambda level, text, _: level == 4 and print(text.decode(), end=""))
     ll.llama_log_set(quiet, None)
     ll.llama_backend_init()
     with tempfile.TemporaryDirectory() as folder:
         path = str(pathlib.Path(folder) / "model.gguf")
-        write_gguf(checkpoint, path, a.type == "q8_0")
+        write_gguf(checkpoint, path)
         params = ll.llama_model_default_params()
         params.use_mmap = False
         model = ll.llama_model_load_from_file(path.encode(), params)
@@ -138,7 +130,7 @@ def main():
     for batch in map(int, a.batches.split(",")):
         rate, took = measure(model, checkpoint.vocab, batch, a.threads, a.seconds)
         print(json.dumps({
-            "rival": "llama.cpp", "version": ll.__version__, "type": a.type, "threads": a.threads, "batch": batch,
+            "rival": "llama.cpp", "version": ll.__version__, "threads": a.threads, "batch": batch,
             "seconds": round(took, 2), "tokens_per_second": round(rate, 1),
         }), flush=True)
 

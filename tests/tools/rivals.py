@@ -99,14 +99,13 @@ def decode(program, folder, a):
             ))
             for m in report["batches"]:
                 rates.setdefault(f"netssmd {precision}, batch {m['batch']}", []).append(m["tokens_per_second"])
-        for kind in ("f32", "q8_0"):
-            for m in lines(run(
-                *a.prefix, python, TOOLS / "llamacpp_decode.py", MODEL, "--batches", BATCHES, "--threads", a.threads,
-                "--seconds", a.seconds, "--type", kind,
-            )):
-                rates.setdefault(f"llama.cpp {kind}, batch {m['batch']}", []).append(m["tokens_per_second"])
+        for m in lines(run(
+            *a.prefix, python, TOOLS / "llamacpp_decode.py", MODEL, "--batches", BATCHES, "--threads", a.threads,
+            "--seconds", a.seconds,
+        )):
+            rates.setdefault(f"llama.cpp f32, batch {m['batch']}", []).append(m["tokens_per_second"])
         print(f"decoding, round {number + 1} of {a.rounds} done", flush=True)
-    tell(rates, ["netssmd f32, batch 64", "netssmd int8, batch 64"], ["llama.cpp f32", "llama.cpp q8_0"])
+    tell(rates, ["netssmd f32, batch 64", "netssmd int8, batch 64"], ["llama.cpp"])
 
 
 def corpus(program, folder):
