@@ -1,9 +1,9 @@
-"""Tokens a second of training a Mamba-2 in PyTorch on this CPU: what `netssmd train` is compared with.
+"""Tokens a second of training a Mamba-2 in PyTorch, on this CPU or GPU: what `netssmd train` is compared with.
 
-    python torch_train.py [--seconds 20] [--which compact,transformers]
+    python torch_train.py [--seconds 20] [--which compact,transformers] [--device cuda --bf16 --compile]
 
 Two rivals, both with the sizes of the model that ships unless flags say otherwise. `transformers` is Hugging Face's
-Mamba2ForCausalLM, which on a CPU takes its path of plain tensor operations. `compact` is the chunked form of state-space
+Mamba2ForCausalLM, which takes its path of plain tensor operations on a CPU, and on a GPU where its extensions are not installed. `compact` is the chunked form of state-space
 duality (Dao and Gu, arXiv 2405.21060, section 6) in as few tensor operations as we could, because the first is not written for
 speed: a rival should be a fair one. `--check` compares the second with a loop over tokens and stops.
 
@@ -112,22 +112,28 @@ def transformers_model(a):
 
 def measure(name, model, a):
     logits = (lambda t: model(t)) if name == "compact" else (lambda t: model(t).logits)
+    model = model.to(a.device)
+    if a.compile:
+        model = torch.compile(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, foreach=True)
-    tokens = torch.randint(0, a.vocab, (a.batch, a.length + 1))
+    tokens = torch.randint(0, a.vocab, (a.batch, a.length + 1), device=a.device)
     took, begun = [], time.perf_counter()
     while len(took) < 3 or time.perf_counter() - begun < a.seconds:
         start = time.perf_counter()
-        loss = F.cross_entropy(logits(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+        with torch.autocast(a.device, torch.bfloat16, enabled=a.bf16):
+            loss = F.cross_entropy(logits(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if a.device == "cuda":
+            torch.cuda.synchronize()
         took.append(time.perf_counter() - start)
     # The first step also allocates.
     middle = statistics.median(took[1:])
     parameters = sum(p.numel() for p in model.parameters())
     print(json.dumps({
-        "rival": name, "torch": torch.__version__, "threads": a.threads, "parameters": parameters, "batch": a.batch,
+        "rival": name, "torch": torch.__version__, "device": a.device, "bf16": a.bf16, "compiled": a.compile, "threads": a.threads, "parameters": parameters, "batch": a.batch,
         "length": a.length, "steps": len(took), "tokens_per_second": round(a.batch * a.length / middle, 1),
     }), flush=True)
 
@@ -148,6 +154,9 @@ def main():
         parser.add_argument("--" + name, type=int, default=default)
     parser.add_argument("--seconds", type=float, default=20, help="of each rival")
     parser.add_argument("--which", default="compact,transformers")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--bf16", action="store_true", help="products in bf16, weights in f32 (autocast)")
+    parser.add_argument("--compile", action="store_true", help="through torch.compile, which needs Triton on a GPU")
     parser.add_argument("--check", action="store_true")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
