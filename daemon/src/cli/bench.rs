@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::generate::{ModelArgs, SamplingArgs};
+use crate::profile::DeviceChoice;
 
 /// What is measured.
 #[derive(Debug, Subcommand)]
@@ -64,9 +65,12 @@ pub(crate) struct BenchScanArgs {
     /// State size.
     #[arg(long, default_value_t = 64)]
     pub d_state: usize,
-    /// Tokens of a chunk.
+    /// Tokens of a chunk, of the form in tensor operations.
     #[arg(long, default_value_t = 128)]
     pub chunk: usize,
+    /// cpu, or cuda:N for the forms that a GPU has.
+    #[arg(long, default_value = "cpu")]
+    pub device: DeviceChoice,
     /// Print the numbers as JSON on standard output.
     #[arg(long)]
     pub json: bool,

@@ -14,6 +14,7 @@ use super::resident;
 use super::roofline::{self, Shape};
 use crate::cli::bench::BenchScanArgs;
 use crate::commands::tell;
+use crate::device;
 use crate::exit::Outcome;
 
 /// Each form is repeated for this long, once at least.
@@ -27,15 +28,16 @@ struct Report {
     d_state: usize,
     chunk: usize,
     threads: usize,
+    device: &'static str,
     /// Arithmetic of a token by the recurrence; the chunked form does more, which is not counted.
     flops_per_token: f64,
     /// What a token has to move: x, B, C and steps in, y out.
     bytes_per_token: f64,
-    /// Bytes a second that the threads copy, read and written.
+    /// Bytes a second that the threads or the GPU copy, read and written.
     copy_bytes_per_second: f64,
-    /// The `gemm` crate's rate in f32 on the same threads: the products of a chunk of one head, and a large square.
-    sgemm_chunk_flops: f64,
-    sgemm_square_flops: f64,
+    /// The matrix library's rate in f32: the products of a chunk of one head, and a large square.
+    chunk_flops: f64,
+    square_flops: f64,
     /// Before the roofs were measured.
     peak_resident_bytes: Option<u64>,
     rows: Vec<Measured>,
@@ -48,34 +50,49 @@ struct Measured {
     runs: u32,
     tokens_per_second: f64,
     flops_per_second: f64,
-    share_of_sgemm_square: f64,
+    share_of_square: f64,
     bytes_per_second: f64,
     share_of_copy: f64,
     /// Largest difference of y to the reference, absolute.
     difference: f32,
 }
 
+/// The forms that a device has, and what the activations are in.
+fn forms(device: &Device) -> &'static [(&'static str, Form, DType)] {
+    if device.is_cpu() {
+        return &[
+            ("reference", Form::Reference, DType::F32),
+            ("chunked", Form::Chunked, DType::F32),
+            ("fused", Form::Fused, DType::F32),
+        ];
+    }
+    &[
+        ("chunked", Form::Chunked, DType::F32),
+        ("kernels", Form::Kernels, DType::F32),
+        ("kernels bf16", Form::Kernels, DType::BF16),
+    ]
+}
+
 /// Runs the command.
 pub(super) fn run(args: &BenchScanArgs) -> Outcome {
+    let device = device::open(args.device)?;
     let mut rows = Vec::new();
     for &length in &args.lengths {
         let tensors = Tensors::random(args, length)?;
-        let input = tensors.input(args);
-        let (truth, _) = scan_as(Form::Reference, &input)?;
-        for (name, form) in
-            [("reference", Form::Reference), ("chunked", Form::Chunked), ("fused", Form::Fused)]
-        {
-            rows.push(measure(name, form, &input, &truth, args.batch * length, length)?);
+        let (truth, _) = scan_as(Form::Reference, &tensors.input(args))?;
+        for &(name, form, dtype) in forms(&device) {
+            let tensors = tensors.to(&device, dtype)?;
+            rows.push(measure(name, form, &tensors.input(args), &truth, args.batch * length, length)?);
         }
     }
     let peak_resident_bytes = resident::peak_bytes();
     let inner = args.heads * args.headdim;
     let (flops_per_token, bytes_per_token) =
         (scan_flops(inner, args.d_state), scan_bytes(inner, args.d_state, args.heads));
-    let (copy, square) = (roofline::copy(&Device::Cpu)?, roofline::square(&Device::Cpu, DType::F32)?);
+    let (copy, square) = (roofline::copy(&device)?, roofline::square(&device, DType::F32)?);
     for m in &mut rows {
         m.flops_per_second = m.tokens_per_second * flops_per_token;
-        m.share_of_sgemm_square = m.flops_per_second / square;
+        m.share_of_square = m.flops_per_second / square;
         m.bytes_per_second = m.tokens_per_second * bytes_per_token;
         m.share_of_copy = m.bytes_per_second / copy;
     }
@@ -86,11 +103,12 @@ pub(super) fn run(args: &BenchScanArgs) -> Outcome {
         d_state: args.d_state,
         chunk: args.chunk,
         threads: rayon::current_num_threads(),
+        device: device::describe(&device),
         flops_per_token,
         bytes_per_token,
         copy_bytes_per_second: copy,
-        sgemm_chunk_flops: roofline::product(&Device::Cpu, DType::F32, &chunk_shapes(args))?,
-        sgemm_square_flops: square,
+        chunk_flops: roofline::product(&device, DType::F32, &chunk_shapes(args))?,
+        square_flops: square,
         peak_resident_bytes,
         rows,
     };
@@ -110,34 +128,35 @@ fn chunk_shapes(args: &BenchScanArgs) -> [Shape; 4] {
 /// The report for people.
 fn lines(r: &Report) -> String {
     let mut text = format!(
-        "batch {}, {} heads of {}, state {}, chunk {}, {} threads\na token: {:.0} kFLOP by the recurrence, {:.1} kB in and out\n",
+        "batch {}, {} heads of {}, state {}, chunk {}, {} threads, {}\na token: {:.0} kFLOP by the recurrence, {:.1} kB in and out\n",
         r.batch,
         r.heads,
         r.headdim,
         r.d_state,
         r.chunk,
         r.threads,
+        r.device,
         r.flops_per_token / 1e3,
         r.bytes_per_token / 1e3
     );
     text += &format!(
-        "roofs: copy {:.1} GB/s, sgemm of a chunk's products {:.0} GFLOP/s, of a large square {:.0}\n",
+        "roofs: copy {:.1} GB/s, a chunk's products at {:.0} GFLOP/s, of a large square {:.0}\n",
         r.copy_bytes_per_second / 1e9,
-        r.sgemm_chunk_flops / 1e9,
-        r.sgemm_square_flops / 1e9
+        r.chunk_flops / 1e9,
+        r.square_flops / 1e9
     );
     text += &format!(
-        "{:>10} {:>8} {:>12} {:>10} {:>11} {:>8} {:>8} {:>12}\n",
+        "{:>12} {:>8} {:>12} {:>10} {:>11} {:>8} {:>8} {:>12}\n",
         "form", "length", "tokens/s", "GFLOP/s", "of square", "GB/s", "of copy", "difference"
     );
     for m in &r.rows {
         text += &format!(
-            "{:>10} {:>8} {:>12.0} {:>10.1} {:>9.0} % {:>8.2} {:>6.0} % {:>12.1e}\n",
+            "{:>12} {:>8} {:>12.0} {:>10.1} {:>9.0} % {:>8.2} {:>6.0} % {:>12.1e}\n",
             m.form,
             m.length,
             m.tokens_per_second,
             m.flops_per_second / 1e9,
-            100.0 * m.share_of_sgemm_square,
+            100.0 * m.share_of_square,
             m.bytes_per_second / 1e9,
             100.0 * m.share_of_copy,
             m.difference
@@ -174,6 +193,17 @@ impl Tensors {
         })
     }
 
+    /// The same on a device, activations in `dtype`.
+    fn to(&self, device: &Device, dtype: DType) -> Outcome<Self> {
+        Ok(Self {
+            xbc: self.xbc.to_device(device)?.to_dtype(dtype)?,
+            dt: self.dt.to_device(device)?.to_dtype(dtype)?,
+            a_log: self.a_log.to_device(device)?,
+            d: self.d.to_device(device)?,
+            dt_bias: self.dt_bias.to_device(device)?,
+        })
+    }
+
     fn input(&self, args: &BenchScanArgs) -> ScanInput<'_> {
         ScanInput {
             xbc: &self.xbc,
@@ -200,12 +230,14 @@ fn measure(
 ) -> Outcome<Measured> {
     let clock = SystemClock::new();
     let (y, _) = scan_as(form, input)?;
+    let y = y.to_device(truth.device())?;
     let difference = (y.to_dtype(truth.dtype())? - truth)?.abs()?.flatten_all()?.max(0)?;
     let difference = difference.to_dtype(DType::F32)?.to_scalar::<f32>()?;
     let begun = clock.now();
     let mut runs = 0;
     let took = loop {
         scan_as(form, input)?;
+        input.xbc.device().synchronize()?;
         runs += 1;
         let took = clock.now().since(begun);
         if took >= MEASURE {
@@ -220,7 +252,7 @@ fn measure(
         tokens_per_second,
         // Filled in when the roofs are known.
         flops_per_second: 0.0,
-        share_of_sgemm_square: 0.0,
+        share_of_square: 0.0,
         bytes_per_second: 0.0,
         share_of_copy: 0.0,
         difference,
