@@ -306,7 +306,8 @@ fn waiting_for_the_first_session_is_no_underrun() {
     bench.pool = Arc::new(Pool::new(&bench.limits));
     let pool = bench.pool.clone();
     let supplier = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
+        let clock = SystemClock::new();
+        clock.sleep_until(clock.now() + Duration::from_millis(100));
         let order = pool.order().unwrap();
         pool.deliver(&order, Some(session("a", order.seed, 1)));
     });
