@@ -114,10 +114,11 @@ fn matches_part(pattern: &[char], text: &[char]) -> bool {
     }
 }
 
-/// Every capture below `inputs` (files themselves, or `.pcap`, `.pcapng` and `.cap` in folders), in order of path.
+/// Every capture below `inputs` (files themselves, or `.pcap`, `.pcapng` and `.cap` in folders), in order of path. In a
+/// folder links to captures count, links to folders do not.
 ///
 /// # Errors
-/// An input is not there; a folder cannot be listed.
+/// An input is not there; a folder cannot be listed; a link leads nowhere.
 pub fn find_captures(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     let mut found = Vec::new();
     for input in inputs {
@@ -135,10 +136,12 @@ fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
         let path = entry.path();
         let kind = entry.file_type().map_err(DataError::io("read", &path))?;
         let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
-        // Links are not followed: a loop would never end.
+        // Links to folders are not followed: a loop would never end.
         if kind.is_dir() {
             walk(&path, found)?;
-        } else if kind.is_file() && extension.is_some_and(|e| e == "pcap" || e == "pcapng" || e == "cap") {
+        } else if extension.is_some_and(|e| e == "pcap" || e == "pcapng" || e == "cap")
+            && std::fs::metadata(&path).map_err(DataError::io("read", &path))?.is_file()
+        {
             found.push(path);
         }
     }
@@ -173,6 +176,25 @@ mod tests {
         assert_eq!(label("/d/*.pcap,x", "/e/d/a.pcap"), None);
         assert_eq!(label("a.pcap,first\n*.pcap,second", "a.pcap").as_deref(), Some("first"));
         assert_eq!(label("*,{folder}", "a.pcap"), None);
+    }
+
+    #[test]
+    fn links_to_captures_are_found_and_loops_are_not_walked() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let below = dir.path().join("below");
+        std::fs::create_dir(&below).expect("a folder");
+        let capture = dir.path().join("a.pcap");
+        std::fs::write(&capture, b"").expect("written");
+        std::fs::write(below.join("notes.txt"), b"").expect("written");
+        let link = below.join("b.pcap");
+        std::os::unix::fs::symlink(&capture, &link).expect("a link");
+        std::os::unix::fs::symlink(dir.path(), below.join("up")).expect("a link");
+        let inputs = [dir.path().to_owned()];
+        assert_eq!(find_captures(&inputs).expect("found"), [capture.clone(), link.clone()]);
+
+        std::fs::remove_file(&capture).expect("removed");
+        let error = find_captures(&inputs).expect_err("a link that leads nowhere").to_string();
+        assert!(error.contains(&link.display().to_string()), "{error}");
     }
 
     #[test]
