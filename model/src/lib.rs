@@ -62,6 +62,7 @@ pub mod lm;
 mod norm;
 pub mod ops;
 pub mod optim;
+pub mod pass;
 pub mod precision;
 pub mod prepare;
 pub mod repair;

@@ -1,0 +1,166 @@
+//! A device for training passes: the kernels compiled for the host, products by candle on the CPU.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use candle_core::{Device, Tensor};
+use netssm_model::error::Result;
+use netssm_model::pass::{self, Backend, Call, Float, Order, Product};
+
+use crate::emulated::{Argument, Buffer, Kernels, Launch, from_bf16, to_bf16};
+
+/// Bytes in use, now and at most.
+#[derive(Default)]
+pub(crate) struct Use {
+    now: Cell<usize>,
+    pub(crate) most: Cell<usize>,
+}
+
+/// Memory that counts itself. A launch takes the buffers out and puts them back.
+pub(crate) struct Memory {
+    buffer: RefCell<Option<Buffer>>,
+    bytes: usize,
+    counted: Rc<Use>,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.counted.now.set(self.counted.now.get() - self.bytes);
+    }
+}
+
+impl Memory {
+    fn values(&self, float: Float) -> Vec<f32> {
+        let buffer = self.buffer.borrow();
+        let buffer = buffer.as_ref().expect("not in a launch");
+        match float {
+            Float::F32 => buffer.values(),
+            Float::Bf16 => buffer.values().into_iter().map(from_bf16).collect(),
+        }
+    }
+}
+
+pub(crate) struct Emulated<'k> {
+    kernels: &'k Kernels,
+    pub(crate) counted: Rc<Use>,
+}
+
+impl<'k> Emulated<'k> {
+    pub(crate) fn new(kernels: &'k Kernels) -> Self {
+        Self { kernels, counted: Rc::default() }
+    }
+
+    fn keep(&self, buffer: Buffer, bytes: usize) -> Memory {
+        let now = self.counted.now.get() + bytes;
+        self.counted.now.set(now);
+        self.counted.most.set(self.counted.most.get().max(now));
+        Memory { buffer: RefCell::new(Some(buffer)), bytes, counted: self.counted.clone() }
+    }
+
+    /// Values in a format, as a pass would have them.
+    pub(crate) fn of(&self, values: &[f32], float: Float) -> Memory {
+        match float {
+            Float::F32 => self.keep(Buffer::of(values), values.len() * 4),
+            Float::Bf16 => {
+                let narrow: Vec<u16> = values.iter().map(|&x| to_bf16(x)).collect();
+                self.keep(Buffer::of(&narrow), values.len() * 2)
+            }
+        }
+    }
+
+    /// The values of a buffer that a pass left.
+    pub(crate) fn values_of(&self, memory: &Memory, float: Float) -> Vec<f32> {
+        memory.values(float)
+    }
+}
+
+impl Backend for Emulated<'_> {
+    type Buffer = Memory;
+
+    fn room(&self, _what: &'static str, float: Float, len: usize) -> Result<Memory> {
+        Ok(match float {
+            Float::F32 => self.keep(Buffer::unwritten::<f32>(len), len * 4),
+            Float::Bf16 => self.keep(Buffer::unwritten::<u16>(len), len * 2),
+        })
+    }
+
+    fn zeros(&self, _what: &'static str, len: usize) -> Result<Memory> {
+        Ok(self.keep(Buffer::of(&vec![0f32; len]), len * 4))
+    }
+
+    fn copy(&self, _what: &'static str, from: &Memory, len: usize) -> Result<Memory> {
+        Ok(self.keep(Buffer::of(&from.values(Float::F32)[..len]), len * 4))
+    }
+
+    fn numbers(&self, _what: &'static str, values: &[u32]) -> Result<Memory> {
+        Ok(self.keep(Buffer::of(values), values.len() * 4))
+    }
+
+    fn values(&self, _what: &'static str, values: &[f32]) -> Result<Memory> {
+        Ok(self.keep(Buffer::of(values), values.len() * 4))
+    }
+
+    fn read(&self, from: &Memory, len: usize) -> Result<Vec<f32>> {
+        Ok(from.values(Float::F32)[..len].to_vec())
+    }
+
+    fn launch(&self, call: &Call<'_, Memory>) -> Result<()> {
+        let mut used: Vec<&Memory> = Vec::new();
+        let arguments: Vec<Argument> = call
+            .arguments
+            .iter()
+            .map(|argument| match *argument {
+                pass::Argument::Buffer(memory) => {
+                    let at = used.iter().position(|m| std::ptr::eq(*m, memory)).unwrap_or_else(|| {
+                        used.push(memory);
+                        used.len() - 1
+                    });
+                    Argument::Buffer(at)
+                }
+                pass::Argument::Null => Argument::Null,
+                pass::Argument::Int(value) => Argument::Int(i32::try_from(value).expect("an int")),
+                pass::Argument::Size(value) => Argument::Long(value as u64),
+                pass::Argument::Float(value) => Argument::Float(value),
+            })
+            .collect();
+        let size = |blocks| u32::try_from(blocks).expect("a grid's size");
+        let launch = Launch {
+            grid: (size(call.grid.0), size(call.grid.1), size(call.grid.2)),
+            block: size(call.block),
+            shared: call.shared,
+        };
+        let buffers = used.iter().map(|m| m.buffer.borrow_mut().take().expect("in one launch")).collect();
+        let after = self.kernels.launch(&call.name(), launch, buffers, &arguments);
+        for (memory, buffer) in used.iter().zip(after) {
+            *memory.buffer.borrow_mut() = Some(buffer);
+        }
+        Ok(())
+    }
+
+    fn product(&self, product: &Product<'_, Memory>) -> Result<()> {
+        let (m, n, k) = product.sizes;
+        let matrix = |memory: &Memory, rows: usize, cols: usize| -> Result<Tensor> {
+            let mut values = memory.values(product.operands);
+            values.truncate(rows * cols);
+            Ok(Tensor::from_vec(values, (rows, cols), &Device::Cpu)?)
+        };
+        let out = match product.order {
+            Order::TimesTransposed => matrix(product.a, m, k)?.matmul(&matrix(product.b, n, k)?.t()?)?,
+            Order::Times => matrix(product.a, m, k)?.matmul(&matrix(product.b, k, n)?)?,
+            Order::TransposedTimes => matrix(product.a, k, m)?.t()?.matmul(&matrix(product.b, k, n)?)?,
+        };
+        let out = out.flatten_all()?.to_vec1::<f32>()?;
+        let buffer = match product.result {
+            Float::F32 => {
+                let mut values = product.to.values(Float::F32);
+                for (to, from) in values.iter_mut().zip(out) {
+                    *to = if product.add { *to + from } else { from };
+                }
+                Buffer::of(&values)
+            }
+            Float::Bf16 => Buffer::of(&out.iter().map(|&x| to_bf16(x)).collect::<Vec<_>>()),
+        };
+        *product.to.buffer.borrow_mut() = Some(buffer);
+        Ok(())
+    }
+}
