@@ -6,9 +6,10 @@
 //   dU_j = exp(s_last - s_j) B_j dS + sum over i >= j of M_ij dy_i        dx_j = D dy_j + dt_j dU_j
 //   dC_i = exp(s_i) S dy_i          + sum over j <= i of W_ij B_j
 //   dB_j = exp(s_last - s_j) dS U_j + sum over i >= j of W_ij C_i
-//   ds_i = C_i dC_i - U_i dU_i, and at the last step also S' dS with S' the state at the chunk's end
+//   ds_i = sum over j < i of T_ij - sum over j > i of T_ji + (first term of dC_i) C_i - (first term of dU_i) U_i
+//          and at the last step also S' dS, with T_ij = W_ij (C_i B_j) and S' the state at the chunk's end
 //   d(dt_t A) = sum over i >= t of ds_i
-// The line for ds follows from the others: each M_ij and W_ij contains exp(s_i - s_j) once, and so does each term of S'.
+// In the line for ds, C_i dC_i - U_i dU_i would do; but both contain T_ii, often the largest term, and would lose digits by it.
 //
 // Shapes    xbc (b, l, E + 2 G N); grad_y (b, l, E); dt, sums (b, H, chunks CHUNK); states, grad_states (b, H, chunks, N, P)
 //           float of scan_pass.cu forward and backward; a_log, skip (H) float; lengths (b).
@@ -28,9 +29,10 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
                               int g, int per, int dt_width, int dt_at) {
     SHARED_MEMORY(float, tiles);
     __shared__ float dt[CHUNK], s[CHUNK], grow[CHUNK], shrink[CHUNK], grad_s[CHUNK], x_grad_u[CHUNK];
-    __shared__ float scratch[WARP_LANES], upper;
+    __shared__ float columns[SCAN_THREADS / WARP_LANES][CHUNK], scratch[WARP_LANES], upper;
     float *dy = tiles, *u = tiles + TILE, *weights = tiles + 2 * TILE, *one = tiles + 3 * TILE, *two = tiles + 4 * TILE;
     int b = blockIdx.z, steps = steps_in_chunk(lengths, b), start = blockIdx.x * CHUNK, thread = threadIdx.x;
+    int lane = thread % WARP_LANES, warp = thread / WARP_LANES;
     int e = h * p, first_head = blockIdx.y * per, group = first_head / (h / g), row = own_row(), col = own_col();
     size_t width = e + 2 * static_cast<size_t>(g) * n, bc_width = 2 * static_cast<size_t>(g) * n;
     size_t at = static_cast<size_t>(b) * l + start;
@@ -57,7 +59,6 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
             s[thread] = own[thread];
             grow[thread] = expf(own[thread]);
             shrink[thread] = expf(own[CHUNK - 1] - own[thread]);
-            grad_s[thread] = 0.0f;
         }
         __syncthreads();
         load_tile<false>(dy, grad_y + at * e + head * p, e, steps, p);
@@ -67,13 +68,23 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
         // M, and W kept aside: its place is M's until dU is done.
         float w[4][4] = {};
         multiply<false>(w, dy, u, 0, fours(p), min(CHUNK, row + 4));
+        float down[4] = {};
         for (int r = 0; r < 4; ++r) {
+            float across = 0.0f;
             for (int c = 0; c < 4; ++c) {
                 int i = row + r, j = col + c;
                 float decay = j <= i ? expf(s[i] - s[j]) : 0.0f;
                 weights[i * STRIDE + j] = scores[r][c] * decay;
                 w[r][c] *= decay;
+                float both = j < i ? scores[r][c] * w[r][c] : 0.0f;
+                across += both, down[c] += both;
             }
+            across = row_sum(across);
+            if (col == 0) grad_s[row + r] = across;
+        }
+        for (int c = 0; c < 4; ++c) {
+            down[c] += __shfl_xor_sync(ALL_LANES, down[c], CHUNK / 4);
+            if (lane < CHUNK / 4) columns[warp][col + c] = down[c];
         }
 
         float grad_u[4][4] = {}, end = 0.0f;
@@ -89,8 +100,17 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
             // The state at this chunk's end is that at the next one's start.
             for (int i = thread; i < n * p; i += SCAN_THREADS) end = fmaf(grad_state[i], state[n * p + i], end);
         }
+        auto x_at = [&](int j, int channel) {
+            return j < steps && channel < p ? to_float(rows[j * width + head * p + channel]) : 0.0f;
+        };
         for (int r = 0; r < 4; ++r) {
-            for (int c = 0; c < 4; ++c) grad_u[r][c] *= shrink[row + r];
+            float sum = 0.0f;
+            for (int c = 0; c < 4; ++c) {
+                grad_u[r][c] *= shrink[row + r];
+                sum = fmaf(x_at(row + r, col + c), grad_u[r][c], sum);
+            }
+            sum = row_sum(sum);
+            if (col == 0) grad_s[row + r] -= dt[row + r] * sum;
         }
         multiply<true>(grad_u, weights, dy, row, CHUNK, p);
         float skipped = 0.0f;
@@ -100,7 +120,7 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
             for (int c = 0; c < 4; ++c) {
                 int channel = col + c;
                 if (channel >= p || start + j >= l) continue;
-                float x = j < steps ? to_float(rows[j * width + head * p + channel]) : 0.0f;
+                float x = x_at(j, channel);
                 float above = dy[j * STRIDE + channel];
                 sum = fmaf(x, grad_u[r][c], sum);
                 skipped = fmaf(x, above, skipped);
@@ -132,13 +152,9 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
             float grad[4][4] = {};
             multiply<false>(grad, dy, two, 0, fours(p), some);
             for (int r = 0; r < 4; ++r) {
-                for (int c = 0; c < 4; ++c) grad[r][c] *= grow[row + r];
-            }
-            multiply<false>(grad, weights, one, 0, row + 4, some);
-            add(grad_bc + g * n, grad);
-            for (int r = 0; r < 4; ++r) {
                 float sum = 0.0f;
                 for (int c = 0; c < 4; ++c) {
+                    grad[r][c] *= grow[row + r];
                     if (row + r < steps && col + c < some) {
                         sum = fmaf(to_float(cs[(row + r) * width + first + col + c]), grad[r][c], sum);
                     }
@@ -146,6 +162,8 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
                 sum = row_sum(sum);
                 if (col == 0) grad_s[row + r] += sum;
             }
+            multiply<false>(grad, weights, one, 0, row + 4, some);
+            add(grad_bc + g * n, grad);
             __syncthreads();
 
             load_tile<false>(one, cs + first, width, steps, some);
@@ -165,9 +183,9 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
         end = block_sum(end, scratch);
         __syncthreads();
         float a = -expf(a_log[head]), later = 0.0f, raw = 0.0f, rate = 0.0f;
-        int lane = thread % WARP_LANES;
         if (thread < CHUNK) {
-            later = grad_s[thread] - dt[thread] * x_grad_u[thread] + (thread == CHUNK - 1 ? end : 0.0f);
+            later = grad_s[thread] + (thread == CHUNK - 1 ? end : 0.0f);
+            for (int i = 0; i < SCAN_THREADS / WARP_LANES; ++i) later -= columns[i][thread];
             for (int by = 1; by < WARP_LANES; by *= 2) {
                 float behind = __shfl_down_sync(ALL_LANES, later, by);
                 if (lane + by < WARP_LANES) later += behind;
@@ -192,7 +210,7 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
 }
 
 #define SCAN_BACKWARD(name, T)                                                                                     \
-    KERNEL __launch_bounds__(SCAN_THREADS)                                                                         \
+    KERNEL __launch_bounds__(SCAN_THREADS, 2)                                                                      \
     name(const T* xbc, const T* grad_y, const float* dts, const float* sums, const float* states,                  \
          const float* grad_states, const float* a_log, const float* skip, const int* lengths, T* grad_x,           \
          float* grad_bc, T* grad_dt, float* totals, int l, int h, int p, int n, int g, int per, int dt_width,      \
