@@ -4,8 +4,8 @@
 //! [`Mamba2::prefill`] over ragged prompts, [`Mamba2::step`] over one token of every sequence. All three carry the same
 //! [`State`], so that a sequence may be cut anywhere: prefill then step equals one pass.
 //!
-//! f32 on the CPU takes the fused operations of `ops`; every other device or dtype takes tensor operations with the
-//! chunked scan. [`Mamba2::set_engine`] chooses by hand, for comparison.
+//! f32 on the CPU takes the fused operations of `ops`, f32 on a GPU the kernels of `model/kernels` (in a build that has them);
+//! everything else takes tensor operations with the chunked scan. [`Mamba2::set_engine`] chooses by hand, for comparison.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,12 +19,14 @@ use crate::norm;
 use crate::ops::block::Carried;
 use crate::ops::loss::cross_entropy;
 use crate::ops::step::StepModel;
+use crate::pass::Float;
 use crate::precision::Precision;
 use crate::state::State;
 use crate::weights::{self, Weights};
 
 mod decode;
 mod gradients;
+mod kernels;
 
 pub use decode::Stepped;
 
@@ -35,6 +37,9 @@ pub enum Engine {
     Fused,
     /// candle's tensor operations with the chunked scan; any device and dtype.
     Tensors,
+    /// The kernels of `model/kernels`; an f32 model on a GPU. Between kernels and in products values have this format; weights,
+    /// state and sums are f32. [`Mamba2::forward`] has no gradient then; [`Mamba2::loss_and_gradients`] needs none.
+    Kernels(Float),
 }
 
 /// Tokens with the side information beside them.
@@ -80,6 +85,7 @@ pub struct Mamba2 {
     precision: Precision,
     trainable: bool,
     stepper: Arc<OnceLock<StepModel>>,
+    loaded: kernels::Loaded,
 }
 
 impl Mamba2 {
@@ -107,7 +113,7 @@ impl Mamba2 {
             (0..cfg.n_layer).map(|i| Block::new(&w, i, cfg.conv_bias)).collect::<Result<Vec<_>>>()?;
         let head = if cfg.tie_embeddings { embedding.clone() } else { w[weights::LM_HEAD].clone() };
         let fused = embedding.device().is_cpu() && embedding.dtype() == DType::F32;
-        Ok(Self {
+        let mut model = Self {
             cfg: cfg.clone(),
             blocks,
             norm: w[weights::NORM_F].clone(),
@@ -116,9 +122,14 @@ impl Mamba2 {
             precision: Precision::F32,
             trainable: w.values().any(Tensor::track_op),
             stepper: Arc::default(),
+            loaded: kernels::Loaded::default(),
             context: w.get(weights::CONTEXT).cloned(),
             embedding,
-        })
+        };
+        if model.has_kernels() {
+            model.engine = Engine::Kernels(Float::F32);
+        }
+        Ok(model)
     }
 
     /// A model with the reference's initial weights, not trainable (for that see [`weights::Parameters`]).
@@ -156,7 +167,7 @@ impl Mamba2 {
     /// Chooses how blocks are computed. Steps of [`Engine::Tensors`] are f32 whatever [`Self::set_precision`] said.
     ///
     /// # Errors
-    /// [`Error::Input`] for [`Engine::Fused`] on anything but f32 on the CPU.
+    /// [`Error::Input`] for [`Engine::Fused`] on anything but f32 on the CPU, and for [`Engine::Kernels`] where there are none.
     pub fn set_engine(&mut self, engine: Engine) -> Result<()> {
         if engine == Engine::Fused && !(self.device().is_cpu() && self.dtype() == DType::F32) {
             return Err(Error::input(
@@ -164,6 +175,9 @@ impl Mamba2 {
                 "an f32 model on the cpu",
                 format!("{:?}", self.dtype()),
             ));
+        }
+        if matches!(engine, Engine::Kernels(_)) && !self.has_kernels() {
+            return Err(kernels::unavailable());
         }
         self.engine = engine;
         Ok(())
@@ -300,6 +314,7 @@ impl Mamba2 {
         let x = match self.engine {
             Engine::Fused => self.fused(x, lengths, state)?,
             Engine::Tensors => self.tensors(x, lengths, state)?,
+            Engine::Kernels(float) => self.kernel_blocks(float, &x, lengths, state)?,
         };
         norm::rms_norm(&x, &self.norm, self.cfg.norm_eps)
     }

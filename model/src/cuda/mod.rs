@@ -10,6 +10,7 @@ pub mod decode;
 mod error;
 mod gpu;
 mod images;
+pub(crate) mod train;
 
 pub use error::CudaError;
 pub(crate) use error::{Attempt, allocation};

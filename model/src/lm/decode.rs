@@ -75,6 +75,7 @@ impl Mamba2 {
         match self.engine {
             Engine::Fused => kernel(self.precision),
             Engine::Tensors => "tensors",
+            Engine::Kernels(_) => "kernels",
         }
     }
 

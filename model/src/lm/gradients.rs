@@ -15,8 +15,9 @@ use crate::weights;
 impl Mamba2 {
     /// [`Mamba2::loss`] and its gradient by every tensor's reference name.
     ///
-    /// The same as `loss(..)?.backward()?`, to rounding. On the f32 CPU engine it is faster, because candle's autograd
-    /// is left out, and the tensors need not be variables; elsewhere it is autograd, and they must be.
+    /// The same as `loss(..)?.backward()?`, to rounding. With [`Engine::Fused`] and [`Engine::Kernels`] it is faster, because
+    /// candle's autograd is left out, and the tensors need not be variables; with [`Engine::Tensors`] it is autograd, and
+    /// they must be.
     ///
     /// # Errors
     /// As [`Mamba2::loss`]; [`Error::Input`] if autograd is needed and a tensor is no variable.
@@ -31,6 +32,9 @@ impl Mamba2 {
         match self.engine {
             Engine::Fused => self.fused_gradients(input, targets, lengths, state),
             Engine::Tensors => self.autograd(input, targets, lengths, state),
+            Engine::Kernels(float) => {
+                self.checked_kernel_gradients(float, input, targets, lengths, state)
+            }
         }
     }
 
@@ -56,6 +60,22 @@ impl Mamba2 {
         Ok((f64::from(loss.to_dtype(DType::F32)?.to_scalar::<f32>()?), gradients))
     }
 
+    /// [`Self::check_input`], and that there is a target in range for each position, of which one counts.
+    pub(super) fn check_call(
+        &self,
+        input: Input<'_>,
+        targets: &[u32],
+        lengths: Option<&[usize]>,
+        state: Option<&State>,
+    ) -> Result<(usize, usize)> {
+        let (b, l) = self.check_input(input, lengths, state)?;
+        if targets.len() != b * l || targets.iter().all(|&t| t == IGNORE) {
+            return Err(Error::input("targets", format!("{} of which one counts", b * l), targets.len()));
+        }
+        check_range(targets, self.cfg.vocab_size)?;
+        Ok((b, l))
+    }
+
     fn fused_gradients(
         &self,
         input: Input<'_>,
@@ -63,12 +83,8 @@ impl Mamba2 {
         lengths: Option<&[usize]>,
         state: Option<&mut State>,
     ) -> Result<(f64, BTreeMap<String, Tensor>)> {
-        let (b, l) = self.check_input(input, lengths, state.as_deref())?;
+        let (b, l) = self.check_call(input, targets, lengths, state.as_deref())?;
         let v = self.cfg.vocab_size;
-        if targets.len() != b * l || targets.iter().all(|&t| t == IGNORE) {
-            return Err(Error::input("targets", format!("{} of which one counts", b * l), targets.len()));
-        }
-        check_range(targets, v)?;
         let whole = vec![l; b];
         let dims = block::dims(&self.cfg, b, l, lengths.unwrap_or(&whole));
         let mut carried = (0..self.cfg.n_layer)

@@ -24,7 +24,7 @@ mod scatter;
 mod sizes;
 
 pub use block::{BlockGrads, BlockWeights, Carried};
-pub use model::{Gradients, Input, Weights, forward, loss_and_gradient};
+pub use model::{Gradients, Input, Weights, blocks, loss_and_gradient};
 pub use names::Named;
 pub use scan::{ScanBuffers, scan, scan_gradient};
 pub use sizes::{CHUNK, CONV_STEPS, NORM_ROWS, Sizes};

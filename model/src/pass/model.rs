@@ -53,16 +53,15 @@ pub struct Input<'a> {
 }
 
 impl Input<'_> {
-    fn lengths<K: Backend>(&self, k: &K) -> Result<K::Buffer> {
-        let lengths: Vec<u32> =
-            self.lengths.iter().map(|&len| u32::try_from(len).unwrap_or(u32::MAX)).collect();
-        k.numbers("lengths", &lengths)
-    }
-
     /// Lists of the lookups in the table of side information, where a token has any.
     fn beside(&self) -> Option<Lists> {
         (self.fields > 0).then(|| Lists::beside(self.beside, self.fields))
     }
+}
+
+fn on_device<K: Backend>(k: &K, lengths: &[usize]) -> Result<K::Buffer> {
+    let lengths: Vec<u32> = lengths.iter().map(|&len| u32::try_from(len).unwrap_or(u32::MAX)).collect();
+    k.numbers("lengths", &lengths)
 }
 
 /// The first block's input, `(rows, d)`.
@@ -81,34 +80,30 @@ fn embed<K: Backend>(
     Ok(x)
 }
 
-/// Logits `(rows, v)`, f32. `carried` is each block's state before the sequences and is replaced by that after them.
+/// The blocks over `x (rows, d)`: the last one's output. `carried` is each block's state before the sequences and is replaced by
+/// that after them; `lengths` are the steps of each sequence that count.
 ///
 /// # Errors
 /// What the backend's calls fail with.
-pub fn forward<K: Backend>(
+pub fn blocks<K: Backend>(
     k: &K,
     sizes: &Sizes,
     weights: &Weights<K::Buffer>,
-    input: &Input<'_>,
+    mut x: K::Buffer,
+    lengths: &[usize],
     carried: &mut [Carried<K::Buffer>],
 ) -> Result<K::Buffer> {
-    let lengths = input.lengths(k)?;
+    let lengths = on_device(k, lengths)?;
     let common = Common { k, sizes, lengths: &lengths };
-    let mut x = embed(k, sizes, weights, input, input.beside().as_ref())?;
     for (block, carried) in weights.blocks.iter().zip(carried) {
         (x, *carried) = common.forward(block, &x, carried)?;
     }
-    let normed = calls::rms_norm(k, sizes, &x, &weights.norm)?;
-    drop(x);
-    let head = weights.head.as_ref().unwrap_or(&weights.embedding);
-    let head = operand(k, sizes.float, head, sizes.v * sizes.d)?;
-    let form = ("logits", Order::TimesTransposed, Float::F32);
-    product(k, form, (&normed, head.buffer()), (sizes.rows(), sizes.v, sizes.d), sizes.float)
+    Ok(x)
 }
 
 /// Mean nats over the targets that count (at least one does; [`IGNORE`] where none), and its gradient.
 ///
-/// `carried` as in [`forward`]; no gradient flows through it.
+/// `carried` as in [`blocks`]; no gradient flows through it.
 ///
 /// # Errors
 /// What the backend's calls fail with.
@@ -121,7 +116,7 @@ pub fn loss_and_gradient<K: Backend>(
     carried: &mut [Carried<K::Buffer>],
 ) -> Result<(f64, Gradients<K::Buffer>)> {
     let (rows, d, v, float) = (sizes.rows(), sizes.d, sizes.v, sizes.float);
-    let lengths = input.lengths(k)?;
+    let lengths = on_device(k, input.lengths)?;
     let common = Common { k, sizes, lengths: &lengths };
     let beside = input.beside();
     let mut x = embed(k, sizes, weights, input, beside.as_ref())?;
@@ -136,9 +131,9 @@ pub fn loss_and_gradient<K: Backend>(
     let form = ("logits", Order::TimesTransposed, Float::F32);
     let logits = product(k, form, (&normed, head.buffer()), (rows, v, d), float)?;
     let counted = targets.iter().filter(|&&t| t != IGNORE).count().max(1);
-    let on_device = k.numbers("targets", targets)?;
+    let targets = k.numbers("targets", targets)?;
     let (nats, grad_logits) =
-        calls::cross_entropy(k, sizes, (logits, &on_device), 1.0 / counted as f32)?;
+        calls::cross_entropy(k, sizes, (logits, &targets), 1.0 / counted as f32)?;
 
     // Rows behind the vocabulary are padding: no logit, no gradient.
     let grad_head = k.zeros("gradient of the head", weights.padded * d)?;

@@ -92,6 +92,23 @@ impl Sizes {
         Ok(sizes)
     }
 
+    /// Those of a scan alone, with nothing around it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_scan((b, l): (usize, usize), heads: (usize, usize, usize, usize), float: Float) -> Result<Self> {
+        let (h, p, g, n) = heads;
+        let cfg = ModelConfig {
+            d_model: h * p,
+            expand: 1,
+            headdim: p,
+            ngroups: g,
+            d_state: n,
+            ..ModelConfig::default()
+        };
+        Self::new(&cfg, (b, l), float)
+    }
+
     /// Positions of the batch.
     pub fn rows(&self) -> usize {
         self.b * self.l
@@ -136,9 +153,14 @@ impl Sizes {
         self.b * self.chunks() * self.h * self.n * self.p
     }
 
+    /// Parts of the gradients of B and C: a whole number for each group, one group's after the other.
+    pub fn bc_parts(&self) -> usize {
+        self.h / self.heads_per_block()
+    }
+
     /// Values of the gradients of B and C, in parts.
     pub(super) fn grad_bc(&self) -> usize {
-        self.h / self.heads_per_block() * self.rows() * 2 * self.g * self.n
+        self.bc_parts() * self.rows() * 2 * self.g * self.n
     }
 
     /// Bytes of device memory that a pass takes besides weights and gradients, at most: every block's input and carried state,

@@ -1,4 +1,4 @@
-//! The state-space scan of Mamba-2 (SSD), in three forms behind one signature.
+//! The state-space scan of Mamba-2 (SSD), in four forms behind one signature.
 //!
 //! Per head, with `x` (P channels), `B`, `C` (N values of the head's group), step `dt` and `A < 0`:
 //!
@@ -9,7 +9,7 @@
 //!
 //! [`mod@reference`] is the plain loop in f64 and defines what is correct. [`chunked`] is the paper's four-step algorithm in
 //! tensor operations (any device, gradients from autograd). `cpu` is the recurrence in f32, vectorised, with a
-//! hand-written gradient. Each is tested against the one before. Source: Dao and Gu, "Transformers are SSMs", 2024,
+//! hand-written gradient. [`crate::pass`] has the chunked form as CUDA kernels. Each is tested against the one before. Source: Dao and Gu, "Transformers are SSMs", 2024,
 //! section 6 and listing 1.
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, Result};
 use crate::ops::kernels::{self, Dims, Params};
 use crate::ops::{slice, with_slice};
+use crate::pass::{Float, Sizes};
 
 pub mod chunked;
 pub(crate) mod cpu;
@@ -57,17 +58,30 @@ pub enum Form {
     Chunked,
     /// Vectorised recurrence; f32 on the CPU.
     Fused,
+    /// The kernels of `model/kernels`: chunked; f32 and bf16 on a GPU, in a build with feature `cuda`.
+    Kernels,
 }
 
-/// Runs the scan in the form that suits device and dtype: [`Form::Fused`] for f32 on the CPU, else [`Form::Chunked`].
+/// Runs the scan in the form that suits device and dtype: [`Form::Fused`] for f32 on the CPU, [`Form::Kernels`] on a GPU where
+/// they have the shape, else [`Form::Chunked`].
 ///
 /// Returns y `(b, l, E)` and the detached state after each row's last step `(b, H, P, N)`.
 ///
 /// # Errors
 /// [`Error::Input`] for shapes that do not fit, [`Error::Tensor`] for a failed operation.
 pub fn scan(input: &ScanInput<'_>) -> Result<(Tensor, Tensor)> {
-    let fused = input.xbc.device().is_cpu() && input.xbc.dtype() == DType::F32;
-    scan_as(if fused { Form::Fused } else { Form::Chunked }, input)
+    scan_as(suitable(input), input)
+}
+
+/// The form for [`scan`].
+pub(crate) fn suitable(input: &ScanInput<'_>) -> Form {
+    let (device, dtype) = (input.xbc.device(), input.xbc.dtype());
+    let kernels = || ScanShape::of(input).and_then(|shape| shape.for_kernels(dtype)).is_ok();
+    match dtype {
+        DType::F32 if device.is_cpu() => Form::Fused,
+        DType::F32 | DType::BF16 if cfg!(feature = "cuda") && device.is_cuda() && kernels() => Form::Kernels,
+        _ => Form::Chunked,
+    }
 }
 
 /// Runs the scan in the given form.
@@ -80,7 +94,19 @@ pub fn scan_as(form: Form, input: &ScanInput<'_>) -> Result<(Tensor, Tensor)> {
         Form::Reference => reference::scan(input, &shape),
         Form::Chunked => chunked::scan(input, &shape),
         Form::Fused => fused(input, &shape),
+        Form::Kernels => kernels(input, &shape),
     }
+}
+
+#[cfg(feature = "cuda")]
+fn kernels(input: &ScanInput<'_>, shape: &ScanShape) -> Result<(Tensor, Tensor)> {
+    crate::cuda::train::scan(input, shape.for_kernels(input.xbc.dtype())?)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn kernels(input: &ScanInput<'_>, _: &ScanShape) -> Result<(Tensor, Tensor)> {
+    let got = format!("a build without it, on {:?}", input.xbc.device().location());
+    Err(Error::input("scan by kernels", "feature cuda and a GPU", got))
 }
 
 /// Sizes of a scan, checked against every argument.
@@ -140,6 +166,16 @@ impl ScanShape {
             return Err(Error::input("scan chunk size", "at least 1", 0));
         }
         Ok(Self { b, l, h, p, g, n })
+    }
+
+    /// The kernels' sizes of it.
+    fn for_kernels(&self, dtype: DType) -> Result<Sizes> {
+        let float = match dtype {
+            DType::F32 => Float::F32,
+            DType::BF16 => Float::Bf16,
+            other => return Err(Error::input("scan by kernels", "f32 or bf16", format!("{other:?}"))),
+        };
+        Sizes::of_scan((self.b, self.l), (self.h, self.p, self.g, self.n), float)
     }
 
     fn dims(&self, input: &ScanInput<'_>) -> Dims {
