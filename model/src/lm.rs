@@ -85,6 +85,7 @@ pub struct Mamba2 {
     precision: Precision,
     trainable: bool,
     stepper: Arc<OnceLock<StepModel>>,
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "empty in a build without kernels"))]
     loaded: kernels::Loaded,
 }
 

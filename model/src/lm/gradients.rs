@@ -32,9 +32,7 @@ impl Mamba2 {
         match self.engine {
             Engine::Fused => self.fused_gradients(input, targets, lengths, state),
             Engine::Tensors => self.autograd(input, targets, lengths, state),
-            Engine::Kernels(float) => {
-                self.checked_kernel_gradients(float, input, targets, lengths, state)
-            }
+            Engine::Kernels(float) => self.checked_kernel_gradients(float, input, targets, lengths, state),
         }
     }
 

@@ -45,6 +45,25 @@ impl Mamba2 {
         gpu && Sizes::new(&self.cfg, (1, 1), Float::F32).is_ok()
     }
 
+    /// Refuses to train on batches of `shape`, with the carried state of `turns` of them, where the device has no room for it.
+    /// For engines whose needs are not known it does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Cuda`] with what is needed and what is free.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn check_room(&self, shape: (usize, usize), turns: usize) -> Result<()> {
+        let super::Engine::Kernels(float) = self.engine else { return Ok(()) };
+        let sizes = Sizes::new(&self.cfg, shape, float)?;
+        let passes = sizes.memory() + turns * self.cfg.n_layer * sizes.carried();
+        let needs = (passes, self.cfg.parameters());
+        Ok(crate::cuda::train::check_memory(self.device(), "training", needs)?)
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    pub(crate) fn check_room(&self, _: (usize, usize), _: usize) -> Result<()> {
+        Ok(())
+    }
+
     /// The blocks over `x (b, l, d)`.
     #[cfg(feature = "cuda")]
     pub(super) fn kernel_blocks(

@@ -132,8 +132,7 @@ pub fn loss_and_gradient<K: Backend>(
     let logits = product(k, form, (&normed, head.buffer()), (rows, v, d), float)?;
     let counted = targets.iter().filter(|&&t| t != IGNORE).count().max(1);
     let targets = k.numbers("targets", targets)?;
-    let (nats, grad_logits) =
-        calls::cross_entropy(k, sizes, (logits, &targets), 1.0 / counted as f32)?;
+    let (nats, grad_logits) = calls::cross_entropy(k, sizes, (logits, &targets), 1.0 / counted as f32)?;
 
     // Rows behind the vocabulary are padding: no logit, no gradient.
     let grad_head = k.zeros("gradient of the head", weights.padded * d)?;

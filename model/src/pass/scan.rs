@@ -37,9 +37,9 @@ pub struct ScanBuffers<'a, B> {
 
 /// What the backward pass reads of the forward pass.
 pub(super) struct Scanned<B> {
-    dt: B,         // (b, H, chunks CHUNK)
-    sums: B,       // (b, H, chunks CHUNK)
-    states: B,     // (b, H, chunks, N, P)
+    dt: B,           // (b, H, chunks CHUNK)
+    sums: B,         // (b, H, chunks CHUNK)
+    states: B,       // (b, H, chunks, N, P)
     pub(super) y: B, // (b, l, E)
 }
 

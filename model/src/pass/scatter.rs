@@ -76,10 +76,7 @@ impl Lists {
             begin.push(u32::try_from(pieces.len() - 1).unwrap_or(u32::MAX));
         }
         let all = u32::try_from(pieces.len() - 1).unwrap_or(u32::MAX);
-        (
-            Self { begin: pieces, index, weights },
-            Self { begin, index: (0..all).collect(), weights: vec![] },
-        )
+        (Self { begin: pieces, index, weights }, Self { begin, index: (0..all).collect(), weights: vec![] })
     }
 }
 

@@ -96,7 +96,11 @@ impl Sizes {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn of_scan((b, l): (usize, usize), heads: (usize, usize, usize, usize), float: Float) -> Result<Self> {
+    pub fn of_scan(
+        (b, l): (usize, usize),
+        heads: (usize, usize, usize, usize),
+        float: Float,
+    ) -> Result<Self> {
         let (h, p, g, n) = heads;
         let cfg = ModelConfig {
             d_model: h * p,
@@ -127,6 +131,11 @@ impl Sizes {
     /// Chunks of a sequence.
     pub fn chunks(&self) -> usize {
         self.l.div_ceil(CHUNK)
+    }
+
+    /// Bytes of one block's state that a batch carries.
+    pub fn carried(&self) -> usize {
+        self.b * (self.h * self.n * self.p + (self.k - 1) * self.c()) * 4
     }
 
     /// Pieces of the norms' backward kernels.
@@ -176,8 +185,7 @@ impl Sizes {
     pub fn memory(&self) -> usize {
         let (r, t) = (self.rows(), self.float.size());
         let (d, e, j, c, h) = (self.d, self.e, self.j(), self.c(), self.h);
-        let state = self.b * (h * self.n * self.p + (self.k - 1) * c) * 4;
-        let inputs = (self.layers + 1) * (r * d * 4 + 2 * state);
+        let inputs = (self.layers + 1) * (r * d * 4 + 2 * self.carried());
         let matrices = 2 * (j * d + d * e);
         let pieces = 4
             * (self.norm_pieces() * (e + d)

@@ -37,7 +37,7 @@ mod stopwatch;
 mod streams;
 
 pub use self::config::{
-    DataSection, EvalSection, ModelSection, OptimizerSection, RunSection, ScheduleSection, TrainConfig,
+    DataSection, Dtype, EvalSection, ModelSection, OptimizerSection, RunSection, ScheduleSection, TrainConfig,
 };
 pub use self::data::{Dataset, Sequence};
 pub use self::error::TrainError;

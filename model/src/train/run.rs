@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
 
-use super::config::TrainConfig;
+use super::config::{Dtype, TrainConfig};
 use super::data::Dataset;
-use super::engine::Engine;
+use super::engine::Engine as Shards;
 use super::evaluate::{Extent, Held, Losses, evaluate};
 use super::events::{End, Event, Progress, Reporter};
 use super::params::Params;
@@ -19,7 +19,7 @@ use super::streams::{Dropout, Streams};
 use super::{TrainError, events::LOG_FILE};
 use crate::checkpoint::{Checkpoint, FORMAT, Manifest, TrainFacts, files};
 use crate::codec::TokenKind;
-use crate::lm::Mamba2;
+use crate::lm::{Engine, Mamba2};
 use crate::optim::{AdamW, Applied};
 
 /// Updates in a row without a finite gradient after which a run has diverged. A single one is a
@@ -69,6 +69,17 @@ pub fn train(
     Run::new(&data, config, out, origin, (device, stop), Reporter::open(out, progress)?)?.go(begun)
 }
 
+/// Gives a model the format of a run's numbers.
+fn compute_in(model: &mut Mamba2, dtype: Dtype) -> Result<(), TrainError> {
+    match dtype {
+        Dtype::F32 => Ok(()),
+        Dtype::Bf16 if model.device().is_cpu() => {
+            Err(TrainError::Config("run.dtype: expected \"f32\" on the cpu, got \"bf16\"".into()))
+        }
+        Dtype::Bf16 => Ok(model.set_engine(Engine::Kernels(dtype.into()))?),
+    }
+}
+
 /// A run in progress.
 struct Run<'r> {
     data: &'r Dataset<'r>,
@@ -79,7 +90,7 @@ struct Run<'r> {
     params: Params,
     model: Mamba2,
     optim: AdamW,
-    engine: Engine,
+    engine: Shards,
     streams: Streams<'r>,
     schedule: Schedule,
     state: RunState,
@@ -114,13 +125,18 @@ impl<'r> Run<'r> {
             .interleaved(d.interleave);
         let threads = match (&from, config.run.threads) {
             (Some((_, state)), _) => state.threads,
+            // One stream of work keeps a GPU busy.
+            (None, _) if !device.is_cpu() => 1,
             (None, 0) => std::thread::available_parallelism().map_or(1, usize::from).min(d.batch),
             (None, n) => n.min(d.batch),
         };
-        let model = params.model()?;
+        let mut model = params.model()?;
+        compute_in(&mut model, config.run.dtype)?;
+        let longest = data.train.iter().map(|s| s.tokens.len()).max().unwrap_or(0);
+        model.check_room((d.batch, window.min(longest)), streams.turns())?;
         let vars = params.parameters.vars().iter().map(|(n, v)| (n.clone(), v.clone()));
         let mut optim = AdamW::new(vars, config.optimizer.adamw())?;
-        let mut engine = Engine::new(&params.config, (d.batch, streams.turns()), threads, device)?;
+        let mut engine = Shards::new(&params.config, (d.batch, streams.turns()), threads, device)?;
         let total = match config.run.steps {
             0 => streams.windows_in(config.run.epochs) / d.accumulate as u64,
             n => n,
@@ -297,8 +313,10 @@ impl<'r> Run<'r> {
         }
         let begun = Stopwatch::start();
         let config = &self.state.config;
+        let mut model = self.params.frozen()?;
+        compute_in(&mut model, config.run.dtype)?;
         let losses = evaluate(
-            &self.params.frozen()?,
+            &model,
             &Held { sessions: &self.data.val, codec: self.data.open_codec()?.as_ref() },
             &config.eval.groups,
             Extent { prefix: config.eval.prefix, tokens: config.eval.tokens, seed: config.run.seed },
@@ -331,8 +349,10 @@ impl<'r> Run<'r> {
         let path = resume::step_path(self.out, step);
         let checkpoint = Checkpoint::open(&path)?;
         let config = &self.state.config;
+        let mut model = checkpoint.model(self.device)?;
+        compute_in(&mut model, config.run.dtype)?;
         let losses = evaluate(
-            &checkpoint.model(self.device)?,
+            &model,
             &Held { sessions: &self.data.val, codec: self.data.open_codec()?.as_ref() },
             &config.eval.groups,
             Extent::WHOLE,

@@ -119,6 +119,7 @@ fn check_resume(
         ("[data]", format!("{:?}", old.data), format!("{:?}", config.data)),
         ("[optimizer]", format!("{:?}", old.optimizer), format!("{:?}", config.optimizer)),
         ("run.seed", old.run.seed.to_string(), config.run.seed.to_string()),
+        ("run.dtype", format!("{:?}", old.run.dtype), format!("{:?}", config.run.dtype)),
     ];
     // With --init the model section is not what made the weights, and does not matter here either.
     for (name, old, new) in fixed.iter().skip(usize::from(state.init.is_some())) {

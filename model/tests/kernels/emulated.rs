@@ -49,6 +49,10 @@ impl Value for u64 {}
 pub(crate) enum Argument {
     /// A pointer to a buffer of [`Kernels::launch`]'s, by its position.
     Buffer(usize),
+    /// A pointer to nothing.
+    Null,
+    /// `size_t`.
+    Size(usize),
     Int(i32),
     Float(f32),
     Double(f64),
@@ -193,6 +197,8 @@ impl Kernels {
             .iter()
             .map(|argument| match *argument {
                 Argument::Buffer(i) => bases[i] as u64,
+                Argument::Null => 0,
+                Argument::Size(value) => value as u64,
                 Argument::Int(value) => u64::from(value as u32),
                 Argument::Float(value) => u64::from(value.to_bits()),
                 Argument::Double(value) => value.to_bits(),

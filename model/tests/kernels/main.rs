@@ -3,9 +3,11 @@
 
 mod emulated;
 mod emulated_model;
+mod emulated_pass;
 mod products;
 mod sampling;
 mod steps;
+mod train;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

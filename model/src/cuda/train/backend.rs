@@ -3,7 +3,7 @@
 //! Memory is always a candle tensor, so that what a pass leaves is one already, and what it reads need not be copied. Its
 //! address is taken once: candle never moves a storage, and the tensor is kept as long as the address is.
 
-use candle_core::cuda_backend::{CudaDevice, CudaStorage, WrapErr};
+use candle_core::cuda_backend::{CudaDevice, CudaStorage};
 use candle_core::{DType, Device, Storage, Tensor};
 use cudarc::driver::sys::{CUdeviceptr, CUfunction_attribute};
 use cudarc::driver::{DevicePtr, LaunchConfig, PushKernelArg};
@@ -84,7 +84,9 @@ impl Runner {
             DType::F32 => storage.as_cuda_slice::<f32>()?.device_ptr(&stream).0,
             DType::BF16 => storage.as_cuda_slice::<half::bf16>()?.device_ptr(&stream).0,
             DType::U32 => storage.as_cuda_slice::<u32>()?.device_ptr(&stream).0,
-            other => return Err(Error::input("an array on the device", "f32, bf16 or u32", format!("{other:?}"))),
+            other => {
+                return Err(Error::input("an array on the device", "f32, bf16 or u32", format!("{other:?}")));
+            }
         };
         let offset = layout.start_offset() * tensor.dtype().size_in_bytes();
         Ok(base + offset as CUdeviceptr)
@@ -164,9 +166,10 @@ impl Backend for Runner {
                 Ok(match *argument {
                     Argument::Buffer(memory) => Value::Address(memory.address),
                     Argument::Null => Value::Address(0),
-                    Argument::Int(value) => Value::Int(i32::try_from(value).map_err(|_| {
-                        Error::input("a size on the GPU", "below 2^31", value)
-                    })?),
+                    Argument::Int(value) => Value::Int(
+                        i32::try_from(value)
+                            .map_err(|_| Error::input("a size on the GPU", "below 2^31", value))?,
+                    ),
                     Argument::Size(value) => Value::Size(value as u64),
                     Argument::Float(value) => Value::Float(value),
                 })

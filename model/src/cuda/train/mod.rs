@@ -72,7 +72,8 @@ fn carried(runner: &Runner, layers: &[TensorState]) -> Result<Vec<Carried<Memory
 fn uncarried(sizes: &Sizes, layers: Vec<Carried<Memory>>) -> Result<Vec<TensorState>> {
     let Sizes { b, h, p, n, k, .. } = *sizes;
     let of = |layer: Carried<Memory>| -> Result<_> {
-        let conv = layer.conv.tensor()?.narrow(0, 0, b * (k - 1) * sizes.c())?.reshape((b, k - 1, sizes.c()))?;
+        let conv =
+            layer.conv.tensor()?.narrow(0, 0, b * (k - 1) * sizes.c())?.reshape((b, k - 1, sizes.c()))?;
         let ssm = layer.ssm.tensor()?.narrow(0, 0, b * h * n * p)?.reshape((b, h, n, p))?;
         let ssm = ssm.transpose(2, 3)?.contiguous()?;
         Ok(TensorState { conv, ssm })

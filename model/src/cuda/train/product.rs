@@ -4,10 +4,9 @@
 use std::ffi::c_void;
 
 use cudarc::cublas::result::gemm_ex;
-use cudarc::cublas::sys::{
-    cublasComputeType_t, cublasGemmAlgo_t, cublasOperation_t, cudaDataType,
-};
+use cudarc::cublas::sys::{cublasComputeType_t, cublasGemmAlgo_t, cublasOperation_t, cudaDataType};
 
+use super::super::Attempt;
 use super::backend::{Memory, Runner};
 use crate::error::{Error, Result};
 use crate::pass::{Float, Order, Product};
@@ -35,6 +34,8 @@ pub(super) fn multiply(runner: &Runner, product: &Product<'_, Memory>) -> Result
     };
     let (one, beta) = (1f32, if product.add { 1f32 } else { 0f32 });
     let blas = runner.cuda().cublas_handle();
+    // A launch does this by itself; a thread may multiply first.
+    runner.cuda().cuda_stream().context().bind_to_thread().to("use the device on this thread")?;
     let pointer = |memory: &Memory| memory.address() as *const c_void;
     // SAFETY: the handle is alive and works on the stream of every array's calls; the arrays have at least the sizes said, which
     // `crate::pass` made them with; the scalars are read before the call returns (host pointer mode, cuBLAS' default).

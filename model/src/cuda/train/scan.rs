@@ -103,19 +103,15 @@ impl ScanOp {
             pass::scan_gradient(&self.runner, &self.sizes, &arrays.buffers(h), &above, &steps)?;
         // A group's parts lie one after the other, and each wrote its group's columns alone.
         let parts = self.sizes.bc_parts() / g;
-        let bc = bc.tensor()?.reshape((g, parts, b, l, 2, g, n))?;
+        let bc = bc.tensor()?.reshape((g, parts, b * l * 2, g, n))?;
         let groups = (0..g)
-            .map(|i| bc.narrow(0, i, 1)?.narrow(5, i, 1)?.sum(1)?.reshape((b, l, 2, 1, n)))
+            .map(|i| bc.narrow(0, i, 1)?.narrow(3, i, 1)?.sum(1)?.squeeze(0))
             .collect::<candle_core::Result<Vec<_>>>()?;
-        let bc = Tensor::cat(&groups, 3)?.reshape((b, l, 2 * g * n))?.to_dtype(xbc.dtype())?;
+        let bc = Tensor::cat(&groups, 1)?.reshape((b, l, 2 * g * n))?.to_dtype(xbc.dtype())?;
         let x = x.tensor()?.reshape((b, l, e))?;
         let heads = heads.tensor()?;
         let heads = [heads.narrow(0, h, 2 * h)?, heads.narrow(0, 0, h)?]; // a_log and D, dt_bias
-        Ok([
-            Tensor::cat(&[x, bc], 2)?,
-            steps.tensor()?.reshape((b, l, h))?,
-            Tensor::cat(&heads, 0)?,
-        ])
+        Ok([Tensor::cat(&[x, bc], 2)?, steps.tensor()?.reshape((b, l, h))?, Tensor::cat(&heads, 0)?])
     }
 }
 
@@ -123,7 +119,8 @@ impl ScanOp {
 fn lent(storage: &CudaStorage, layout: &Layout) -> candle_core::Result<Tensor> {
     use candle_core::backend::BackendStorage;
     let copy = Storage::Cuda(storage.try_clone(layout)?);
-    let whole = Tensor::from_storage(copy, layout.shape().clone(), candle_core::op::BackpropOp::none(), false);
+    let whole =
+        Tensor::from_storage(copy, layout.shape().clone(), candle_core::op::BackpropOp::none(), false);
     match layout.contiguous_offsets() {
         Some((0, _)) => Ok(whole),
         _ => candle_core::bail!("a scan on the GPU: expected contiguous tensors, got {layout:?}"),

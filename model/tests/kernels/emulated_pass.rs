@@ -119,7 +119,7 @@ impl Backend for Emulated<'_> {
                 }
                 pass::Argument::Null => Argument::Null,
                 pass::Argument::Int(value) => Argument::Int(i32::try_from(value).expect("an int")),
-                pass::Argument::Size(value) => Argument::Long(value as u64),
+                pass::Argument::Size(value) => Argument::Size(value),
                 pass::Argument::Float(value) => Argument::Float(value),
             })
             .collect();

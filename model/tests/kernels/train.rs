@@ -1,14 +1,11 @@
-//! The kernels of training against the CPU's code, on the host: see [`emulated`].
+//! The kernels of training, and whole passes of them, against the CPU's code.
 //!
 //! The scan is compared with the plain loop in f64 and, for its gradient, with the chunked form's autograd in f64 (itself checked by
 //! finite differences in `parity_scan.rs`); whole models with the CPU's fused gradients.
 
-mod emulated;
-mod emulated_pass;
-
+use crate::emulated::{self, Kernels, close};
+use crate::emulated_pass::Emulated;
 use candle_core::{DType, Device, Tensor, Var};
-use emulated::{Kernels, close};
-use emulated_pass::Emulated;
 use netssm_model::config::ModelConfig;
 use netssm_model::context::ContextShape;
 use netssm_model::init::init_weights;
@@ -294,18 +291,13 @@ fn a_model_of_every_shape_learns_as_on_the_cpu() {
 }
 
 #[test]
-fn logits_are_the_cpus_and_memory_is_as_said() {
+fn a_pass_takes_the_memory_that_was_said() {
     let Some(kernels) = emulated::kernels() else { return };
-    let (cfg, shape) = (small((3, 32, 32), false, true), (2, 130));
+    let (cfg, shape) = (small((3, 32, 32), false, true), (2, 100));
     let tensors = init_weights(&cfg, 7, &Device::Cpu).expect("weights");
-    let truth = Mamba2::load(&cfg, &tensors).expect("a model");
     let batch = Batch::new(&cfg, shape, 3);
-    let tokens = Tensor::from_slice(&batch.tokens, shape, &Device::Cpu).expect("tokens");
-    let whole = vec![shape.1; shape.0];
-    let input = Input { tokens: &tokens, context: &batch.beside };
-    let want = truth.forward(input, Some(&whole), None).expect("logits");
     let flat = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
-    for (float, tolerance) in [(Float::F32, 1e-4), (Float::Bf16, 2e-2)] {
+    for float in [Float::F32, Float::Bf16] {
         let k = Emulated::new(kernels);
         let weights = Weights::new(&cfg, |name| k.values("weights", &flat(&tensors[name]))).expect("room");
         let sizes = Sizes::new(&cfg, shape, float).expect("fits");
@@ -318,15 +310,11 @@ fn logits_are_the_cpus_and_memory_is_as_said() {
             tokens: &batch.tokens,
             beside: &batch.beside,
             fields: cfg.context_fields(),
-            lengths: &whole,
+            lengths: &batch.lengths,
         };
-        let logits = pass::forward(&k, &sizes, &weights, &input, &mut carried).expect("logits");
-        close("logits", &k.values_of(&logits, Float::F32), &flat(&want), tolerance);
-
-        let own = 2 * cfg.parameters() * 4;
-        k.counted.most.set(0);
         pass::loss_and_gradient(&k, &sizes, &weights, &input, &batch.targets, &mut carried)
             .expect("gradients");
+        let own = 2 * cfg.parameters() * 4;
         let (most, said) = (k.counted.most.get(), sizes.memory() + own);
         assert!(most <= said, "{most} bytes in use, at most {said} said");
         assert!(said < most * 3 / 2, "{said} bytes said, {most} in use");
