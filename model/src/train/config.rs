@@ -223,7 +223,7 @@ pub struct RunSection {
     /// Checkpoints kept besides the best; at least 1.
     pub keep: usize,
     /// Format of what a GPU computes with between sums; weights, their gradients, moments, the recurrent state and sums are float32 in
-    /// both. "bf16" is faster and takes about half of the memory; on the CPU only "f32" runs.
+    /// both. "bf16" takes less memory (docs/training.md has the formula); on the CPU only "f32" runs.
     pub dtype: Dtype,
 }
 

@@ -170,9 +170,7 @@ fn run(kernels: &Kernels, scan: &Scan, float: Float, backward: bool) -> Vec<Vec<
 fn the_scan_is_the_plain_loops() {
     let Some(kernels) = emulated::kernels() else { return };
     for shape in SHAPES {
-        for (ragged, float, tolerance) in
-            [(false, Float::F32, 1e-4), (true, Float::F32, 1e-4), (true, Float::Bf16, 2e-2)]
-        {
+        for (ragged, float, tolerance) in [(true, Float::F32, 1e-4), (false, Float::Bf16, 2e-2)] {
             let scan = Scan::new(shape, ragged);
             let (got, want) = (run(kernels, &scan, float, false), scan.truth(Form::Reference));
             for (what, (got, want)) in ["y", "state"].into_iter().zip(got.iter().zip(&want)) {
@@ -285,15 +283,15 @@ fn model(kernels: &Kernels, cfg: &ModelConfig, (b, l): (usize, usize), float: Fl
 fn a_model_of_every_shape_learns_as_on_the_cpu() {
     let Some(kernels) = emulated::kernels() else { return };
     model(kernels, &small((1, 32, 16), true, false), (1, 65), Float::F32, 1e-3);
-    model(kernels, &small((3, 32, 32), false, true), (3, 40), Float::F32, 1e-3);
-    model(kernels, &small((1, 64, 128), true, true), (2, 70), Float::F32, 1e-3);
-    model(kernels, &small((1, 32, 16), true, true), (3, 65), Float::Bf16, 5e-2);
+    model(kernels, &small((3, 32, 32), false, true), (3, 20), Float::F32, 1e-3);
+    model(kernels, &small((1, 64, 128), true, true), (1, 70), Float::F32, 1e-3);
+    model(kernels, &small((1, 32, 16), true, true), (2, 33), Float::Bf16, 5e-2);
 }
 
 #[test]
 fn a_pass_takes_the_memory_that_was_said() {
     let Some(kernels) = emulated::kernels() else { return };
-    let (cfg, shape) = (small((3, 32, 32), false, true), (2, 100));
+    let (cfg, shape) = (small((3, 32, 32), false, true), (2, 70));
     let tensors = init_weights(&cfg, 7, &Device::Cpu).expect("weights");
     let batch = Batch::new(&cfg, shape, 3);
     let flat = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");

@@ -24,12 +24,18 @@ pub(crate) fn scan(input: &ScanInput<'_>, sizes: Sizes) -> Result<(Tensor, Tenso
     let after = Arc::new(Mutex::new(None));
     let lengths = input.lengths.map_or_else(|| vec![l; b], <[usize]>::to_vec);
     let op = ScanOp { runner, sizes, initial, lengths, after: after.clone() };
-    let dt = input.dt.to_dtype(input.xbc.dtype())?.contiguous()?;
-    let y = input.xbc.contiguous()?.apply_op3(&dt, &flat, op)?;
+    let dt = whole(&input.dt.to_dtype(input.xbc.dtype())?)?;
+    let y = whole(input.xbc)?.apply_op3(&dt, &flat, op)?;
     let after = after.lock().unwrap_or_else(PoisonError::into_inner).take();
     let after: Tensor = after.expect("the forward pass of a scan leaves its state");
     let after = after.reshape((b, h, n, p))?.transpose(2, 3)?.contiguous()?;
     Ok((y, after.to_dtype(input.xbc.dtype())?))
+}
+
+/// A tensor in row-major order from the first value of its storage on.
+fn whole(t: &Tensor) -> Result<Tensor> {
+    let plain = t.is_contiguous() && t.layout().start_offset() == 0;
+    Ok(if plain { t.clone() } else { t.force_contiguous()? })
 }
 
 /// Arguments: xBC `(b, l, C)`, raw dt `(b, l, H)`, and a_log, D, dt_bias in one `(3 H)`, f32.
