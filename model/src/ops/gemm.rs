@@ -8,6 +8,7 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::prefetch::prefetch;
 use super::product::Masks;
 
 /// Outputs per panel: two AVX-512 vectors, four AVX2 vectors.
@@ -110,31 +111,47 @@ impl Multiply<'_> {
                 rows.extend(all.clone().filter(|&row| self.wanted.wants(row, at)));
             }
             let (blocks, rest) = rows.as_chunks::<R>();
+            // Each pass over the panel asks for its part of the next one.
+            let mut next = panels.get((at / PANEL + 1) * inputs * PANEL..).unwrap_or_default();
+            let share = inputs.div_ceil((blocks.len() + rest.len()).max(1)) * PANEL;
+            let mut ahead = || {
+                let (part, others) = next.split_at(share.min(next.len()));
+                next = others;
+                part
+            };
+            let target = Target { outputs, at, width, add: self.add };
             for rows in blocks {
-                block::<S, V, R>(simd, panel, self.x, inputs, self.out, outputs, at, width, self.add, rows);
+                block::<S, V, R>(simd, (panel, ahead()), self.x, inputs, self.out, target, rows);
             }
             for &row in rest {
-                block::<S, V, 1>(simd, panel, self.x, inputs, self.out, outputs, at, width, self.add, &[row]);
+                block::<S, V, 1>(simd, (panel, ahead()), self.x, inputs, self.out, target, &[row]);
             }
         }
     }
 }
 
-/// `R` rows times one panel.
-#[inline(always)]
-#[allow(clippy::too_many_arguments)] // the inner kernel: three matrices and their strides
-fn block<S: Simd, const V: usize, const R: usize>(
-    simd: S,
-    panel: &[f32],
-    x: &[f32],
-    inputs: usize,
-    out: &mut [f32],
+/// Where the results of a panel go.
+#[derive(Clone, Copy)]
+struct Target {
     outputs: usize,
     at: usize,
     width: usize,
     add: bool,
+}
+
+/// `R` rows times one panel, and a part of the next panel asked for.
+#[inline(always)]
+fn block<S: Simd, const V: usize, const R: usize>(
+    simd: S,
+    (panel, ahead): (&[f32], &[f32]),
+    x: &[f32],
+    inputs: usize,
+    out: &mut [f32],
+    Target { outputs, at, width, add }: Target,
     rows: &[usize; R],
 ) {
+    // Values to ask for at each step; the same line may be asked for again, which costs nothing.
+    let pace = ahead.len() / inputs;
     let zero = simd.splat_f32s(0.0);
     let mut acc = [[zero; V]; R];
     let mut x_rows = [&x[..0]; R];
@@ -143,6 +160,7 @@ fn block<S: Simd, const V: usize, const R: usize>(
     }
     let (panel, _) = S::as_simd_f32s(panel);
     for (k, weights) in panel.chunks_exact(V).take(inputs).enumerate() {
+        prefetch(&ahead[k * pace..]);
         for r in 0..R {
             let v = simd.splat_f32s(x_rows[r][k]);
             for i in 0..V {

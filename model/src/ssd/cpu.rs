@@ -174,6 +174,22 @@ pub(crate) fn advance<S: Simd>(
     }
 }
 
+/// The state behind a step whose output is known: `after = decay before + B dtx`, with the bits of [`advance`].
+#[inline(always)]
+fn retrace<S: Simd>(simd: S, before: &[f32], after: &mut [f32], dtx: &[f32], decay: f32, b: &[f32]) {
+    let (before, _) = S::as_simd_f32s(before);
+    let (after, _) = S::as_mut_simd_f32s(after);
+    let (dtx, _) = S::as_simd_f32s(dtx);
+    let decay = simd.splat_f32s(decay);
+    let rows = before.chunks_exact(dtx.len()).zip(after.chunks_exact_mut(dtx.len()));
+    for ((before, after), &b) in rows.zip(b) {
+        let b = simd.splat_f32s(b);
+        for ((after, before), x) in after.iter_mut().zip(before).zip(dtx) {
+            *after = simd.mul_add_f32s(decay, *before, simd.mul_f32s(b, *x));
+        }
+    }
+}
+
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // the inner kernel: its operands, all in registers
 fn advance_panel<S: Simd, const V: usize>(
@@ -248,7 +264,7 @@ impl WithSimd for Backward<'_> {
         let len = input.raw_dt.len();
         let mut states = vec![0f32; (every + 1) * size]; // states before the chunk and after each of its steps
         let mut dtx = vec![0f32; padded];
-        let mut unused = vec![0f32; padded];
+        let mut steps = vec![(0f32, 0f32); every]; // dt and decay of the chunk's steps
         let mut grad_state = vec![0f32; size];
         let mut dy_row = vec![0f32; padded];
         let mut grad_dtx = vec![0f32; padded];
@@ -258,21 +274,20 @@ impl WithSimd for Backward<'_> {
             let to = len.min(from + every);
             states[..size].copy_from_slice(&kept[chunk * size..(chunk + 1) * size]);
             for t in from..to {
-                let (x, b, c) = input.row(t);
+                let (x, b, _) = input.row(t);
                 let dt = math::softplus(input.raw_dt[t]);
+                let decay = (dt * input.a).exp();
+                steps[t - from] = (dt, decay);
                 for i in 0..p {
                     dtx[i] = dt * x[i];
                 }
                 let (before, after) = states.split_at_mut((t - from + 1) * size);
-                let after = &mut after[..size];
-                after.copy_from_slice(&before[(t - from) * size..]);
-                advance(simd, after, &dtx, (dt * input.a).exp(), b, c, &mut unused);
+                retrace(simd, &before[(t - from) * size..], &mut after[..size], &dtx, decay, b);
             }
             for t in (from..to).rev() {
                 let (x, b, c) = input.row(t);
                 let raw = input.raw_dt[t];
-                let dt = math::softplus(raw);
-                let decay = (dt * input.a).exp();
+                let (dt, decay) = steps[t - from];
                 for i in 0..p {
                     dtx[i] = dt * x[i];
                 }
