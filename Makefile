@@ -33,7 +33,7 @@ endif
 # Where `make rivals` installs llama.cpp and PyTorch.
 RIVALS ?= $(TARGET_DIR)/rivals
 
-.PHONY: help build demo test check check-cuda bench rivals golden install clean-demo
+.PHONY: help build demo test check check-cuda gpu-kit bench rivals golden install clean-demo
 
 help: ## list the recipes
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
@@ -59,7 +59,7 @@ check: ## formatting, clippy as errors, documentation as errors, licences where 
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps
-	for script in .ci/run tests/tools/*.sh; do bash -n "$$script"; done
+	for script in .ci/run tests/tools/*.sh tests/gpu/*.sh; do bash -n "$$script"; done
 	if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "check: cargo-deny is not installed, so licences and advisories were not checked"; fi
 
@@ -67,6 +67,9 @@ check-cuda: ## compile the GPU path, where a CUDA compiler is found (no GPU is n
 	nvcc=$$(command -v nvcc || ls "$${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" 2>/dev/null || true); \
 	if [[ -z $$nvcc ]]; then echo "check-cuda: SKIPPED: no nvcc on PATH nor under CUDA_HOME"; \
 	else $(CARGO) check --release --locked -p netssmd --features cuda; fi
+
+gpu-kit: ## pack what a GPU machine needs to check, time and train this tree: gpu-kit/run.sh (CORPUS=DIR to train)
+	tests/gpu/pack.sh gpu-kit $(CORPUS)
 
 bench: ## the numbers of the README, each beside its rival where there is one
 	tests/tools/deps.sh test

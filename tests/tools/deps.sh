@@ -3,7 +3,7 @@
 #
 #   build   a linker and libpcap's headers; cargo must be there
 #   demo    build, plus nft, ip, tcpdump and the namespace tools
-#   test    demo, plus ping, and the independent judges: suricata 7, tshark, tcpreplay, tcptrace, systemd-analyze
+#   test    demo, plus a C++ compiler (it runs the CUDA kernels on the CPU), ping, and the independent judges: suricata 7, tshark, tcpreplay, tcptrace, systemd-analyze
 #
 # Idempotent, and quick (no package index is read) when everything is there. As root it calls apt-get
 # itself, otherwise through sudo; where neither is possible, or where apt is not Debian's, it prints
@@ -16,7 +16,7 @@ usage() { echo "usage: deps.sh build|demo|test" >&2; exit 64; }
 # One line a need: what proves that it is there, then the Debian package that brings it.
 build=(cmd:cc=build-essential file:pcap/pcap.h=libpcap-dev)
 demo=(cmd:nft=nftables cmd:ip=iproute2 cmd:tcpdump=tcpdump cmd:unshare=util-linux cmd:setpriv=util-linux)
-judges=(cmd:ping=iputils-ping cmd:tshark=tshark cmd:tcpreplay=tcpreplay cmd:tcptrace=tcptrace cmd:systemd-analyze=systemd cmd:suricata=suricata)
+judges=(cmd:c++=build-essential cmd:ping=iputils-ping cmd:tshark=tshark cmd:tcpreplay=tcpreplay cmd:tcptrace=tcptrace cmd:systemd-analyze=systemd cmd:suricata=suricata)
 case $1 in
   build) needs=("${build[@]}") ;;
   demo) needs=("${build[@]}" "${demo[@]}") ;;
