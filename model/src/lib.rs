@@ -16,6 +16,8 @@
 //! 2. [`config`], [`ssd`], `conv`, `norm`, `block`, [`lm`], [`state`]: the model, from the scan up.
 //! 3. [`optim`], [`train`], [`checkpoint`]: fitting it and keeping it.
 //! 4. [`sample`], [`generate`], [`repair`], [`timing`]: tokens to sessions.
+//! 5. [`ops`]: the CPU's engine. [`decode`] and [`pass`]: a decoded token and a training pass as lists of kernels, which
+//!    `cuda` (feature `cuda`) launches on a GPU and the tests on the host; `kernels/README.md`.
 //!
 //! # Letters
 //! Tensor code names its axes with the letters of the papers; each such line ends with its shape.
