@@ -7,7 +7,7 @@
 //! and chosen at run time by `pulp`.
 //!
 //! Decoding multiplies with [`product`]s, in f32 (`gemm`) or in eight bits (`int8`), whose instructions `pulp` does not
-//! all have: its kernels and the hint in [`prefetch`] are this crate's only unsafe code.
+//! all have: its kernels and the hint in `prefetch` are this crate's only unsafe code.
 
 pub(crate) mod block;
 pub(crate) mod conv;
