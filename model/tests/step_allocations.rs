@@ -76,7 +76,7 @@ fn a_step_allocates_nothing() {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
     // In the pool, as the generator is: a call from outside waits in a queue, whose blocks rayon allocates.
     threads.install(|| {
-        for precision in Precision::ALL {
+        for precision in [Precision::F32, Precision::Int8] {
             let mut model = Mamba2::init(&cfg, 1, &Device::Cpu).expect("a model");
             model.set_precision(precision).expect("on the cpu");
             // The largest batch first: smaller ones, odd ones and one of a row use its memory.
