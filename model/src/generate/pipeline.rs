@@ -23,7 +23,7 @@ use super::tail::Beside;
 use super::tally::Tally;
 use super::{GenerateError, Generated, Generator, SessionRequest, Stats};
 use crate::decode::lane::Lane;
-use crate::decode::{Choice, DITHER, Decoding, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN};
+use crate::decode::{Choice, DITHER, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN};
 use crate::error::Error;
 use crate::sample::{SampleError, Sampler};
 
@@ -221,8 +221,9 @@ impl<L: Lane> Pipeline<'_, L> {
         if half.seats.is_empty() {
             return Ok(());
         }
-        let decoding = half.lane.decoding().clone();
+        let decoding = half.lane.decoding();
         let (tickets, draws) = (decoding.ticket_words(), decoding.draw_words());
+        let sizes = (decoding.vocab(), decoding.mask_words());
         let rows = half.seats.len();
         let inputs = half.lane.inputs(rows)?;
         let (live, padding) = inputs.tickets.split_at_mut(rows * tickets);
@@ -230,7 +231,7 @@ impl<L: Lane> Pipeline<'_, L> {
             .par_iter_mut()
             .zip(live.par_chunks_exact_mut(tickets))
             .zip(inputs.draws.par_chunks_exact_mut(draws))
-            .try_for_each(|((seat, ticket), draw)| seat.feed(generator, &decoding, ticket, draw))?;
+            .try_for_each(|((seat, ticket), draw)| seat.feed(generator, sizes, ticket, draw))?;
         for (ticket, &slot) in padding.chunks_exact_mut(tickets).zip(&half.free) {
             ticket.fill(0);
             ticket[SLOT] = slot;
@@ -263,11 +264,11 @@ impl Seat {
         self.next = self.row.take(generator, chosen);
     }
 
-    /// Writes what the model is to read next, and what may follow it.
+    /// Writes what the model is to read next, and which of `vocab` tokens may follow it, in masks of `words`.
     fn feed(
         &mut self,
         generator: &Generator,
-        decoding: &Decoding,
+        (vocab, words): (usize, usize),
         ticket: &mut [u32],
         draw: &mut [u64],
     ) -> Result<(), Error> {
@@ -283,12 +284,11 @@ impl Seat {
         ticket[FLAGS] = if self.fresh { FRESH } else { 0 };
         ticket[DITHER] = self.row.dither().wrapping_add(self.at as u32);
         ticket[TICKET_WORDS..].copy_from_slice(context);
-        let words = decoding.mask_words();
         let (number, masks) = draw.split_at_mut(1);
         let (legal, recent) = masks.split_at_mut(words);
         self.only = None;
         let silent = self.reads_on() || {
-            self.only = self.row.ask(generator, decoding.vocab(), legal);
+            self.only = self.row.ask(generator, vocab, legal);
             self.only.is_some()
         };
         if silent {
