@@ -10,6 +10,7 @@ use crate::conv::causal_conv;
 use crate::error::Result;
 use crate::norm::{gated_rms_norm, plain};
 use crate::ops::block::{BlockOp, Carried};
+use crate::ops::buffers::Buffers;
 use crate::ops::gradient::BlockTensors;
 use crate::ops::kernels::Dims;
 use crate::ops::product::Product;
@@ -105,6 +106,7 @@ impl Block {
         x: &Tensor,
         lengths: &[usize],
         carried: Carried,
+        buffers: &Buffers,
     ) -> Result<(Tensor, Carried)> {
         let (b, l, d) = x.dims3()?;
         let flat = match &self.flat {
@@ -113,7 +115,7 @@ impl Block {
         };
         let dims = dims(cfg, b, l, lengths);
         let keep = x.track_op() || flat.track_op();
-        let op = BlockOp::new(dims, d, carried, keep);
+        let op = BlockOp::new(dims, d, carried, keep, buffers.clone());
         let after = op.after.clone();
         let out = x.contiguous()?.apply_op2(&flat, op)?;
         let after = after.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();

@@ -17,6 +17,7 @@ use crate::context;
 use crate::error::{Error, Result};
 use crate::norm;
 use crate::ops::block::Carried;
+use crate::ops::buffers::Buffers;
 use crate::ops::loss::cross_entropy;
 use crate::ops::step::StepModel;
 use crate::pass::Float;
@@ -85,6 +86,7 @@ pub struct Mamba2 {
     precision: Precision,
     trainable: bool,
     stepper: Arc<OnceLock<StepModel>>,
+    buffers: Buffers,
     #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "empty in a build without kernels"))]
     loaded: kernels::Loaded,
 }
@@ -123,6 +125,7 @@ impl Mamba2 {
             precision: Precision::F32,
             trainable: w.values().any(Tensor::track_op),
             stepper: Arc::default(),
+            buffers: Buffers::default(),
             loaded: kernels::Loaded::default(),
             context: w.get(weights::CONTEXT).cloned(),
             embedding,
@@ -332,7 +335,7 @@ impl Mamba2 {
         for (i, block) in self.blocks.iter().enumerate() {
             let carried = self.carried(i, b, state.as_deref())?;
             let after;
-            (x, after) = block.fused(&self.cfg, &x, lengths, carried)?;
+            (x, after) = block.fused(&self.cfg, &x, lengths, carried, &self.buffers)?;
             if let Some(state) = state.as_deref_mut() {
                 state.set_carried(i, &after);
             }

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::buffers::{Buffer, Buffers};
 use super::kernels::{Dims, Params, STEPS, ScanGrads, gather_grad, scatter_dt};
 use super::math;
 use super::norm::sum_parts;
@@ -49,11 +50,18 @@ fn conv_row(dims: &Dims, zx: &[f32], tail: &[f32], taps: &[f32], bias: &[f32], t
     }
 }
 
-/// Causal depthwise convolution, bias and SiLU: `zx` (b, l, J) to (b, l, C). `tails` are `(b, K-1, C)`, oldest first.
-pub(crate) fn forward(dims: &Dims, params: &Params<'_>, zx: &[f32], tails: &[f32]) -> Vec<f32> {
+/// Causal depthwise convolution, bias and SiLU: `zx` (b, l, J) to (b, l, C), whatever it is beyond a sequence's length.
+/// `tails` are `(b, K-1, C)`, oldest first.
+pub(crate) fn forward(
+    dims: &Dims,
+    params: &Params<'_>,
+    zx: &[f32],
+    tails: &[f32],
+    buffers: &Buffers,
+) -> Buffer {
     let (c, j, l) = (dims.c(), dims.j(), dims.l);
     let taps = taps(params.conv_w, c, dims.k);
-    let mut out = vec![0f32; dims.b * l * c];
+    let mut out = buffers.take(dims.b * l * c);
     out.par_chunks_mut(l * c).enumerate().for_each(|(b, out)| {
         let zx = &zx[b * l * j..(b + 1) * l * j];
         let tail = &tails[b * (dims.k - 1) * c..(b + 1) * (dims.k - 1) * c];

@@ -5,13 +5,15 @@
 //! is computed once, into the buffer in which it is returned. The result is the same as through autograd, against which
 //! it is tested.
 
-use candle_core::{CpuStorage, Storage, Tensor};
+use candle_core::{Storage, Tensor};
 
-use crate::context;
-
-use super::block::{self, BlockGrads, BlockParams, Carried, Matrix, add, values};
+use super::block::{self, BlockGrads, BlockParams, Carried};
+use super::buffers::Buffers;
 use super::kernels::{Dims, Params};
+use super::matmul::multiply;
 use super::{loss, norm, slice};
+use crate::context;
+use crate::pass::Order;
 
 /// Tensors of one block whose storages are borrowed for a pass.
 pub(crate) struct BlockTensors<'a> {
@@ -60,10 +62,7 @@ macro_rules! borrow {
 }
 
 /// Borrows every tensor of a block and runs `f` with its parameters.
-fn with_params<R>(
-    t: &BlockTensors<'_>,
-    f: impl FnOnce(&BlockParams<'_>) -> candle_core::Result<R>,
-) -> candle_core::Result<R> {
+fn with_params<R>(t: &BlockTensors<'_>, f: impl FnOnce(&BlockParams<'_>) -> R) -> candle_core::Result<R> {
     borrow!(t.norm, norm, norm_layout);
     borrow!(t.in_proj, in_proj, in_layout);
     borrow!(t.conv_w, conv_w, conv_w_layout);
@@ -73,9 +72,9 @@ fn with_params<R>(
     borrow!(t.d, d, d_layout);
     borrow!(t.gated_norm, gated_norm, gated_layout);
     borrow!(t.out_proj, out_proj, out_layout);
-    f(&BlockParams {
+    Ok(f(&BlockParams {
         norm: slice(norm, norm_layout, "norm weight")?,
-        in_proj: Matrix { storage: in_proj, at: in_layout.start_offset() },
+        in_proj: slice(in_proj, in_layout, "in_proj")?,
         small: Params {
             conv_w: slice(conv_w, conv_w_layout, "convolution weight")?,
             conv_b: slice(conv_b, conv_b_layout, "convolution bias")?,
@@ -84,8 +83,8 @@ fn with_params<R>(
             d: slice(d, d_layout, "D")?,
             norm_w: slice(gated_norm, gated_layout, "gated norm weight")?,
         },
-        out_proj: Matrix { storage: out_proj, at: out_layout.start_offset() },
-    })
+        out_proj: slice(out_proj, out_layout, "out_proj")?,
+    }))
 }
 
 /// Mean nats over the targets that count, and its gradient.
@@ -99,6 +98,7 @@ pub(crate) fn loss_and_gradient(
     (tokens, beside, fields): (&[u32], &[u32], usize),
     targets: &[u32],
     carried: &mut [Carried],
+    buffers: &Buffers,
 ) -> candle_core::Result<(f64, ModelGrads)> {
     borrow!(model.embedding, embedding, embedding_layout);
     // A tied head is the embedding: its lock is not taken twice.
@@ -115,9 +115,9 @@ pub(crate) fn loss_and_gradient(
     let last_norm = slice(last_norm, last_norm_layout, "last norm weight")?;
     let (rows, d, v) = (tokens.len(), last_norm.len(), model.vocab);
 
-    let mut x = Vec::with_capacity(rows * d);
-    for &t in tokens {
-        x.extend_from_slice(&table[t as usize * d..(t as usize + 1) * d]);
+    let mut x = buffers.take(rows * d);
+    for (x, &t) in x.chunks_exact_mut(d).zip(tokens) {
+        x.copy_from_slice(&table[t as usize * d..(t as usize + 1) * d]);
     }
     if let Some(tensor) = model.context {
         borrow!(tensor, rows, layout);
@@ -127,35 +127,39 @@ pub(crate) fn loss_and_gradient(
     for (tensors, carried) in model.blocks.iter().zip(carried.iter_mut()) {
         let before =
             Carried { conv: std::mem::take(&mut carried.conv), ssm: std::mem::take(&mut carried.ssm) };
-        let (out, after, saved) =
-            with_params(tensors, |params| block::forward(dims, params, &x, before, true))?;
+        let mut out = buffers.take(rows * d);
+        let (after, saved) = with_params(tensors, |params| {
+            block::forward(dims, params, (&x, &mut out), before, true, buffers)
+        })?;
         *carried = after;
         inputs.push((std::mem::replace(&mut x, out), saved));
     }
 
-    let mut normed = vec![0f32; rows * d];
+    let mut normed = buffers.take(rows * d);
     norm::rms_forward(&x, last_norm, dims.eps, &mut normed);
-    let normed = CpuStorage::F32(normed);
-    let head = Matrix { storage: head, at: head_layout.start_offset() };
-    let mut logits = values(block::times_transposed(Matrix::whole(&normed), head, (rows, v, d))?)?;
+    let head = &slice(head, head_layout, "head")?[..v * d];
+    let mut logits = buffers.take(rows * v);
+    multiply(Order::TimesTransposed, &normed, head, &mut logits, (rows, v, d), false);
     let nats = loss::replace_by_gradient(&mut logits, targets, v);
 
-    let grad_logits = CpuStorage::F32(logits); // (b l, v)
-    let grad_head =
-        values(block::transposed_times(Matrix::whole(&grad_logits), Matrix::whole(&normed), (v, d, rows))?)?;
-    let grad_normed = block::times(Matrix::whole(&grad_logits), head, (rows, d, v))?;
-    let mut grad = vec![0f32; rows * d];
-    let grad_norm = norm::rms_backward(&x, last_norm, dims.eps, grad_normed.as_slice::<f32>()?, &mut grad);
-    drop((grad_logits, grad_normed, normed));
+    let grad_logits = logits; // (b l, v)
+    let mut grad_head = vec![0f32; v * d];
+    multiply(Order::TransposedTimes, &grad_logits, &normed, &mut grad_head, (v, d, rows), false);
+    let mut grad_normed = normed;
+    multiply(Order::Times, &grad_logits, head, &mut grad_normed, (rows, d, v), false);
+    drop(grad_logits);
+    let mut grad = buffers.zeros(rows * d);
+    let grad_norm = norm::rms_backward(&x, last_norm, dims.eps, &grad_normed, &mut grad);
+    drop(grad_normed);
 
     let mut blocks = Vec::with_capacity(inputs.len());
     for (tensors, (x, saved)) in model.blocks.iter().zip(inputs).rev() {
         let Some(saved) = saved else {
             candle_core::bail!("a block's forward pass kept nothing for its gradient");
         };
-        let grads;
-        (grad, grads) = with_params(tensors, |params| block::backward(dims, params, &x, grad, saved))?;
-        blocks.push(grads);
+        blocks.push(with_params(tensors, |params| {
+            block::backward(dims, params, &x, &mut grad, saved, buffers)
+        })?);
     }
     blocks.reverse();
 
@@ -169,7 +173,7 @@ pub(crate) fn loss_and_gradient(
         out
     });
     let grad_head = if model.tied {
-        add(&mut grad_embedding[..v * d], &grad_head);
+        super::math::add_to(&mut grad_embedding[..v * d], &grad_head);
         None
     } else {
         let mut padded = grad_head;

@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 
+use super::buffers::{Buffer, Buffers};
 use super::math;
 use super::norm::{GatedScratch, gated_row, gated_row_backward, sum_parts};
 use super::simd::vectorized;
@@ -109,10 +110,10 @@ pub(crate) fn raw_steps(dims: &Dims, rows: &[f32], width: usize, at: usize, dt_b
 
 /// What [`scan_forward`] gives back.
 pub(crate) struct Scanned {
-    /// `(b, H, l, P)`.
-    pub(crate) y: Vec<f32>,
+    /// `(b, H, l, P)`; zero beyond a sequence's length.
+    pub(crate) y: Buffer,
     /// For the backward pass; empty unless asked for.
-    pub(crate) kept: Vec<f32>,
+    pub(crate) kept: Buffer,
 }
 
 /// The scan over every sequence and head. `states` are `(b, H, N, P)`, read and overwritten. `xbc` is `(b, l, C)`.
@@ -123,11 +124,12 @@ pub(crate) fn scan_forward(
     raw_dt: &[f32],
     states: &mut [f32],
     keep: bool,
+    buffers: &Buffers,
 ) -> Scanned {
     let (l, h, p) = (dims.l, dims.h, dims.p);
     let kept_len = if keep { dims.head().kept_len(l) } else { 0 };
-    let mut y = vec![0f32; dims.b * h * l * p];
-    let mut kept = vec![0f32; dims.b * h * kept_len];
+    let mut y = buffers.take(dims.b * h * l * p);
+    let mut kept = buffers.take(dims.b * h * kept_len);
     let mut kept_of: Vec<Option<&mut [f32]>> = if keep {
         kept.chunks_mut(kept_len).map(Some).collect()
     } else {
@@ -142,7 +144,9 @@ pub(crate) fn scan_forward(
             let len = dims.lengths[b];
             let rows = &xbc[b * l * dims.c()..(b + 1) * l * dims.c()];
             let raw = &raw_dt[i * l..i * l + len];
+            let (y, beyond) = y.split_at_mut(len * p);
             cpu::forward(dims.head_input(rows, raw, params, head), state, y, kept.as_deref_mut());
+            beyond.fill(0.0);
         });
     Scanned { y, kept }
 }
@@ -158,9 +162,15 @@ fn gather_row(dims: &Dims, y: &[f32], b: usize, t: usize, out: &mut [f32]) {
 }
 
 /// Gated norm of the scan's output: `(b, H, l, P)` and `zx` to `(b, l, E)`.
-pub(crate) fn gated_forward(dims: &Dims, params: &Params<'_>, y: &[f32], zx: &[f32]) -> Vec<f32> {
+pub(crate) fn gated_forward(
+    dims: &Dims,
+    params: &Params<'_>,
+    y: &[f32],
+    zx: &[f32],
+    buffers: &Buffers,
+) -> Buffer {
     let e = dims.e;
-    let mut out = vec![0f32; dims.b * dims.l * e];
+    let mut out = buffers.take(dims.b * dims.l * e);
     out.par_chunks_mut(STEPS * e).enumerate().for_each(|(piece, out)| {
         gated_rows(dims, params.norm_w, y, zx, piece * STEPS, out);
     });
@@ -194,9 +204,10 @@ pub(crate) fn gated_backward(
     zx: &[f32],
     grad: &[f32],
     grad_zx: &mut [f32],
-) -> (Vec<f32>, Vec<f32>) {
+    buffers: &Buffers,
+) -> (Buffer, Vec<f32>) {
     let (e, j) = (dims.e, dims.j());
-    let mut grad_y = vec![0f32; dims.b * dims.l * e];
+    let mut grad_y = buffers.take(dims.b * dims.l * e);
     let parts: Vec<Vec<f32>> = grad_y
         .par_chunks_mut(STEPS * e)
         .zip(grad_zx.par_chunks_mut(STEPS * j))
@@ -257,7 +268,7 @@ vectorized! {
 /// What [`scan_backward`] gives back.
 pub(crate) struct ScanGrads {
     /// `(b, H, l, P + 2 N + 1)`: x, B, C, raw dt of each head. Rows beyond a sequence's length are zero.
-    pub(crate) rows: Vec<f32>,
+    pub(crate) rows: Buffer,
     pub(crate) dt_bias: Vec<f32>,
     pub(crate) a_log: Vec<f32>,
     pub(crate) d: Vec<f32>,
@@ -271,11 +282,12 @@ pub(crate) fn scan_backward(
     raw_dt: &[f32],
     kept: &[f32],
     grad_y: &[f32],
+    buffers: &Buffers,
 ) -> ScanGrads {
     let (l, h, e, p) = (dims.l, dims.h, dims.e, dims.p);
     let width = dims.head().grad_width();
     let kept_len = dims.head().kept_len(l);
-    let mut rows = vec![0f32; dims.b * h * l * width];
+    let mut rows = buffers.take(dims.b * h * l * width);
     let heads: Vec<HeadGrad> = rows
         .par_chunks_mut(l * width)
         .enumerate()
@@ -286,6 +298,8 @@ pub(crate) fn scan_backward(
             let raw = &raw_dt[i * l..i * l + len];
             let input = dims.head_input(xbc, raw, params, head);
             let kept = &kept[i * kept_len..(i + 1) * kept_len];
+            let (rows, beyond) = rows.split_at_mut(len * width);
+            beyond.fill(0.0);
             cpu::backward(input, kept, &grad_y[b * l * e..(b + 1) * l * e], e, head * p, rows)
         })
         .collect();

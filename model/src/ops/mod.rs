@@ -2,14 +2,15 @@
 //!
 //! A block's whole work besides its two matrix products is element-wise or a recurrence; as separate tensor operations
 //! it would cost more than the products. `block` is a block forward and backward, and one candle operation of it; the
-//! matrix products inside are still candle's. `gradient` is the whole model's loss and gradient without autograd, and
+//! matrix products inside are the `gemm` crate's (`matmul`). `gradient` is the whole model's loss and gradient without autograd, and
 //! `step` the single-token engine for decoding. The kernels are plain loops over slices, compiled for AVX2 and AVX-512
 //! and chosen at run time by `pulp`.
 //!
 //! Decoding multiplies with [`product`]s, in f32 (`gemm`) or in eight bits (`int8`), whose instructions `pulp` does not
-//! all have: its kernels and the hint in `prefetch` are this crate's only unsafe code.
+//! all have: its kernels, the hint in `prefetch` and the call in `matmul` are this crate's only unsafe code on the CPU.
 
 pub(crate) mod block;
+pub(crate) mod buffers;
 pub(crate) mod conv;
 pub(crate) mod gemm;
 pub(crate) mod gradient;
@@ -17,6 +18,7 @@ pub(crate) mod int8;
 pub(crate) mod kernels;
 pub mod loss;
 pub(crate) mod math;
+pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod prefetch;
 pub mod product;

@@ -16,6 +16,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::ops::buffers::{Buffer, Buffers};
 use crate::ops::kernels::{self, Dims, Params};
 use crate::ops::{slice, with_slice};
 use crate::pass::{Float, Sizes};
@@ -203,8 +204,14 @@ fn fused(input: &ScanInput<'_>, shape: &ScanShape) -> Result<(Tensor, Tensor)> {
         None => vec![0f32; b * h * n * p],
     };
     let after = Arc::new(Mutex::new(vec![]));
-    let op =
-        ScanOp { dims: shape.dims(input), initial, after: after.clone(), keep, kept: Mutex::new(vec![]) };
+    let op = ScanOp {
+        dims: shape.dims(input),
+        initial,
+        after: after.clone(),
+        keep,
+        buffers: Buffers::default(),
+        kept: Mutex::new(None),
+    };
     let y = input.xbc.contiguous()?.apply_op3(&input.dt.contiguous()?, &params, op)?;
     let after = std::mem::take(&mut *after.lock().unwrap_or_else(PoisonError::into_inner));
     let after = Tensor::from_vec(after, (b, h, n, p), input.xbc.device())?.transpose(2, 3)?.contiguous()?;
@@ -217,7 +224,8 @@ struct ScanOp {
     initial: Vec<f32>,
     after: Arc<Mutex<Vec<f32>>>,
     keep: bool,
-    kept: Mutex<Vec<f32>>,
+    buffers: Buffers,
+    kept: Mutex<Option<Buffer>>,
 }
 
 impl ScanOp {
@@ -247,9 +255,10 @@ impl CustomOp3 for ScanOp {
         let params = self.params(slice(flat, lf, "scan parameters")?);
         let raw_dt = kernels::raw_steps(dims, dt, dims.h, 0, params.dt_bias);
         let mut state = self.initial.clone();
-        let scanned = kernels::scan_forward(dims, &params, xbc, &raw_dt, &mut state, self.keep);
+        let scanned =
+            kernels::scan_forward(dims, &params, xbc, &raw_dt, &mut state, self.keep, &self.buffers);
         *self.after.lock().unwrap_or_else(PoisonError::into_inner) = state;
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = scanned.kept;
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = self.keep.then_some(scanned.kept);
         let y = kernels::gather(dims, &scanned.y);
         Ok((CpuStorage::F32(y), Shape::from((dims.b, dims.l, dims.e))))
     }
@@ -264,9 +273,9 @@ impl CustomOp3 for ScanOp {
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let dims = &self.dims;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.is_empty() {
+        let Some(kept) = &*kept else {
             candle_core::bail!("this scan was run without keeping what its gradient needs");
-        }
+        };
         let (rows, h) = (dims.b * dims.l, dims.h);
         let (mut grad_xbc, mut grad_dt) = (vec![0f32; rows * dims.c()], vec![0f32; rows * h]);
         let mut grad_flat = vec![];
@@ -276,7 +285,7 @@ impl CustomOp3 for ScanOp {
                     with_slice(grad, "scan gradient", |grad| {
                         let params = self.params(flat);
                         let raw = kernels::raw_steps(dims, dts, h, 0, params.dt_bias);
-                        let g = kernels::scan_backward(dims, &params, xs, &raw, &kept, grad);
+                        let g = kernels::scan_backward(dims, &params, xs, &raw, kept, grad, &self.buffers);
                         for r in 0..rows {
                             let (b, t) = (r / dims.l, r % dims.l);
                             kernels::gather_grad(
