@@ -1,6 +1,4 @@
-//! The decode loop on a real GPU: steps against the CPU's, and sessions end to end. Needs feature `cuda`; without a device it
-//! says that it did not run.
-#![cfg(feature = "cuda")]
+//! The decode loop: steps against the CPU's, and sessions end to end.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -9,7 +7,6 @@ use candle_core::Device;
 use netssm_model::checkpoint::Checkpoint;
 use netssm_model::config::ModelConfig;
 use netssm_model::context::ContextShape;
-use netssm_model::cuda::Gpu;
 use netssm_model::cuda::decode::Probe;
 use netssm_model::decode::{Float, Types};
 use netssm_model::generate::{Ending, GenerateOptions, Generated, Generator, Limit, SessionRequest};
@@ -18,20 +15,7 @@ use netssm_model::precision::Precision;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The first GPU, or a loud word that there is none.
-fn gpu() -> Option<Device> {
-    match Gpu::check(0) {
-        Ok(()) => Some(Device::new_cuda(0).expect("a GPU that was checked")),
-        Err(error) => {
-            assert!(
-                std::env::var_os("NETSSMD_REQUIRE_GPU").is_none(),
-                "NETSSMD_REQUIRE_GPU is set, but {error}"
-            );
-            eprintln!("SKIPPED: {error}");
-            None
-        }
-    }
-}
+use crate::gpu;
 
 fn model((g, p, n): (usize, usize, usize)) -> ModelConfig {
     ModelConfig {

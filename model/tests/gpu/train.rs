@@ -1,13 +1,10 @@
-//! Training on a real GPU against the CPU: scans, gradients, an update, a long sequence. Needs feature `cuda`; without a device
-//! it says that it did not run.
-#![cfg(feature = "cuda")]
+//! Training against the CPU's: scans, gradients, an update, a long sequence.
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use netssm_model::config::ModelConfig;
 use netssm_model::context::ContextShape;
-use netssm_model::cuda::Gpu;
 use netssm_model::init::init_weights;
 use netssm_model::lm::{Engine, Input, Mamba2};
 use netssm_model::ops::loss::IGNORE;
@@ -18,20 +15,7 @@ use netssm_model::weights::Parameters;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The first GPU, or a loud word that there is none.
-fn gpu() -> Option<Device> {
-    match Gpu::check(0) {
-        Ok(()) => Some(Device::new_cuda(0).expect("a GPU that was checked")),
-        Err(error) => {
-            assert!(
-                std::env::var_os("NETSSMD_REQUIRE_GPU").is_none(),
-                "NETSSMD_REQUIRE_GPU is set, but {error}"
-            );
-            eprintln!("SKIPPED: {error}");
-            None
-        }
-    }
-}
+use crate::gpu;
 
 fn flat(t: &Tensor) -> Vec<f32> {
     t.to_device(&Device::Cpu)
