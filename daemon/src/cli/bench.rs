@@ -28,6 +28,10 @@ pub(crate) enum BenchCommand {
 pub(crate) struct BenchGenerateArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// Measure a model that nobody trained: random weights in the sizes of this training configuration, over --model's codec
+    /// and labels.
+    #[arg(long, value_name = "M.toml")]
+    pub untrained: Option<PathBuf>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
     /// Label to generate; the model's first one if none is given.

@@ -1,6 +1,6 @@
 //! `netssmd train`: a corpus to checkpoints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use netssm_model::corpus::Corpus;
 use netssm_model::train::{self, Dataset, End, Event, Start, TrainConfig, TrainError};
@@ -25,16 +25,18 @@ struct Trained {
     nats_per_packet: Option<f64>,
 }
 
+/// Reads a training configuration.
+pub(super) fn configuration(path: &Path) -> Outcome<TrainConfig> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::config(error).context(format!("read {}", path.display())))?;
+    TrainConfig::parse(&text).map_err(|error| Failure::config(error).context(path.display().to_string()))
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &TrainArgs) -> Outcome {
     let mut config = match &args.config {
         None => TrainConfig::default(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::config(error).context(format!("read {}", path.display())))?;
-            TrainConfig::parse(&text)
-                .map_err(|error| Failure::config(error).context(path.display().to_string()))?
-        }
+        Some(path) => configuration(path)?,
     };
     if let Some(steps) = args.steps {
         config.run.steps = steps;

@@ -27,6 +27,8 @@ pub use self::error::CheckpointError;
 pub use self::manifest::{FORMAT, Manifest, TrainFacts};
 use crate::codec::{self, Codec};
 use crate::config::ModelConfig;
+use crate::error::Error;
+use crate::init::init_weights;
 use crate::lm::Mamba2;
 use crate::weights::{self, Weights};
 
@@ -109,6 +111,25 @@ impl Checkpoint {
             return Err(CheckpointError::format(&dir.join(CONFIG_FILE), what));
         }
         Ok(Self { path: dir.to_owned(), config, manifest, weights, codec })
+    }
+
+    /// A model of other sizes that nobody trained, over this checkpoint's codec and vocabulary: for its speed. It has no
+    /// directory.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Model`] for sizes that do not fit one another, or another vocabulary.
+    pub fn untrained(&self, config: ModelConfig, seed: u64) -> Result<Self, CheckpointError> {
+        let made = || {
+            if config.vocab_size != self.config.vocab_size {
+                return Err(Error::input("vocab_size", self.config.vocab_size, config.vocab_size));
+            }
+            let weights = init_weights(&config, seed, &Device::Cpu)?;
+            let weights_sha256 = hex::encode(Sha256::digest(weights::to_bytes(&weights)?));
+            let training = TrainFacts { seed, ..TrainFacts::default() };
+            let manifest = Manifest { training, weights_sha256, ..self.manifest.clone() };
+            Ok(Self { path: PathBuf::new(), config, manifest, weights, codec: self.codec.clone() })
+        };
+        made().map_err(CheckpointError::model(Path::new("an untrained model")))
     }
 
     /// Writes a checkpoint to `dir`, replacing one that is there only once the new one is complete.

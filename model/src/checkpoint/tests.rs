@@ -74,6 +74,23 @@ fn what_is_saved_is_opened() {
 }
 
 #[test]
+fn an_untrained_model_has_its_own_sizes_over_the_same_codec() {
+    let tmp = tempfile::tempdir().unwrap();
+    saved(&tmp.path().join("m"));
+    let trained = Checkpoint::open(&tmp.path().join("m")).unwrap();
+    let sizes = ModelConfig { d_model: 32, n_layer: 2, ..config(262) };
+    let random = trained.untrained(sizes.clone(), 9).unwrap();
+    assert_eq!((random.config(), random.manifest().training.steps), (&sizes, 0));
+    assert_eq!((random.labels(), &random.manifest().codec), (trained.labels(), &trained.manifest().codec));
+    random.model(&Device::Cpu).unwrap();
+    let dir = tmp.path().join("r");
+    let hash = Checkpoint::save(&dir, &sizes, random.manifest().clone(), random.weights()).unwrap();
+    assert_eq!(random.sha256(), hash);
+    let error = trained.untrained(config(100), 1).unwrap_err().to_string();
+    assert!(error.contains("vocab_size") && error.contains("262") && error.contains("100"), "{error}");
+}
+
+#[test]
 fn damage_is_named() {
     let tmp = tempfile::tempdir().unwrap();
     let dir = tmp.path().join("m");

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::cost::{TokenCost, shapes};
 use super::{resident, roofline};
 use crate::cli::bench::BenchGenerateArgs;
-use crate::commands::tell;
+use crate::commands::{tell, train};
 use crate::device;
 use crate::exit::{Failure, Outcome};
 use crate::models;
@@ -97,7 +97,12 @@ impl Roofs {
 /// Runs the command.
 pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
     let policy = args.sampling.policy()?;
-    let checkpoint = models::open_either(&args.model.checkpoint(), args.model.width)?;
+    let mut checkpoint = models::open_either(&args.model.checkpoint(), args.model.width)?;
+    if let Some(path) = &args.untrained {
+        let sizes = train::configuration(path)?.model;
+        let config = sizes.config(checkpoint.config().vocab_size, checkpoint.codec().context());
+        checkpoint = checkpoint.untrained(config.map_err(Failure::config)?, 1).map_err(Failure::config)?;
+    }
     let device = device::open(args.model.device)?;
     let label = match &args.label {
         Some(label) => label.clone(),
