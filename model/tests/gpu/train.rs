@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor, Var};
 use netssm_model::config::ModelConfig;
 use netssm_model::context::ContextShape;
+use netssm_model::cuda::Gpu;
 use netssm_model::init::init_weights;
 use netssm_model::lm::{Engine, Input, Mamba2};
 use netssm_model::ops::loss::IGNORE;
