@@ -22,12 +22,13 @@ program=$inside/netssmd
 failed=()
 
 step() { # NAME COMMAND...
-  local name=$1 begun=$SECONDS
+  local name=$1 begun=$SECONDS code=0
   shift
   echo "== $name: $*"
-  if "$@" >"$logs/$name.log" 2>&1; then echo "   passed after $((SECONDS - begun)) s"; else
+  "$@" >"$logs/$name.log" 2>&1 || code=$?
+  if ((code == 0)); then echo "   passed after $((SECONDS - begun)) s"; else
     failed+=("$name")
-    echo "   FAILED with $? after $((SECONDS - begun)) s"
+    echo "   FAILED with $code after $((SECONDS - begun)) s"
   fi
   tail -n 20 "$logs/$name.log"
 }
@@ -63,7 +64,7 @@ trained() { # NAME CONFIG SECONDS
   local run=$work/$1
   timeout --preserve-status --signal TERM --kill-after 60 "$3" "$program" train --device cuda:0 --corpus "$inside/corpus" --config "$2" --out "$run"
   local code=$?
-  cp "$run/train.jsonl" "$logs/train-$1.jsonl"
+  if [[ -e $run/train.jsonl ]]; then cp "$run/train.jsonl" "$logs/train-$1.jsonl"; fi
   return $code
 }
 
@@ -74,10 +75,16 @@ train() {
   fi
   step train-paper trained paper "$inside/paper.toml" 150
   step train-default trained default "$inside/models/default/train.toml" 270
-  local newest
-  newest=$(find "$work/default" -maxdepth 1 -name 'step-*' | sort | tail -n 1)
+  local newest file
+  newest=$(find "$work" -maxdepth 2 -path "$work/default/step-*" | sort | tail -n 1)
+  if [[ -z $newest ]]; then
+    echo "   no checkpoint was written"
+    return
+  fi
+  # What resumes a run stays behind: it is as large as the weights twice.
   for file in "$newest"/*; do
-    if [[ -f $file && $(stat -c %s "$file") -lt 16000000 ]]; then cp "$file" "$out/"; else echo "   $file is larger than 16 MB: left there"; fi
+    [[ -f $file ]] || continue
+    if (($(stat -c %s "$file") < 16000000)); then cp "$file" "$out/"; else echo "   ${file##*/} is larger than 16 MB: left there"; fi
   done
 }
 
