@@ -74,3 +74,4 @@ pub mod state;
 pub mod timing;
 pub mod train;
 pub mod weights;
+pub(crate) mod windows;

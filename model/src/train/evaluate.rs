@@ -3,15 +3,14 @@
 //! During a run the first tokens of every session are read ([`Extent::prefix`]) rather than a few
 //! whole sessions, because sessions differ far more from each other than one does along its length.
 //!
-//! Sessions are read in windows of [`WINDOW`] tokens with the recurrent state carried from the
-//! first token on, so the result is that of one pass over each session, whatever the windows. The
+//! Sessions are read in windows ([`crate::windows`]). The
 //! loss of each session is summed in f64 by itself, and sessions in a fixed order, so neither
 //! batching nor threads change the result beyond the model's own rounding.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use candle_core::Tensor;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -21,12 +20,9 @@ use super::data::Sequence;
 use super::engine::serial_pool;
 use super::events::Nats;
 use crate::codec::Codec;
-use crate::context::Walk;
-use crate::lm::{Input, Mamba2};
-use crate::ops::loss::token_nats;
+use crate::lm::Mamba2;
+use crate::windows::token_losses;
 
-/// Tokens a pass; long enough for the products, short enough for the caches.
-const WINDOW: usize = 512;
 /// Sessions side by side on a thread.
 const ROWS: usize = 8;
 
@@ -199,40 +195,15 @@ fn batch_nats(
     codec: &dyn Codec,
     stop: &AtomicBool,
 ) -> Result<Vec<f64>, TrainError> {
-    let fields = model.config().context_fields();
-    let mut walks: Vec<Walk> = sessions.iter().map(|_| Walk::new(codec, model.config().context)).collect();
     let mut nats = vec![0f64; sessions.len()];
-    let mut rows: Vec<usize> = (0..sessions.len()).collect();
-    let mut state = model.zero_state(rows.len())?;
-    let mut at = 0;
-    while !rows.is_empty() && !stop.load(Ordering::Relaxed) {
-        let lengths: Vec<usize> = rows.iter().map(|&r| WINDOW.min(sessions[r].len() - 1 - at)).collect();
-        let width = lengths.iter().copied().max().unwrap_or(0);
-        let mut inputs = vec![0u32; rows.len() * width];
-        let mut targets = vec![super::streams::IGNORE; rows.len() * width];
-        let mut context = Vec::with_capacity(inputs.len() * fields);
-        for (i, (&r, &n)) in rows.iter().zip(&lengths).enumerate() {
-            for (k, pair) in sessions[r][at..=at + n].windows(2).enumerate() {
-                inputs[i * width + k] = u32::from(pair[0]);
-                walks[r].push(pair[0], &mut context);
-                targets[i * width + k] = u32::from(pair[1]);
-            }
-            context.resize((i + 1) * width * fields, 0);
-        }
-        let inputs = Tensor::from_vec(inputs, (rows.len(), width), model.device())?; // (b, l)
-        let input = Input { tokens: &inputs, context: &context };
-        let logits = model.forward(input, Some(&lengths), Some(&mut state))?; // (b, l, v)
-        let each = token_nats(&logits, &targets)?;
-        for (&r, each) in rows.iter().zip(each.chunks(width)) {
-            nats[r] += each.iter().map(|&x| f64::from(x)).sum::<f64>();
-        }
-        at += WINDOW;
-        let left: Vec<usize> = (0..rows.len()).filter(|&i| sessions[rows[i]].len() > at + 1).collect();
-        if left.len() < rows.len() {
-            state = state.select(&left)?;
-            rows = left.into_iter().map(|i| rows[i]).collect();
-        }
-    }
+    let mut add = |session: usize, _: usize, each: &[f32]| {
+        nats[session] += each.iter().map(|&x| f64::from(x)).sum::<f64>();
+    };
+    let go_on = |_| match stop.load(Ordering::Relaxed) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    token_losses(model, codec, sessions, &mut add, &go_on)?;
     Ok(nats)
 }
 

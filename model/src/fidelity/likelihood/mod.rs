@@ -279,11 +279,11 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::super::testing::Frames;
-    use super::predict::WINDOW;
     use super::*;
     use crate::codec::{BytesCodec, Form, Vocab, Width};
     use crate::config::ModelConfig;
     use crate::ops::loss::token_nats;
+    use crate::windows::WINDOW;
 
     fn model(vocab: usize) -> Mamba2 {
         let cfg = ModelConfig {

@@ -4,19 +4,15 @@
 //! its length. Every session's sum is its own, so neither batches nor threads change a result beyond the model's own
 //! rounding.
 
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use candle_core::Tensor;
-
 use super::{Encoded, LikelihoodError, Nats};
 use crate::codec::{Codec, DataError};
-use crate::context::Walk;
-use crate::lm::{Input, Mamba2};
-use crate::ops::loss::{IGNORE, token_nats};
+use crate::lm::Mamba2;
+use crate::windows::token_losses;
 
-/// Tokens a pass: long enough for the products, short enough for the caches.
-pub(super) const WINDOW: usize = 512;
 /// Sessions side by side on a thread: a window of them fills the products, and few sessions still make enough batches for
 /// every thread. A constant, so that results do not depend on the number of threads.
 const ROWS: usize = 4;
@@ -72,46 +68,14 @@ fn batch_nats(
     told: &dyn Fn(u64) -> bool,
 ) -> Result<Vec<Nats>, LikelihoodError> {
     let head = codec.head();
-    let fields = model.config().context_fields();
-    let mut walks: Vec<Walk> = sessions.iter().map(|_| Walk::new(codec, model.config().context)).collect();
     let mut nats: Vec<Nats> = sessions.iter().map(Nats::unread).collect();
-    let mut rows: Vec<usize> = (0..sessions.len()).collect();
-    let mut state = model.zero_state(rows.len())?;
-    let mut at = 0;
-    while !rows.is_empty() {
-        let lengths: Vec<usize> =
-            rows.iter().map(|&r| WINDOW.min(sessions[r].tokens.len() - 1 - at)).collect();
-        let width = lengths.iter().copied().max().unwrap_or(0);
-        let mut inputs = vec![0_u32; rows.len() * width];
-        let mut targets = vec![IGNORE; rows.len() * width];
-        let mut context = Vec::with_capacity(inputs.len() * fields);
-        for (i, (&r, &n)) in rows.iter().zip(&lengths).enumerate() {
-            for (k, pair) in sessions[r].tokens[at..=at + n].windows(2).enumerate() {
-                inputs[i * width + k] = u32::from(pair[0]);
-                walks[r].push(pair[0], &mut context);
-                targets[i * width + k] = u32::from(pair[1]);
-            }
-            context.resize((i + 1) * width * fields, 0);
+    let tokens: Vec<&[u16]> = sessions.iter().map(|session| &session.tokens[..]).collect();
+    let mut add = |session: usize, first: usize, each: &[f32]| {
+        for (place, &x) in (first..).zip(each) {
+            nats[session].predicted(f64::from(x), place < head, codec.is_time(tokens[session][place]));
         }
-        let inputs = Tensor::from_vec(inputs, (rows.len(), width), model.device())?; // (b, l)
-        let input = Input { tokens: &inputs, context: &context };
-        let logits = model.forward(input, Some(&lengths), Some(&mut state))?; // (b, l, v)
-        let each = token_nats(&logits, &targets)?;
-        for ((&r, &n), each) in rows.iter().zip(&lengths).zip(each.chunks(width)) {
-            for (k, &x) in each[..n].iter().enumerate() {
-                let place = at + k + 1;
-                nats[r].predicted(f64::from(x), place < head, codec.is_time(sessions[r].tokens[place]));
-            }
-        }
-        if told(lengths.iter().map(|&n| n as u64).sum()) {
-            break;
-        }
-        at += WINDOW;
-        let left: Vec<usize> = (0..rows.len()).filter(|&i| sessions[rows[i]].tokens.len() > at + 1).collect();
-        if left.len() < rows.len() {
-            state = state.select(&left)?;
-            rows = left.into_iter().map(|i| rows[i]).collect();
-        }
-    }
+    };
+    let follow = |n| if told(n) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    token_losses(model, codec, &tokens, &mut add, &follow)?;
     Ok(nats)
 }
