@@ -16,7 +16,7 @@ use super::{
     number::{Range, number},
     payload::{self, Ask, Payload},
     record::IpFrame,
-    state::{Flow, Kind, State},
+    state::{Flow, FlowKey, Kind, State},
     strict,
     upper::{Icmp, Udp, Upper, Window, is_echo, window_len},
     vocab::{ICMP_SEQUENCE, ICMP_TYPE, IP_OPTIONS, LENGTH, SNAP, UDP_LENGTH},
@@ -296,9 +296,8 @@ pub(super) fn apply(flow: &mut Flow, back: bool, upper: &Upper, coded: &Datagram
     }
 }
 
-/// Whether a generated packet may go in a flow.
-pub(super) fn may_go(flow: &Flow, back: bool) -> bool {
-    let key = &flow.key;
+/// Whether a generated packet may go in a flow of this key.
+pub(super) fn may_go(key: &FlowKey, back: bool) -> bool {
     let (src, dst) = if back { (key.dst, key.src) } else { (key.src, key.dst) };
     let (src_class, dst_class) = (HostClass::of(src), HostClass::of(dst));
     let ports = if back { (key.ports.1, key.ports.0) } else { key.ports };

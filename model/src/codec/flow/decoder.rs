@@ -212,7 +212,7 @@ impl Session {
             if packet::code(&self.state, &mut io, self.rules, None).is_ok() {
                 return Reach::Whole;
             }
-            if mask.count() > 0 {
+            if !mask.is_empty() {
                 return Reach::Further;
             }
         }

@@ -36,14 +36,33 @@ impl Mask {
 
     /// Adds the members `from..to` of a class.
     pub fn add_members(&mut self, class: Class, from: usize, to: usize) {
-        for index in from..to.min(usize::from(class.len)) {
-            self.add(class.at(index));
+        let to = to.min(usize::from(class.len));
+        if from >= to {
+            return;
+        }
+        // A class's ids lie one after the other: whole words at once.
+        let first = usize::from(class.at(from));
+        let end = first + (to - from);
+        for (at, word) in self.0.iter_mut().enumerate().take(end.div_ceil(64)).skip(first / 64) {
+            let low = first.saturating_sub(64 * at);
+            let bits = (end - 64 * at).min(64) - low;
+            *word |= (u64::MAX >> (64 - bits)) << low;
         }
     }
 
     /// Adds a whole class.
     pub fn add_class(&mut self, class: Class) {
         self.add_members(class, 0, usize::from(class.len));
+    }
+
+    /// Adds what another one has.
+    pub fn add_all(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    /// Whether nothing is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; WORDS]
     }
 
     /// Whether a token is in the set.
@@ -59,5 +78,25 @@ impl Mask {
     /// Its tokens in ascending order.
     pub fn tokens(&self) -> impl Iterator<Item = u16> + '_ {
         (0..GRAMMAR_SIZE).filter(|&token| self.has(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_added_as_if_one_by_one() {
+        for (first, len) in [(0, 1), (63, 2), (5, 59), (64, 64), (70, 300), (960, 64), (1000, 24)] {
+            let class = Class { first, len, name: "test" };
+            for from in [0, 1, 57, 58, 59, 64, 299] {
+                for to in [0, 1, 2, 58, 63, 64, 65, 128, 300, 1_000] {
+                    let (mut together, mut single) = (Mask::default(), Mask::default());
+                    together.add_members(class, from, to);
+                    (from..to.min(len.into())).for_each(|index| single.add(class.at(index)));
+                    assert_eq!(together, single, "{first} {len} {from} {to}");
+                }
+            }
+        }
     }
 }

@@ -118,12 +118,28 @@ pub fn number<I: Io>(
 
 /// Adds the bytes after which, behind `prefix` and with `rest` bits to come, a legal value is still possible.
 fn collect(mask: &mut Mask, range: &Range, prefix: u64, rest: u32) {
-    for byte in 0..256 {
-        let from = (prefix << 8 | byte) << rest;
-        if range.count(from, from + ((1 << rest) - 1)) > 0 {
-            mask.add(BYTE.at(byte as usize));
+    let start = prefix << 8 << rest;
+    // The byte behind which a value lies; those of other prefixes stay outside.
+    let byte = |value: u64| value.checked_sub(start).map(|above| above >> rest);
+    let Some(last) = byte(range.high).filter(|_| range.low <= range.high) else { return };
+    let (first, last) = (byte(range.low).unwrap_or(0), last.min(255));
+    let mut bytes = Mask::default();
+    bytes.add_members(BYTE, first.min(256) as usize, last as usize + 1);
+    // Only where values are left out is there anything to count.
+    let mut look = |from: Option<u64>, to: Option<u64>| {
+        let Some(to) = to else { return };
+        for byte in from.unwrap_or(0).max(first)..=to.min(last) {
+            let from = start + (byte << rest);
+            if range.count(from, from + ((1 << rest) - 1)) == 0 {
+                bytes.remove(BYTE.at(byte as usize));
+            }
         }
+    };
+    range.except.iter().for_each(|&value| look(byte(value), byte(value)));
+    if let Some((from, to)) = range.gap {
+        look(byte(from), byte(to));
     }
+    mask.add_all(&bytes);
 }
 
 /// Sign bit of a [`varint`]'s head.
@@ -190,4 +206,35 @@ fn signed<I: Io>(
     };
     let magnitude = number(io, bytes, || 0, range)?;
     Ok(sign * magnitude as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_lead_on_exactly_where_a_legal_value_lies(
+            (low, high) in (0..70_000_u64, 0..70_000_u64),
+            gap in proptest::option::of((0..70_000_u64, 0..70_000_u64)),
+            except in prop::collection::vec(0..600_u64, 0..30),
+            prefix in 0..300_u64,
+            rest in prop::sample::select(vec![0, 8, 16]),
+        ) {
+            let mut range = Range::new(low, high).except(except.into_iter().map(|value| prefix << 8 << rest | value));
+            range.gap = gap;
+            let mut fast = Mask::default();
+            collect(&mut fast, &range, prefix, rest);
+            let mut slow = Mask::default();
+            for byte in 0..256 {
+                let from = (prefix << 8 | byte) << rest;
+                if range.count(from, from + ((1 << rest) - 1)) > 0 {
+                    slow.add(BYTE.at(byte as usize));
+                }
+            }
+            prop_assert_eq!(fast, slow);
+        }
+    }
 }

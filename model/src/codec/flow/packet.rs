@@ -202,7 +202,7 @@ pub(super) fn code<I: Io>(
 fn may_go(state: &State, strict: bool, slot: u16, back: bool) -> bool {
     state.flow(slot).is_some_and(|flow| match flow.key.kind {
         Kind::Other | Kind::Link => false,
-        _ => !strict || datagram::may_go(flow, back),
+        _ => !strict || flow.may_go[usize::from(back)],
     })
 }
 

@@ -224,6 +224,8 @@ impl FlowKey {
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
     pub(super) key: FlowKey,
+    /// Whether a generated packet may go there, and back: a matter of the key, asked for every packet of the session.
+    pub(super) may_go: [bool; 2],
     pub(super) tags: Tags,
     pub(super) dirs: [Dir; 2],
     pub(super) payload: FlowPayload,

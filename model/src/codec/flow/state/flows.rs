@@ -1,7 +1,7 @@
 //! The flows: found by key, numbered by use.
 
 use super::{Dir, Flow, FlowKey, Kind, MAX_FLOWS, State, digest};
-use crate::codec::flow::{payload::FlowPayload, record::Tags};
+use crate::codec::flow::{datagram, payload::FlowPayload, record::Tags};
 
 impl State {
     pub(in crate::codec::flow) fn flow(&self, slot: u16) -> Option<&Flow> {
@@ -51,7 +51,8 @@ impl State {
         let payload = like.map_or_else(FlowPayload::default, |like| FlowPayload::inherit(&like.payload));
         let body = Box::default();
         let (opened_us, last_us, last_back, run) = (0, 0, false, 0);
-        Flow { tags, dirs, payload, templates: None, body, opened_us, last_us, last_back, run, key }
+        let may_go = [false, true].map(|back| datagram::may_go(&key, back));
+        Flow { may_go, tags, dirs, payload, templates: None, body, opened_us, last_us, last_back, run, key }
     }
 
     /// The flow of the same service that was used last, if it is among the last few.
