@@ -12,7 +12,7 @@ use super::{
     endpoints::has_message,
     hosts::HostClass,
     io::{Coded, Io, Presence, Stop},
-    lengths::{CLASSES, Limit},
+    lengths::Limit,
     number::{Range, number},
     payload::{self, Ask, Payload},
     record::IpFrame,
@@ -48,7 +48,7 @@ impl Where<'_> {
         let token = io.pick(
             || LENGTH.at(lengths.class(want.unwrap_or_default(), self.next_length)),
             |mask| {
-                for class in (0..CLASSES).filter(|&class| limit.has_class(lengths, class, self.next_length)) {
+                for class in limit.classes(lengths, self.next_length) {
                     mask.add(LENGTH.at(class));
                 }
             },

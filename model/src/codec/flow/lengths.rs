@@ -61,12 +61,6 @@ impl Lengths {
         [NONE, LAST, LAST + 1, LAST + 2, LAST + 3, MAX, NEXT].iter().copied().find(named).unwrap_or(LITERAL)
     }
 
-    /// Whether no preferred class means the same as `class`.
-    pub(super) fn is_canonical(&self, class: usize, next: Option<u16>) -> bool {
-        class == LITERAL
-            || self.value(class, next).is_some_and(|value| self.class(value.into(), next) == class)
-    }
-
     /// Remembers a length; zero leaves no trace.
     pub(super) fn apply(&mut self, length: u32) {
         let Ok(length) = u16::try_from(length) else { return };
@@ -174,18 +168,26 @@ impl Limit {
         (least..=most).contains(&length) && (length - least).is_multiple_of(u64::from(self.step.max(1)))
     }
 
-    /// Whether a class names a legal length that no preferred class names.
-    pub(super) fn has_class(self, lengths: &Lengths, class: usize, next: Option<u16>) -> bool {
-        if class == LITERAL {
-            return self.has_other(lengths, next);
+    /// The classes that name a legal length which no preferred class names.
+    pub(super) fn classes(self, lengths: &Lengths, next: Option<u16>) -> ArrayVec<usize, CLASSES> {
+        let (mut taken, mut classes) = (ArrayVec::<u64, CLASSES>::new(), ArrayVec::new());
+        for class in NONE..LITERAL {
+            let Some(length) = lengths.value(class, next).map(u64::from) else { continue };
+            if !taken.contains(&length) {
+                taken.push(length);
+                if self.has(length) {
+                    classes.push(class);
+                }
+            }
         }
-        lengths.is_canonical(class, next)
-            && lengths.value(class, next).is_some_and(|length| self.has(length.into()))
+        if self.has_other(&taken) {
+            classes.push(LITERAL);
+        }
+        classes
     }
 
     /// Whether some legal length is not among `taken`.
-    pub(super) fn has_other(self, lengths: &Lengths, next: Option<u16>) -> bool {
-        let taken: ArrayVec<u64, 8> = lengths.taken(next).collect();
+    fn has_other(self, taken: &[u64]) -> bool {
         let step = u64::from(self.step.max(1));
         let mut length = u64::from(self.least);
         while length <= u64::from(self.most) {

@@ -17,7 +17,7 @@ use super::{
     datagram::{self, DatagramCoded, Where, snap},
     endpoints::{NEAR, Slots, far_flow, new_flow},
     io::{Coded, Io, Stop},
-    lengths::{Before, CLASSES, Lengths, Limit},
+    lengths::{Before, Lengths, Limit},
     link,
     network_tail::{self, TailCoded},
     number::{Range, number},
@@ -372,7 +372,7 @@ pub(super) fn plain_length<I: Io>(
     let token = io.pick(
         || LENGTH.at(lengths.class(want.unwrap_or_default(), None)),
         |mask| {
-            for class in (0..CLASSES).filter(|&class| limit.has_class(lengths, class, None)) {
+            for class in limit.classes(lengths, None) {
                 mask.add(LENGTH.at(class));
             }
         },

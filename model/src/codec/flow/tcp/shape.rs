@@ -72,21 +72,18 @@ impl TcpContext<'_> {
     }
 
     fn collect(&self, strict: bool, mask: &mut Mask) {
-        let limit = self.limit(strict);
+        let classes = self.limit(strict).classes(self.lengths, self.next_length);
         for (index, &flags) in FLAGS.iter().enumerate() {
             if strict && !self.may_send(flags) {
                 continue;
             }
             // Nothing new follows a FIN.
             let bare = strict && (flags & (SYN | RST) != 0 || self.closed || self.this.finished());
-            let classes = if bare { NONE..NONE + 1 } else { NONE..CLASSES };
-            for class in classes.filter(|&class| limit.has_class(self.lengths, class, self.next_length)) {
+            for &class in classes.iter().filter(|&&class| !bare || class == NONE) {
                 mask.add(SHAPE.at(index * CLASSES + class));
             }
         }
-        for class in
-            (0..CLASSES).filter(|&class| !strict && limit.has_class(self.lengths, class, self.next_length))
-        {
+        for class in classes.iter().filter(|_| !strict) {
             mask.add(SHAPE.at(OTHER * CLASSES + class));
         }
     }
