@@ -99,7 +99,7 @@ pub(crate) fn backward(
     let mut grad_gated = buffers.take(rows * e);
     multiply(Order::Times, grad, params.out_proj, &mut grad_gated, (rows, e, d), false);
 
-    let mut grad_zx = buffers.zeros(rows * j);
+    let mut grad_zx = buffers.take(rows * j); // z's columns by the norm, the others by the convolution
     let small = &params.small;
     let (grad_y, gated_norm) =
         kernels::gated_backward(dims, small, &saved.y, &saved.zx, &grad_gated, &mut grad_zx, buffers);

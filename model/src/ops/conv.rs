@@ -108,7 +108,7 @@ pub(crate) fn tails(dims: &Dims, zx: &[f32], before: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Backward of [`forward`]: writes the xBC and dt columns of `grad_zx`, returns the gradients of the weight
+/// Backward of [`forward`]: overwrites the xBC and dt columns of `grad_zx`, returns the gradients of the weight
 /// `(C, K)` and the bias.
 pub(crate) fn backward(
     dims: &Dims,
@@ -165,6 +165,10 @@ vectorized! {
         let mut pre = vec![0f32; c];
         let mut grad = vec![0f32; c];
         let to = from + out.len() / j;
+        // Beyond the sequence's length nothing is written below.
+        for row in out.chunks_exact_mut(j).skip(dims.lengths[b].saturating_sub(from)) {
+            row[e..].fill(0.0);
+        }
         // A step's output gradient reaches the inputs of the K-1 steps before it, so a piece also needs those of the
         // K-1 steps that follow it; they count for its inputs only.
         for t in from..(to + keep).min(dims.lengths[b]) {
@@ -179,8 +183,12 @@ vectorized! {
                 let w = &taps[k * c..(k + 1) * c];
                 if source >= from as isize && (source as usize) < to {
                     let at = (source as usize - from) * j + e;
-                    for ((o, g), w) in out[at..at + c].iter_mut().zip(&grad).zip(w) {
-                        *o = g.mul_add(*w, *o);
+                    let rows = out[at..at + c].iter_mut().zip(&grad).zip(w);
+                    // A step's own gradient is the first that reaches its input.
+                    if k == keep {
+                        rows.for_each(|((o, g), w)| *o = g * w);
+                    } else {
+                        rows.for_each(|((o, g), w)| *o = g.mul_add(*w, *o));
                     }
                 }
                 if t < to {

@@ -107,7 +107,8 @@ impl WithSimd for Forward<'_> {
         let mut s = vec![0f32; shape.kept()];
         unpack(state, &mut s, shape);
         let mut dtx = vec![0f32; padded];
-        let mut out = vec![0f32; padded];
+        // Where no channel is padding, a step's output is made in its place.
+        let mut padded_row = vec![0f32; if padded == shape.p { 0 } else { padded }];
         let every = shape.every();
         for (t, y_row) in y.chunks_exact_mut(shape.p).take(input.raw_dt.len()).enumerate() {
             if t % every == 0
@@ -119,12 +120,16 @@ impl WithSimd for Forward<'_> {
             let (x, b, c) = input.row(t);
             let dt = math::softplus(input.raw_dt[t]);
             let decay = (dt * input.a).exp();
+            let in_place = padded_row.is_empty();
+            let out = if in_place { &mut *y_row } else { &mut padded_row[..] };
             for i in 0..shape.p {
                 dtx[i] = dt * x[i];
                 out[i] = input.d * x[i];
             }
-            advance(simd, &mut s, &dtx, decay, b, c, &mut out);
-            y_row.copy_from_slice(&out[..shape.p]);
+            advance(simd, &mut s, &dtx, decay, b, c, out);
+            if !in_place {
+                y_row.copy_from_slice(&padded_row[..shape.p]);
+            }
         }
         for n in 0..shape.n {
             state[n * shape.p..(n + 1) * shape.p].copy_from_slice(&s[n * padded..n * padded + shape.p]);
@@ -266,7 +271,7 @@ impl WithSimd for Backward<'_> {
         let mut dtx = vec![0f32; padded];
         let mut steps = vec![(0f32, 0f32); every]; // dt and decay of the chunk's steps
         let mut grad_state = vec![0f32; size];
-        let mut dy_row = vec![0f32; padded];
+        let mut padded_row = vec![0f32; if padded == p { 0 } else { padded }];
         let mut grad_dtx = vec![0f32; padded];
         let mut total = HeadGrad::default();
         for chunk in (0..len.div_ceil(every)).rev() {
@@ -291,7 +296,11 @@ impl WithSimd for Backward<'_> {
                 for i in 0..p {
                     dtx[i] = dt * x[i];
                 }
-                dy_row[..p].copy_from_slice(&dy[t * dy_width + dy_at..t * dy_width + dy_at + p]);
+                let mut dy_row = &dy[t * dy_width + dy_at..t * dy_width + dy_at + p];
+                if !padded_row.is_empty() {
+                    padded_row[..p].copy_from_slice(dy_row);
+                    dy_row = &padded_row;
+                }
                 grad_dtx.fill(0.0);
                 let row = &mut grads[t * shape.grad_width()..(t + 1) * shape.grad_width()];
                 let (grad_x, rest) = row.split_at_mut(p);
@@ -305,7 +314,7 @@ impl WithSimd for Backward<'_> {
                     b,
                     c,
                     dtx: &dtx,
-                    dy: &dy_row,
+                    dy: dy_row,
                 };
                 let grad_decay = reverse.run(simd, &mut grad_state, grad_b, grad_c, &mut grad_dtx);
                 for i in 0..p {
