@@ -4,6 +4,7 @@
 mod emulated;
 mod emulated_model;
 mod emulated_pass;
+mod fragments;
 mod products;
 mod sampling;
 mod steps;
