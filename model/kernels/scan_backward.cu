@@ -21,7 +21,7 @@
 // Numerics  float; no atomics: sums over heads are made by one block in their order, those over blocks by whoever reads the
 //           parts. The slope of softplus is 1 - exp(-dt). P at most CHUNK. In bf16 four factors are rounded: S, dS, M and W.
 //           C B, dy x and T are exact products summed in float; steps and decays are applied to sums, never to x.
-// Speed     119 to 128 registers, so 2 blocks a multiprocessor (in float one on an A100 or L4, for shared memory). A head reads
+// Speed     122 to 128 registers, so 2 blocks a multiprocessor (in float one on an A100 or L4, for shared memory). A head reads
 //           S and dS twice, 16 N P bytes, and adds to the gradients of B and C, 16 N CHUNK, which stay in the second cache:
 //           with tensor cores it is this traffic.
 // Reference netssm_model::ssd (the CPU's recurrence backward, tested against finite differences).

@@ -9,8 +9,9 @@
 // Numerics  float; every exponent that is raised is not positive (what lies above the diagonal never is). In bf16 two factors
 //           are rounded: the state, and the scores with decay and step. Scores and sums are float, and the state's decay is
 //           applied to the sums.
-// Speed     64 registers, so 4 blocks a multiprocessor (3 on an A100 in float, for shared memory). Scores above the diagonal
-//           are left out by 4 x 4, in bf16 by 16 x 16 outputs, and so are their steps of the last product.
+// Speed     64 registers, so 4 blocks a multiprocessor; for shared memory 3 on an A100 and 1 on an L4 in float, 3 on an L4 in
+//           bf16. Scores above the diagonal are left out by 4 x 4, in bf16 by 16 x 16 outputs, and so are their steps of the last
+//           product.
 // Reference netssm_model::ssd::reference (f64). Source: Dao and Gu 2024, listing 1, steps 1 and 4.
 #include "scan_tiles.cuh"
 

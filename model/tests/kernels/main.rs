@@ -8,6 +8,7 @@ mod emulated_pass;
 mod fragments;
 mod loss;
 mod norms;
+mod optimizer;
 mod products;
 mod sampling;
 mod steps;
