@@ -10,7 +10,7 @@
 // Speed     Tiles in shared memory, the next one on its way in registers. Far from cuBLAS' best at large sizes; the
 //           decode step is bound by the state's traffic (layer_step.cu), not by this.
 // Reference netssm_model::ops::gemm (the CPU's).
-#include "common.cuh"
+#include "tensor.cuh"
 
 constexpr int TILE_N = 64;
 
@@ -107,35 +107,6 @@ constexpr int BF16_M = 64;
 constexpr int BF16_K = 32;
 // In 32-bit words, each two values of a row. Rows of 20 words: the eight rows of a fragment fall on different banks.
 constexpr int BF16_STRIDE = BF16_K / 2 + 4;
-
-// c (16, 8) += a (16, 16) b (8, 16)^T over a warp. Lane l has, with g = l / 4 and t = l % 4: of a the pairs at columns 2t and
-// 2t + 8 in rows g and g + 8, in the order (g, 2t), (g + 8, 2t), (g, 2t + 8), (g + 8, 2t + 8); of b those of row g; of
-// c the pairs at columns 2t of rows g and g + 8 (PTX ISA, mma.m16n8k16 with .bf16).
-__device__ __forceinline__ void tensor_product(float* c, const uint32_t* a, const uint32_t* b) {
-#ifdef __CUDACC__
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-    uint32_t all_a[WARP_LANES][4], all_b[WARP_LANES][4];
-    std::memcpy(all_a, emulated::exchange(ALL_LANES, a, 16), sizeof(all_a));
-    emulated::exchanged(ALL_LANES);
-    std::memcpy(all_b, emulated::exchange(ALL_LANES, b, 8), sizeof(all_b));
-    emulated::exchanged(ALL_LANES);
-    auto half = [](uint32_t pair, int upper) { return __uint_as_float(upper ? pair & 0xffff0000u : pair << 16); };
-    int group = threadIdx.x % WARP_LANES / 4, pair = threadIdx.x % 4;
-    for (int i = 0; i < 4; ++i) {
-        int row = group + i / 2 * 8, col = 2 * pair + i % 2;
-        for (int k = 0; k < 16; ++k) {
-            float x = half(all_a[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2], k % 2);
-            float y = half(all_b[col * 4 + k % 8 / 2][k / 8], k % 2);
-            c[i] = fmaf(x, y, c[i]);
-        }
-    }
-#endif
-}
 
 // Eight values of a row from column `k` on; zeros outside of the matrix.
 __device__ __forceinline__ uint4 load8(const bf16* m, int row, int rows, int k, int width, bool whole) {

@@ -2,51 +2,74 @@
 // parameters. Everything inside a chunk is recomputed from x B C; nothing but the states was kept.
 //
 // With U_j = dt_j x_j, s the running sums, S the state at the chunk's start, dS the gradient of that at its end, and for j <= i
-// M_ij = (C_i B_j) exp(s_i - s_j), W_ij = (dy_i U_j) exp(s_i - s_j):
+// M_ij = (C_i B_j) exp(s_i - s_j), W_ij = (dy_i U_j) exp(s_i - s_j), T_ij = W_ij (C_i B_j):
 //   dU_j = exp(s_last - s_j) B_j dS + sum over i >= j of M_ij dy_i        dx_j = D dy_j + dt_j dU_j
 //   dC_i = exp(s_i) S dy_i          + sum over j <= i of W_ij B_j
 //   dB_j = exp(s_last - s_j) dS U_j + sum over i >= j of W_ij C_i
-//   ds_i = sum over j < i of T_ij - sum over j > i of T_ji + (first term of dC_i) C_i - (first term of dU_i) U_i
-//          and at the last step also S' dS, with T_ij = W_ij (C_i B_j) and S' the state at the chunk's end
-//   d(dt_t A) = sum over i >= t of ds_i
-// In the line for ds, C_i dC_i - U_i dU_i would do; but both contain T_ii, often the largest term, and would lose digits by it.
+//   d(dt_t A) = exp(s_last) S dS + sum over i >= t of (first term of dC_i) C_i + sum over j < t of (first term of dU_j) U_j
+//               + sum over i >= t > j of T_ij
+// The last line counts what passes from before step t to t or behind it. As the sum over i >= t of the gradients of s_i it would be
+// one of large terms that cancel: C_i dC_i - U_i dU_i has T_ii in both, and what the chunk adds to the state is in each of the
+// steps and once more at its end. The sum of T is made so, but from the T below the diagonal alone.
 //
 // Shapes    xbc (b, l, E + 2 G N); grad_y (b, l, E); dt, sums (b, H, chunks CHUNK); states, grad_states (b, H, chunks, N, P)
 //           float of scan_pass.cu forward and backward; a_log, skip (H) float; lengths (b).
 //           grad_x (b, l, E); grad_bc (parts, b, l, 2 G N) float, a part for each `per` heads, of which a group has a whole number:
 //           conv_backward.cu adds a group's parts, the others' columns are not written; grad_dt rows of dt_width values with
 //           the heads at column dt_at, before softplus and bias; totals (b chunks, 3 H) float: dt_bias, a_log, D.
-// Launch    grid (chunks, H / per, b), block SCAN_THREADS; dynamic shared memory 5 tiles.
+// Launch    grid (chunks, H / per, b), block SCAN_THREADS; dynamic shared memory 5 tiles: 85 KiB in float, 45 in bf16.
 // Numerics  float; no atomics: sums over heads are made by one block in their order, those over blocks by whoever reads the
-//           parts. The slope of softplus is 1 - exp(-dt). P at most CHUNK.
+//           parts. The slope of softplus is 1 - exp(-dt). P at most CHUNK. In bf16 four factors are rounded: S, dS, M and W.
+//           C B, dy x and T are exact products summed in float; steps and decays are applied to sums, never to x.
+// Speed     122 to 128 registers, so 2 blocks a multiprocessor (in float one on an A100 or L4, for shared memory). A head reads
+//           S and dS twice, 16 N P bytes, and adds to the gradients of B and C, 16 N CHUNK, which stay in the second cache:
+//           with tensor cores it is this traffic.
 // Reference netssm_model::ssd (the CPU's recurrence backward, tested against finite differences).
 #include "scan_tiles.cuh"
+
+// The thread's part of the product of two arrays of `count` values.
+__device__ __forceinline__ float part_of_dot(const float* a, const float* b, int count) {
+    float sum = 0.0f;
+    int thread = thread_anew();
+    int by_four = aligned(a, 0, 16) && aligned(b, 0, 16) ? count / 4 * 4 : 0;
+#pragma unroll 2
+    for (int i = thread * 4; i < by_four; i += SCAN_THREADS * 4) {
+        float4 x = *reinterpret_cast<const float4*>(a + i), y = *reinterpret_cast<const float4*>(b + i);
+        sum = fmaf(x.x, y.x, fmaf(x.y, y.y, fmaf(x.z, y.z, fmaf(x.w, y.w, sum))));
+    }
+    for (int i = by_four + thread; i < count; i += SCAN_THREADS) sum = fmaf(a[i], b[i], sum);
+    return sum;
+}
 
 template <typename T>
 __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, const float* sums, const float* states,
                               const float* grad_states, const float* a_log, const float* skip, const int* lengths,
                               T* grad_x, float* grad_bc, T* grad_dt, float* totals, int l, int h, int p, int n,
                               int g, int per, int dt_width, int dt_at) {
-    SHARED_MEMORY(float, tiles);
-    __shared__ float dt[CHUNK], s[CHUNK], grow[CHUNK], shrink[CHUNK], grad_s[CHUNK], x_grad_u[CHUNK];
-    __shared__ float columns[SCAN_THREADS / WARP_LANES][CHUNK], scratch[WARP_LANES], upper;
-    float *dy = tiles, *u = tiles + TILE, *weights = tiles + 2 * TILE, *one = tiles + 3 * TILE, *two = tiles + 4 * TILE;
+    using Own = Tiles<T>;
+    using Outputs = typename Own::Outputs;
+    SHARED_MEMORY(T, tiles);
+    __shared__ float dt[CHUNK], s[CHUNK], grow[CHUNK], shrink[CHUNK];
+    // What step i adds to the gradients of dt A of the steps up to it; of those behind it; x dU; and the columns' sums of T.
+    __shared__ float up_to[Own::ROW_PARTS][CHUNK], behind[Own::ROW_PARTS][CHUNK], x_grad_u[Own::ROW_PARTS][CHUNK];
+    __shared__ float columns[Own::COL_PARTS][CHUNK], scratch[WARP_LANES], lower;
+    __shared__ double upper;
+    T *dy = tiles, *x = dy + Own::SIZE, *weights = x + Own::SIZE, *one = weights + Own::SIZE, *two = one + Own::SIZE;
     int b = blockIdx.z, steps = steps_in_chunk(lengths, b), start = blockIdx.x * CHUNK, thread = threadIdx.x;
-    int lane = thread % WARP_LANES, warp = thread / WARP_LANES;
-    int e = h * p, first_head = blockIdx.y * per, group = first_head / (h / g), row = own_row(), col = own_col();
-    size_t width = e + 2 * static_cast<size_t>(g) * n, bc_width = 2 * static_cast<size_t>(g) * n;
+    int lane = thread % WARP_LANES, e = h * p, first_head = blockIdx.y * per, group = first_head / (h / g);
+    int bc_width = 2 * g * n, width = e + bc_width;
     size_t at = static_cast<size_t>(b) * l + start;
     const T *rows = xbc + at * width, *bs = rows + e + group * n, *cs = rows + e + (g + group) * n;
     grad_bc += (static_cast<size_t>(blockIdx.y) * gridDim.z * l + at) * bc_width + group * n;
     totals += (static_cast<size_t>(b) * gridDim.x + blockIdx.x) * 3 * h;
 
-    float scores[4][4] = {};  // C_i B_j, the same for every head of the group
+    Outputs scores = {};  // C_i B_j, the same for every head of the group
     for (int first = 0; first < n; first += CHUNK) {
         int some = min(CHUNK, n - first);
-        load_tile<false>(one, cs + first, width, steps, some);
-        load_tile<true>(two, bs + first, width, steps, some);
+        load_tile<PLAIN>(one, cs + first, width, steps, some);
+        load_tile<TURNED>(two, bs + first, width, steps, some);
         __syncthreads();
-        multiply<false>(scores, one, two, 0, fours(some), min(CHUNK, row + 4));
+        multiply<PLAIN, TURNED>(scores, one, two, 0, Own::whole(some), Own::end_row());
         __syncthreads();
     }
 
@@ -60,143 +83,154 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
             grow[thread] = expf(own[thread]);
             shrink[thread] = expf(own[CHUNK - 1] - own[thread]);
         }
+        load_tile<PLAIN>(dy, grad_y + at * e + head * p, e, steps, p);
+        load_tile<TURNED>(x, rows + head * p, width, steps, p);
         __syncthreads();
-        load_tile<false>(dy, grad_y + at * e + head * p, e, steps, p);
-        load_tile<true>(u, rows + head * p, width, steps, p, dt);  // U^T
-        __syncthreads();
+        auto decay = [&](int i, int j) { return j <= i ? expf(s[i] - s[j]) : 0.0f; };
+        auto add_bc = [&](float* to, int cols, const Outputs& grad) {
+            put_outputs<T>(to, bc_width, l - start, cols, grad, head != first_head);
+        };
 
-        // M, and W kept aside: its place is M's until dU is done.
-        float w[4][4] = {};
-        multiply<false>(w, dy, u, 0, fours(p), min(CHUNK, row + 4));
-        float down[4] = {};
-        for (int r = 0; r < 4; ++r) {
+        Outputs w = {};
+        multiply<PLAIN, TURNED>(w, dy, x, 0, Own::whole(p), Own::end_row());
+        float down[Own::COLS] = {};
+#pragma unroll
+        for (int r = 0; r < Own::ROWS; ++r) {
+            int i = Own::row(r);
             float across = 0.0f;
-            for (int c = 0; c < 4; ++c) {
-                int i = row + r, j = col + c;
-                float decay = j <= i ? expf(s[i] - s[j]) : 0.0f;
-                weights[i * STRIDE + j] = scores[r][c] * decay;
-                w[r][c] *= decay;
+#pragma unroll
+            for (int c = 0; c < Own::COLS; ++c) {
+                int j = Own::col(c);
+                w[r][c] *= decay(i, j) * dt[j];
                 float both = j < i ? scores[r][c] * w[r][c] : 0.0f;
                 across += both, down[c] += both;
             }
-            across = row_sum(across);
-            if (col == 0) grad_s[row + r] = across;
+            across = Own::row_sum(across);
+            if (Own::writes_rows()) up_to[Own::row_part()][i] = across;
         }
-        for (int c = 0; c < 4; ++c) {
-            down[c] += __shfl_xor_sync(ALL_LANES, down[c], CHUNK / 4);
-            if (lane < CHUNK / 4) columns[warp][col + c] = down[c];
+#pragma unroll
+        for (int c = 0; c < Own::COLS; ++c) {
+            float sum = Own::col_sum(down[c]);
+            if (Own::writes_cols()) columns[Own::col_part()][Own::col(c)] = sum;
         }
+        put_tile<T>(weights, w);
 
-        float grad_u[4][4] = {}, end = 0.0f;
+        Outputs grad_u = {};
         for (int first = 0; first < n; first += CHUNK) {
             int some = min(CHUNK, n - first);
-            load_tile<false>(one, bs + first, width, steps, some);
-            load_tile<false>(two, grad_state + static_cast<size_t>(first) * p, p, some, p);
+            const float* grad_part = grad_state + static_cast<size_t>(first) * p;
+            Outputs grad_c = {}, grad_b = {};
+            load_tile<PLAIN>(one, cs + first, width, steps, some);
+            load_tile<TURNED>(two, state + static_cast<size_t>(first) * p, p, some, p);
             __syncthreads();
-            multiply<false>(grad_u, one, two, 0, fours(some), p);
-            __syncthreads();
-        }
-        if (blockIdx.x + 1 < gridDim.x) {
-            // The state at this chunk's end is that at the next one's start.
-            for (int i = thread; i < n * p; i += SCAN_THREADS) end = fmaf(grad_state[i], state[n * p + i], end);
-        }
-        auto x_at = [&](int j, int channel) {
-            return j < steps && channel < p ? to_float(rows[j * width + head * p + channel]) : 0.0f;
-        };
-        for (int r = 0; r < 4; ++r) {
-            float sum = 0.0f;
-            for (int c = 0; c < 4; ++c) {
-                grad_u[r][c] *= shrink[row + r];
-                sum = fmaf(x_at(row + r, col + c), grad_u[r][c], sum);
-            }
-            sum = row_sum(sum);
-            if (col == 0) grad_s[row + r] -= dt[row + r] * sum;
-        }
-        multiply<true>(grad_u, weights, dy, row, CHUNK, p);
-        float skipped = 0.0f;
-        for (int r = 0; r < 4; ++r) {
-            int j = row + r;
-            float sum = 0.0f;
-            for (int c = 0; c < 4; ++c) {
-                int channel = col + c;
-                if (channel >= p || start + j >= l) continue;
-                float x = x_at(j, channel);
-                float above = dy[j * STRIDE + channel];
-                sum = fmaf(x, grad_u[r][c], sum);
-                skipped = fmaf(x, above, skipped);
-                float value = fmaf(skip[head], above, dt[j] * grad_u[r][c]);
-                grad_x[(at + j) * e + head * p + channel] = from_float<T>(value);
-            }
-            sum = row_sum(sum);
-            if (col == 0) x_grad_u[j] = sum;
-        }
-        __syncthreads();
-        for (int r = 0; r < 4; ++r) {
-            for (int c = 0; c < 4; ++c) weights[(row + r) * STRIDE + col + c] = w[r][c];
-        }
-
-        for (int first = 0; first < n; first += CHUNK) {
-            int some = min(CHUNK, n - first);
-            auto add = [&](float* to, const float (&grad)[4][4]) {
-                for (int r = 0; r < 4; ++r) {
-                    for (int c = 0; c < 4; ++c) {
-                        if (start + row + r >= l || col + c >= some) continue;
-                        float* sum = to + (row + r) * bc_width + first + col + c;
-                        *sum = head == first_head ? grad[r][c] : *sum + grad[r][c];
-                    }
-                }
-            };
-            load_tile<false>(one, bs + first, width, steps, some);
-            load_tile<true>(two, state + static_cast<size_t>(first) * p, p, some, p);
-            __syncthreads();
-            float grad[4][4] = {};
-            multiply<false>(grad, dy, two, 0, fours(p), some);
-            for (int r = 0; r < 4; ++r) {
+            multiply<PLAIN, TURNED>(grad_c, dy, two, 0, Own::whole(p), some);
+#pragma unroll
+            for (int r = 0; r < Own::ROWS; ++r) {
+                int i = Own::row(r);
                 float sum = 0.0f;
-                for (int c = 0; c < 4; ++c) {
-                    grad[r][c] *= grow[row + r];
-                    if (row + r < steps && col + c < some) {
-                        sum = fmaf(to_float(cs[(row + r) * width + first + col + c]), grad[r][c], sum);
-                    }
+#pragma unroll
+                for (int c = 0; c < Own::COLS; ++c) {
+                    grad_c[r][c] *= grow[i];
+                    sum = fmaf(to_float(one[i * Own::STRIDE + Own::col(c)]), grad_c[r][c], sum);
                 }
-                sum = row_sum(sum);
-                if (col == 0) grad_s[row + r] += sum;
+                sum = Own::row_sum(sum);
+                if (Own::writes_rows()) up_to[Own::row_part()][i] += sum;
             }
-            multiply<false>(grad, weights, one, 0, row + 4, some);
-            add(grad_bc + g * n, grad);
             __syncthreads();
 
-            load_tile<false>(one, cs + first, width, steps, some);
-            load_tile<true>(two, grad_state + static_cast<size_t>(first) * p, p, some, p);
+            load_tile<PLAIN>(one, bs + first, width, steps, some);
+            load_tile<PLAIN>(two, grad_part, p, some, p);
             __syncthreads();
-            float other[4][4] = {};
-            multiply<true>(other, u, two, 0, fours(p), some);
-            for (int r = 0; r < 4; ++r) {
-                for (int c = 0; c < 4; ++c) other[r][c] *= shrink[row + r];
+            multiply<PLAIN, PLAIN>(grad_c, weights, one, 0, Own::end_row(), some);
+            add_bc(grad_bc + g * n + first, some, grad_c);
+            multiply<PLAIN, PLAIN>(grad_u, one, two, 0, Own::whole(some), p);
+            __syncthreads();
+
+            // C once more: with this product further up, its sums would be registers all the while.
+            load_tile<PLAIN>(one, cs + first, width, steps, some);
+            if (Own::TURNS) load_tile<TURNED>(two, grad_part, p, some, p);
+            __syncthreads();
+            multiply<TURNED, TURNED>(grad_b, x, two, 0, Own::whole(p), some);
+#pragma unroll
+            for (int r = 0; r < Own::ROWS; ++r) {
+                float scale = shrink[Own::row(r)] * dt[Own::row(r)];
+#pragma unroll
+                for (int c = 0; c < Own::COLS; ++c) grad_b[r][c] *= scale;
             }
-            multiply<true>(other, weights, one, row, CHUNK, some);
-            add(grad_bc, other);
+            multiply<TRANSPOSED, PLAIN>(grad_b, weights, one, Own::first_row(), CHUNK, some);
+            add_bc(grad_bc + first, some, grad_b);
             __syncthreads();
         }
 
-        // Steps: their sums from behind, over two warps.
-        end = block_sum(end, scratch);
+        // M takes the place of W.
+        Outputs m;
+#pragma unroll
+        for (int r = 0; r < Own::ROWS; ++r) {
+            int j = Own::row(r);
+            float sum = 0.0f;
+#pragma unroll
+            for (int c = 0; c < Own::COLS; ++c) {
+                m[r][c] = scores[r][c] * decay(j, Own::col(c));
+                grad_u[r][c] *= shrink[j];
+                sum = fmaf(to_float(x[Own::turned(j, Own::col(c))]), grad_u[r][c], sum);
+            }
+            sum = Own::row_sum(sum);
+            if (Own::writes_rows()) behind[Own::row_part()][j] = dt[j] * sum;
+        }
+        put_tile<T>(weights, m);
         __syncthreads();
-        float a = -expf(a_log[head]), later = 0.0f, raw = 0.0f, rate = 0.0f;
+        multiply<TRANSPOSED, PLAIN>(grad_u, weights, dy, Own::first_row(), CHUNK, p);
+        float skipped = 0.0f;
+#pragma unroll
+        for (int r = 0; r < Own::ROWS; ++r) {
+            int j = Own::row(r);
+            float sum = 0.0f;
+#pragma unroll
+            for (int c = 0; c < Own::COLS; ++c) {
+                float own = to_float(x[Own::turned(j, Own::col(c))]);
+                float above = to_float(dy[j * Own::STRIDE + Own::col(c)]);
+                sum = fmaf(own, grad_u[r][c], sum);
+                skipped = fmaf(own, above, skipped);
+                grad_u[r][c] = fmaf(skip[head], above, dt[j] * grad_u[r][c]);
+            }
+            sum = Own::row_sum(sum);
+            if (Own::writes_rows()) x_grad_u[Own::row_part()][j] = sum;
+        }
+        put_outputs<T>(grad_x + at * e + head * p, e, l - start, p, grad_u);
+        float kept = block_sum(part_of_dot(grad_state, state, n * p), scratch);
+        __syncthreads();
+
+        // Steps: sums from behind and from the front, over two warps.
+        float a = -expf(a_log[head]), earlier = 0.0f, of_x = 0.0f, raw = 0.0f, rate = 0.0f;
+        // Where a head forgets fast the sums of T are of single neighbours, which cancel one another: exactly, in double.
+        double later = 0.0;
         if (thread < CHUNK) {
-            later = grad_s[thread] + (thread == CHUNK - 1 ? end : 0.0f);
-            for (int i = 0; i < SCAN_THREADS / WARP_LANES; ++i) later -= columns[i][thread];
+            float own = 0.0f;
+            for (int i = 0; i < Own::ROW_PARTS; ++i) {
+                later += up_to[i][thread], own += behind[i][thread], of_x += x_grad_u[i][thread];
+            }
+            for (int i = 0; i < Own::COL_PARTS; ++i) later -= columns[i][thread];
+            earlier = __shfl_up_sync(ALL_LANES, own, 1);
+            if (lane == 0) earlier = 0.0f;
             for (int by = 1; by < WARP_LANES; by *= 2) {
-                float behind = __shfl_down_sync(ALL_LANES, later, by);
-                if (lane + by < WARP_LANES) later += behind;
+                double next = __shfl_down_sync(ALL_LANES, later, by);
+                float last = __shfl_up_sync(ALL_LANES, earlier, by);
+                if (lane + by < WARP_LANES) later += next;
+                if (lane >= by) earlier += last;
             }
             if (thread == WARP_LANES) upper = later;
+            if (thread == WARP_LANES - 1) lower = earlier + own;
         }
         __syncthreads();
         if (thread < CHUNK) {
-            if (thread < WARP_LANES) later += upper;
-            raw = fmaf(a, later, x_grad_u[thread]) * -expm1f(-dt[thread]);
-            rate = later * dt[thread] * a;
+            if (thread < WARP_LANES) {
+                later += upper;
+            } else {
+                earlier += lower;
+            }
+            float grad = static_cast<float>(later) + fmaf(grow[CHUNK - 1], kept, earlier);
+            raw = fmaf(a, grad, of_x) * -expm1f(-dt[thread]);
+            rate = grad * dt[thread] * a;
             if (start + thread < l) grad_dt[(at + thread) * dt_width + dt_at + head] = from_float<T>(raw);
         }
         raw = block_sum(raw, scratch);

@@ -1,5 +1,9 @@
 // What the chunked scan's kernels share: a chunk is CHUNK steps, and every small matrix of it is cut into tiles of
-// CHUNK x CHUNK floats in shared memory, of which each of the block's THREADS threads owns 4 x 4 outputs.
+// CHUNK x CHUNK values in shared memory, of whose products each of the block's SCAN_THREADS threads owns 16 outputs.
+//
+// The kernels are written once. What a tile consists of, how two of them are multiplied and which outputs a thread owns is
+// Tiles<T> with load_tile and multiply: scan_tiles_f32.cuh for float, one fmaf after the other, and scan_tiles_bf16.cuh for
+// bf16 on tensor cores. Sums, decays and exponents are float in both.
 //
 // Tiles are filled with zeros where the matrix ends, so that products need no bounds: rows of a chunk behind a sequence's
 // end, heads of fewer than CHUNK channels, states of fewer than CHUNK values (larger ones take several tiles).
@@ -9,68 +13,94 @@
 // Steps of a chunk. Keep in step with netssm_model::pass::CHUNK.
 constexpr int CHUNK = 64;
 constexpr int SCAN_THREADS = 256;
-// Floats from one row of a tile to the next: rows stay aligned to four floats and begin on different banks.
-constexpr int STRIDE = CHUNK + 4;
-constexpr int TILE = CHUNK * STRIDE;
+constexpr int SCAN_WARPS = SCAN_THREADS / WARP_LANES;
 
-// The thread's first row and column of its 4 x 4 outputs.
-__device__ __forceinline__ int own_row() { return threadIdx.x / (CHUNK / 4) * 4; }
-__device__ __forceinline__ int own_col() { return threadIdx.x % (CHUNK / 4) * 4; }
+// How a factor of a product lies in its tile.
+enum Factor {
+    // As load_tile<PLAIN> left it, and so it is multiplied.
+    PLAIN,
+    // As load_tile<PLAIN> left it, and its transpose is multiplied: a left factor only.
+    TRANSPOSED,
+    // As load_tile<TURNED> left it: a left factor as it lies in memory, a right one transposed. For those that want columns in
+    // a row; a form that reads both directions alike leaves them in place.
+    TURNED,
+};
+
+// threadIdx.x, read anew: what a helper makes of it is forgotten behind the helper. Otherwise the compiler keeps the addresses of
+// every load of a kernel in registers over its loop over heads, and spills sums for them.
+__device__ __forceinline__ int thread_anew() {
+#ifdef __CUDACC__
+    int thread;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+    return thread;
+#else
+    return threadIdx.x;
+#endif
+}
+
+// Tiles of a form: see Tiles<float>.
+template <typename T>
+struct Tiles;
 
 // Steps of chunk blockIdx.x that count in sequence b.
 __device__ __forceinline__ int steps_in_chunk(const int* lengths, int b) {
     return max(0, min(CHUNK, lengths[b] - static_cast<int>(blockIdx.x) * CHUNK));
 }
 
-// Fills a tile from `rows` x `cols` values that lie `stride` apart, each row times its weight where there are weights;
-// TRANSPOSED writes columns as rows. Another barrier before it is read.
-template <bool TRANSPOSED, typename T>
-__device__ __forceinline__ void load_tile(float* tile, const T* from, size_t stride, int rows, int cols,
-                                          const float* weights = nullptr) {
-#pragma unroll 4
-    for (int i = threadIdx.x; i < CHUNK * CHUNK; i += SCAN_THREADS) {
-        int row = i / CHUNK, col = i % CHUNK;
-        float value = row < rows && col < cols ? to_float(from[row * stride + col]) : 0.0f;
-        if (weights) value *= weights[row];
-        tile[TRANSPOSED ? col * STRIDE + row : row * STRIDE + col] = value;
+// Whether rows `stride` values apart from `at` on all begin on a multiple of `bytes`.
+template <typename T>
+__device__ __forceinline__ bool aligned(const T* at, int stride, int bytes) {
+    return reinterpret_cast<uintptr_t>(at) % bytes == 0 && stride * static_cast<int>(sizeof(T)) % bytes == 0;
+}
+
+__device__ __forceinline__ void put_pair(float* to, float x, float y) {
+    *reinterpret_cast<float2*>(to) = make_float2(x, y);
+}
+__device__ __forceinline__ void put_pair(bf16* to, float x, float y) {
+    uint32_t low = from_float<bf16>(x).bits, high = from_float<bf16>(y).bits;
+    *reinterpret_cast<uint32_t*>(to) = low | high << 16;
+}
+
+#include "scan_tiles_bf16.cuh"
+#include "scan_tiles_f32.cuh"
+
+// Writes the thread's outputs as a tile.
+template <typename T>
+__device__ __forceinline__ void put_tile(typename Tiles<T>::Element* tile, const typename Tiles<T>::Outputs& values) {
+    using Own = Tiles<T>;
+#pragma unroll
+    for (int r = 0; r < Own::ROWS; ++r) {
+#pragma unroll
+        for (int c = 0; c < Own::COLS; c += 2) {
+            put_pair(tile + Own::row(r) * Own::STRIDE + Own::col(c), values[r][c], values[r][c + 1]);
+        }
     }
 }
 
-// Adds the thread's outputs of a product over k = from .. to (multiples of four, at most CHUNK): a (row, k) b (k, col), or with
-// TRANSPOSED a is (k, row). Columns from `cols` on are left alone. One fmaf after the other in the order of k.
-template <bool TRANSPOSED>
-__device__ __forceinline__ void multiply(float (&sum)[4][4], const float* a, const float* b, int from, int to, int cols) {
-    int row = own_row(), col = own_col();
-    if (col >= cols) return;
-    for (int k = from; k < to; k += 4) {
-        float4 bs[4], as[4];
+// Writes the thread's outputs to `rows` x `cols` values that lie `stride` apart, or adds them to what is there. By pairs where
+// all of them are aligned.
+template <typename T, typename Out>
+__device__ __forceinline__ void put_outputs(Out* to, int stride, int rows, int cols,
+                                            const typename Tiles<T>::Outputs& values, bool add = false) {
+    using Own = Tiles<T>;
+    bool pairs = cols % 2 == 0 && aligned(to, stride, 2 * sizeof(Out));
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            bs[i] = *reinterpret_cast<const float4*>(b + (k + i) * STRIDE + col);
-            as[i] = *reinterpret_cast<const float4*>(TRANSPOSED ? a + (k + i) * STRIDE + row : a + (row + i) * STRIDE + k);
-        }
-        auto add = [&](int r, float x, const float4& y) {
-            sum[r][0] = fmaf(x, y.x, sum[r][0]);
-            sum[r][1] = fmaf(x, y.y, sum[r][1]);
-            sum[r][2] = fmaf(x, y.z, sum[r][2]);
-            sum[r][3] = fmaf(x, y.w, sum[r][3]);
-        };
+    for (int r = 0; r < Own::ROWS; ++r) {
+        Out* row = to + Own::row(r) * stride;
+        if (Own::row(r) >= rows) continue;
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            if (TRANSPOSED) {
-                add(0, as[i].x, bs[i]), add(1, as[i].y, bs[i]), add(2, as[i].z, bs[i]), add(3, as[i].w, bs[i]);
+        for (int c = 0; c < Own::COLS; c += 2) {
+            int col = Own::col(c);
+            float x = values[r][c], y = values[r][c + 1];
+            bool second = col + 1 < cols;
+            if (col >= cols) continue;
+            if (add) x += to_float(row[col]), y += second ? to_float(row[col + 1]) : 0.0f;
+            if (pairs) {
+                put_pair(row + col, x, y);
             } else {
-                add(i, as[i].x, bs[0]), add(i, as[i].y, bs[1]), add(i, as[i].z, bs[2]), add(i, as[i].w, bs[3]);
+                row[col] = from_float<Out>(x);
+                if (second) row[col + 1] = from_float<Out>(y);
             }
         }
     }
-}
-
-// k rounded up to whole fours; the tile has zeros there.
-__device__ __forceinline__ int fours(int k) { return (k + 3) / 4 * 4; }
-
-// Sum over the threads that own the same rows, the same bits in each of them.
-__device__ __forceinline__ float row_sum(float x) {
-    for (int bits = CHUNK / 8; bits > 0; bits /= 2) x += __shfl_xor_sync(ALL_LANES, x, bits);
-    return x;
 }

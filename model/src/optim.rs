@@ -4,12 +4,14 @@
 //! and it walks each parameter a dozen times with temporary tensors. Here gradients of any number
 //! of micro-batches or shards are first added into one buffer per parameter (`accumulate`), then
 //! `apply` takes the global norm in f64, folds the clipping factor into the update and writes
-//! first moment, second moment and parameter in one vectorised loop. On a device other than the
-//! CPU the same arithmetic runs as tensor operations.
+//! first moment, second moment and parameter in one vectorised loop. On a GPU kernels do the same, on
+//! other devices tensor operations (`device.rs`).
 //!
 //! The formula is decoupled weight decay as in Loshchilov and Hutter, "Decoupled Weight Decay
 //! Regularization" (arXiv 1711.05101), algorithm 2, in PyTorch's parametrisation:
 //! `theta <- theta (1 - lr wd) - lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps)`.
+
+mod device;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -68,6 +70,7 @@ pub struct AdamW {
     config: AdamWConfig,
     steps: u64,
     arch: pulp::Arch,
+    loaded: device::Loaded,
 }
 
 impl AdamW {
@@ -89,7 +92,7 @@ impl AdamW {
             slots.push(Slot { decay: decays(&name), name, var, buffers });
         }
         slots.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { slots, config, steps: 0, arch: pulp::Arch::new() })
+        Ok(Self { slots, config, steps: 0, arch: pulp::Arch::new(), loaded: device::Loaded::default() })
     }
 
     /// Updates made so far.
@@ -138,15 +141,14 @@ impl AdamW {
     /// longer (0 = never). Clears the gradient sum.
     pub fn apply(&mut self, lr: f64, clip: f64) -> Result<Applied> {
         let mut sum = 0f64;
+        let mut elsewhere = Vec::new();
         for slot in &self.slots {
-            sum += match &slot.buffers {
-                Buffers::Host { grad, .. } => self.arch.dispatch(|| square_sum(grad)),
-                Buffers::Device { grad: Some(grad), .. } => {
-                    grad.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?
-                }
-                Buffers::Device { grad: None, .. } => 0.0,
-            };
+            match &slot.buffers {
+                Buffers::Host { grad, .. } => sum += self.arch.dispatch(|| square_sum(grad)),
+                Buffers::Device { grad, .. } => elsewhere.extend(grad),
+            }
         }
+        sum += self.loaded.squares(&elsewhere)?;
         let norm = sum.sqrt();
         if !norm.is_finite() {
             self.clear();
@@ -154,18 +156,8 @@ impl AdamW {
         }
         let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
         self.steps += 1;
-        let exponent = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let c = self.config;
         for slot in &mut self.slots {
-            let k = Constants {
-                scale: scale as f32,
-                beta1: c.beta1 as f32,
-                beta2: c.beta2 as f32,
-                eps: c.eps as f32,
-                keep: if slot.decay { (1.0 - lr * c.weight_decay) as f32 } else { 1.0 },
-                rate: (lr / (1.0 - c.beta1.powi(exponent))) as f32,
-                second: (1.0 / (1.0 - c.beta2.powi(exponent))) as f32,
-            };
+            let k = self.config.factors(self.steps, lr, scale, slot.decay);
             match &mut slot.buffers {
                 Buffers::Host { grad, first, second } => {
                     slot.var.inplace_op1(&Update {
@@ -176,7 +168,7 @@ impl AdamW {
                 }
                 Buffers::Device { grad, first, second } => {
                     if let Some(grad) = grad.take() {
-                        device_update(&slot.var, &grad, first, second, &k)?;
+                        self.loaded.update(&slot.var, &grad, (first, second), &k)?;
                     }
                 }
             }
@@ -231,8 +223,9 @@ impl AdamW {
                     with_f32(new_second, |t| second.copy_from_slice(t))?;
                 }
                 Buffers::Device { first, second, .. } => {
-                    *first = new_first.to_device(slot.var.device())?;
-                    *second = new_second.to_device(slot.var.device())?;
+                    // Copies: a kernel updates them in place.
+                    *first = new_first.to_device(slot.var.device())?.copy()?;
+                    *second = new_second.to_device(slot.var.device())?.copy()?;
                 }
             }
         }
@@ -243,18 +236,38 @@ impl AdamW {
 }
 
 /// Scalars of one parameter's update.
-#[derive(Clone, Copy)]
-struct Constants {
-    scale: f32,
-    beta1: f32,
-    beta2: f32,
-    eps: f32,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Factors {
+    /// Of the gradient.
+    pub scale: f32,
+    /// As [`AdamWConfig::beta1`].
+    pub beta1: f32,
+    /// As [`AdamWConfig::beta2`].
+    pub beta2: f32,
+    /// As [`AdamWConfig::eps`].
+    pub eps: f32,
     /// 1 - lr * weight decay, or 1.
-    keep: f32,
+    pub keep: f32,
     /// lr over the first moment's bias correction.
-    rate: f32,
+    pub rate: f32,
     /// One over the second moment's bias correction.
-    second: f32,
+    pub correction: f32,
+}
+
+impl AdamWConfig {
+    /// Those of update number `step`, counted from 1, of a parameter that decays or does not; `scale` is the gradient's.
+    pub fn factors(&self, step: u64, lr: f64, scale: f64, decay: bool) -> Factors {
+        let exponent = i32::try_from(step).unwrap_or(i32::MAX);
+        Factors {
+            scale: scale as f32,
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            eps: self.eps as f32,
+            keep: if decay { (1.0 - lr * self.weight_decay) as f32 } else { 1.0 },
+            rate: (lr / (1.0 - self.beta1.powi(exponent))) as f32,
+            correction: (1.0 / (1.0 - self.beta2.powi(exponent))) as f32,
+        }
+    }
 }
 
 type HostBuffers<'a> = (&'a mut Vec<f32>, &'a mut Vec<f32>, &'a mut Vec<f32>);
@@ -262,7 +275,7 @@ type HostBuffers<'a> = (&'a mut Vec<f32>, &'a mut Vec<f32>, &'a mut Vec<f32>);
 /// The fused update as an in-place operation on the parameter's storage. The buffers are the
 /// optimiser's; candle's trait passes `&self`, hence the cell.
 struct Update<'a> {
-    k: Constants,
+    k: Factors,
     arch: pulp::Arch,
     buffers: RefCell<HostBuffers<'a>>,
 }
@@ -286,12 +299,12 @@ impl InplaceOp1 for Update<'_> {
 }
 
 #[inline(always)]
-fn update(theta: &mut [f32], grad: &mut [f32], first: &mut [f32], second: &mut [f32], k: Constants) {
+fn update(theta: &mut [f32], grad: &mut [f32], first: &mut [f32], second: &mut [f32], k: Factors) {
     for (((p, g), m), v) in theta.iter_mut().zip(grad).zip(first).zip(second) {
         let scaled = *g * k.scale;
         *m = k.beta1 * *m + (1.0 - k.beta1) * scaled;
         *v = k.beta2 * *v + (1.0 - k.beta2) * scaled * scaled;
-        *p = *p * k.keep - k.rate * *m / ((*v * k.second).sqrt() + k.eps);
+        *p = *p * k.keep - k.rate * *m / ((*v * k.correction).sqrt() + k.eps);
         *g = 0.0;
     }
 }
@@ -315,23 +328,6 @@ fn square_sum(values: &[f32]) -> f64 {
         }
     }
     lanes.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()
-}
-
-fn device_update(
-    var: &Var,
-    grad: &Tensor,
-    first: &mut Tensor,
-    second: &mut Tensor,
-    k: &Constants,
-) -> Result<()> {
-    let grad = (grad * f64::from(k.scale))?;
-    let m = ((&*first * f64::from(k.beta1))? + (&grad * f64::from(1.0 - k.beta1))?)?;
-    let v = ((&*second * f64::from(k.beta2))? + (grad.sqr()? * f64::from(1.0 - k.beta2))?)?;
-    let denominator = ((&v * f64::from(k.second))?.sqrt()? + f64::from(k.eps))?;
-    let change = ((&m * f64::from(k.rate))? / denominator)?;
-    var.set(&((var.as_tensor() * f64::from(k.keep))? - change)?)?;
-    (*first, *second) = (m.detach(), v.detach());
-    Ok(())
 }
 
 /// Calls `f` with a tensor's float32 values in row-major order, without a copy where the tensor is
@@ -398,16 +394,8 @@ mod tests {
         let grads = gradients(&loss(&plain), &[("w.weight", &plain)]);
         a.accumulate(&gradients(&loss(&fused), &[("w.weight", &fused)]), 1.0).unwrap();
         a.apply(1e-2, 0.0).unwrap();
-        let k = Constants {
-            scale: 1.0,
-            beta1: 0.9,
-            beta2: 0.95,
-            eps: 1e-8,
-            keep: 1.0 - 1e-3,
-            rate: 1e-2 / (1.0 - 0.9),
-            second: 1.0 / (1.0 - 0.95),
-        };
-        device_update(&plain, &grads["w.weight"], &mut m, &mut v, &k).unwrap();
+        let k = CONFIG.factors(1, 1e-2, 1.0, true);
+        device::by_tensors(&plain, &grads["w.weight"], &mut m, &mut v, &k).unwrap();
         let (x, y) = (fused.to_vec1::<f32>().unwrap(), plain.to_vec1::<f32>().unwrap());
         for (a, b) in x.iter().zip(&y) {
             assert!((a - b).abs() < 1e-6, "{a} {b}");

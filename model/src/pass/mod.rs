@@ -8,6 +8,7 @@
 //! model    tokens -> embedding -> blocks -> norm -> logits -> loss, and all the way back
 //! block    norm, in_proj, convolution, scan, gated norm, out_proj; backward recomputes them from the block's input
 //! scan     the chunked scan's kernels        calls    the other kernels        sizes    shapes, memory
+//! optimizer   the update that follows a pass
 //! ```
 //! The residual stream, weights, their gradients, the scan's state and every sum are f32. What lies between two kernels or is
 //! multiplied is f32 or bf16 ([`Sizes::float`]); of a matrix in bf16 the f32 one remains the truth.
@@ -19,6 +20,7 @@ mod block;
 mod calls;
 mod model;
 mod names;
+mod optimizer;
 mod scan;
 mod scatter;
 mod sizes;
@@ -26,6 +28,7 @@ mod sizes;
 pub use block::{BlockGrads, BlockWeights, Carried};
 pub use model::{Gradients, Input, Weights, blocks, loss_and_gradient};
 pub use names::Named;
+pub use optimizer::{adamw, length};
 pub use scan::{ScanBuffers, scan, scan_gradient};
 pub use sizes::{CHUNK, CONV_STEPS, NORM_ROWS, Sizes};
 

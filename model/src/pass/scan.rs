@@ -7,8 +7,14 @@
 use super::{Argument, Backend, CHUNK, Call, Float, Sizes};
 use crate::error::Result;
 
-/// Bytes of a tile in shared memory, `scan_tiles.cuh`.
-const TILE: usize = CHUNK * (CHUNK + 4) * 4;
+/// Bytes of a tile in shared memory, as `Tiles` of `scan_tiles_f32.cuh` and `scan_tiles_bf16.cuh` say.
+const fn tile(float: Float) -> usize {
+    match float {
+        Float::F32 => CHUNK * (CHUNK + 4) * 4,
+        Float::Bf16 => CHUNK * (CHUNK + 8) * 2,
+    }
+}
+
 const SCAN_THREADS: usize = 256;
 const PASS_THREADS: usize = 128;
 
@@ -107,7 +113,7 @@ pub(super) fn scanned<K: Backend>(
         float: Some(float),
         grid: (chunks, h, b),
         block: SCAN_THREADS,
-        shared: 3 * TILE,
+        shared: 3 * tile(float),
         arguments: vec![
             Argument::Buffer(input.xbc),
             Argument::Buffer(&dt),
@@ -150,7 +156,7 @@ fn added<K: Backend>(
         float: Some(float),
         grid: (sizes.chunks(), h, b),
         block: SCAN_THREADS,
-        shared: 2 * TILE,
+        shared: 2 * tile(float),
         arguments: vec![
             Argument::Buffer(input.xbc),
             Argument::Buffer(of.right),
@@ -243,7 +249,7 @@ pub(super) fn gradient<K: Backend>(
         float: Some(float),
         grid: (chunks, h / per, b),
         block: SCAN_THREADS,
-        shared: 5 * TILE,
+        shared: 5 * tile(float),
         arguments: vec![
             Argument::Buffer(input.xbc),
             Argument::Buffer(grad_y),

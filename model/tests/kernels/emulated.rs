@@ -12,6 +12,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use libloading::{Library, Symbol};
+use netssm_model::pass::Float;
 
 /// Sizes of a launch: blocks, threads a block, bytes of dynamic shared memory.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +102,30 @@ impl Buffer {
         out
     }
 
+    /// Values in a format of a pass.
+    pub(crate) fn of_floats(values: &[f32], float: Float) -> Self {
+        match float {
+            Float::F32 => Self::of(values),
+            Float::Bf16 => Self::of(&values.iter().map(|&x| to_bf16(x)).collect::<Vec<_>>()),
+        }
+    }
+
+    /// Room for `len` values of a format.
+    pub(crate) fn unwritten_floats(len: usize, float: Float) -> Self {
+        match float {
+            Float::F32 => Self::unwritten::<f32>(len),
+            Float::Bf16 => Self::unwritten::<u16>(len),
+        }
+    }
+
+    /// What [`Self::of_floats`] was given, rounded to the format.
+    pub(crate) fn floats(&self, float: Float) -> Vec<f32> {
+        match float {
+            Float::F32 => self.values(),
+            Float::Bf16 => self.values().into_iter().map(from_bf16).collect(),
+        }
+    }
+
     fn is_intact(&self) -> bool {
         let (before, rest) = self.all().split_at(GUARD);
         before.iter().chain(&rest[self.bytes..]).all(|&byte| byte == UNTOUCHED)
@@ -132,13 +157,15 @@ pub(crate) fn kernels() -> Option<&'static Kernels> {
 
 fn compile(compiler: &str) -> Kernels {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
-    let mut files: Vec<PathBuf> = sources
-        .read_dir()
-        .expect("the kernels' folder")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "cu"))
-        .collect();
-    files.sort();
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels");
+    let files_of = |folder: &Path| -> Vec<PathBuf> {
+        let entries = folder.read_dir().expect("a folder of kernels");
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        files.retain(|path| path.extension().is_some_and(|ext| ext == "cu"));
+        files.sort();
+        files
+    };
+    let files = [files_of(&sources), files_of(&own)].concat();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let library = folder.path().join("kernels.so");
     let output = Command::new(compiler)

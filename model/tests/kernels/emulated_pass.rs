@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use netssm_model::error::Result;
 use netssm_model::pass::{self, Backend, Call, Float, Order, Product};
 
-use crate::emulated::{Argument, Buffer, Kernels, Launch, from_bf16, to_bf16};
+use crate::emulated::{Argument, Buffer, Kernels, Launch};
 
 /// Bytes in use, now and at most.
 #[derive(Default)]
@@ -31,12 +31,7 @@ impl Drop for Memory {
 
 impl Memory {
     fn values(&self, float: Float) -> Vec<f32> {
-        let buffer = self.buffer.borrow();
-        let buffer = buffer.as_ref().expect("not in a launch");
-        match float {
-            Float::F32 => buffer.values(),
-            Float::Bf16 => buffer.values().into_iter().map(from_bf16).collect(),
-        }
+        self.buffer.borrow().as_ref().expect("not in a launch").floats(float)
     }
 }
 
@@ -59,13 +54,7 @@ impl<'k> Emulated<'k> {
 
     /// Values in a format, as a pass would have them.
     pub(crate) fn of(&self, values: &[f32], float: Float) -> Memory {
-        match float {
-            Float::F32 => self.keep(Buffer::of(values), values.len() * 4),
-            Float::Bf16 => {
-                let narrow: Vec<u16> = values.iter().map(|&x| to_bf16(x)).collect();
-                self.keep(Buffer::of(&narrow), values.len() * 2)
-            }
-        }
+        self.keep(Buffer::of_floats(values, float), values.len() * float.size())
     }
 
     /// The values of a buffer that a pass left.
@@ -78,10 +67,7 @@ impl Backend for Emulated<'_> {
     type Buffer = Memory;
 
     fn room(&self, _what: &'static str, float: Float, len: usize) -> Result<Memory> {
-        Ok(match float {
-            Float::F32 => self.keep(Buffer::unwritten::<f32>(len), len * 4),
-            Float::Bf16 => self.keep(Buffer::unwritten::<u16>(len), len * 2),
-        })
+        Ok(self.keep(Buffer::unwritten_floats(len, float), len * float.size()))
     }
 
     fn zeros(&self, _what: &'static str, len: usize) -> Result<Memory> {
@@ -158,7 +144,7 @@ impl Backend for Emulated<'_> {
                 }
                 Buffer::of(&values)
             }
-            Float::Bf16 => Buffer::of(&out.iter().map(|&x| to_bf16(x)).collect::<Vec<_>>()),
+            Float::Bf16 => Buffer::of_floats(&out, Float::Bf16),
         };
         *product.to.buffer.borrow_mut() = Some(buffer);
         Ok(())

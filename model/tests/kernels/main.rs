@@ -1,14 +1,20 @@
 //! Every CUDA kernel against the CPU's code, on the host. [`emulated`] compiles and runs them; a kernel's test is in a module
 //! of its own.
 
+mod conv;
 mod emulated;
 mod emulated_model;
 mod emulated_pass;
+mod fragments;
+mod loss;
+mod norms;
+mod optimizer;
 mod products;
 mod sampling;
 mod steps;
 mod train;
 
+use netssm_model::pass::Float;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -16,4 +22,13 @@ use rand_chacha::ChaCha8Rng;
 fn noise(seed: u64, len: usize) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+/// The same as values that the format has.
+fn noise_in(float: Float, seed: u64, len: usize) -> Vec<f32> {
+    let mut values = noise(seed, len);
+    if float == Float::Bf16 {
+        values.iter_mut().for_each(|x| *x = emulated::from_bf16(emulated::to_bf16(*x)));
+    }
+    values
 }

@@ -5,6 +5,7 @@
 //! loss.
 
 mod backend;
+mod optimizer;
 mod product;
 mod scan;
 
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 
 pub(crate) use backend::Runner;
+pub(crate) use optimizer::{adamw, length};
 pub(crate) use scan::scan;
 
 use super::{CudaError, Gpu};

@@ -1,0 +1,56 @@
+//! AdamW's kernels: the length of a gradient, and the update of one parameter.
+
+use super::{Argument, Backend, Call, Float};
+use crate::error::Result;
+use crate::optim::Factors;
+
+const THREADS: usize = 256;
+/// Values that a thread of a block of squares adds up before there are more blocks, and the most blocks of an array.
+const SQUARES: usize = 16;
+const PIECES: usize = 256;
+
+/// The length of a gradient that lies in several arrays, each with its number of values: in the order of the arrays, whatever
+/// the device. Reads one number back. Not finite where a value is not.
+///
+/// # Errors
+/// What the backend's calls fail with.
+pub fn length<K: Backend>(k: &K, arrays: &[(&K::Buffer, usize)]) -> Result<f64> {
+    let pieces = |len: usize| len.div_ceil(THREADS * SQUARES).clamp(1, PIECES);
+    let count = arrays.iter().map(|&(_, len)| pieces(len)).sum();
+    let sums = k.room("squares of gradients", Float::F32, 2 * count)?; // doubles
+    let mut at = 0;
+    for &(array, len) in arrays {
+        let arguments =
+            vec![Argument::Buffer(array), Argument::Buffer(&sums), Argument::Int(at), Argument::Size(len)];
+        k.launch(&call("square_sums", pieces(len), arguments))?;
+        at += pieces(len);
+    }
+    let out = k.room("length of a gradient", Float::F32, 1)?;
+    let arguments = vec![Argument::Buffer(&sums), Argument::Buffer(&out), Argument::Int(count)];
+    k.launch(&call("length", 1, arguments))?;
+    Ok(k.read(&out, 1)?.first().map_or(0.0, |&length| f64::from(length)))
+}
+
+/// Updates a parameter of `len` values and its two moments by its gradient, all f32.
+///
+/// # Errors
+/// What the backend's calls fail with.
+pub fn adamw<K: Backend>(
+    k: &K,
+    parameter: &K::Buffer,
+    gradient: &K::Buffer,
+    (first, second): (&K::Buffer, &K::Buffer),
+    len: usize,
+    factors: &Factors,
+) -> Result<()> {
+    let Factors { scale, beta1, beta2, eps, keep, rate, correction } = *factors;
+    let mut arguments: Vec<_> = [parameter, gradient, first, second].map(Argument::Buffer).into();
+    arguments.push(Argument::Size(len));
+    arguments.extend([scale, beta1, beta2, eps, keep, rate, correction].map(Argument::Float));
+    k.launch(&call("adamw", len.div_ceil(THREADS), arguments))
+}
+
+fn call<'a, B>(function: &'static str, blocks: usize, arguments: Vec<Argument<'a, B>>) -> Call<'a, B> {
+    let grid = (blocks, 1, 1);
+    Call { module: "adamw", function, float: None, grid, block: THREADS, shared: 0, arguments }
+}
