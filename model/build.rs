@@ -83,10 +83,15 @@ fn version(nvcc: &Path) -> Result<u32, String> {
     parsed.ok_or_else(|| format!("nvcc --version does not name a release: {text}"))
 }
 
-/// Runs a command; what it wrote to its output, or to its errors if it failed.
+/// Runs a command; what it wrote to its output, or to its errors if it failed. Its warnings, of registers that spill for one, are
+/// Cargo's.
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|e| e.to_string())?;
     if output.status.success() {
+        let warnings = String::from_utf8_lossy(&output.stderr);
+        for line in warnings.lines().filter(|line| !line.trim().is_empty()) {
+            println!("cargo::warning={line}");
+        }
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     // Cargo shows an error up to its first line break.
