@@ -86,6 +86,7 @@ pub struct Mamba2 {
     precision: Precision,
     trainable: bool,
     stepper: Arc<OnceLock<StepModel>>,
+    /// What training steps work in.
     buffers: Buffers,
     #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "empty in a build without kernels"))]
     loaded: kernels::Loaded,
@@ -332,10 +333,12 @@ impl Mamba2 {
         let (b, l, _) = x.dims3()?;
         let whole = vec![l; b];
         let lengths = lengths.unwrap_or(&whole);
+        // One block's for the next; a long prompt's are not kept behind it.
+        let buffers = Buffers::default();
         for (i, block) in self.blocks.iter().enumerate() {
             let carried = self.carried(i, b, state.as_deref())?;
             let after;
-            (x, after) = block.fused(&self.cfg, &x, lengths, carried, &self.buffers)?;
+            (x, after) = block.fused(&self.cfg, &x, lengths, carried, &buffers)?;
             if let Some(state) = state.as_deref_mut() {
                 state.set_carried(i, &after);
             }

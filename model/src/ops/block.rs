@@ -7,12 +7,13 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+
 use super::buffers::{Buffer, Buffers};
 use super::kernels::{self, Dims, Params};
 use super::matmul::multiply;
 use super::{conv, norm, slice, with_slice, with_storage};
 use crate::pass::Order;
-use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 /// Every parameter of a block.
 #[derive(Clone, Copy)]
