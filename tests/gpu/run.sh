@@ -21,6 +21,17 @@ export NETSSMD_MODELS=$inside/models NETSSMD_REQUIRE_GPU=1
 program=$inside/netssmd
 failed=()
 
+# CUDA's libraries are where the loader looks, where the toolkit and the driver put them, or where Python's packages have them.
+packages='import glob, sysconfig; print(*glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib"))'
+for folder in /usr/local/cuda/lib64 /usr/local/nvidia/lib64 $(python3 -c "$packages" 2>/dev/null); do
+  if [[ -d $folder ]]; then export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder; fi
+done
+if missing=$(ldd "$program" | grep 'not found'); then
+  echo "run.sh: libraries that the program needs are not on this machine:" >&2
+  echo "$missing" >&2
+  exit 2
+fi
+
 step() { # NAME COMMAND...
   local name=$1 begun=$SECONDS code=0
   shift
