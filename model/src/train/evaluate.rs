@@ -3,9 +3,9 @@
 //! During a run the first tokens of every session are read ([`Extent::prefix`]) rather than a few
 //! whole sessions, because sessions differ far more from each other than one does along its length.
 //!
-//! Sessions are read in windows ([`crate::windows`]). The
-//! loss of each session is summed in f64 by itself, and sessions in a fixed order, so neither
-//! batching nor threads change the result beyond the model's own rounding.
+//! Sessions are read in windows ([`crate::windows`]). The loss of each session is summed in f64 by
+//! itself, and sessions in a fixed order, so neither batching nor threads change the result beyond
+//! the model's own rounding.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
