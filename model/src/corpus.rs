@@ -315,12 +315,20 @@ impl Output {
 }
 
 impl CorpusWriter {
-    /// Starts a corpus at `dir`, which must not exist or be empty.
+    /// Starts a corpus at `dir`, which must not exist or be an empty directory. A link is followed.
     pub(crate) fn create(dir: &Path) -> Result<Self, DataError> {
         let occupied = fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
-        if occupied || dir.is_file() {
+        if occupied || (dir.exists() && !dir.is_dir()) {
             return Err(DataError::Options(format!("{} exists: choose another or remove it", dir.display())));
         }
+        let dir = match fs::canonicalize(dir) {
+            Ok(behind) => behind,
+            Err(_) if dir.is_symlink() => {
+                let what = format!("{} is a link to nothing: remove it or make the directory", dir.display());
+                return Err(DataError::Options(what));
+            }
+            Err(_) => dir.to_owned(),
+        };
         let Some(name) = dir.file_name() else {
             return Err(DataError::Options(format!("'{}' is not a directory name", dir.display())));
         };
@@ -337,7 +345,7 @@ impl CorpusWriter {
             Ok::<_, DataError>(SplitWriter { tokens, index, hash: Sha256::new(), meta: SplitMeta::default() })
         };
         let (train, val) = (split(Split::Train)?, split(Split::Val)?);
-        Ok(Self { partial, dir: dir.to_owned(), train, val })
+        Ok(Self { partial, dir, train, val })
     }
 
     /// Appends a session.

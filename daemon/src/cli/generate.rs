@@ -125,7 +125,8 @@ pub(crate) struct GenerateArgs {
     /// Seed of everything drawn.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// The capture to write; labels go beside it, with .labels.jsonl in place of its extension.
+    /// The capture to write: a file, a pipe, a character device, or - for standard output. Labels go beside a file, with
+    /// .labels.jsonl in place of its extension.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Start sessions from the first packets of captures, which the model continues: a file, or a folder that is searched. The

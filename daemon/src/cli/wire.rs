@@ -48,7 +48,7 @@ pub(crate) struct RewriteArgs {
     /// The capture to read, pcap or pcapng.
     #[arg(value_name = "IN")]
     pub input: PathBuf,
-    /// The capture to write.
+    /// The capture to write: a file, a pipe, a character device, or - for standard output.
     #[arg(value_name = "OUT")]
     pub output: PathBuf,
     /// Make payload up instead of keeping the capture's own.

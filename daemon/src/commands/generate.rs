@@ -13,7 +13,8 @@ use netssm_replay::clock::{Clock, SystemClock};
 use netssm_replay::rewrite::{Allocator, Rewriter};
 use serde::Serialize;
 
-use super::{addresses, files, tell};
+use super::files::{CaptureFile, say_labels};
+use super::{addresses, tell_beside};
 use crate::app::Summary;
 use crate::cli::generate::GenerateArgs;
 use crate::cli::values::Start;
@@ -38,7 +39,8 @@ const AHEAD: u64 = 2;
 #[derive(Debug, Serialize)]
 struct Report {
     out: PathBuf,
-    labels_file: PathBuf,
+    /// `null` where the capture went into a pipe or a device.
+    labels_file: Option<PathBuf>,
     model: String,
     /// What the model's products were computed in; with model and seed it gives the capture back.
     precision: Precision,
@@ -68,6 +70,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Outcome {
         return Err(Failure::usage(format_args!("--rate is {}; expected a number above 0", args.rate)));
     }
     let plan = addresses::plan(&args.addresses)?;
+    let out = CaptureFile::at(&args.out)?;
     let (model, name) = model(args)?;
     let traffic: Vec<Traffic> = args
         .label
@@ -84,7 +87,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Outcome {
     let limits = Limits { traffic, depth, reuse: 1, seed: args.seed };
     let (guard, gate) = addresses::guard(&plan)?;
     let rewriter = Rewriter::new(plan, Allocator::new()).map_err(Failure::config)?;
-    let outputs = Outputs::new(vec![files::output(&args.out, guard)?]);
+    let outputs = Outputs::new(vec![out.open(guard)?]);
     let start = match args.start {
         Start::At(start) => start,
         Start::Now => SystemClock::new().wall(),
@@ -122,7 +125,8 @@ pub(crate) fn run(args: &GenerateArgs) -> Outcome {
         let n = summary.sessions.finished;
         return Err(Failure::Run(anyhow::anyhow!("stopped after {n} of {} sessions", args.sessions)));
     }
-    tell(args.json, &report(args, &name, &summary, &generated, seconds), lines)
+    let report = report(args, out.labels(), &name, &summary, &generated, seconds);
+    tell_beside(&out, args.json, &report, lines)
 }
 
 /// Packets of a session: as said, all links of a chain, or the default.
@@ -241,7 +245,14 @@ fn watch(args: &GenerateArgs, engine: &Engine) -> bool {
     stopped
 }
 
-fn report(args: &GenerateArgs, model: &str, summary: &Summary, generated: &Stats, seconds: f64) -> Report {
+fn report(
+    args: &GenerateArgs,
+    labels_file: Option<PathBuf>,
+    model: &str,
+    summary: &Summary,
+    generated: &Stats,
+    seconds: f64,
+) -> Report {
     let mut repairs: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut by_label: BTreeMap<String, BTreeMap<&'static str, u64>> = BTreeMap::new();
     let mut repaired = 0;
@@ -260,7 +271,7 @@ fn report(args: &GenerateArgs, model: &str, summary: &Summary, generated: &Stats
     let counts = &generated.counts;
     Report {
         out: args.out.clone(),
-        labels_file: files::labels_beside(&args.out),
+        labels_file,
         model: model.to_owned(),
         precision: args.model.precision,
         seed: args.seed,
@@ -288,7 +299,7 @@ fn lines(report: &Report) -> String {
         counts.into_iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
     };
     format!(
-        "{}: {} sessions, {} packets, {} bytes; labels in {}\n\
+        "{}: {} sessions, {} packets, {} bytes; {}\n\
          {} tokens in {:.1} s: {:.0} tokens/s, {:.1} packets/s\n\
          repaired {} packets: {}\n\
          dropped: {}",
@@ -296,7 +307,7 @@ fn lines(report: &Report) -> String {
         report.sessions,
         report.packets_written,
         report.bytes_written,
-        report.labels_file.display(),
+        say_labels(report.labels_file.as_deref()),
         report.tokens,
         report.seconds,
         report.tokens_per_second,

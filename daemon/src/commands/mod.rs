@@ -41,7 +41,29 @@ pub(crate) fn run(command: Command) -> Outcome {
 
 /// Prints a result as JSON for programs, or as lines for people.
 fn tell<T: Serialize>(json: bool, result: &T, lines: impl FnOnce(&T) -> String) -> Outcome {
-    let mut out = std::io::stdout().lock();
+    tell_on(std::io::stdout().lock(), json, result, lines)
+}
+
+/// The same beside a capture that goes to standard output: then it is for standard error.
+fn tell_beside<T: Serialize>(
+    capture: &files::CaptureFile,
+    json: bool,
+    result: &T,
+    lines: impl FnOnce(&T) -> String,
+) -> Outcome {
+    if capture.is_standard_output() {
+        tell_on(std::io::stderr().lock(), json, result, lines)
+    } else {
+        tell(json, result, lines)
+    }
+}
+
+fn tell_on<T: Serialize>(
+    mut out: impl Write,
+    json: bool,
+    result: &T,
+    lines: impl FnOnce(&T) -> String,
+) -> Outcome {
     if json {
         serde_json::to_writer_pretty(&mut out, result)?;
         writeln!(out)?;

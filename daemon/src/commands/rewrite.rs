@@ -7,7 +7,8 @@ use std::sync::Arc;
 use netssm_replay::rewrite::{Allocator, PayloadPolicy, Rewriter};
 use serde::Serialize;
 
-use super::{addresses, capture, files, tell};
+use super::files::{CaptureFile, say_labels};
+use super::{addresses, capture, tell_beside};
 use crate::cli::wire::RewriteArgs;
 use crate::exit::{Failure, Outcome};
 
@@ -15,7 +16,8 @@ use crate::exit::{Failure, Outcome};
 struct Report {
     input: PathBuf,
     output: PathBuf,
-    labels_file: PathBuf,
+    /// `null` where the capture went into a pipe or a device.
+    labels_file: Option<PathBuf>,
     packets_read: usize,
     packets_written: u64,
     bytes_written: u64,
@@ -26,13 +28,14 @@ struct Report {
 /// Runs the command.
 pub(crate) fn run(args: &RewriteArgs) -> Outcome {
     let plan = addresses::plan(&args.addresses)?;
+    let out = CaptureFile::at(&args.output)?;
     let recording = capture::read(&args.input, args.seed)?;
     let (guard, _gate) = addresses::guard(&plan)?;
     let policy = payload_policy(args.synthetic_payload);
     let rewriter = Rewriter::new(plan, Allocator::new()).map_err(Failure::config)?.payload(policy);
     let packets_read = recording.session.packets.len();
     let mut replay = rewriter.begin(Arc::new(recording.session), args.seed)?;
-    let mut sink = files::output(&args.output, guard)?.sink;
+    let mut sink = out.open(guard)?.sink;
     let mut dropped: BTreeMap<&'static str, u64> = BTreeMap::new();
     while let Some(packet) = replay.next() {
         match packet {
@@ -47,22 +50,22 @@ pub(crate) fn run(args: &RewriteArgs) -> Outcome {
     let report = Report {
         input: args.input.clone(),
         output: args.output.clone(),
-        labels_file: files::labels_beside(&args.output),
+        labels_file: out.labels(),
         packets_read,
         packets_written: stats.frames,
         bytes_written: stats.bytes,
         dropped,
     };
-    tell(args.json, &report, |r| {
+    tell_beside(&out, args.json, &report, |r| {
         let dropped: Vec<String> = r.dropped.iter().map(|(reason, n)| format!("{reason} {n}")).collect();
         let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
         format!(
-            "{}: {} of {} packets, {} bytes; labels in {}; dropped: {dropped}",
+            "{}: {} of {} packets, {} bytes; {}; dropped: {dropped}",
             r.output.display(),
             r.packets_written,
             r.packets_read,
             r.bytes_written,
-            r.labels_file.display()
+            say_labels(r.labels_file.as_deref())
         )
     })?;
     match recording.damage {

@@ -1,4 +1,4 @@
-//! Sinks: where frames go. An interface, rolling captures, or memory.
+//! Sinks: where frames go. An interface, rolling captures, a stream, or memory.
 //!
 //! A sink takes [`TestbedFrame`]s only, holds a [`Guard`](crate::guard::Guard) from its construction on, and
 //! belongs to one thread. It may queue what it is sent; [`Sink::flush`] pushes that out, and is due whenever
@@ -13,6 +13,7 @@ pub mod afpacket;
 pub mod inject;
 pub mod memory;
 pub mod rolling;
+pub mod stream;
 
 use std::error::Error;
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::rewrite::TestbedFrame;
 
 pub use afpacket::InterfaceError;
 pub use rolling::RollingError;
+pub use stream::StreamError;
 
 /// Where frames go.
 pub trait Sink: Send {
@@ -111,6 +113,9 @@ pub enum SinkError {
     /// The capture directory refuses. A full disk is not among this: see [`SinkEvent::Stalled`].
     #[error(transparent)]
     Rolling(#[from] RollingError),
+    /// The pipe or device refuses.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
 }
 
 impl From<Tripped> for SinkError {
@@ -135,17 +140,20 @@ pub enum DropReason {
     DiskFull,
     /// Its time cannot be written in a capture: before 1970 or after 2106.
     Time,
+    /// The pipe or device that it was queued for failed, or its reader went away.
+    Stream,
 }
 
 impl DropReason {
     /// All of them, in the order of [`DropReason::index`].
-    pub const ALL: [DropReason; 6] = [
+    pub const ALL: [DropReason; 7] = [
         DropReason::OverMtu,
         DropReason::Guard,
         DropReason::Interface,
         DropReason::Lost,
         DropReason::DiskFull,
         DropReason::Time,
+        DropReason::Stream,
     ];
 
     /// Place in [`DropReason::ALL`].
@@ -162,6 +170,7 @@ impl DropReason {
             DropReason::Lost => "lost",
             DropReason::DiskFull => "disk_full",
             DropReason::Time => "time",
+            DropReason::Stream => "stream",
         }
     }
 }
@@ -331,8 +340,8 @@ mod tests {
             drops.add(reason, i as u64 + 1);
         }
         assert_eq!(drops.get(DropReason::DiskFull), 5);
-        assert_eq!(drops.total(), 21);
-        assert_eq!(drops.iter().map(|(_, n)| n).sum::<u64>(), 21);
+        assert_eq!(drops.total(), 28);
+        assert_eq!(drops.iter().map(|(_, n)| n).sum::<u64>(), 28);
         let names: std::collections::HashSet<_> = DropReason::ALL.iter().map(|r| r.as_str()).collect();
         assert_eq!(names.len(), DropReason::ALL.len(), "a metric label each");
     }

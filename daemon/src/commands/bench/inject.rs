@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::{median, traffic};
 use crate::cli::bench::BenchInjectArgs;
+use crate::commands::files::CaptureFile;
 use crate::commands::tell;
 use crate::exit::{Failure, Outcome};
 
@@ -195,14 +196,15 @@ fn send_with_tcpreplay(interface: &str, size: usize, packets: u64) -> Outcome<f6
 
 fn write_capture(path: &Path, size: usize) -> Outcome {
     let traffic = traffic::frames(size, FRAMES, &[])?;
-    let mut sink = crate::commands::files::output(path, traffic.guard)?.sink;
+    let out = CaptureFile::at(path)?;
+    let mut sink = out.open(traffic.guard)?.sink;
     let start = SystemClock::new().wall();
     for frame in &traffic.frames {
         sink.send(frame, start + frame.offset())?;
     }
     sink.close().map_err(|error| error.error)?;
     // Nobody reads the labels of this one.
-    let _ = std::fs::remove_file(crate::commands::files::labels_beside(path));
+    let _ = out.labels().map(std::fs::remove_file);
     Ok(())
 }
 

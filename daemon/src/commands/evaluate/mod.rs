@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use self::follow::Follower;
 use self::ids::Ids;
-use super::tell;
+use super::{files, tell};
 use crate::cli::evaluate::{EvaluateArgs, IDS};
 use crate::device;
 use crate::exit::{Failure, Outcome};
@@ -160,7 +160,7 @@ fn put(dir: &Path, name: &str, content: &[u8]) -> Outcome {
     let path = dir.join(name);
     let part = dir.join(format!(".{name}.part"));
     std::fs::write(&part, content)
-        .and_then(|()| std::fs::rename(&part, &path))
+        .and_then(|()| files::put(&part, &path))
         .with_context(|| format!("write {}", path.display()))?;
     Ok(())
 }

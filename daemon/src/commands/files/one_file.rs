@@ -1,6 +1,6 @@
-//! One capture under the name that the user gave, and its labels beside it.
+//! One capture file and its labels.
 //!
-//! The work is done by the rolling sink, without limits, in a hidden directory beside the file; the finished capture is
+//! The rolling sink does the work, without limits, in a hidden directory beside the file. The finished capture is
 //! renamed into place when it is complete, so that nobody ever sees half of it. Where a week-long run waits for room on
 //! a full disk, a command that was asked for one file fails instead.
 
@@ -16,26 +16,13 @@ use netssm_replay::rewrite::TestbedFrame;
 use netssm_replay::sink::rolling::{RollingConfig, RollingError, RollingSink};
 use netssm_replay::sink::{CloseError, Sink, SinkError, SinkEvent, SinkStats};
 
-use crate::exit::{Failure, Outcome};
-use crate::pipeline::{Output, OutputKind};
-use crate::profile::Sends;
+use super::{labels_beside, put};
+use crate::exit::Outcome;
 
-/// The label file of a capture: its name with `.labels.jsonl` in place of the extension.
-pub(super) fn labels_beside(capture: &Path) -> PathBuf {
-    capture.with_extension("labels.jsonl")
-}
-
-/// An output into one file, which is there when the output was closed.
-///
-/// # Errors
-/// The file's directory is not there or cannot be written.
-pub(super) fn output(path: &Path, guard: Guard) -> Outcome<Output> {
-    let sink = OneFile::create(path, guard)?;
-    Ok(Output { sink: Box::new(sink), sends: Sends::Both, kind: OutputKind::Capture })
-}
-
-struct OneFile {
+/// A capture that appears when it is complete.
+pub(super) struct OneFile {
     path: PathBuf,
+    labels: PathBuf,
     /// The hidden directory, removed in the end whatever happens.
     parts: Parts,
     inner: Box<RollingSink>,
@@ -52,10 +39,9 @@ impl Drop for Parts {
 }
 
 impl OneFile {
-    fn create(path: &Path, guard: Guard) -> Outcome<Self> {
-        let name = path
-            .file_name()
-            .ok_or_else(|| Failure::usage(format_args!("{} is not the name of a file", path.display())))?;
+    /// Begins a capture that will be at `path`, with its labels at `labels`.
+    pub(super) fn create(path: &Path, labels: &Path, guard: Guard) -> Outcome<Self> {
+        let name = path.file_name().unwrap_or_default();
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -73,7 +59,7 @@ impl OneFile {
             ..RollingConfig::new(&parts.0)
         };
         let inner = RollingSink::open(unlimited, guard, Arc::new(SystemClock::new()))?;
-        Ok(Self { path: path.to_owned(), parts, inner: Box::new(inner) })
+        Ok(Self { path: path.to_owned(), labels: labels.to_owned(), parts, inner: Box::new(inner) })
     }
 
     /// Makes a full disk an error.
@@ -122,11 +108,11 @@ impl Sink for OneFile {
 
     fn close(mut self: Box<Self>) -> Result<SinkStats, CloseError> {
         let looked = self.look();
-        let Self { path, parts, inner, .. } = *self;
+        let Self { path, labels, parts, inner } = *self;
         let stats = inner.close()?;
         let failed = |error: SinkError| CloseError { stats: Box::new(stats), error };
         looked.map_err(failed)?;
-        publish(&parts.0, &path).map_err(|source| {
+        publish(&parts.0, &path, &labels).map_err(|source| {
             failed(RollingError::Io { action: "finish", path: path.clone(), source }.into())
         })?;
         Ok(stats)
@@ -134,7 +120,7 @@ impl Sink for OneFile {
 }
 
 /// Moves the one capture of `parts` and its labels to their names.
-fn publish(parts: &Path, path: &Path) -> io::Result<()> {
+fn publish(parts: &Path, path: &Path, labels: &Path) -> io::Result<()> {
     let mut captures = Vec::new();
     for entry in fs::read_dir(parts)? {
         let entry = entry?.path();
@@ -147,6 +133,6 @@ fn publish(parts: &Path, path: &Path) -> io::Result<()> {
         return Err(io::Error::other("not a single packet was there to be written"));
     };
     // Labels first: whoever sees the capture finds them.
-    fs::rename(labels_beside(capture), labels_beside(path))?;
-    fs::rename(capture, path)
+    put(&labels_beside(capture), labels)?;
+    put(capture, path)
 }
