@@ -60,6 +60,7 @@ pub mod error;
 pub mod fidelity;
 pub mod generate;
 pub mod init;
+pub mod likelihood;
 pub mod lm;
 mod norm;
 pub mod ops;

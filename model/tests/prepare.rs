@@ -12,8 +12,9 @@ use std::{
 use netssm_model::{
     codec::{self, BytesCodec, Codec, CodecChoice, DataError, Form, Step, Width},
     corpus::{Corpus, Split},
-    prepare::{Phase, PrepareOptions, PrepareReport, Progress, SplitBy, Validation, prepare},
+    prepare::{Phase, PrepareOptions, PrepareReport, SplitBy, Validation, prepare},
 };
+use netssm_wire::capture::Progress;
 use support::{connection, write_pcap};
 
 /// A folder with two labels: `web` has three captures, `mail` two.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use netssm_model::codec::CodecChoice;
 use netssm_model::codec::report::{self, ClassRow, KindRow, ReportError, SideRow, Tally, Trip};
-use netssm_model::prepare::find_captures;
+use netssm_wire::capture::find_captures;
 use serde::Serialize;
 
 use super::tell;

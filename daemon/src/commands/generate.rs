@@ -8,9 +8,9 @@ use std::time::Duration;
 use netssm_model::checkpoint::Checkpoint;
 use netssm_model::generate::{ChainSpec, GenerateOptions, Generator, Stage, Stats, prompt_from_capture};
 use netssm_model::precision::Precision;
-use netssm_model::prepare::find_captures;
 use netssm_replay::clock::{Clock, SystemClock};
 use netssm_replay::rewrite::{Allocator, Rewriter};
+use netssm_wire::capture::find_captures;
 use serde::Serialize;
 
 use super::files::{CaptureFile, say_labels};

@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use netssm_model::codec::{CodecId, DataError, Vocab};
 use netssm_model::corpus::Split;
-use netssm_model::prepare::{PrepareOptions, PrepareReport, Progress as Follow, Validation, prepare};
+use netssm_model::prepare::{PrepareOptions, PrepareReport, Validation, prepare};
+use netssm_wire::capture::{InputError, Progress as Follow};
 use serde::Serialize;
 
 use super::tell;
@@ -37,7 +38,7 @@ impl Follow for Follower {
         self.lock().progress = Some(progress);
     }
 
-    fn file(&self, bytes: u64, packets: u64, _tokens: u64) {
+    fn file(&self, bytes: u64, packets: u64) {
         let mut shown = self.lock();
         shown.files += 1;
         shown.bytes += bytes;
@@ -109,7 +110,7 @@ pub(crate) fn run(args: &PrepareArgs) -> Outcome {
     let follower = Follower { shown: Mutex::default(), stop: StopFlag::install()?, quiet: args.json };
     let report = prepare(&options, &follower).map_err(|error| match error {
         DataError::Options(_) => Failure::Usage(error.into()),
-        DataError::Labels { .. } => Failure::Config(error.into()),
+        DataError::Input(InputError::Labels { .. }) => Failure::Config(error.into()),
         other => Failure::Run(other.into()),
     })?;
     let seconds = follower.lock().progress.as_ref().map_or(0.0, |p| p.finish().as_secs_f64());

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use netssm_wire::capture::InputError;
+
 /// What went wrong, with the file it went wrong in. Messages are lower case and meant for an operator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,7 +14,7 @@ pub enum DataError {
     /// A file or directory could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was attempted: "read", "write", "create", "rename", "list".
+        /// What was attempted: "read", "write", "create", "rename".
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -52,14 +54,9 @@ pub enum DataError {
         /// What is wrong, with expected and found values.
         reason: String,
     },
-    /// A label list (`labels.csv`) that cannot be used.
-    #[error("label list {}: {reason}", path.display())]
-    Labels {
-        /// The list.
-        path: PathBuf,
-        /// The line and what is wrong with it.
-        reason: String,
-    },
+    /// Captures that cannot be found, or a label list that cannot be used.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// Options of `prepare` that contradict each other.
     #[error("prepare: {0}")]
     Options(String),

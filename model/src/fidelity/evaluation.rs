@@ -6,10 +6,10 @@
 use serde::Serialize;
 
 use super::compare::{Report, compare};
+use super::error::FidelityError;
 use super::page::Chapter;
 use super::side::Side;
 use super::{baseline, compliance, discriminate, dynamics, memorise, overtime, similarity, utility};
-use crate::codec::DataError;
 
 /// Name of the comparison row by row among the chapters to choose from. It is in the report in any case.
 pub const ROWS: &str = "rows";
@@ -70,13 +70,13 @@ macro_rules! analyses {
             /// says whether to go on.
             ///
             /// # Errors
-            /// [`DataError::Stopped`], if `begin` said no.
+            /// [`FidelityError::Stopped`], if `begin` said no.
             pub fn of(
                 input: &Input<'_>,
                 wanted: &dyn Fn(&str) -> bool,
                 begin: &mut dyn FnMut(&'static str) -> bool,
-            ) -> Result<Self, DataError> {
-                let mut go = |name| if begin(name) { Ok(()) } else { Err(DataError::Stopped) };
+            ) -> Result<Self, FidelityError> {
+                let mut go = |name| if begin(name) { Ok(()) } else { Err(FidelityError::Stopped) };
                 go(ROWS)?;
                 let mut all = Self {
                     report: compare(input.real, input.synthetic, input.floor, input.max_packets),
@@ -170,7 +170,7 @@ mod tests {
         let side = side();
         let input = Input::new(&side, &side, None);
         let stopped = Evaluation::of(&input, &|_| true, &mut |name| name == ROWS);
-        assert!(matches!(stopped, Err(DataError::Stopped)));
+        assert!(matches!(stopped, Err(FidelityError::Stopped)));
     }
 
     #[test]

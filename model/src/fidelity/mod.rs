@@ -3,10 +3,8 @@
 //! ```text
 //! captures -> sessions -> every measure -> rows (samples, shares) by label -> real against synthetic -> Report
 //!                     \-> every analysis ------------------------------------------------------------> Evaluation -> page
-//! captures -> sessions -> tokens -> a checkpoint's loss -> nats a token and a packet
 //! ```
-//! Two questions, two entries: [`Evaluation`] takes two [`Side`]s and says in which respects they differ;
-//! [`likelihood`](fn@likelihood) says how well a checkpoint predicts captures, so that codecs and models compare.
+//! [`Evaluation`] takes two [`Side`]s and says in which respects they differ.
 //!
 //! # Adding a measure
 //! One file a measure, with its definition, units and source in its docs: a table of rows and a function that
@@ -30,6 +28,7 @@ mod compare;
 pub mod compliance;
 pub mod discriminate;
 pub mod dynamics;
+mod error;
 mod evaluation;
 mod features;
 mod flows;
@@ -37,7 +36,6 @@ mod gaps;
 mod handshake;
 mod interleaving;
 mod lag;
-mod likelihood;
 pub mod memorise;
 mod order;
 pub mod overtime;
@@ -57,9 +55,9 @@ mod volume;
 
 pub use self::collect::{Kind, Row, Share};
 pub use self::compare::{About, Compared, Distance, FORMAT, LabelMean, Report, Value, compare};
+pub use self::error::FidelityError;
 pub use self::evaluation::{ANALYSES, Evaluation, Input, ROWS};
-pub use self::likelihood::{Likelihood, LikelihoodError, Nats, likelihood};
-pub use self::read::{Captures, Found, each_session};
+pub use self::read::{Captures, File, Found, Part, Take, each_session, read};
 pub use self::session::{Direction, Flow, Packet, Segment, Session, SessionBuilder};
 pub use self::side::Side;
 

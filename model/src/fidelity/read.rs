@@ -8,21 +8,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netssm_wire::capture::{Capture, Record};
+use netssm_wire::capture::{Capture, InputError, Labels, Progress, Record, find_captures};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::error::FidelityError;
 use super::sidecar::Sidecar;
-use crate::codec::DataError;
-use crate::prepare::Progress;
-use crate::prepare::labels::{Labels, find_captures};
 
 /// Which captures, and how they are cut into sessions.
 #[derive(Clone, Debug)]
 pub struct Captures {
     /// Files, or folders that are searched.
     pub inputs: Vec<PathBuf>,
-    /// A label list as [`PrepareOptions::labels`](crate::prepare::PrepareOptions) takes it.
+    /// A label list as [`Labels::read`] takes it; without one, each file has the name of its folder as label.
     pub labels: Option<PathBuf>,
     /// Packets of a session that are looked at; 0 = all.
     pub max_packets: u64,
@@ -57,7 +55,8 @@ pub struct Found {
 }
 
 impl Found {
-    pub(super) fn merge(&mut self, other: Self) {
+    /// Adds what other files gave.
+    pub fn merge(&mut self, other: Self) {
         self.captures += other.captures;
         self.sessions += other.sessions;
         self.packets += other.packets;
@@ -71,21 +70,25 @@ impl Found {
 }
 
 /// One session as it is read.
-pub(super) struct Part<S> {
-    pub(super) label: Option<String>,
+pub struct Part<S> {
+    /// Its label, if it has one.
+    pub label: Option<String>,
     /// The recording goes on after the last packet taken: a packet limit, or damage to the file.
-    pub(super) cut: bool,
-    pub(super) content: S,
+    pub cut: bool,
+    /// What its packets were made into.
+    pub content: S,
 }
 
 /// What a file gave.
-pub(super) struct File<S> {
-    pub(super) sessions: Vec<Part<S>>,
-    pub(super) found: Found,
+pub struct File<S> {
+    /// Its sessions, in order of their first packets.
+    pub sessions: Vec<Part<S>>,
+    /// What reading the file gave besides.
+    pub found: Found,
 }
 
 /// Something that is made of a session's packets one by one.
-pub(super) trait Take: Send {
+pub trait Take: Send {
     /// Takes the next packet.
     fn take(&mut self, record: &Record);
 }
@@ -93,8 +96,8 @@ pub(super) trait Take: Send {
 /// The files to read and their labels, in order of path.
 ///
 /// # Errors
-/// [`DataError`]: a folder that cannot be listed, a label list that cannot be used.
-fn files(captures: &Captures) -> Result<Vec<(PathBuf, Option<String>)>, DataError> {
+/// [`InputError`]: a folder that cannot be listed, a label list that cannot be used.
+fn files(captures: &Captures) -> Result<Vec<(PathBuf, Option<String>)>, InputError> {
     let labels = captures.labels.as_deref().map_or_else(|| Ok(Labels::by_folder()), Labels::read)?;
     let files = find_captures(&captures.inputs)?;
     Ok(files.into_iter().map(|path| (labels.label(&path), path)).map(|(label, path)| (path, label)).collect())
@@ -104,13 +107,13 @@ fn files(captures: &Captures) -> Result<Vec<(PathBuf, Option<String>)>, DataErro
 /// path.
 ///
 /// # Errors
-/// As above, and [`DataError::Stopped`].
-pub(super) fn read<S: Take, R: Send>(
+/// As above, and [`FidelityError::Stopped`].
+pub fn read<S: Take, R: Send>(
     captures: &Captures,
     progress: &dyn Progress,
     open: impl Fn(Option<&str>) -> S + Sync,
     done: impl Fn(File<S>) -> R + Sync,
-) -> Result<Vec<R>, DataError> {
+) -> Result<Vec<R>, FidelityError> {
     let files = files(captures)?;
     let sizes: Vec<u64> =
         files.iter().map(|(path, _)| std::fs::metadata(path).map_or(0, |about| about.len())).collect();
@@ -120,10 +123,10 @@ pub(super) fn read<S: Take, R: Send>(
         .zip(sizes)
         .map(|((path, label), bytes)| {
             if progress.stop() {
-                return Err(DataError::Stopped);
+                return Err(FidelityError::Stopped);
             }
             let file = read_file(path, label.as_deref(), captures, &open);
-            progress.file(bytes, file.found.packets, 0);
+            progress.file(bytes, file.found.packets);
             Ok(done(file))
         })
         .collect()
@@ -140,8 +143,8 @@ impl Take for Vec<Record> {
 /// captures and should see what the measures see. One file is in memory at a time. Ends early once `take` says no.
 ///
 /// # Errors
-/// [`DataError`]: folders that cannot be listed, a label list that cannot be used. Files that cannot be read are left out.
-pub fn each_session(captures: &Captures, mut take: impl FnMut(&[Record]) -> bool) -> Result<(), DataError> {
+/// [`InputError`]: folders that cannot be listed, a label list that cannot be used. Files that cannot be read are left out.
+pub fn each_session(captures: &Captures, mut take: impl FnMut(&[Record]) -> bool) -> Result<(), InputError> {
     for (path, label) in files(captures)? {
         let file = read_file(&path, label.as_deref(), captures, &|_| Vec::new());
         if !file.sessions.iter().all(|part| take(&part.content)) {

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use netssm_wire::capture::Progress;
+
 use super::MEASURES;
 use super::collect::Collected;
 use super::compare::About;
+use super::error::FidelityError;
 use super::read::{self, Captures, File, Found, Take};
 use super::session::{Session, SessionBuilder};
-use crate::codec::DataError;
-use crate::prepare::Progress;
 
 /// One side of a comparison.
 #[derive(Debug, Default)]
@@ -33,9 +34,9 @@ impl Side {
     /// Reads captures and measures their sessions.
     ///
     /// # Errors
-    /// [`DataError`]: folders that cannot be listed, a label list that cannot be used, nothing that can be measured, or a
+    /// [`FidelityError`]: folders that cannot be listed, a label list that cannot be used, nothing that can be measured, or a
     /// stop asked for.
-    pub fn measure(captures: &Captures, progress: &dyn Progress) -> Result<Self, DataError> {
+    pub fn measure(captures: &Captures, progress: &dyn Progress) -> Result<Self, FidelityError> {
         let open = |label: Option<&str>| SessionBuilder::new(label.map(str::to_owned));
         let files = read::read(captures, progress, open, |file: File<SessionBuilder>| {
             let mut side = Self { found: file.found, ..Self::default() };
@@ -63,7 +64,7 @@ impl Side {
                 reasons.push("no capture was found".to_owned());
             }
             let files = all.found.captures as usize;
-            return Err(DataError::NothingLeft { files, reasons: reasons.join("; ") });
+            return Err(FidelityError::NothingLeft { files, reasons: reasons.join("; ") });
         }
         all.by_label.values_mut().for_each(Collected::sort);
         Ok(all)

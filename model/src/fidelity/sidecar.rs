@@ -11,13 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use netssm_wire::capture::Record;
+use netssm_wire::capture::{InputError, Record};
 use netssm_wire::flow::{FiveTuple, FlowKey};
 use netssm_wire::frame::{Layout, Net};
 use netssm_wire::{MacAddr, arp, ethernet};
 use serde::Deserialize;
-
-use crate::codec::DataError;
 
 /// What is read of a line; the rest is for other readers.
 #[derive(Deserialize)]
@@ -68,12 +66,12 @@ impl Sidecar {
     /// Reads a label file.
     ///
     /// # Errors
-    /// [`DataError::Io`], or [`DataError::Labels`] that names the line.
-    pub(super) fn read(path: &Path) -> Result<Self, DataError> {
-        let text = std::fs::read_to_string(path).map_err(DataError::io("read", path))?;
+    /// [`InputError::Io`], or [`InputError::Labels`] that names the line.
+    pub(super) fn read(path: &Path) -> Result<Self, InputError> {
+        let text = std::fs::read_to_string(path).map_err(InputError::io("read", path))?;
         let mut sidecar = Self::default();
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let line: Line = serde_json::from_str(line).map_err(|error| DataError::Labels {
+            let line: Line = serde_json::from_str(line).map_err(|error| InputError::Labels {
                 path: path.to_owned(),
                 reason: format!("line {}: {error}", number + 1),
             })?;
@@ -153,7 +151,7 @@ mod tests {
     use super::super::testing::Frames;
     use super::*;
 
-    fn sidecar(text: &str) -> Result<Sidecar, DataError> {
+    fn sidecar(text: &str) -> Result<Sidecar, InputError> {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("a.labels.jsonl");
         std::fs::write(&path, text).expect("written");

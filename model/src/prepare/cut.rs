@@ -45,10 +45,6 @@ impl Encoded {
     pub(super) fn packets(&self) -> u64 {
         self.sessions.iter().map(|session| session.packets).sum()
     }
-
-    pub(super) fn tokens(&self) -> u64 {
-        self.sessions.iter().map(|session| session.tokens.len() as u64).sum()
-    }
 }
 
 /// Encodes one capture.

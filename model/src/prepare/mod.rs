@@ -8,7 +8,6 @@
 //! Records that the codec cannot carry are counted by reason. Only when nothing at all is left is that an error.
 
 mod cut;
-pub(crate) mod labels;
 mod options;
 
 use std::{
@@ -18,12 +17,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use netssm_wire::capture::{Labels, Progress, find_captures};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use self::labels::Labels;
-pub use self::labels::find_captures;
-pub use self::options::{Phase, PrepareOptions, Progress, SplitBy, Validation};
+pub use self::options::{Phase, PrepareOptions, SplitBy, Validation};
 use crate::{
     codec::{self, Codec, DataError},
     corpus::{CORPUS_FORMAT, CorpusMeta, CorpusWriter, Source, Split, SplitMeta},
@@ -65,7 +63,7 @@ struct Input {
 ///
 /// # Errors
 /// [`DataError`]: contradicting options, an unreadable folder or label list, an output that exists or cannot be written,
-/// nothing left to write, or a stop asked for.
+/// nothing left to write, or a stop that `progress` asked for ([`DataError::Stopped`]), which leaves nothing behind.
 pub fn prepare(options: &PrepareOptions, progress: &dyn Progress) -> Result<PrepareReport, DataError> {
     options.check()?;
     let labels = options.labels.as_deref().map_or_else(|| Ok(Labels::by_folder()), Labels::read)?;
@@ -238,7 +236,7 @@ fn encode_all(
                     return Err(DataError::Stopped);
                 }
                 let encoded = cut::encode_file(&input.path, &input.label, codec, options)?;
-                progress.file(input.bytes, encoded.packets(), encoded.tokens());
+                progress.file(input.bytes, encoded.packets());
                 Ok(encoded)
             })
             .collect();

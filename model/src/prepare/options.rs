@@ -1,4 +1,4 @@
-//! What `prepare` is asked to do, and the trait that follows its progress.
+//! What `prepare` is asked to do.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
@@ -117,23 +117,6 @@ impl Default for PrepareOptions {
         }
     }
 }
-
-/// Follows a run of [`prepare`](super::prepare) and may stop it. Called from several threads.
-pub trait Progress: Sync {
-    /// Encoding begins: so many files, so many bytes in them.
-    fn begin(&self, _files: u64, _bytes: u64) {}
-
-    /// A file of `bytes` is done and gave this much.
-    fn file(&self, _bytes: u64, _packets: u64, _tokens: u64) {}
-
-    /// Asked between files; `true` ends the run with [`DataError::Stopped`] and leaves nothing behind.
-    fn stop(&self) -> bool {
-        false
-    }
-}
-
-/// No progress, never stops.
-impl Progress for () {}
 
 impl PrepareOptions {
     /// Refuses what contradicts itself.

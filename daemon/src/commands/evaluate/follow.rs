@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use netssm_model::prepare::Progress as Follow;
+use netssm_wire::capture::Progress as Follow;
 
 use crate::progress::Progress;
 use crate::signals::StopFlag;
@@ -69,7 +69,7 @@ impl Follow for Follower {
         self.lock().progress = Some(Progress::new(what, "bytes", bytes, self.quiet));
     }
 
-    fn file(&self, bytes: u64, packets: u64, _tokens: u64) {
+    fn file(&self, bytes: u64, packets: u64) {
         let mut shown = self.lock();
         shown.files += 1;
         shown.bytes += bytes;

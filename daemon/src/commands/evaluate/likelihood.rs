@@ -1,15 +1,17 @@
 //! `netssmd evaluate --likelihood`
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::num::NonZero;
 
-use netssm_model::codec::DataError;
-use netssm_model::fidelity::{Likelihood, LikelihoodError, Nats, likelihood};
+use netssm_model::fidelity::Found;
+use netssm_model::likelihood::{Likelihood, Nats, likelihood};
 use netssm_model::precision::Precision;
 use serde::Serialize;
 
+use super::encode::{Encoded, encode};
 use super::follow::Follower;
-use super::{captures, failure, write};
+use super::{captures, write};
 use crate::cli::evaluate::EvaluateArgs;
 use crate::commands::tell;
 use crate::device;
@@ -23,8 +25,18 @@ struct Report {
     model: String,
     parameters: usize,
     precision: Precision,
+    /// Codec of the checkpoint, in words.
+    codec: String,
+    /// Packets of a session that were read; 0 = all.
+    max_packets: u64,
     #[serde(flatten)]
     likelihood: Likelihood,
+    /// What was found in the folders.
+    found: Found,
+    /// Packets that the codec does not carry, by reason.
+    skipped: BTreeMap<&'static str, u64>,
+    /// Labels of captures that the checkpoint does not know; their sessions are left out.
+    unknown_labels: Vec<String>,
     seconds: f64,
 }
 
@@ -45,19 +57,23 @@ pub(super) fn run(args: &EvaluateArgs, stop: StopFlag) -> Outcome {
     let clock = crate::progress::Progress::new("", "", 0, true);
     let follow = |done, all| predicting.predicted(done, all);
     let codec = checkpoint.codec().as_ref();
-    let result = likelihood((&model, codec), &captures(args, &args.real), threads, &reading, &follow);
+    let encoded = encode(codec, &captures(args, &args.real), &reading);
     reading.finish();
+    let Encoded { sessions, found, skipped, unknown_labels } = encoded?;
+    let result = likelihood((&model, codec), sessions, threads, &follow);
     predicting.finish();
-    let likelihood = result.map_err(|error| match error {
-        LikelihoodError::Data(error @ DataError::Labels { .. }) => failure(error),
-        other => Failure::Run(other.into()),
-    })?;
+    let likelihood = result?;
     let parameters = checkpoint.weights().values().map(|tensor| tensor.elem_count()).sum();
     let result = Report {
         model: checkpoint.sha256().to_owned(),
         parameters,
         precision: args.precision,
+        codec: codec.id().to_string(),
+        max_packets: args.max_packets,
         likelihood,
+        found,
+        skipped,
+        unknown_labels,
         seconds: clock.finish().as_secs_f64(),
     };
     if let Some(out) = &args.out {
@@ -69,14 +85,14 @@ pub(super) fn run(args: &EvaluateArgs, stop: StopFlag) -> Outcome {
 fn lines(result: &Report) -> String {
     let likelihood = &result.likelihood;
     let mut text = String::new();
-    for (path, why) in &likelihood.found.faults {
+    for (path, why) in &result.found.faults {
         let _ = writeln!(text, "damaged: {}: {why}", path.display());
     }
-    if !likelihood.unknown_labels.is_empty() {
+    if !result.unknown_labels.is_empty() {
         let _ = writeln!(
             text,
             "left out, labels that the checkpoint does not know: {}",
-            likelihood.unknown_labels.join(", ")
+            result.unknown_labels.join(", ")
         );
     }
     let _ = writeln!(
@@ -85,7 +101,7 @@ fn lines(result: &Report) -> String {
         &result.model[..result.model.len().min(12)],
         result.parameters,
         result.precision,
-        likelihood.codec,
+        result.codec,
         result.seconds
     );
     let _ = writeln!(
@@ -127,7 +143,7 @@ fn lines(result: &Report) -> String {
         total.head_nats, total.beside_time_bits_per_packet, total.beside_other_bits_per_packet
     );
     let skipped: Vec<String> =
-        likelihood.skipped.iter().map(|(reason, packets)| format!("{reason} {packets}")).collect();
+        result.skipped.iter().map(|(reason, packets)| format!("{reason} {packets}")).collect();
     if !skipped.is_empty() {
         let _ = writeln!(text, "packets that the codec does not carry: {}", skipped.join(", "));
     }

@@ -1,5 +1,6 @@
 //! `netssmd evaluate`: synthetic captures against real ones, or a checkpoint's likelihood of real ones.
 
+mod encode;
 mod follow;
 mod ids;
 mod likelihood;
@@ -7,10 +8,10 @@ mod likelihood;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use netssm_model::codec::DataError;
 use netssm_model::fidelity::page::{self, Chapter};
 use netssm_model::fidelity::utility::Services;
-use netssm_model::fidelity::{Captures, Evaluation, Input, Side};
+use netssm_model::fidelity::{Captures, Evaluation, FidelityError, Input, Side};
+use netssm_wire::capture::InputError;
 use serde::Serialize;
 
 use self::follow::Follower;
@@ -76,7 +77,8 @@ pub(crate) fn run(args: &EvaluateArgs) -> Outcome {
 
 fn measure(args: &EvaluateArgs, stop: &StopFlag) -> Outcome<Whole> {
     // Before captures are read: a list with a fault should not cost minutes.
-    let services = args.services.as_deref().map(Services::read).transpose().map_err(failure)?;
+    let services = args.services.as_deref().map(Services::read).transpose();
+    let services = services.map_err(|error| failure(error.into()))?;
     let side = |what: &str, inputs: &[PathBuf]| {
         let follower = Follower::new(what, stop.clone(), args.json);
         let side = Side::measure(&captures(args, inputs), &follower);
@@ -102,7 +104,7 @@ fn measure(args: &EvaluateArgs, stop: &StopFlag) -> Outcome<Whole> {
     let evaluation = evaluation.map_err(failure)?;
     let ids = if args.wants(IDS) {
         if !follower.part(IDS) {
-            return Err(failure(DataError::Stopped));
+            return Err(failure(FidelityError::Stopped));
         }
         let sides = [("real", &args.real), ("synthetic", &args.synthetic), ("floor", &args.floor)];
         let given = sides.into_iter().filter(|(_, inputs)| !inputs.is_empty());
@@ -141,9 +143,9 @@ fn captures(args: &EvaluateArgs, inputs: &[PathBuf]) -> Captures {
 }
 
 /// What went wrong with captures or label lists.
-fn failure(error: DataError) -> Failure {
+fn failure(error: FidelityError) -> Failure {
     match error {
-        DataError::Labels { .. } => Failure::Config(error.into()),
+        FidelityError::Input(InputError::Labels { .. }) => Failure::Config(error.into()),
         other => Failure::Run(other.into()),
     }
 }

@@ -220,13 +220,13 @@ pub(super) fn distance(row: &Row, real: &Collected, other: &Collected) -> Option
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::FidelityError;
     use super::super::read::Captures;
     use super::super::testing::Frames;
     use super::*;
-    use crate::codec::DataError;
 
     /// A folder with one capture a label.
-    fn side(sessions: &[(&str, Frames)]) -> Result<Side, DataError> {
+    fn side(sessions: &[(&str, Frames)]) -> Result<Side, FidelityError> {
         let dir = tempfile::tempdir().expect("a folder");
         for (i, (label, frames)) in sessions.iter().enumerate() {
             frames.write(&dir.path().join(label).join(format!("{i}.pcap")));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::codec::DataError;
+use netssm_wire::capture::InputError;
 
 /// Services by label.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,9 +18,9 @@ impl Services {
     /// Reads a list.
     ///
     /// # Errors
-    /// [`DataError::Labels`]: it cannot be read, a line has not two cells, a label has two services.
-    pub fn read(path: &Path) -> Result<Self, DataError> {
-        let wrong = |reason: String| DataError::Labels { path: path.to_owned(), reason };
+    /// [`InputError::Labels`]: it cannot be read, a line has not two cells, a label has two services.
+    pub fn read(path: &Path) -> Result<Self, InputError> {
+        let wrong = |reason: String| InputError::Labels { path: path.to_owned(), reason };
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .comment(Some(b'#'))

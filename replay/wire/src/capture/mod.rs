@@ -5,6 +5,9 @@
 //! record claims. What it refuses, an interface of another link type inside one pcapng file for example, is
 //! an error here too, never a silent end.
 //!
+//! [`find_captures`] says which files there are below some folders, [`Labels`] which label each one has; [`Progress`] follows
+//! a run over them.
+//!
 //! ```no_run
 //! # fn main() -> Result<(), netssm_wire::capture::CaptureError> {
 //! let mut capture = netssm_wire::capture::Capture::open("trace.pcap".as_ref())?;
@@ -15,14 +18,20 @@
 //! # }
 //! ```
 
+mod files;
+mod labels;
 mod link;
+mod progress;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use pcap::{Linktype, Offline, Precision};
 
+pub use files::{InputError, find_captures};
+pub use labels::Labels;
 pub use link::{host_mac, to_ethernet};
+pub use progress::Progress;
 
 /// Why a capture cannot be read, or not to its end.
 #[derive(Debug, thiserror::Error)]

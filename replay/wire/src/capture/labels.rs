@@ -1,4 +1,4 @@
-//! Which label a capture has.
+//! Which label a capture has, by the folder that it lies in or by a label list.
 //!
 //! A label list is CSV with two columns, the header `file,label` (or `path,label`) optional, `#` comments allowed:
 //! ```text
@@ -12,26 +12,32 @@
 //! data lies; one that starts with `/` is compared with the whole path. `*` and `?` stay within a component, `**` spans
 //! any number of them. The first line that matches wins. Without a list the label is the folder's name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::codec::DataError;
+use super::InputError;
 
 const FOLDER: &str = "{folder}";
 
-/// The rules that give a file its label.
+/// The rules that give a capture file its label.
 #[derive(Clone, Debug)]
-pub(crate) struct Labels {
+pub struct Labels {
     /// `None`: by folder.
     rules: Option<Vec<(Vec<String>, String)>>,
 }
 
 impl Labels {
-    pub(crate) fn by_folder() -> Self {
+    /// Each file has the name of its folder as label.
+    pub fn by_folder() -> Self {
         Self { rules: None }
     }
 
-    pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
-        let wrong = |reason: String| DataError::Labels { path: path.to_owned(), reason };
+    /// Reads a label list.
+    ///
+    /// # Errors
+    /// [`InputError::Labels`] with the line: the list cannot be read, a line has not two cells, a cell is empty, or no line
+    /// has a label.
+    pub fn read(path: &Path) -> Result<Self, InputError> {
+        let wrong = |reason: String| InputError::Labels { path: path.to_owned(), reason };
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .comment(Some(b'#'))
@@ -63,7 +69,7 @@ impl Labels {
     }
 
     /// The label of a capture, `None` when no rule matches it.
-    pub(crate) fn label(&self, path: &Path) -> Option<String> {
+    pub fn label(&self, path: &Path) -> Option<String> {
         let parts: Vec<_> =
             path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
         let folder = parts.len().checked_sub(2).map(|at| parts[at].clone());
@@ -114,45 +120,11 @@ fn matches_part(pattern: &[char], text: &[char]) -> bool {
     }
 }
 
-/// Every capture below `inputs` (files themselves, or `.pcap`, `.pcapng` and `.cap` in folders), in order of path. In a
-/// folder links to captures count, links to folders do not.
-///
-/// # Errors
-/// An input is not there; a folder cannot be listed; a link leads nowhere.
-pub fn find_captures(inputs: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
-    let mut found = Vec::new();
-    for input in inputs {
-        let kind = std::fs::metadata(input).map_err(DataError::io("read", input))?;
-        if kind.is_dir() { walk(input, &mut found)? } else { found.push(input.clone()) }
-    }
-    found.sort();
-    found.dedup();
-    Ok(found)
-}
-
-fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
-    for entry in std::fs::read_dir(dir).map_err(DataError::io("list", dir))? {
-        let entry = entry.map_err(DataError::io("list", dir))?;
-        let path = entry.path();
-        let kind = entry.file_type().map_err(DataError::io("read", &path))?;
-        let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
-        // Links to folders are not followed: a loop would never end.
-        if kind.is_dir() {
-            walk(&path, found)?;
-        } else if extension.is_some_and(|e| e == "pcap" || e == "pcapng" || e == "cap")
-            && std::fs::metadata(&path).map_err(DataError::io("read", &path))?.is_file()
-        {
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn labels(list: &str) -> Result<Labels, DataError> {
+    fn labels(list: &str) -> Result<Labels, InputError> {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("labels.csv");
         std::fs::write(&path, list).expect("written");
@@ -176,25 +148,6 @@ mod tests {
         assert_eq!(label("/d/*.pcap,x", "/e/d/a.pcap"), None);
         assert_eq!(label("a.pcap,first\n*.pcap,second", "a.pcap").as_deref(), Some("first"));
         assert_eq!(label("*,{folder}", "a.pcap"), None);
-    }
-
-    #[test]
-    fn links_to_captures_are_found_and_loops_are_not_walked() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let below = dir.path().join("below");
-        std::fs::create_dir(&below).expect("a folder");
-        let capture = dir.path().join("a.pcap");
-        std::fs::write(&capture, b"").expect("written");
-        std::fs::write(below.join("notes.txt"), b"").expect("written");
-        let link = below.join("b.pcap");
-        std::os::unix::fs::symlink(&capture, &link).expect("a link");
-        std::os::unix::fs::symlink(dir.path(), below.join("up")).expect("a link");
-        let inputs = [dir.path().to_owned()];
-        assert_eq!(find_captures(&inputs).expect("found"), [capture.clone(), link.clone()]);
-
-        std::fs::remove_file(&capture).expect("removed");
-        let error = find_captures(&inputs).expect_err("a link that leads nowhere").to_string();
-        assert!(error.contains(&link.display().to_string()), "{error}");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use super::{Encoded, LikelihoodError, Nats};
-use crate::codec::{Codec, DataError};
+use super::{LikelihoodError, Nats, Session};
+use crate::codec::Codec;
 use crate::lm::Mamba2;
 use crate::windows::token_losses;
 
@@ -21,12 +21,12 @@ const ROWS: usize = 4;
 pub(super) fn predict(
     model: &Mamba2,
     codec: &dyn Codec,
-    sessions: &[Encoded],
+    sessions: &[Session],
     threads: usize,
     follow: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<Vec<Nats>, LikelihoodError> {
     let all = sessions.iter().map(|session| session.tokens.len() as u64 - 1).sum();
-    let batches: Vec<&[Encoded]> = sessions.chunks(ROWS).collect();
+    let batches: Vec<&[Session]> = sessions.chunks(ROWS).collect();
     let done = Mutex::new(vec![Vec::new(); batches.len()]);
     let (next, tokens, stopped) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let told = |n: u64| {
@@ -55,7 +55,7 @@ pub(super) fn predict(
         threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| died()))
     })?;
     if stopped.into_inner() {
-        return Err(DataError::Stopped.into());
+        return Err(LikelihoodError::Stopped);
     }
     Ok(done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().flatten().collect())
 }
@@ -64,7 +64,7 @@ pub(super) fn predict(
 fn batch_nats(
     model: &Mamba2,
     codec: &dyn Codec,
-    sessions: &[Encoded],
+    sessions: &[Session],
     told: &dyn Fn(u64) -> bool,
 ) -> Result<Vec<Nats>, LikelihoodError> {
     let head = codec.head();

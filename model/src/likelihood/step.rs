@@ -4,8 +4,8 @@
 //! lock step, many at a time, split over threads by the engine. Every session's sum is its own, and no row depends
 //! on another, so neither batches nor threads change a result at all.
 
-use super::{Encoded, LikelihoodError, Nats};
-use crate::codec::{Codec, DataError};
+use super::{LikelihoodError, Nats, Session};
+use crate::codec::Codec;
 use crate::context::Walk;
 use crate::lm::{Mamba2, Stepped};
 use crate::ops::loss::nats_rows;
@@ -17,7 +17,7 @@ const TELL: usize = 64;
 
 /// A session being read.
 struct Reader<'a> {
-    session: &'a Encoded,
+    session: &'a Session,
     codec: &'a dyn Codec,
     head: usize,
     walk: Walk,
@@ -28,7 +28,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(model: &Mamba2, codec: &'a dyn Codec, session: &'a Encoded) -> Self {
+    fn new(model: &Mamba2, codec: &'a dyn Codec, session: &'a Session) -> Self {
         let mut walk = Walk::new(codec, model.config().context);
         let mut context = Vec::new();
         walk.push(session.tokens[0], &mut context);
@@ -69,7 +69,7 @@ impl Stepped for Reader<'_> {
 pub(super) fn predict(
     model: &Mamba2,
     codec: &dyn Codec,
-    sessions: &[Encoded],
+    sessions: &[Session],
     threads: usize,
     follow: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<Vec<Nats>, LikelihoodError> {
@@ -92,11 +92,11 @@ pub(super) fn predict(
             pool.install(|| model.step_each(&mut readers[..live], &mut state))?;
             tokens += live as u64;
             if step.is_multiple_of(TELL) && follow(tokens, all) {
-                return Err(DataError::Stopped.into());
+                return Err(LikelihoodError::Stopped);
             }
         }
         if follow(tokens, all) {
-            return Err(DataError::Stopped.into());
+            return Err(LikelihoodError::Stopped);
         }
         out.extend(readers.into_iter().map(|reader| reader.nats));
     }
