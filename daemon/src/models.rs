@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use netssm_model::checkpoint::{Checkpoint, MANIFEST_FILE};
-use netssm_model::codec::Width;
 use netssm_model::generate::{GenerateOptions, Generator};
+use netssm_tokens::codec::Width;
 
 use crate::device;
 use crate::exit::{Failure, Outcome};

@@ -8,7 +8,8 @@
 //! Letters used through the crate: `b` batch, `l` length, `d` d_model, `E` d_inner = expand d, `H` heads of `P`
 //! (headdim) channels, `G` groups, `N` d_state, `K` d_conv, `v` vocabulary.
 
-use crate::context::ContextShape;
+use netssm_tokens::context::ContextShape;
+
 use crate::error::{Error, Result};
 
 mod json;

@@ -9,22 +9,10 @@
 //! the projection is a table.) It depends on nothing but the tokens so far, so training, likelihood and generation see
 //! the same. A model without fields is a plain Mamba-2.
 
-use serde::{Deserialize, Serialize};
+use netssm_tokens::codec::{Codec, Decoder};
+use netssm_tokens::context::ContextShape;
 
-use crate::codec::{Codec, Decoder};
 use crate::ops::simd::vectorized;
-
-/// The side information that a model reads, or that a codec gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ContextShape {
-    /// What the rows mean; another meaning is another version.
-    pub version: u32,
-    /// Rows a token.
-    pub fields: usize,
-    /// Rows of the table. Labels come last, so that the table can grow with them.
-    pub rows: usize,
-}
 
 /// A decoder that walks along a token stream and says what it knows.
 pub(crate) struct Walk {

@@ -1,22 +1,21 @@
-//! netssm-model: network sessions as tokens, and the Mamba-2 model that writes them.
+//! netssm-model: the Mamba-2 model that writes network sessions.
 //!
 //! # What it does
 //! ```text
-//! capture -> codec -> corpus -> train -> checkpoint -> generate -> codec -> repair -> Session
+//! corpus -> train -> checkpoint -> generate -> codec -> repair -> Session
+//!                              \-> likelihood
 //! ```
-//! A *codec* turns a session's packets into tokens and back. `prepare` encodes captures into a
-//! *corpus*; `train` fits a Mamba-2 language model to it and writes *checkpoints*; a *generator*
-//! samples tokens from a checkpoint, many sessions at a time, lets the codec make packets of them,
-//! *repairs* what the model got wrong and hands over [`netssm_wire::session::Session`] values. What
-//! happens to a session then (addresses, payload, time on a wire) is the business of
+//! `netssm-tokens` makes tokens of captures and packets of tokens. `train` fits a Mamba-2 language model to its *corpora* and
+//! writes *checkpoints*. A *generator* samples tokens from a checkpoint, many sessions at a time, lets the codec make packets
+//! of them, has them *repaired* and hands over [`netssm_wire::session::Session`] values. `likelihood` says how well a
+//! checkpoint predicts sessions. What happens to a session then (addresses, payload, time on a wire) is the business of
 //! `netssm-replay`, which this crate does not know.
 //!
 //! # Reading order
-//! 1. [`codec`]: the alphabet and the grammar; [`canonical`], [`prepare`], [`corpus`]: captures to tokens.
-//! 2. [`config`], [`ssd`], `conv`, `norm`, `block`, [`lm`], [`state`]: the model, from the scan up.
-//! 3. [`optim`], [`train`], [`checkpoint`]: fitting it and keeping it.
-//! 4. [`sample`], [`generate`], [`repair`], [`timing`]: tokens to sessions.
-//! 5. [`ops`]: the CPU's engine. [`decode`] and [`pass`]: a decoded token and a training pass as lists of kernels, which
+//! 1. [`config`], [`ssd`], `conv`, `norm`, `block`, `context`, [`lm`], [`state`]: the model, from the scan up.
+//! 2. [`optim`], [`train`], [`checkpoint`]: fitting it and keeping it.
+//! 3. [`sample`], [`generate`]: tokens to sessions; [`likelihood`]: sessions to nats.
+//! 4. [`ops`]: the CPU's engine. [`decode`] and [`pass`]: a decoded token and a training pass as lists of kernels, which
 //!    `cuda` (feature `cuda`) launches on a GPU and the tests on the host; `kernels/README.md`.
 //!
 //! # Letters
@@ -45,19 +44,15 @@
 //! the model; the reference implementation state-spaces/mamba for names and defaults.
 
 mod block;
-pub mod canonical;
 pub mod checkpoint;
-pub mod codec;
 pub mod config;
-pub mod context;
+mod context;
 mod conv;
-pub mod corpus;
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code, reason = "launching kernels is unsafe; the only folder where it is")]
 pub mod cuda;
 pub mod decode;
 pub mod error;
-pub mod fidelity;
 pub mod generate;
 pub mod init;
 pub mod likelihood;
@@ -67,12 +62,9 @@ pub mod ops;
 pub mod optim;
 pub mod pass;
 pub mod precision;
-pub mod prepare;
-pub mod repair;
 pub mod sample;
 pub mod ssd;
 pub mod state;
-pub mod timing;
 pub mod train;
 pub mod weights;
 pub(crate) mod windows;

@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use candle_core::Tensor;
+use netssm_tokens::codec::Codec;
 
-use crate::codec::Codec;
 use crate::context::Walk;
 use crate::error::Result;
 use crate::lm::{Input, Mamba2};

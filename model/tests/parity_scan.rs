@@ -5,13 +5,13 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use netssm_model::config::ModelConfig;
-use netssm_model::context::ContextShape;
 use netssm_model::init::init_weights;
 use netssm_model::lm::{Engine, Input, Mamba2, Prompt};
 use netssm_model::ops::loss::{IGNORE, cross_entropy, token_nats};
 use netssm_model::ssd::{Form, ScanInput, scan, scan_as};
 use netssm_model::state::State;
 use netssm_model::weights::Parameters;
+use netssm_tokens::context::ContextShape;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -4,10 +4,10 @@ use std::alloc::System;
 
 use candle_core::Device;
 use netssm_model::config::ModelConfig;
-use netssm_model::context::ContextShape;
 use netssm_model::lm::{Mamba2, Stepped};
 use netssm_model::precision::Precision;
 use netssm_model::sample::{Policy, Recent, Sampler};
+use netssm_tokens::context::ContextShape;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};

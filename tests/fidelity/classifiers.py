@@ -4,7 +4,7 @@
     pip install numpy scikit-learn
     python classifiers.py > classifiers.json
 
-Read by the tests of model/src/fidelity/classify. The sets are of the kinds that captures give: continuous values, header
+Read by the tests of model/fidelity/src/analyses/classify. The sets are of the kinds that captures give: continuous values, header
 bits, counts with many ties, classes of unequal size. Each has as many rows to train on as to test on. Trees and forests
 draw at random (which of equal splits, which rows), so their accuracy is a mean over seeds, with the standard deviation
 beside it; `auc` is that of a forest's vote for class 1 where there are two classes.

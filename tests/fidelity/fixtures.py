@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes statistics.json: SciPy's answers for the tests of model/src/fidelity/stats.
+"""Makes statistics.json: SciPy's answers for the tests of model/fidelity/src/stats.
 
     pip install scipy
     python fixtures.py > statistics.json

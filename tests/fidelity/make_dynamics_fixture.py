@@ -1,4 +1,4 @@
-"""Writes dynamics.json: pairs of samples with SciPy's answers, for the tests of model/src/fidelity/dynamics/distances.rs.
+"""Writes dynamics.json: pairs of samples with SciPy's answers, for the tests of model/fidelity/src/analyses/dynamics/distances.rs.
 
     pip install numpy scipy
     python3 tests/fidelity/make_dynamics_fixture.py > tests/fidelity/dynamics.json

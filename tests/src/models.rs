@@ -5,11 +5,11 @@ use std::path::Path;
 
 use candle_core::Device;
 use netssm_model::checkpoint::{Checkpoint, FORMAT, Manifest, TrainFacts};
-use netssm_model::codec::CodecChoice;
 use netssm_model::config::ModelConfig;
 use netssm_model::init::{embedding_rows, init_weights};
-use netssm_model::timing::TimingTable;
 use netssm_model::weights::CONTEXT;
+use netssm_tokens::codec::CodecChoice;
+use netssm_tokens::timing::TimingTable;
 
 /// Writes a checkpoint of some ten thousand random weights into the new folder `dir`.
 ///

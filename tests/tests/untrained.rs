@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use netssm_model::checkpoint::Checkpoint;
-use netssm_model::codec::CodecChoice;
-use netssm_model::codec::flow::{Parameters, Slots};
 use netssm_model::generate::{GenerateOptions, Generator, Limit, SessionRequest};
 use netssm_tests::case::Case;
 use netssm_tests::models::{protocols, write_untrained};
 use netssm_tests::{binary, captures, judges};
+use netssm_tokens::codec::CodecChoice;
+use netssm_tokens::codec::flow::{Parameters, Slots};
 use serde_json::Value;
 
 /// Everything that a strict flow session may hold: ARP; ICMP, IGMP, TCP and UDP over IPv4; TCP, UDP and ICMPv6 over IPv6.

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use netssm_model::codec::flow::{Parameters, Slots};
-use netssm_model::codec::{CodecChoice, Form, Width};
+use netssm_tokens::codec::flow::{Parameters, Slots};
+use netssm_tokens::codec::{CodecChoice, Form, Width};
 
 use crate::exit::{Failure, Outcome};
 
@@ -19,11 +19,11 @@ pub(crate) enum CodecName {
 
 /// "variable" or a number of bytes.
 pub(super) fn width(text: &str) -> Result<Width, String> {
-    text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
+    text.parse().map_err(|error: netssm_tokens::codec::DataError| error.to_string())
 }
 
 fn form(text: &str) -> Result<Form, String> {
-    text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
+    text.parse().map_err(|error: netssm_tokens::codec::DataError| error.to_string())
 }
 
 /// How tokens name flows and hosts.

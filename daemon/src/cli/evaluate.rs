@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 use ipnet::IpNet;
-use netssm_model::fidelity::dynamics::Servers;
-use netssm_model::fidelity::{ANALYSES, ROWS};
+use netssm_fidelity::analyses::dynamics::Servers;
+use netssm_fidelity::{ANALYSES, ROWS};
 use netssm_model::precision::Precision;
 
 use super::values;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 use ipnet::IpNet;
-use netssm_model::codec::Width;
 use netssm_model::precision::Precision;
 use netssm_model::sample::Policy;
+use netssm_tokens::codec::Width;
 
 use super::codec::width;
 use super::values;

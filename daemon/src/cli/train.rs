@@ -4,18 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use netssm_model::prepare::{Phase, SplitBy};
+use netssm_tokens::prepare::{Phase, SplitBy};
 
 use super::codec::CodecArgs;
 use super::values;
 use crate::profile::DeviceChoice;
 
 fn split(text: &str) -> Result<SplitBy, String> {
-    text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
+    text.parse().map_err(|error: netssm_tokens::codec::DataError| error.to_string())
 }
 
 fn phase(text: &str) -> Result<Phase, String> {
-    text.parse().map_err(|error: netssm_model::codec::DataError| error.to_string())
+    text.parse().map_err(|error: netssm_tokens::codec::DataError| error.to_string())
 }
 
 /// `netssmd prepare`

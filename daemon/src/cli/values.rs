@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use netssm_model::fidelity::memorise::identifiers::may_be_allowed;
+use netssm_fidelity::analyses::memorise::identifiers::may_be_allowed;
 use netssm_replay::clock::WallTime;
 use netssm_replay::pace::Speed;
 use toml::value::Datetime;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use netssm_model::codec::CodecChoice;
-use netssm_model::codec::report::{self, ClassRow, KindRow, ReportError, SideRow, Tally, Trip};
+use netssm_tokens::codec::CodecChoice;
+use netssm_tokens::codec::report::{self, ClassRow, KindRow, ReportError, SideRow, Tally, Trip};
 use netssm_wire::capture::find_captures;
 use serde::Serialize;
 

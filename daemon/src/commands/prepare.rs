@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use netssm_model::codec::{CodecId, DataError, Vocab};
-use netssm_model::corpus::Split;
-use netssm_model::prepare::{PrepareOptions, PrepareReport, Validation, prepare};
+use netssm_tokens::codec::{CodecId, DataError, Vocab};
+use netssm_tokens::corpus::Split;
+use netssm_tokens::prepare::{PrepareOptions, PrepareReport, Validation, prepare};
 use netssm_wire::capture::{InputError, Progress as Follow};
 use serde::Serialize;
 

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use netssm_model::corpus::Corpus;
 use netssm_model::train::{self, Dataset, End, Event, Start, TrainConfig, TrainError};
+use netssm_tokens::corpus::Corpus;
 use serde::Serialize;
 
 use super::tell;

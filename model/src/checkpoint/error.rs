@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::codec::DataError;
+use netssm_tokens::codec::DataError;
+
 use crate::error::Error;
 
 /// Why a checkpoint could not be opened or written. Every variant names the file.

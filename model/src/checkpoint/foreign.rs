@@ -7,13 +7,13 @@
 use std::path::Path;
 
 use candle_core::{DType, Device};
+use netssm_tokens::codec::{BytesCodec, Codec, Form, Vocab, Width};
+use netssm_tokens::timing::TimingTable;
 use sha2::{Digest, Sha256};
 
 use super::{Checkpoint, CheckpointError, FORMAT, Manifest, TrainFacts, WEIGHTS_FILE};
-use crate::codec::{BytesCodec, Codec, Form, Vocab, Width};
 use crate::config::ModelConfig;
 use crate::error::Error;
-use crate::timing::TimingTable;
 use crate::weights::{self, Weights};
 
 impl Checkpoint {

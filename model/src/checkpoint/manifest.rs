@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use netssm_tokens::codec::{CodecId, Vocab};
+use netssm_tokens::timing::TimingTable;
 use serde::{Deserialize, Serialize};
 
 use super::CheckpointError;
-use crate::codec::{CodecId, Vocab};
-use crate::timing::TimingTable;
 
 /// Version of the checkpoint directory format that this build writes and reads.
 pub const FORMAT: u32 = 1;

@@ -21,11 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
+use netssm_tokens::codec::{self, Codec};
 use sha2::{Digest, Sha256};
 
 pub use self::error::CheckpointError;
 pub use self::manifest::{FORMAT, Manifest, TrainFacts};
-use crate::codec::{self, Codec};
 use crate::config::ModelConfig;
 use crate::error::Error;
 use crate::init::init_weights;

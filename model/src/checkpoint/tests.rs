@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
+use netssm_tokens::codec::{BytesCodec, Form, Vocab, Width};
+use netssm_tokens::timing::TimingTable;
 
 use super::*;
-use crate::codec::{BytesCodec, Form, Vocab, Width};
 use crate::init::init_weights;
-use crate::timing::TimingTable;
 
 fn config(vocab: usize) -> ModelConfig {
     ModelConfig {

@@ -264,8 +264,9 @@ impl Fields<'_> {
 
 #[cfg(test)]
 mod tests {
+    use netssm_tokens::context::ContextShape;
+
     use super::*;
-    use crate::context::ContextShape;
 
     fn parse(text: &str) -> Result<ModelConfig> {
         ModelConfig::from_json(text, Path::new("config.json"))

@@ -85,9 +85,10 @@ fn bf16(value: f32) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use netssm_tokens::context::ContextShape;
+
     use super::*;
     use crate::config::ModelConfig;
-    use crate::context::ContextShape;
     use crate::decode::Decoding;
     use crate::init::init_weights;
     use crate::sample::Policy;

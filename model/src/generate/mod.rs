@@ -35,17 +35,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candle_core::Device;
+use netssm_tokens::codec::{Codec, DataError};
+use netssm_tokens::repair::RepairCounts;
+use netssm_tokens::timing::TimingTable;
 use netssm_wire::session::Session;
 
 pub use self::prompt::{PromptError, prompt_from_capture, prompt_from_frames};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::codec::{Codec, DataError};
 use crate::error::Error;
 use crate::lm::Mamba2;
 use crate::precision::Precision;
-use crate::repair::RepairCounts;
 use crate::sample::{Policy, SampleError};
-use crate::timing::TimingTable;
 
 /// One checkpoint of a chain and how much of a session it writes.
 #[derive(Clone, Debug)]

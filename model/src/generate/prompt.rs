@@ -6,9 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use netssm_tokens::codec::{Codec, DataError, FrameRef, SessionEnd, Skip};
 use netssm_wire::capture::{Capture, CaptureError};
-
-use crate::codec::{Codec, DataError, FrameRef, SessionEnd, Skip};
 
 /// Why a capture gives no prompt.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +71,7 @@ pub fn prompt_from_capture(
 }
 
 struct Builder {
-    encoder: Box<dyn crate::codec::Encoder>,
+    encoder: Box<dyn netssm_tokens::codec::Encoder>,
     tokens: Vec<u16>,
     packets: u64,
     frames: u64,

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use netssm_tokens::codec::{Decoder, RawPacket, Step};
+use netssm_tokens::repair::Repair;
 use netssm_wire::session::{Packet, Session, Timing};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::tail::{Beside, Tail};
 use super::{Counts, Ending, GenerateError, Generated, Generator, Limit, SessionRequest};
-use crate::codec::{Decoder, RawPacket, Step};
-use crate::repair::Repair;
 use crate::sample::{Recent, SampleError, Sampler};
 
 /// Stream of the session's generator that draws packet times, apart from the tokens' stream 0, so

@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
+use netssm_tokens::codec::{Decoder, Encoder, FrameRef, RawPacket, SessionEnd, Skip, Step, Vocab};
+use netssm_tokens::timing::TimingTable;
+
 use super::*;
-use crate::codec::{Decoder, Encoder, FrameRef, RawPacket, SessionEnd, Skip, Step, Vocab};
 use crate::config::ModelConfig;
-use crate::timing::TimingTable;
 
 const END: u32 = 257;
 const TIME: std::ops::Range<u32> = 300..310;
@@ -105,8 +106,8 @@ impl Encoder for Toy {
 }
 
 impl Codec for Toy {
-    fn id(&self) -> crate::codec::CodecId {
-        crate::codec::CodecId { name: "toy".into(), version: 1, params: BTreeMap::new() }
+    fn id(&self) -> netssm_tokens::codec::CodecId {
+        netssm_tokens::codec::CodecId { name: "toy".into(), version: 1, params: BTreeMap::new() }
     }
 
     fn vocab(&self) -> &Vocab {

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use crate::codec::Codec;
+use netssm_tokens::codec::Codec;
+
 use crate::lm::Prompt;
 
 /// Tokens, and the side information beside them.
@@ -99,8 +100,9 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use netssm_tokens::codec::{BytesCodec, Form, Vocab, Width};
+
     use super::*;
-    use crate::codec::{BytesCodec, Form, Vocab, Width};
 
     #[test]
     fn a_delimiter_belongs_to_its_packet() {

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
+use netssm_tokens::codec::{BytesCodec, Form, FrameRef, SessionEnd, Vocab, Width};
+
 use super::*;
 use crate::checkpoint::{FORMAT, Manifest, TrainFacts};
-use crate::codec::{BytesCodec, Form, FrameRef, SessionEnd, Vocab, Width};
 use crate::config::ModelConfig;
 use crate::init::init_weights;
 use crate::ops::product;

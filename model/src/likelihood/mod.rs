@@ -18,9 +18,9 @@ mod step;
 
 use std::collections::BTreeMap;
 
+use netssm_tokens::codec::{Beside, Codec};
 use serde::Serialize;
 
-use crate::codec::{Beside, Codec};
 use crate::error::Error;
 use crate::lm::Mamba2;
 use crate::precision::Precision;
@@ -193,9 +193,9 @@ impl Nats {
 #[cfg(test)]
 mod tests {
     use candle_core::{Device, Tensor};
+    use netssm_tokens::codec::{BytesCodec, Form, Vocab, Width};
 
     use super::*;
-    use crate::codec::{BytesCodec, Form, Vocab, Width};
     use crate::config::ModelConfig;
     use crate::ops::loss::token_nats;
     use crate::windows::WINDOW;

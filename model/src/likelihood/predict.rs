@@ -8,8 +8,9 @@ use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use netssm_tokens::codec::Codec;
+
 use super::{LikelihoodError, Nats, Session};
-use crate::codec::Codec;
 use crate::lm::Mamba2;
 use crate::windows::token_losses;
 

@@ -4,8 +4,9 @@
 //! lock step, many at a time, split over threads by the engine. Every session's sum is its own, and no row depends
 //! on another, so neither batches nor threads change a result at all.
 
+use netssm_tokens::codec::Codec;
+
 use super::{LikelihoodError, Nats, Session};
-use crate::codec::Codec;
 use crate::context::Walk;
 use crate::lm::{Mamba2, Stepped};
 use crate::ops::loss::nats_rows;

@@ -21,11 +21,11 @@
 
 use std::collections::BTreeMap;
 
+use netssm_tokens::context::ContextShape;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 use crate::config::ModelConfig;
-use crate::context::ContextShape;
 use crate::optim::AdamWConfig;
 use crate::pass::Float;
 

@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use netssm_tokens::codec::{self, Codec, CodecId, TokenKind, Vocab};
+use netssm_tokens::corpus::{Corpus, Split};
+use netssm_tokens::timing::TimingTable;
 use sha2::{Digest, Sha256};
 
 use super::TrainError;
-use crate::codec::{self, Codec, CodecId, TokenKind, Vocab};
-use crate::corpus::{Corpus, Split};
-use crate::timing::TimingTable;
 
 /// One session's tokens.
 #[derive(Clone, Debug)]

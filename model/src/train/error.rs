@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use netssm_tokens::codec::DataError;
+
 use crate::checkpoint::CheckpointError;
-use crate::codec::DataError;
 use crate::error::Error;
 
 /// Why a run did not start or did not go on.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use netssm_tokens::codec::Codec;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -19,7 +20,6 @@ use super::TrainError;
 use super::data::Sequence;
 use super::engine::serial_pool;
 use super::events::Nats;
-use crate::codec::Codec;
 use crate::lm::Mamba2;
 use crate::windows::token_losses;
 

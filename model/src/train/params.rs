@@ -1,12 +1,12 @@
 //! The parameters being trained: named variables, where they start, and models over them.
 
 use candle_core::{Device, Tensor};
+use netssm_tokens::codec::Vocab;
+use netssm_tokens::context::ContextShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::codec::Vocab;
 use crate::config::ModelConfig;
-use crate::context::ContextShape;
 use crate::error::{Error, Result};
 use crate::init::init_weights;
 use crate::lm::Mamba2;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
+use netssm_tokens::codec::TokenKind;
 
 use super::config::{Dtype, TrainConfig};
 use super::data::Dataset;
@@ -18,7 +19,6 @@ use super::stopwatch::Stopwatch;
 use super::streams::{Dropout, Streams};
 use super::{TrainError, events::LOG_FILE};
 use crate::checkpoint::{Checkpoint, FORMAT, Manifest, TrainFacts, files};
-use crate::codec::TokenKind;
 use crate::lm::{Engine, Mamba2};
 use crate::optim::{AdamW, Applied};
 

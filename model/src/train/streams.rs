@@ -22,13 +22,14 @@
 
 use std::sync::Arc;
 
+use netssm_tokens::codec::Codec;
+use netssm_tokens::context::ContextShape;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::Codec;
-use crate::context::{ContextShape, HIDDEN, Walk};
+use crate::context::{HIDDEN, Walk};
 pub(super) use crate::ops::loss::IGNORE;
 
 /// Where a run stands in its data.

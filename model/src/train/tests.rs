@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
+use netssm_tokens::codec::flow::{FlowCodec, Parameters};
+use netssm_tokens::codec::{BytesCodec, Codec, Form, FrameRef, SessionEnd, Vocab, Width};
+use netssm_tokens::timing::TimingTable;
 
 use super::evaluate::Held;
 use super::*;
 use crate::checkpoint::Checkpoint;
-use crate::codec::flow::{FlowCodec, Parameters};
-use crate::codec::{BytesCodec, Codec, Form, FrameRef, SessionEnd, Vocab, Width};
-use crate::timing::TimingTable;
 
 /// Sessions of packets that count up from the label's own first byte: easy to learn.
 fn dataset(labels: &[&str], sessions: usize) -> Dataset<'static> {

@@ -6,12 +6,12 @@ use std::path::Path;
 use candle_core::Device;
 use netssm_model::checkpoint::Checkpoint;
 use netssm_model::config::ModelConfig;
-use netssm_model::context::ContextShape;
 use netssm_model::cuda::decode::Probe;
 use netssm_model::decode::{Float, Types};
 use netssm_model::generate::{Ending, GenerateOptions, Generated, Generator, Limit, SessionRequest};
 use netssm_model::lm::Mamba2;
 use netssm_model::precision::Precision;
+use netssm_tokens::context::ContextShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

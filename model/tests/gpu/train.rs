@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 use netssm_model::config::ModelConfig;
-use netssm_model::context::ContextShape;
 use netssm_model::cuda::Gpu;
 use netssm_model::init::init_weights;
 use netssm_model::lm::{Engine, Input, Mamba2};
@@ -13,6 +12,7 @@ use netssm_model::optim::{AdamW, AdamWConfig};
 use netssm_model::pass::{Float, Sizes};
 use netssm_model::ssd::{Form, ScanInput, scan_as};
 use netssm_model::weights::Parameters;
+use netssm_tokens::context::ContextShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

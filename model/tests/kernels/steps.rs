@@ -2,10 +2,10 @@
 
 use candle_core::Device;
 use netssm_model::config::ModelConfig;
-use netssm_model::context::ContextShape;
 use netssm_model::decode::{FRESH, Float, SILENT, Types};
 use netssm_model::lm::Mamba2;
 use netssm_model::sample::Policy;
+use netssm_tokens::context::ContextShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -7,12 +7,12 @@ use crate::emulated::{self, Kernels, close};
 use crate::emulated_pass::Emulated;
 use candle_core::{DType, Device, Tensor, Var};
 use netssm_model::config::ModelConfig;
-use netssm_model::context::ContextShape;
 use netssm_model::init::init_weights;
 use netssm_model::lm::{Input, Mamba2};
 use netssm_model::ops::loss::IGNORE;
 use netssm_model::pass::{self, Backend, Carried, Float, ScanBuffers, Sizes, Weights};
 use netssm_model::ssd::{Form, ScanInput, scan_as};
+use netssm_tokens::context::ContextShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

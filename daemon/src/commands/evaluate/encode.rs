@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
-use netssm_model::codec::{Codec, Encoder, FrameRef, SessionEnd};
-use netssm_model::fidelity::{Captures, File, Found, Take, read};
+use netssm_fidelity::{Captures, File, Found, Take, read};
 use netssm_model::likelihood::Session;
+use netssm_tokens::codec::{Codec, Encoder, FrameRef, SessionEnd};
 use netssm_wire::capture::{Progress, Record};
 
 use super::failure;
@@ -87,7 +87,7 @@ pub(super) fn encode(codec: &dyn Codec, captures: &Captures, progress: &dyn Prog
 mod tests {
     use std::path::Path;
 
-    use netssm_model::codec::{BytesCodec, Form, Vocab, Width};
+    use netssm_tokens::codec::{BytesCodec, Form, Vocab, Width};
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::num::NonZero;
 
-use netssm_model::fidelity::Found;
+use netssm_fidelity::Found;
 use netssm_model::likelihood::{Likelihood, Nats, likelihood};
 use netssm_model::precision::Precision;
 use serde::Serialize;

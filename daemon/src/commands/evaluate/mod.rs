@@ -8,9 +8,9 @@ mod likelihood;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use netssm_model::fidelity::page::{self, Chapter};
-use netssm_model::fidelity::utility::Services;
-use netssm_model::fidelity::{Captures, Evaluation, FidelityError, Input, Side};
+use netssm_fidelity::analyses::utility::Services;
+use netssm_fidelity::page::{self, Chapter};
+use netssm_fidelity::{Captures, Evaluation, FidelityError, Input, Side};
 use netssm_wire::capture::InputError;
 use serde::Serialize;
 

@@ -1,9 +1,10 @@
 //! Streams over made sessions: every token once an epoch, in its order, whatever the rows.
 
-use super::*;
-use crate::codec::flow::Parameters;
-use crate::codec::{FlowCodec, Vocab};
+use netssm_tokens::codec::flow::Parameters;
+use netssm_tokens::codec::{FlowCodec, Vocab};
 use proptest::prelude::*;
+
+use super::*;
 
 /// Session i holds i*100, i*100 + 1, ...
 fn sessions(lengths: &[usize]) -> Vec<Vec<u16>> {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use netssm_model::fidelity::{Captures, each_session};
+use netssm_fidelity::{Captures, each_session};
 use netssm_wire::capture::Record;
 
 /// Silence between sessions.

@@ -15,8 +15,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use netssm_model::fidelity::Captures;
-use netssm_model::fidelity::page::{Chapter, Item, Table};
+use netssm_fidelity::Captures;
+use netssm_fidelity::page::{Chapter, Item, Table};
 use serde::Serialize;
 
 /// What one program made of one side.
