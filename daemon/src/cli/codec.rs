@@ -19,11 +19,11 @@ pub(crate) enum CodecName {
 
 /// "variable" or a number of bytes.
 pub(super) fn width(text: &str) -> Result<Width, String> {
-    text.parse().map_err(|error: netssm_tokens::codec::DataError| error.to_string())
+    text.parse().map_err(|error: netssm_tokens::DataError| error.to_string())
 }
 
 fn form(text: &str) -> Result<Form, String> {
-    text.parse().map_err(|error: netssm_tokens::codec::DataError| error.to_string())
+    text.parse().map_err(|error: netssm_tokens::DataError| error.to_string())
 }
 
 /// How tokens name flows and hosts.

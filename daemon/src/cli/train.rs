@@ -11,11 +11,11 @@ use super::values;
 use crate::profile::DeviceChoice;
 
 fn split(text: &str) -> Result<SplitBy, String> {
-    text.parse().map_err(|error: netssm_tokens::codec::DataError| error.to_string())
+    text.parse().map_err(|error: netssm_tokens::DataError| error.to_string())
 }
 
 fn phase(text: &str) -> Result<Phase, String> {
-    text.parse().map_err(|error: netssm_tokens::codec::DataError| error.to_string())
+    text.parse().map_err(|error: netssm_tokens::DataError| error.to_string())
 }
 
 /// `netssmd prepare`

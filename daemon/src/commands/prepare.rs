@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use netssm_tokens::codec::{CodecId, DataError, Vocab};
+use netssm_tokens::DataError;
+use netssm_tokens::codec::{CodecId, Vocab};
 use netssm_tokens::corpus::Split;
 use netssm_tokens::prepare::{PrepareOptions, PrepareReport, Validation, prepare};
 use netssm_wire::capture::{InputError, Progress as Follow};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use netssm_tokens::codec::DataError;
+use netssm_tokens::DataError;
 
 use crate::error::Error;
 

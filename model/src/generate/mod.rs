@@ -35,7 +35,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use candle_core::Device;
-use netssm_tokens::codec::{Codec, DataError};
+use netssm_tokens::DataError;
+use netssm_tokens::codec::Codec;
 use netssm_tokens::repair::RepairCounts;
 use netssm_tokens::timing::TimingTable;
 use netssm_wire::session::Session;

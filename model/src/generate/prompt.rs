@@ -6,7 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use netssm_tokens::codec::{Codec, DataError, FrameRef, SessionEnd, Skip};
+use netssm_tokens::DataError;
+use netssm_tokens::codec::{Codec, FrameRef, SessionEnd, Skip};
 use netssm_wire::capture::{Capture, CaptureError};
 
 /// Why a capture gives no prompt.

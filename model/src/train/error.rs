@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use netssm_tokens::codec::DataError;
+use netssm_tokens::DataError;
 
 use crate::checkpoint::CheckpointError;
 use crate::error::Error;

@@ -2,8 +2,8 @@
 //!
 //! Whoever writes tokens has a decoder beside, which knows exactly what was written: the label, how old the session is, which
 //! service the flow of the open packet belongs to, how much it sent. A codec may name some *fields* of that
-//! ([`Codec::context`](crate::codec::Codec::context)); its decoder then gives one row of a table a field for every token
-//! ([`Decoder::context`](crate::codec::Decoder::context)). It depends on nothing but the tokens so far, so training,
+//! (`Codec::context`); its decoder then gives one row of a table a field for every token
+//! (`Decoder::context`). It depends on nothing but the tokens so far, so training,
 //! likelihood and generation see the same.
 
 use serde::{Deserialize, Serialize};

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    codec::{self, CodecId, DataError, Vocab},
+    codec::{self, CodecId, Vocab},
+    error::DataError,
     timing::TimingTable,
 };
 

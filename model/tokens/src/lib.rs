@@ -9,6 +9,12 @@
 //! and encodes these into a *corpus* on disk. `repair` makes a legal header of what a decoder gives, or drops it with a
 //! reason. The model between both ways is `netssm-model`'s; this crate computes with no tensor.
 //!
+//! # Floors
+//! ```text
+//! packet (facts about headers), error, context (a shape) <- canonical, repair <- codec <- corpus, timing <- prepare
+//! ```
+//! Imports go from right to left only.
+//!
 //! # Reading order
 //! 1. [`codec`]: the alphabet and the grammar; [`context`]: what a decoder knows beside its tokens; [`canonical`]: the form
 //!    of headers that the bytes codec writes.
@@ -28,6 +34,10 @@ pub mod canonical;
 pub mod codec;
 pub mod context;
 pub mod corpus;
+mod error;
+mod packet;
 pub mod prepare;
 pub mod repair;
 pub mod timing;
+
+pub use self::error::DataError;

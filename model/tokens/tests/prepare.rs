@@ -10,7 +10,8 @@ use std::{
 };
 
 use netssm_tokens::{
-    codec::{self, BytesCodec, Codec, CodecChoice, DataError, Form, Step, Width},
+    DataError,
+    codec::{self, BytesCodec, Codec, CodecChoice, Form, Step, Width},
     corpus::{Corpus, Split},
     prepare::{Phase, PrepareOptions, PrepareReport, SplitBy, Validation, prepare},
 };

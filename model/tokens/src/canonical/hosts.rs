@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::codec::Skip;
+use crate::packet::Skip;
 
 /// 198.18.0.0/15 (RFC 2544) is the smallest of the target prefixes; a session with more hosts than it holds is a scan.
 const MAX_HOSTS: u32 = 100_000;

@@ -10,7 +10,7 @@ use super::{
     Hosts,
     ports::{IdSpace, Ports},
 };
-use crate::codec::{
+use crate::packet::{
     Skip,
     shape::{ICMP_BYTES, MESSAGE_LIMIT_BYTES, be16, put},
 };

@@ -39,42 +39,19 @@ use self::{
     ports::{End, IdSpace, Ports},
     stream::Streams,
 };
-use crate::codec::{
+use crate::packet::{
     Skip,
     shape::{
         ETHERNET_BYTES, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_TAGS, Extent, IPV4_BYTES, IPV6_BYTES, Kind,
         Net, Shape, TAG_BYTES, TCP_BYTES, UDP_BYTES, UdpPrefix, be16, be32, extent, is_dns, put,
     },
+    udp::is_dns_header,
 };
 
 const DF: u16 = 0x4000;
 const URG: u8 = 0x20;
 /// A query for one name, recursion desired: what stands in for bytes on a DNS port that are no DNS header.
 const PLAIN_QUERY: [u8; 10] = [0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
-/// More entries than any section of a real message of one datagram has.
-const MAX_DNS_ENTRIES: u16 = 128;
-
-/// The flags of a TCP header that phases are told by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TcpFlags {
-    pub(crate) syn: bool,
-    pub(crate) ack: bool,
-    pub(crate) fin: bool,
-    pub(crate) rst: bool,
-}
-
-/// Reads them from the TCP header at `at`, if it was captured that far.
-pub(crate) fn tcp_flags(frame: &[u8], at: usize) -> Option<TcpFlags> {
-    let flags = *frame.get(at + 13)?;
-    let has = |flag| flags & flag != 0;
-    Some(TcpFlags {
-        syn: has(stream::SYN),
-        ack: has(stream::ACK),
-        fin: has(stream::FIN),
-        rst: has(stream::RST),
-    })
-}
-
 /// The maps of one session.
 #[derive(Debug, Default)]
 pub struct Canonical {
@@ -278,14 +255,6 @@ impl Canonical {
 fn ends(transport: &[u8], ips: (IpAddr, IpAddr)) -> (End, End) {
     let port = |at| be16(transport, at).unwrap_or_default();
     ((ips.0, port(0)), (ips.1, port(2)))
-}
-
-/// Whether twelve bytes on a DNS port read as a DNS header (RFC 1035 section 4.1.1) rather than as somebody's tunnel.
-pub(crate) fn is_dns_header(prefix: &[u8]) -> bool {
-    let opcode = prefix.get(2).map_or(15, |flags| flags >> 3 & 0x0f);
-    prefix.len() == 12
-        && matches!(opcode, 0 | 4 | 5)
-        && [4, 6, 8, 10].iter().all(|&at| be16(prefix, at).is_some_and(|count| count <= MAX_DNS_ENTRIES))
 }
 
 /// Appends a message and returns the length of the packet after the network header.

@@ -2,7 +2,7 @@
 //! padding of the same length.
 
 use super::stream::{Direction, Streams};
-use crate::codec::shape::{be32, put};
+use crate::packet::shape::{be32, put};
 
 const TCP_END: u8 = 0;
 const TCP_NOP: u8 = 1;

@@ -17,7 +17,6 @@ const SEQ_PLAUSIBLE: u32 = 1 << 28;
 /// About a day and a half at a millisecond a tick.
 const TS_PLAUSIBLE: u32 = 1 << 27;
 
-pub(super) const FIN: u8 = 0x01;
 pub(super) const SYN: u8 = 0x02;
 pub(super) const RST: u8 = 0x04;
 pub(super) const ACK: u8 = 0x10;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::flow::{FlowCodec, Parameters};
-use super::{BytesCodec, Codec, DataError, Form, Vocab, Width};
+use super::{BytesCodec, Codec, Form, Vocab, Width};
+use crate::error::DataError;
 
 /// Which codec `prepare` encodes with. [`Default`] is the home of the default.
 #[derive(Clone, Debug, PartialEq)]

@@ -15,31 +15,24 @@
 
 mod bytes;
 mod choice;
-mod error;
 pub mod flow;
 pub mod report;
-pub(crate) mod shape;
 mod tokenizer;
 mod vocab;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use netssm_wire::capture::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::context::ContextShape;
+use crate::{context::ContextShape, error::DataError};
 
 pub use self::{
     bytes::{BytesCodec, Form, Width},
     choice::CodecChoice,
-    error::DataError,
     flow::FlowCodec,
     vocab::{GRAMMAR_IDS, TokenKind, Vocab},
 };
-
-/// Longest header, in bytes, that any codec emits or a decoder keeps: 14 Ethernet + 8 tags + 40 IPv6 + 24 hop-by-hop +
-/// 72 of ICMPv6 is 158, 14 + 8 + 60 + 60 of IPv4 and TCP is 142; the rest is room for fixed widths.
-pub const MAX_HEADER_BYTES: usize = 256;
+pub use crate::packet::{FrameRef, MAX_HEADER_BYTES, RawPacket, Skip};
 
 /// Names a codec on disk: the grammar (`name`, `version`) and its parameters.
 ///
@@ -78,43 +71,6 @@ pub fn open(id: &CodecId, vocab: Vocab) -> Result<Arc<dyn Codec>, DataError> {
     }
 }
 
-/// A captured frame in Ethernet form, as an encoder takes it.
-#[derive(Clone, Copy, Debug)]
-pub struct FrameRef<'a> {
-    /// Nanoseconds since the epoch. The bytes codec has no time; a codec with time does.
-    pub time_ns: i64,
-    /// Length on the wire, bytes.
-    pub wire_len: u32,
-    /// The captured bytes, at most `wire_len` of them.
-    pub bytes: &'a [u8],
-}
-
-impl<'a> From<&'a Record> for FrameRef<'a> {
-    fn from(record: &'a Record) -> Self {
-        Self { time_ns: record.time_ns, wire_len: record.wire_len, bytes: &record.frame }
-    }
-}
-
-/// A packet as the model wrote it: header bytes of which nothing is checked yet. [`Repair`](crate::repair::Repair) makes
-/// it legal or drops it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RawPacket {
-    /// Frame prefix from the destination MAC on; with a fixed width it may end in zero padding.
-    pub header: Vec<u8>,
-    /// Length of the whole frame in bytes, when the codec carries it apart from the length in the IP header: a short
-    /// frame may be padded. `None`: as long as its headers say.
-    pub wire_len: Option<u32>,
-    /// Time since the packet before, when the codec carries time.
-    pub gap: Option<Duration>,
-}
-
-impl RawPacket {
-    /// A packet of a codec that carries neither frame lengths nor time.
-    pub fn new(header: Vec<u8>) -> Self {
-        Self { header, wire_len: None, gap: None }
-    }
-}
-
 /// How a session's token stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionEnd {
@@ -122,50 +78,6 @@ pub enum SessionEnd {
     Ended,
     /// The recording goes on; only the encoding stops (a packet limit, a prompt). No end token.
     Cut,
-}
-
-/// Why an encoder refused a frame. The session goes on with the next one; callers count these by [`Skip::as_str`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Skip {
-    /// Neither IPv4, IPv6 nor ARP (LLC, EAPOL, LLDP, PPPoE, more than two VLAN tags ...).
-    Ethertype,
-    /// ARP for something other than IPv4 over Ethernet.
-    ArpKind,
-    /// An IP protocol other than TCP, UDP, ICMP, ICMPv6 and IGMP.
-    Protocol,
-    /// An IPv6 extension header other than a short hop-by-hop header.
-    Extension,
-    /// A fragment without a transport header.
-    Fragment,
-    /// Header fields that contradict each other.
-    Malformed,
-    /// The capture length cut a header that the canonical form needs whole.
-    Cut,
-    /// The canonical form ran out of addresses.
-    Hosts,
-    /// The header is longer than the codec carries.
-    TooLong,
-    /// A generator may not write it, so a model must not learn it: above all connections whose opening was not captured.
-    Unwritable,
-}
-
-impl Skip {
-    /// A short name for reports and counters.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ethertype => "ethertype",
-            Self::ArpKind => "arp-kind",
-            Self::Protocol => "ip-protocol",
-            Self::Extension => "ipv6-extension",
-            Self::Fragment => "fragment",
-            Self::Malformed => "malformed",
-            Self::Cut => "cut",
-            Self::Hosts => "too-many-hosts",
-            Self::TooLong => "header-too-long",
-            Self::Unwritable => "not-for-a-generator",
-        }
-    }
 }
 
 /// What a decoder answers to one token.

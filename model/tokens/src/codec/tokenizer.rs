@@ -12,10 +12,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{
-    error::DataError,
-    vocab::{Delimiting, Vocab},
-};
+use super::vocab::{Delimiting, Vocab};
+use crate::error::DataError;
 
 #[derive(Deserialize)]
 struct TokenizerFile {

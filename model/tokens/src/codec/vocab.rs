@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use self::disk::VocabFile;
-use super::error::DataError;
+use crate::error::DataError;
 
 /// Label names that would be mistaken for a delimiter in NetSSM's `<|name|>` notation.
 const RESERVED: [&str; 8] = ["pkt", "end", "pad", "padding", "unk", "endoftext", "bos", "eos"];

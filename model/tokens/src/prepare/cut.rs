@@ -12,12 +12,14 @@ use netssm_wire::{
     capture::{Capture, Record},
     flow::FlowKey,
     frame::{Layout, Transport},
+    tcp::Flags,
 };
 
 use super::{Phase, PrepareOptions, SplitBy};
 use crate::{
-    canonical::tcp_flags,
-    codec::{Codec, DataError, Encoder, FrameRef, SessionEnd},
+    codec::{Codec, Encoder, SessionEnd},
+    error::DataError,
+    packet::{FrameRef, tcp_flags},
 };
 
 /// Reason for leaving out a record that belongs to no flow (ARP, for example) when flows are split.
@@ -227,9 +229,9 @@ impl FlowProgress {
             _ => None,
         };
         let Some(flags) = flags else { return Phase::Data };
-        let (phase, next) = match (*self, flags.syn, flags.ack) {
+        let (phase, next) = match (*self, flags.contains(Flags::SYN), flags.contains(Flags::ACK)) {
             (Self::Closing, ..) => (Phase::Teardown, Self::Closing),
-            _ if flags.fin || flags.rst => (Phase::Teardown, Self::Closing),
+            _ if flags.contains(Flags::FIN) || flags.contains(Flags::RST) => (Phase::Teardown, Self::Closing),
             (Self::New | Self::Syn, true, false) => (Phase::Handshake, Self::Syn),
             (Self::New | Self::Syn | Self::SynAck, true, true) => (Phase::Handshake, Self::SynAck),
             (Self::SynAck, true, false) => (Phase::Handshake, Self::SynAck),

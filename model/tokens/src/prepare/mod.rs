@@ -23,8 +23,9 @@ use sha2::{Digest, Sha256};
 
 pub use self::options::{Phase, PrepareOptions, SplitBy, Validation};
 use crate::{
-    codec::{self, Codec, DataError},
+    codec::{self, Codec},
     corpus::{CORPUS_FORMAT, CorpusMeta, CorpusWriter, Source, Split, SplitMeta},
+    error::DataError,
     timing::TimingTable,
 };
 

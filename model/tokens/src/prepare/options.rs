@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use crate::codec::{CodecChoice, CodecId, DataError, Vocab};
+use crate::codec::{CodecChoice, CodecId, Vocab};
+use crate::error::DataError;
 
 /// What one sequence of the corpus is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

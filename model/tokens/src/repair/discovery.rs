@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::{Dropped, Part, RepairKind, counts::Fixes, ip::Around};
-use crate::codec::shape::{ICMP_BYTES, MESSAGE_LIMIT_BYTES, be16};
+use crate::packet::shape::{ICMP_BYTES, MESSAGE_LIMIT_BYTES, be16};
 
 const MLD_BYTES: usize = 24;
 const MLD_QUERY_V2_BYTES: usize = 28;

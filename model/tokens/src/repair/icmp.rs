@@ -9,7 +9,7 @@ use super::{
     ip::Around,
     quote::{History, is_quote},
 };
-use crate::codec::shape::{ICMP_BYTES, be16, be32};
+use crate::packet::shape::{ICMP_BYTES, be16, be32};
 
 /// Smallest MTU that a path may have (RFC 791 for IPv4; RFC 8200 for IPv6).
 const LEAST_MTU_V4: u16 = 68;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{Dropped, Part, RepairKind, clear_checksum, counts::Fixes};
-use crate::codec::shape::{ICMP_BYTES, be16, be32};
+use crate::packet::shape::{ICMP_BYTES, be16, be32};
 
 const QUERY: u8 = 0x11;
 const REPORT_V1: u8 = 0x12;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{
     Dropped, Part, Repair, RepairKind, clear_checksum, counts::Fixes, discovery, icmp, igmp, tcp, udp,
 };
-use crate::codec::shape::{
+use crate::packet::shape::{
     IPV4_BYTES, IPV6_BYTES, PROTOCOL_HOP_BY_HOP, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP,
     PROTOCOL_UDP, be16, put,
 };

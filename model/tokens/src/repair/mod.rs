@@ -32,9 +32,8 @@ use netssm_wire::{
 };
 
 pub use self::counts::{Dropped, RepairCounts, RepairKind};
-pub(crate) use self::udp::shortest_payload;
 use self::{counts::Fixes, quote::History};
-use crate::codec::{
+use crate::packet::{
     RawPacket,
     shape::{
         ARP_BYTES, ARP_KIND, ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6,

@@ -10,7 +10,7 @@ use netssm_wire::{
     frame::{Layout, Net, Stop, Transport},
 };
 
-use crate::codec::shape::{IPV4_BYTES, IPV6_BYTES};
+use crate::packet::shape::{IPV4_BYTES, IPV6_BYTES};
 
 /// A router's error follows its cause within a round trip; more packets than this do not fit in one here.
 const DEPTH: usize = 64;

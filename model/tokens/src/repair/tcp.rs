@@ -1,7 +1,7 @@
 //! TCP headers (RFC 9293): flags that a TCP sends, options that parse, and a length that holds them.
 
 use super::{Dropped, Part, RepairKind, clear_checksum, counts::Fixes, ip::Around};
-use crate::codec::shape::{TCP_BYTES, be16, put};
+use crate::packet::shape::{TCP_BYTES, be16, put};
 
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;

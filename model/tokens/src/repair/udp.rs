@@ -1,32 +1,10 @@
 //! UDP headers (RFC 768): the length is the IP packet's, and long enough for what the port carries.
 
 use super::{Dropped, Part, RepairKind, counts::Fixes, ip::Around};
-use crate::{
-    canonical::is_dns_header,
-    codec::shape::{UDP_BYTES, UDP_PREFIX_BYTES, be16, is_dns, put},
+use crate::packet::{
+    shape::{UDP_BYTES, UDP_PREFIX_BYTES, be16, is_dns, put},
+    udp::{is_dns_header, shortest_payload},
 };
-
-/// The shortest payload that dissectors take for a message of the service on a port. Below it every tool reports the
-/// packet as malformed, whatever its bytes are.
-const SHORTEST: [(u16, usize); 7] = [
-    // A DNS header with a question for the root: RFC 1035 section 4.1.
-    (53, UDP_PREFIX_BYTES + 5),
-    (5353, UDP_PREFIX_BYTES + 5),
-    (5355, UDP_PREFIX_BYTES + 5),
-    // BOOTP's fixed part, the magic cookie, a message type and the end: RFC 2131 section 2.
-    (67, 236 + 4 + 3 + 1),
-    (68, 236 + 4 + 3 + 1),
-    // RFC 5905 section 7.3.
-    (123, 48),
-    // A name query with its 34-byte encoded name: RFC 1002 section 4.2.12.
-    (137, UDP_PREFIX_BYTES + 34 + 4),
-];
-
-/// The shortest payload of a datagram between two ports, in bytes.
-pub(crate) fn shortest_payload((source, destination): (u16, u16)) -> usize {
-    let ours = SHORTEST.iter().filter(|(port, _)| *port == source || *port == destination);
-    ours.map(|&(_, len)| len).max().unwrap_or(0)
-}
 
 pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<Part, Dropped> {
     let mut header = rest.get(..UDP_BYTES).ok_or(Dropped::Short)?.to_vec();

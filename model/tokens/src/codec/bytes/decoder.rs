@@ -1,8 +1,9 @@
 //! Tokens to packets: an automaton over the grammar, which also says what may come next.
 
 use super::{BytesCodec, Form, Width};
-use crate::codec::{
-    Decoder, MAX_HEADER_BYTES, RawPacket, Step, TokenKind, Vocab,
+use crate::codec::{Decoder, Step, TokenKind, Vocab};
+use crate::packet::{
+    MAX_HEADER_BYTES, RawPacket,
     shape::{self, Extent},
 };
 

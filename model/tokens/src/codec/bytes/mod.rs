@@ -25,11 +25,12 @@ use std::collections::BTreeMap;
 
 use self::decoder::BytesDecoder;
 pub use self::parameters::{Form, Width};
-use super::{
-    Codec, CodecId, DataError, Decoder, Encoder, FrameRef, SessionEnd, Skip, Vocab,
-    shape::{self, Extent, UdpPrefix},
+use super::{Codec, CodecId, Decoder, Encoder, FrameRef, SessionEnd, Skip, Vocab};
+use crate::{
+    canonical::Canonical,
+    error::DataError,
+    packet::shape::{self, Extent, UdpPrefix},
 };
-use crate::canonical::Canonical;
 
 /// NetSSM's byte alphabet; see the module documentation for the grammar.
 #[derive(Clone, Debug)]

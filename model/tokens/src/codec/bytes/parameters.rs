@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{DataError, MAX_HEADER_BYTES, shape::UdpPrefix};
+use crate::error::DataError;
+use crate::packet::{MAX_HEADER_BYTES, shape::UdpPrefix};
 
 /// How many bytes a packet takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,8 +16,9 @@ use super::{
     time::EDGES,
     vocab::{GRAMMAR_SIZE, is_time, vocab_hash},
 };
-use crate::codec::{Codec, CodecId, DataError, Decoder, Encoder, Vocab};
+use crate::codec::{Codec, CodecId, Decoder, Encoder, Vocab};
 use crate::context::ContextShape;
+use crate::error::DataError;
 
 /// Tokens before the first packet: label, direction, link rate.
 pub(super) const HEAD: usize = 3;

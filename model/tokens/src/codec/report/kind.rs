@@ -1,10 +1,13 @@
 //! Kinds of packets that differ in what they cost: the rows of a report.
 
 use netssm_wire::frame::{Layout, Net, Transport};
+use netssm_wire::tcp::Flags;
 use serde::Serialize;
 
-use crate::canonical::tcp_flags;
+use crate::packet::tcp_flags;
 
+/// What opens or closes a connection.
+const CONTROL: [Flags; 3] = [Flags::SYN, Flags::FIN, Flags::RST];
 /// UDP ports of QUIC and of name services.
 const QUIC_PORT: u16 = 443;
 const DNS_PORTS: [u16; 3] = [53, 5353, 5355];
@@ -66,7 +69,8 @@ impl Kind {
     pub fn of(frame: &[u8], layout: &Layout) -> Self {
         match layout.transport {
             Transport::Tcp { at, header_len } => {
-                let closing = tcp_flags(frame, at).is_some_and(|flags| flags.syn || flags.fin || flags.rst);
+                let closing = tcp_flags(frame, at)
+                    .is_some_and(|flags| CONTROL.iter().any(|&control| flags.contains(control)));
                 match layout.l3_end() {
                     _ if closing => Self::TcpSynFinRst,
                     Some(end) if end > at + header_len => Self::TcpData,

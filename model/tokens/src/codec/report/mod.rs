@@ -19,7 +19,8 @@ use serde::Serialize;
 
 pub use self::kind::Kind;
 pub use self::tally::{ClassRow, KindRow, SideRow, Tally};
-use super::{BytesCodec, CodecChoice, DataError, FrameRef, Skip, Vocab};
+use super::{BytesCodec, CodecChoice, FrameRef, Skip, Vocab};
+use crate::error::DataError;
 
 /// The label that tokens are made under; a stream begins with one.
 const LABEL: &str = "capture";

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Delimiting, GRAMMAR_END, GRAMMAR_PAD, Vocab};
-use crate::codec::DataError;
+use crate::error::DataError;
 
 /// The form on disk. `bytes` is absent when byte `b` has id `b`; of `packet` and `grammar` there is exactly one.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -29,14 +29,10 @@ use super::{
     strict::group_mac,
     upper::{Icmp, Upper},
 };
-use crate::{
-    canonical::is_dns_header,
-    codec::{
-        RawPacket,
-        shape::{
-            PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, UDP_BYTES, UDP_PREFIX_BYTES, be16, is_dns, put,
-        },
-    },
+use crate::packet::{
+    RawPacket,
+    shape::{PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, UDP_BYTES, UDP_PREFIX_BYTES, be16, is_dns, put},
+    udp::is_dns_header,
 };
 
 /// What a session has shown so far, as far as later messages refer to it.

@@ -18,9 +18,9 @@ use std::{
 use arrayvec::ArrayVec;
 use netssm_wire::checksum::{Sum, fill_ipv4_header};
 
-use crate::codec::{
-    flow::{record::IpFrame, upper::Upper},
-    shape::{IPV4_BYTES, IPV6_BYTES, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, UDP_BYTES, put},
+use crate::codec::flow::{record::IpFrame, upper::Upper};
+use crate::packet::shape::{
+    IPV4_BYTES, IPV6_BYTES, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, UDP_BYTES, put,
 };
 
 /// An error follows its cause within a round trip; hardly more packets fit in one.

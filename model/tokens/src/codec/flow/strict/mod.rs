@@ -28,7 +28,7 @@ pub(super) use self::{
     tcp::{options_room, tcp_lengths},
 };
 use super::{hosts::HostClass, record::Mac};
-use crate::repair::shortest_payload;
+use crate::packet::udp::shortest_payload;
 
 const ICMP: u8 = 1;
 const IGMP: u8 = 2;

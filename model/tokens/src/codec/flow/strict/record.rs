@@ -8,13 +8,11 @@ use super::{
     tcp::{options_ok, options_room, tcp_flags_ok, tcp_lengths},
     ttls, udp_lengths, usable, words,
 };
-use crate::codec::{
-    flow::{
-        record::{ArpFrame, Ether, Frame, IpFrame, Mac, Record},
-        upper::{Icmp, Tcp, Udp, Upper},
-    },
-    shape::ARP_BYTES,
+use crate::codec::flow::{
+    record::{ArpFrame, Ether, Frame, IpFrame, Mac, Record},
+    upper::{Icmp, Tcp, Udp, Upper},
 };
+use crate::packet::shape::ARP_BYTES;
 
 /// The first rule that a record breaks, in words; `None` for one that a strict generator may write.
 pub(in super::super) fn broken_rule(record: &Record) -> Option<&'static str> {

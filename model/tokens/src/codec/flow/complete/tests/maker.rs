@@ -5,16 +5,14 @@ use std::net::IpAddr;
 use rand::{Rng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
-use crate::codec::{
-    flow::{
-        hosts::{HostClass, from_halves},
-        ports::PORTS,
-        record::{ArpFrame, Ether, Frame, IpFrame, Mac, Record},
-        strict::*,
-        upper::{Icmp, Tcp, Udp, Upper},
-    },
-    shape::{PROTOCOL_ICMPV6, PROTOCOL_IGMP},
+use crate::codec::flow::{
+    hosts::{HostClass, from_halves},
+    ports::PORTS,
+    record::{ArpFrame, Ether, Frame, IpFrame, Mac, Record},
+    strict::*,
+    upper::{Icmp, Tcp, Udp, Upper},
 };
+use crate::packet::shape::{PROTOCOL_ICMPV6, PROTOCOL_IGMP};
 
 /// Draws records as a strict generator might: step by step, each from what the rules leave.
 pub(super) struct Maker {

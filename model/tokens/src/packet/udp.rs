@@ -1,0 +1,36 @@
+//! What a UDP datagram between two ports must be for dissectors to take it for a message of their service.
+
+use super::shape::{UDP_PREFIX_BYTES, be16};
+
+/// More entries than any section of a real message of one datagram has.
+const MAX_DNS_ENTRIES: u16 = 128;
+
+/// The shortest payload that dissectors take for a message of the service on a port. Below it every tool reports the
+/// packet as malformed, whatever its bytes are.
+const SHORTEST: [(u16, usize); 7] = [
+    // A DNS header with a question for the root: RFC 1035 section 4.1.
+    (53, UDP_PREFIX_BYTES + 5),
+    (5353, UDP_PREFIX_BYTES + 5),
+    (5355, UDP_PREFIX_BYTES + 5),
+    // BOOTP's fixed part, the magic cookie, a message type and the end: RFC 2131 section 2.
+    (67, 236 + 4 + 3 + 1),
+    (68, 236 + 4 + 3 + 1),
+    // RFC 5905 section 7.3.
+    (123, 48),
+    // A name query with its 34-byte encoded name: RFC 1002 section 4.2.12.
+    (137, UDP_PREFIX_BYTES + 34 + 4),
+];
+
+/// The shortest payload of a datagram between two ports, in bytes.
+pub(crate) fn shortest_payload((source, destination): (u16, u16)) -> usize {
+    let ours = SHORTEST.iter().filter(|(port, _)| *port == source || *port == destination);
+    ours.map(|&(_, len)| len).max().unwrap_or(0)
+}
+
+/// Whether twelve bytes on a DNS port read as a DNS header (RFC 1035 section 4.1.1) rather than as somebody's tunnel.
+pub(crate) fn is_dns_header(prefix: &[u8]) -> bool {
+    let opcode = prefix.get(2).map_or(15, |flags| flags >> 3 & 0x0f);
+    prefix.len() == 12
+        && matches!(opcode, 0 | 4 | 5)
+        && [4, 6, 8, 10].iter().all(|&at| be16(prefix, at).is_some_and(|count| count <= MAX_DNS_ENTRIES))
+}
