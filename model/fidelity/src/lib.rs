@@ -6,20 +6,26 @@
 //! ```
 //! [`Evaluation`] takes two [`Side`]s and says in which respects they differ.
 //!
-//! # Reading order
-//! 1. `input`: captures to [`Session`]s; `rows`: what is gathered from each; [`Side`]: both for one side of a comparison.
-//! 2. [`analyses`]: what is made of two sides, [`analyses::compare`] first; `evaluation` runs them all.
-//! 3. [`stats`]: distances, tests and summaries of samples, which know nothing of captures. [`page`]: the report for people.
+//! # Floors
+//! ```text
+//! stats (samples), page (text and plots) | input (captures to sessions) <- rows <- side <- analyses <- evaluation
+//! ```
+//! Imports go from right to left only, and [`stats`] and [`page`] import nothing of this crate.
+//!
+//! 1. `input`: [`Captures`] are found, parted and labelled; a [`Session`] is what the measures see.
+//! 2. `rows`: the ten measures; a [`Side`] is the sessions of one side with what the rows gathered from them.
+//! 3. [`analyses`]: what is made of two sides, the comparison row by row first; [`Evaluation`] runs them.
 //!
 //! # Adding a measure
-//! One file in `rows` a measure, with its definition, units and source in its docs: a table of rows and a function that
-//! takes from one session what these rows gather. `rows::MEASURES` lists them all, and a group of chapters takes the rows by the
-//! beginning of their name; nothing else changes. Distances are those of [`stats`] for samples and the difference for shares.
+//! A measure is a file in `rows` with its definition, units and source in its docs: a table of rows, and a function that takes
+//! from one session what these rows gather. `rows::MEASURES` lists them all, and a group of chapters takes the rows by the
+//! beginning of their name; nothing else changes. Samples are compared by the distances of [`stats`], shares by their
+//! difference.
 //!
 //! # Adding an analysis
-//! What has no place in a row (it needs sessions of both sides, or more than one number) is a module of [`analyses`] with `Options`, a
-//! function `analyse` of both sides and the floor, and a result that serialises and makes a [`page::Chapter`]. A line
-//! in `evaluation` makes it part of everything: the report, the page, the choice of chapters.
+//! An analysis is what has no place in a row: it needs sessions of both sides, or more than one number. It is a module of
+//! [`analyses`] with `Options`, a function `analyse` of both sides and the floor, and a result that serialises and makes a
+//! [`page::Chapter`]. A line in `evaluation` makes it part of the report, the page and the choice of chapters.
 //!
 //! # Contract
 //! Nothing here panics on any capture. What cannot be measured is named in the report and left out. Results do not depend
@@ -36,10 +42,10 @@ pub mod stats;
 #[cfg(test)]
 mod testing;
 
-pub use self::analyses::compare::{About, Compared, Distance, FORMAT, LabelMean, Report, Value, compare};
+pub use self::analyses::compare::{Compared, Distance, FORMAT, LabelMean, Report, Value, compare};
 pub use self::error::FidelityError;
 pub use self::evaluation::{ANALYSES, Evaluation, Input, ROWS};
 pub use self::input::read::{Captures, File, Found, Part, Take, each_session, read};
 pub use self::input::session::{Direction, Flow, Packet, Segment, Session, SessionBuilder};
 pub use self::rows::collect::{Kind, Row, Share};
-pub use self::side::Side;
+pub use self::side::{About, Side};

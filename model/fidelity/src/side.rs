@@ -6,13 +6,23 @@
 use std::collections::BTreeMap;
 
 use netssm_wire::capture::Progress;
+use serde::Serialize;
 
-use crate::analyses::compare::About;
 use crate::error::FidelityError;
 use crate::input::read::{self, Captures, File, Found, Take};
 use crate::input::session::{Session, SessionBuilder};
 use crate::rows::MEASURES;
 use crate::rows::collect::Collected;
+
+/// One side in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct About {
+    /// What was read.
+    #[serde(flatten)]
+    pub found: Found,
+    /// TCP segments without a whole fixed header; no measure of TCP sees them.
+    pub cut_segments: u64,
+}
 
 /// One side of a comparison.
 #[derive(Debug, Default)]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{About, Compared, Distance, Report, Value};
+use super::{Compared, Distance, Report, Value};
 use crate::page::{Chapter, Item, Table, number};
 use crate::rows::collect::Row;
+use crate::side::About;
 
 /// Rows that belong together, by the beginning of their names, and which of them are plotted.
 struct Group {

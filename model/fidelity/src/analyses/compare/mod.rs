@@ -13,24 +13,13 @@ use serde::Serialize;
 
 pub(crate) use self::chapters::distance as shown;
 use self::curves::Curves;
-use crate::input::read::Found;
 use crate::rows::collect::{Collected, Kind, Row, Share};
 use crate::rows::rows;
-use crate::side::Side;
+use crate::side::{About, Side};
 use crate::stats::{Summary, emd, ks};
 
 /// Version of the shape of [`Report`], and of the [`Evaluation`](crate::Evaluation) around it. 2 has analyses beside the rows.
 pub const FORMAT: u32 = 2;
-
-/// One side in numbers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct About {
-    /// What was read.
-    #[serde(flatten)]
-    pub found: Found,
-    /// TCP segments without a whole fixed header; no measure of TCP sees them.
-    pub cut_segments: u64,
-}
 
 /// What one side has in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
