@@ -8,6 +8,12 @@ All reports behind a title have the same real captures and floor; these are take
 
 import json
 import sys
+import textwrap
+
+
+def prose(text):
+    """Prints one paragraph, wrapped as the documents are."""
+    print(textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False) + "\n")
 
 
 def table(head, rows):
@@ -42,7 +48,7 @@ def best(cells, values, lower=True):
 def rows(sets):
     first = sets[0][1]
     names = [name for name, _ in sets]
-    print("**Row by row.** Kolmogorov-Smirnov distance over all labels, and its mean within labels; 0 is the same.\n")
+    prose("**Row by row.** Kolmogorov-Smirnov distance over all labels, and its mean within labels; 0 is the same.")
     lines = []
     for row in first["rows"]:
         name = row["name"]
@@ -56,7 +62,7 @@ def rows(sets):
         both = [num(v) + (f" ({num(w)})" if w is not None and len(first["labels"]) > 1 else "") for v, w in zip(values, within)]
         lines.append([f"`{name}`", *best(both, values), num(floor)])
     table(["row", *names, "floor"], lines)
-    print("**Shares**, in percent.\n")
+    prose("**Shares**, in percent.")
     lines = []
     for row in first["rows"]:
         name = row["name"]
@@ -72,7 +78,7 @@ def rows(sets):
 
 def similarity(sets):
     first = sets[0][1]["similarity"]
-    print("**Header bytes** (NetSSM, Table 2): JSD / TVD / HD, mean over the bytes of a header.\n")
+    prose("**Header bytes** (NetSSM, Table 2): JSD / TVD / HD, mean over the bytes of a header.")
     triple = lambda m: "" if not m else " / ".join(num(m[k]) for k in ("jsd", "tvd", "hd"))
     lines = []
     for header in ("ipv4", "tcp", "udp"):
@@ -84,14 +90,14 @@ def similarity(sets):
     cells = best([triple(t["synthetic"]) for t in traces], [t["synthetic"] and t["synthetic"]["jsd"] for t in traces])
     lines.append(["flow by flow, all headers", *cells, triple(traces[0]["floor"]), "", triple(traces[0]["random_bytes"])])
     table(["", *[name for name, _ in sets], "floor", "random fields", "random bytes"], lines)
-    print("As published, on other captures: " + "; ".join(
+    prose("As published, on other captures: " + "; ".join(
         f"{p['name']} " + " / ".join("-" if p[k] is None else f"{p[k]:.2f}" for k in ("jsd", "tvd", "hd"))
-        for p in first["published"]) + ".\n")
+        for p in first["published"]) + ".")
 
 
 def compliance(sets):
     first = sets[0][1]["compliance"]
-    print("**TCP compliance** (NetSSM, Tables 3 and 4): percent of flows; the five columns on the right are the paper's, of its own captures.\n")
+    prose("**TCP compliance** (NetSSM, Tables 3 and 4): percent of flows; the five columns on the right are the paper's, of its own captures.")
     share = lambda side, row: None if not side or not side["rows"][row]["flows"]["of"] else side["rows"][row]["flows"]["hits"] / side["rows"][row]["flows"]["of"]
     lines = []
     paper = ("multi_real", "multi_netssm", "single_real", "single_netssm", "single_netdiffusion")
@@ -114,7 +120,7 @@ def compliance(sets):
 
 def dynamics(sets):
     first = sets[0][1]["dynamics"]
-    print("**Application dynamics** (NetSSM, Table 5): all sessions of a side together; K-S, KL in nats, EMD in the unit.\n")
+    prose("**Application dynamics** (NetSSM, Table 5): all sessions of a side together; K-S, KL in nats, EMD in the unit.")
     lines = []
     for at, evaluation in enumerate(first["evaluations"]):
         for key, title in (("mean_delta", "mean Δ"), ("median_delta", "median Δ"), ("std_delta", "std. dev. Δ"), ("ks", "K-S"), ("kl", "KL"), ("emd", "EMD")):
@@ -123,19 +129,19 @@ def dynamics(sets):
             lines.append([f"{evaluation['name']} ({evaluation['unit']})", title, *best([num(v) for v in values], values),
                           num(of(evaluation, "floor")), num(of(evaluation, "random"))])
     table(["", "", *[name for name, _ in sets], "floor", "random"], lines)
-    print("As published, session by session, of Netflix, in units not named (mean Δ, median Δ, std. dev. Δ, K-S, p, A-D, p, KL, EMD): " + "; ".join(
-        f"{p['of']}, {p['evaluation']}: " + " ".join(f"{v:g}" for v in p["values"]) for p in first["published"]) + ".\n")
+    prose("As published, session by session, of Netflix, in units not named (mean Δ, median Δ, std. dev. Δ, K-S, p, A-D, p, KL, EMD): " + "; ".join(
+        f"{p['of']}, {p['evaluation']}: " + " ".join(f"{v:g}" for v in p["values"]) for p in first["published"]) + ".")
 
 
 def utility(sets):
     levels = [report["utility"]["levels"] for _, report in sets]
     if not all(levels):
         why = sets[0][1]["utility"]["missing"]
-        print("**Downstream utility** (NetSSM, Figure 2): " + ("; ".join(why) or "nothing to tell apart") + ".\n")
+        prose("**Downstream utility** (NetSSM, Figure 2): " + ("; ".join(why) or "nothing to tell apart") + ".")
         return
     first = levels[0][0]
-    print(f"**Downstream utility** (NetSSM, Figure 2): accuracy in percent on held-out real sessions, {len(first['classes'])} classes; "
-          "0, 50 and 100 % of the training set replaced.\n")
+    prose(f"**Downstream utility** (NetSSM, Figure 2): accuracy in percent on held-out real sessions, {len(first['classes'])} classes; "
+          "0, 50 and 100 % of the training set replaced.")
     lines = []
     for classifier in ("tree", "forest", "svm"):
         for packets in (True, False):
@@ -150,12 +156,12 @@ def utility(sets):
     table(["", "first packet", *[name for name, _ in sets]], lines)
     if floor:
         at = {p["percent"]: p["accuracy"]["mean"] for p in floor[0]["points"]}
-        print(f"Floor ({floor[0]['classifier']}, another real set mixed in): " + " / ".join(percent(at[p]) for p in (0, 50, 100)) + ".\n")
+        prose(f"Floor ({floor[0]['classifier']}, another real set mixed in): " + " / ".join(percent(at[p]) for p in (0, 50, 100)) + ".")
 
 
 def discriminate(sets):
     first = sets[0][1]["discriminate"]
-    print("**Told apart by a classifier**: AUC with its interval; 0.5 it cannot tell.\n")
+    prose("**Told apart by a classifier**: AUC with its interval; 0.5 it cannot tell.")
     told = lambda side, by: None if not side else side[by]
     cell = lambda t: "" if not t else f"{t['auc']:.2f} ({t['low']:.2f} to {t['high']:.2f})"
     lines = []
@@ -165,12 +171,12 @@ def discriminate(sets):
     table(["", *[name for name, _ in sets], "floor"], lines)
     for name, report in sets:
         clues = report["discriminate"]["synthetic"]["by_flow"]["gave_away"][:4]
-        print(f"What gave flows of *{name}* away: " + ", ".join(f"{c['feature']} (alone {c['alone']:.2f})" for c in clues) + ".\n")
+        prose(f"What gave flows of *{name}* away: " + ", ".join(f"{c['feature']} (alone {c['alone']:.2f})" for c in clues) + ".")
 
 
 def memorise(sets):
     first = sets[0][1]["memorise"]
-    print("**Learning or memorising**: beside held-out real sessions.\n")
+    prose("**Learning or memorising**: beside held-out real sessions.")
     lines = []
     for at, run in enumerate(first["runs"]):
         longest = lambda side: "" if not side else str((side["longest"] or {}).get("packets", 0))
@@ -187,7 +193,7 @@ def ids(sets):
     if not first:
         return
     for at, judge in enumerate(first["judges"]):
-        print(f"**{judge['name']} {judge['version']}**, counts per 1,000 packets.\n")
+        prose(f"**{judge['name']} {judge['version']}**, counts per 1,000 packets.")
         sides = [("real", judge["sides"]["real"])] + [(name, report["ids"]["judges"][at]["sides"]["synthetic"]) for name, report in sets]
         sides += [("floor", judge["sides"]["floor"])] if "floor" in judge["sides"] else []
         lines = []
