@@ -54,8 +54,9 @@ test: ## install the IDS tools, build, run every test of the workspace
 	$(CARGO) build --release --locked --workspace --bins --tests
 	$(CARGO) test --release --locked --workspace --no-fail-fast
 
-check: ## formatting, clippy as errors, documentation as errors, licences where cargo-deny is there
-	tests/tools/deps.sh build
+check: ## formatting, links and widths of documents, clippy and rustdoc as errors, licences where cargo-deny is there
+	tests/tools/deps.sh check
+	python3 tests/tools/links.py
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps

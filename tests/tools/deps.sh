@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what netssmd needs from the host: `deps.sh build | demo | test`.
+# Installs what netssmd needs from the host: `deps.sh build | check | demo | test`.
 #
 #   build   a linker and libpcap's headers; cargo must be there
+#   check   build, plus Python, which reads the documents
 #   demo    build, plus nft, ip, tcpdump and the namespace tools
 #   test    demo, plus a C++ compiler (it runs the CUDA kernels on the CPU), ping, and the independent judges: suricata 7, tshark, tcpreplay, tcptrace, systemd-analyze
 #
@@ -10,15 +11,17 @@
 # what to install and fails.
 set -euo pipefail
 
-usage() { echo "usage: deps.sh build|demo|test" >&2; exit 64; }
+usage() { echo "usage: deps.sh build|check|demo|test" >&2; exit 64; }
 [[ $# -eq 1 ]] || usage
 
 # One line a need: what proves that it is there, then the Debian package that brings it.
 build=(cmd:cc=build-essential file:pcap/pcap.h=libpcap-dev)
+check=(cmd:python3=python3)
 demo=(cmd:nft=nftables cmd:ip=iproute2 cmd:tcpdump=tcpdump cmd:unshare=util-linux cmd:setpriv=util-linux)
 judges=(cmd:c++=build-essential cmd:ping=iputils-ping cmd:tshark=tshark cmd:tcpreplay=tcpreplay cmd:tcptrace=tcptrace cmd:systemd-analyze=systemd cmd:suricata=suricata)
 case $1 in
   build) needs=("${build[@]}") ;;
+  check) needs=("${build[@]}" "${check[@]}") ;;
   demo) needs=("${build[@]}" "${demo[@]}") ;;
   test) needs=("${build[@]}" "${demo[@]}" "${judges[@]}") ;;
   *) usage ;;
