@@ -57,6 +57,7 @@ test: ## install the IDS tools, build, run every test of the workspace
 check: ## formatting, links and widths of documents, clippy and rustdoc as errors, licences where cargo-deny is there
 	tests/tools/deps.sh check
 	python3 tests/tools/links.py
+	python3 tests/tools/prose.py
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps
