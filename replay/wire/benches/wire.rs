@@ -10,7 +10,6 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use netssm_wire::checksum::{self, Stored, Sum};
 use netssm_wire::flow::community_id;
 use netssm_wire::frame::Layout;
-use netssm_wire::packet::FrameRepr;
 
 /// TCP over IPv4 with timestamps and as much payload as makes `len` bytes.
 fn tcp(len: usize) -> Vec<u8> {
@@ -57,9 +56,6 @@ fn parse(c: &mut Criterion) {
         let layout = Layout::parse(&frame);
         group.bench_function(format!("five-tuple key, {name}"), |b| {
             b.iter(|| black_box(&layout).five_tuple(&frame).map(|t| t.key()));
-        });
-        group.bench_function(format!("repr and emit, {name}"), |b| {
-            b.iter(|| FrameRepr::parse(black_box(&frame)).emit());
         });
     }
     let frame = tcp(74);

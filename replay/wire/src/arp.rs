@@ -1,12 +1,8 @@
-//! ARP. The Repr is etherparse's packet, which keeps addresses of any length.
+//! ARP (RFC 826), as IPv4 over Ethernet has it.
 
 use std::net::Ipv4Addr;
 
-pub use etherparse::ArpPacket as Repr;
-
 use crate::MacAddr;
-use crate::frame::Layer;
-use crate::header::{Header, Wire};
 use crate::view::views;
 
 views! {
@@ -39,29 +35,9 @@ impl View<'_> {
     }
 }
 
-impl Wire for Repr {
-    const LAYER: Layer = Layer::Arp;
-
-    fn parse(bytes: &[u8]) -> Header<Repr> {
-        match Repr::from_slice(bytes) {
-            Ok(packet) => Header::Whole(packet),
-            Err(error) => Header::cut(bytes, error.required_len),
-        }
-    }
-
-    fn emit_len(&self) -> usize {
-        self.packet_len()
-    }
-
-    fn emit(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_bytes());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use etherparse::{ArpHardwareId, ArpOperation, EtherType};
 
     #[rustfmt::skip]
     const REQUEST: [u8; 28] = [
@@ -69,34 +45,6 @@ mod tests {
         2, 0, 0, 0, 0, 1, 10, 0, 0, 1,
         0, 0, 0, 0, 0, 0, 10, 0, 0, 2,
     ];
-
-    #[test]
-    fn reads_and_builds_a_request() {
-        let built = Repr::new(
-            ArpHardwareId::ETHERNET,
-            EtherType::IPV4,
-            ArpOperation::REQUEST,
-            &[2, 0, 0, 0, 0, 1],
-            &[10, 0, 0, 1],
-            &[0; 6],
-            &[10, 0, 0, 2],
-        )
-        .unwrap();
-        assert_eq!(Header::parse(&REQUEST), Header::Whole(built.clone()));
-        let mut out = vec![0xee];
-        built.emit(&mut out);
-        assert_eq!((&out[1..], Wire::emit_len(&built)), (&REQUEST[..], 28));
-    }
-
-    #[test]
-    fn long_addresses_cut_before_their_end_allocate_what_is_there() {
-        let claims = [0, 1, 8, 0, 255, 255, 0, 1, 9, 9];
-        assert_eq!(
-            Header::<Repr>::parse(&claims),
-            Header::Cut { bytes: claims.to_vec(), need: 8 + 2 * (255 + 255) }
-        );
-        assert_eq!(Header::<Repr>::parse(&claims[..7]), Header::Cut { bytes: claims[..7].to_vec(), need: 8 });
-    }
 
     #[test]
     fn views_set_in_place() {

@@ -1,19 +1,16 @@
 //! Packet bytes, parsed and emitted: the one contract over frames for the whole product.
 //!
 //! Every other crate stands on this one. A frame is bytes in **Ethernet form** (what [`capture`] gives,
-//! whatever the capture's link type was), perhaps cut by a snaplen. There are three ways to look at it:
+//! whatever the capture's link type was), perhaps cut by a snaplen. There are two ways to look at it:
 //!
 //! * [`frame::Layout`] walks it once and gives offsets. It never fails: a cut or malformed header ends the
 //!   walk with a [`frame::Stop`] that says where and why. Use it to rewrite fields in place.
 //! * a `View` per protocol reads and sets the fields of one header in place. It is only made when the fixed
 //!   part of the header is there, so its methods do not fail.
-//! * a `Repr` per protocol owns the values. `parse` and `emit` are inverses for every input: what could not
-//!   be understood is kept as bytes, never dropped.
 //!
 //! No input makes any function here panic, and none allocates what a length field claims.
 //!
-//! Struct parsing and the ones' complement sum come from `etherparse`; the files with their own code say why
-//! in one line.
+//! The ones' complement sum comes from `etherparse`; the files with their own code say why in one line.
 
 pub mod arp;
 mod bytes;
@@ -22,12 +19,10 @@ pub mod checksum;
 pub mod ethernet;
 pub mod flow;
 pub mod frame;
-pub mod header;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod mac;
-pub mod packet;
 pub mod session;
 pub mod tcp;
 pub mod udp;

@@ -114,7 +114,7 @@ fn read(name: &str, bytes: &[u8]) -> (Result<LinkType, String>, Vec<Record>, Opt
 }
 
 fn syn() -> Vec<u8> {
-    common::v4_frame(common::tcp(Flags::SYN, &[]), protocol::TCP, b"")
+    common::frame(&[], &common::v4(protocol::TCP, &common::tcp(Flags::SYN, &[], b"")))
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn byte_orders_and_resolutions_give_the_same_record() {
 #[test]
 fn every_link_type_comes_in_ethernet_form() {
     let v4 = &syn()[14..];
-    let v6 = &common::v6_frame(common::udp(), protocol::UDP, vec![], b"x")[14..];
+    let v6 = &common::frame(&[], &common::v6(protocol::UDP, &common::udp(0, b"x")))[14..];
     let sll = |kind: u16, proto: u16| {
         [
             &[0, 4, 0, 1, 0, 6, 2, 0, 0, 0, 0, 9, 0, 0][..],

@@ -10,7 +10,6 @@ use std::path::Path;
 use netssm_wire::capture::{Capture, CaptureError};
 use netssm_wire::checksum;
 use netssm_wire::frame::Layout;
-use netssm_wire::packet::FrameRepr;
 
 /// What a file that does not read to its end gives.
 struct Odd {
@@ -71,7 +70,6 @@ fn read(path: &Path) -> (u64, Option<CaptureError>) {
                 assert!(record.wire_len as usize >= record.frame.len(), "{path:?}");
                 let layout = Layout::parse(&record.frame);
                 assert!(layout.payload_at().is_none_or(|at| at <= record.frame.len()), "{path:?}");
-                assert_eq!(FrameRepr::parse(&record.frame).emit(), record.frame, "{path:?}");
                 let mut filled = record.frame.clone();
                 if checksum::fill(&mut filled).is_ok() {
                     assert_ne!(checksum::verify(&filled).transport, checksum::Check::Bad, "{path:?}");

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use netssm_wire::capture::Capture;
-use netssm_wire::packet::FrameRepr;
+use netssm_wire::frame::Layout;
 
 /// Peak of the address space in KiB.
 fn peak_kib() -> u64 {
@@ -18,7 +18,7 @@ fn peak_kib() -> u64 {
 fn read(path: &Path) {
     if let Ok(mut capture) = Capture::open(path) {
         while let Ok(Some(record)) = capture.next_record() {
-            let _ = FrameRepr::parse(&record.frame);
+            let _ = Layout::parse(&record.frame);
         }
     }
 }

@@ -23,7 +23,7 @@ mod walk;
 
 pub use numbers::{ethertype, protocol};
 pub use parts::{Fragment, Ipv4Layout, Ipv6Layout, Layer, Net, Stop, Tag, Tags, Transport};
-pub(crate) use walk::{MAX_EXTENSIONS, extension_len, is_extension};
+pub(crate) use walk::{extension_len, is_extension};
 
 use std::net::IpAddr;
 

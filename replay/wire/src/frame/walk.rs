@@ -11,7 +11,7 @@ use crate::bytes::{be16, be32};
 
 /// How many IPv6 extension headers are walked. RFC 8200 section 4.1 has at most six in order; a longer chain
 /// than this is an attack or noise, and the walk must be bounded by more than the frame's length.
-pub(crate) const MAX_EXTENSIONS: usize = 16;
+const MAX_EXTENSIONS: usize = 16;
 
 pub(super) fn walk(frame: &[u8]) -> Layout {
     let mut layout = empty();

@@ -1,19 +1,11 @@
-//! ICMP and ICMPv6: the common 8 bytes, what the types mean, and where a packet is quoted.
-//!
-//! The Repr is own code because etherparse's `Icmpv4Header` and `Icmpv6Header` drop the fields that a type
-//! leaves unused, which are not always zero on the wire. What a message means is still etherparse's to say:
-//! [`Repr::message_v4`], [`Repr::message_v6`].
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): the common 8 bytes, and where a packet is quoted.
 
 mod neighbour;
 
 use std::ops::Range;
 
-use etherparse::{Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type};
-
 pub use neighbour::{NeighbourOption, neighbour_options};
 
-use crate::frame::Layer;
-use crate::header::{Header, Wire};
 use crate::view::views;
 
 views! {
@@ -39,69 +31,6 @@ pub enum Version {
     V4,
     /// ICMPv6 (RFC 4443).
     V6,
-}
-
-/// The first 8 bytes of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Repr {
-    /// Type.
-    pub kind: u8,
-    /// Code.
-    pub code: u8,
-    /// Checksum, as it stands there.
-    pub checksum: u16,
-    /// What bytes 4 to 7 hold depends on the type.
-    pub word: [u8; 4],
-}
-
-impl Repr {
-    fn bytes(&self) -> [u8; 8] {
-        let [a, b] = self.checksum.to_be_bytes();
-        let [c, d, e, f] = self.word;
-        [self.kind, self.code, a, b, c, d, e, f]
-    }
-
-    /// What the header says as ICMP. Timestamp messages, whose fields lie beyond the 8 bytes, are `Unknown`
-    /// here.
-    pub fn message_v4(&self) -> Icmpv4Type {
-        match Icmpv4Header::from_slice(&self.bytes()) {
-            Ok((header, _)) => header.icmp_type,
-            Err(_) => Icmpv4Type::Unknown { type_u8: self.kind, code_u8: self.code, bytes5to8: self.word },
-        }
-    }
-
-    /// What the header says as ICMPv6.
-    pub fn message_v6(&self) -> Icmpv6Type {
-        match Icmpv6Header::from_slice(&self.bytes()) {
-            Ok((header, _)) => header.icmp_type,
-            Err(_) => Icmpv6Type::Unknown { type_u8: self.kind, code_u8: self.code, bytes5to8: self.word },
-        }
-    }
-}
-
-/// A message header of either version; the layer named in messages is that of ICMP.
-impl Wire for Repr {
-    const LAYER: Layer = Layer::Icmp;
-
-    fn parse(bytes: &[u8]) -> Header<Repr> {
-        match View::new(bytes) {
-            Some(view) => Header::Whole(Repr {
-                kind: view.kind(),
-                code: view.code(),
-                checksum: view.checksum(),
-                word: view.word().to_be_bytes(),
-            }),
-            None => Header::cut(bytes, View::LEN),
-        }
-    }
-
-    fn emit_len(&self) -> usize {
-        View::LEN
-    }
-
-    fn emit(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.bytes());
-    }
 }
 
 /// Where in `message` (from the ICMP header on) the packet stands that an error quotes.
@@ -131,25 +60,8 @@ pub fn quoted(version: Version, message: &[u8]) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use etherparse::icmpv4::DestUnreachableHeader;
 
     const UNREACHABLE: [u8; 8] = [3, 4, 0x12, 0x34, 0xab, 0xcd, 5, 0xdc];
-
-    #[test]
-    fn reads_builds_and_means() {
-        let built = Repr { kind: 3, code: 4, checksum: 0x1234, word: [0xab, 0xcd, 5, 0xdc] };
-        assert_eq!(Repr::parse(&UNREACHABLE), Header::Whole(built));
-        let mut out = vec![0xee];
-        built.emit(&mut out);
-        assert_eq!(out[1..], UNREACHABLE);
-        let meant = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: 1500 };
-        assert_eq!(built.message_v4(), Icmpv4Type::DestinationUnreachable(meant));
-        assert_eq!(Repr::parse(&UNREACHABLE[..7]), Header::Cut { bytes: UNREACHABLE[..7].to_vec(), need: 8 });
-        let timestamp = Repr { kind: 13, code: 0, ..built };
-        assert!(matches!(timestamp.message_v4(), Icmpv4Type::Unknown { type_u8: 13, .. }));
-        let too_big = Repr { kind: 2, code: 0, checksum: 0, word: [0, 0, 5, 0] };
-        assert_eq!(too_big.message_v6(), Icmpv6Type::PacketTooBig { mtu: 1280 });
-    }
 
     #[test]
     fn quotes_end_where_extensions_begin() {

@@ -1,7 +1,7 @@
 //! TCP headers: fixed part, options, sequence arithmetic.
 //!
-//! The Repr is own code because etherparse's `TcpHeader` has no place for the reserved bits, which must
-//! survive a round trip, and numbers its sequence space with bare integers.
+//! Own code because etherparse's `TcpHeader` has no place for the reserved bits, which must survive a round
+//! trip, and numbers its sequence space with bare integers.
 
 mod options;
 mod seq;
@@ -9,11 +9,9 @@ mod seq;
 use std::fmt;
 use std::ops::BitOr;
 
-pub use options::{OptionWalk, Options, TcpOption, sack_blocks};
+pub use options::{OptionWalk, TcpOption, sack_blocks};
 pub use seq::Seq;
 
-use crate::frame::Layer;
-use crate::header::{Header, Wire};
 use crate::view::{Field, views};
 
 impl Field for Seq {
@@ -143,75 +141,6 @@ impl fmt::Debug for Flags {
     }
 }
 
-/// A TCP header with its options; the data offset follows from these.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Repr {
-    /// Source port.
-    pub src_port: u16,
-    /// Destination port.
-    pub dst_port: u16,
-    /// Sequence number of the first byte, or of SYN.
-    pub seq: Seq,
-    /// Acknowledgement number.
-    pub ack: Seq,
-    /// Flags and reserved bits.
-    pub flags: Flags,
-    /// Window, unscaled.
-    pub window: u16,
-    /// Checksum, as it stands there.
-    pub checksum: u16,
-    /// Urgent pointer.
-    pub urgent: u16,
-    /// Options.
-    pub options: Options,
-}
-
-impl Wire for Repr {
-    const LAYER: Layer = Layer::Tcp;
-
-    fn parse(bytes: &[u8]) -> Header<Repr> {
-        let Some(view) = View::new(bytes) else {
-            return Header::cut(bytes, View::LEN);
-        };
-        if view.header_len() < View::LEN {
-            return Header::invalid(bytes, "data offset below 5 words");
-        }
-        if view.header_len() > bytes.len() {
-            return Header::cut(bytes, view.header_len());
-        }
-        let options =
-            Options::from_bytes(view.options()).expect("a data offset counts words, 10 past the fixed part");
-        Header::Whole(Repr {
-            src_port: view.src_port(),
-            dst_port: view.dst_port(),
-            seq: view.seq(),
-            ack: view.ack(),
-            flags: view.flags(),
-            window: view.window(),
-            checksum: view.checksum(),
-            urgent: view.urgent(),
-            options,
-        })
-    }
-
-    fn emit_len(&self) -> usize {
-        View::LEN + self.options.as_bytes().len()
-    }
-
-    fn emit(&self, out: &mut Vec<u8>) {
-        let words = (self.emit_len() / 4) as u16; // 5 to 15
-        out.extend_from_slice(&self.src_port.to_be_bytes());
-        out.extend_from_slice(&self.dst_port.to_be_bytes());
-        out.extend_from_slice(&self.seq.0.to_be_bytes());
-        out.extend_from_slice(&self.ack.0.to_be_bytes());
-        out.extend_from_slice(&(words << 12 | self.flags.bits()).to_be_bytes());
-        out.extend_from_slice(&self.window.to_be_bytes());
-        out.extend_from_slice(&self.checksum.to_be_bytes());
-        out.extend_from_slice(&self.urgent.to_be_bytes());
-        out.extend_from_slice(self.options.as_bytes());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,40 +152,6 @@ mod tests {
         0x12, 0x34, 0x00, 0x01, 2, 4, 5, 0xb4,
     ];
 
-    fn built() -> Repr {
-        Repr {
-            src_port: 49152,
-            dst_port: 443,
-            seq: Seq(u32::MAX),
-            ack: Seq(0),
-            flags: Flags::from_bits(0x200) | Flags::NS | Flags::SYN,
-            window: 64240,
-            checksum: 0x1234,
-            urgent: 1,
-            options: Options::from_list(&[TcpOption::MaxSegmentSize(1460)]).unwrap(),
-        }
-    }
-
-    #[test]
-    fn reads_and_builds_every_bit() {
-        assert_eq!(Repr::parse(&BYTES), Header::Whole(built()));
-        let mut out = vec![0xee];
-        built().emit(&mut out);
-        assert_eq!(out[1..], BYTES);
-        assert_eq!(format!("{:?}", built().flags), "[SYN, NS, reserved 001]");
-        assert_eq!(built().flags.seq_len(), 1);
-    }
-
-    #[test]
-    fn cut_and_invalid_headers_keep_their_bytes() {
-        assert_eq!(Repr::parse(&BYTES[..22]), Header::Cut { bytes: BYTES[..22].to_vec(), need: 24 });
-        assert_eq!(Repr::parse(&BYTES[..2]), Header::Cut { bytes: BYTES[..2].to_vec(), need: 20 });
-        let mut bad = BYTES;
-        bad[12] = 0x40;
-        let why = "data offset below 5 words";
-        assert_eq!(Repr::parse(&bad), Header::Invalid { bytes: bad.to_vec(), why });
-    }
-
     #[test]
     fn views_read_cut_options_and_set_in_place() {
         let view = View::new(&BYTES[..22]).unwrap();
@@ -266,8 +161,8 @@ mod tests {
         view.set_flags(Flags::SYN | Flags::ACK);
         view.set_ack(Seq(7));
         view.options_mut()[2..].copy_from_slice(&1400u16.to_be_bytes());
-        let Header::Whole(read) = Repr::parse(&bytes) else { panic!("not whole") };
-        assert_eq!((read.flags, read.ack), (Flags::SYN | Flags::ACK, Seq(7)));
-        assert_eq!(read.options.iter().next(), Some((0, TcpOption::MaxSegmentSize(1400))));
+        let read = View::new(&bytes).unwrap();
+        assert_eq!((read.flags(), read.ack()), (Flags::SYN | Flags::ACK, Seq(7)));
+        assert_eq!(OptionWalk::new(read.options()).next(), Some((0, TcpOption::MaxSegmentSize(1400))));
     }
 }

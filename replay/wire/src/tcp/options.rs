@@ -129,54 +129,6 @@ impl<'a> Iterator for OptionWalk<'a> {
     }
 }
 
-/// The options of a header: at most 40 bytes, a multiple of 4.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    bytes: [u8; Options::MAX],
-    len: usize,
-}
-
-impl Options {
-    /// The most that a data offset of 15 words leaves room for.
-    pub const MAX: usize = 40;
-    /// No options.
-    pub const NONE: Options = Options { bytes: [0; Options::MAX], len: 0 };
-
-    /// From raw bytes; `None` unless they are a multiple of 4 and at most 40.
-    pub fn from_bytes(raw: &[u8]) -> Option<Options> {
-        let mut options = Options { len: raw.len(), ..Options::NONE };
-        if !raw.len().is_multiple_of(4) {
-            return None;
-        }
-        options.bytes.get_mut(..raw.len())?.copy_from_slice(raw);
-        Some(options)
-    }
-
-    /// From a list, padded with zeros to a multiple of 4; `None` when they need more than 40 bytes.
-    pub fn from_list(list: &[TcpOption<'_>]) -> Option<Options> {
-        let mut raw = Vec::with_capacity(Options::MAX);
-        list.iter().for_each(|option| option.emit(&mut raw));
-        raw.resize(raw.len().next_multiple_of(4), 0);
-        Options::from_bytes(&raw)
-    }
-
-    /// The bytes as they stand in the header.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    /// Walks them.
-    pub fn iter(&self) -> OptionWalk<'_> {
-        OptionWalk::new(self.as_bytes())
-    }
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.iter().map(|(_, option)| option)).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Seq;
@@ -198,7 +150,9 @@ mod tests {
         let walked: Vec<_> = OptionWalk::new(&SYN).collect();
         assert_eq!(walked.iter().map(|(_, option)| *option).collect::<Vec<_>>(), list);
         assert_eq!(walked.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 4, 6, 16, 17]);
-        assert_eq!(Options::from_list(&list).unwrap().as_bytes(), SYN);
+        let mut built = Vec::new();
+        list.iter().for_each(|option| option.emit(&mut built));
+        assert_eq!(built, SYN);
     }
 
     #[test]
@@ -213,14 +167,10 @@ mod tests {
     }
 
     #[test]
-    fn bad_lengths_and_sizes_are_refused() {
+    fn bad_lengths_end_the_walk_with_the_rest() {
         for bad in [&[8u8][..], &[8, 0, 1], &[8, 1], &[8, 10, 0]] {
             assert_eq!(OptionWalk::new(bad).collect::<Vec<_>>(), [(0, TcpOption::Malformed(bad))]);
         }
-        assert_eq!(Options::from_bytes(&[1; 3]), None);
-        assert_eq!(Options::from_bytes(&[1; 44]), None);
-        assert_eq!(Options::from_list(&[TcpOption::Sack(&[0; 40])]), None);
-        assert_eq!(Options::from_list(&[TcpOption::Nop]).unwrap().as_bytes(), [1, 0, 0, 0]);
     }
 
     proptest! {

@@ -5,13 +5,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use etherparse::{ArpHardwareId, ArpOperation, EtherType, IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header};
+use netssm_wire::checksum;
 use netssm_wire::frame::{ethertype, protocol};
-use netssm_wire::header::Header;
-use netssm_wire::ipv6::Extension;
-use netssm_wire::packet::{Body, FrameRepr, IpHeader, IpPacket, Upper};
-use netssm_wire::tcp::{Flags, Options, Seq, TcpOption};
-use netssm_wire::{MacAddr, arp, checksum, ethernet, icmp, ipv4, ipv6, tcp, udp};
+use netssm_wire::tcp::{Flags, TcpOption};
 
 /// Whether a missing tool or data set fails the test instead of skipping it.
 pub(crate) fn require_all() -> bool {
@@ -35,94 +31,73 @@ pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 pub(crate) const CLIENT_6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 pub(crate) const SERVER_6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
-pub(crate) fn v4(number: u8) -> ipv4::Repr {
-    let header = Ipv4Header::new(0, 64, IpNumber(number), CLIENT.octets(), SERVER.octets());
-    ipv4::Repr { header: header.unwrap(), reserved: false }
+/// An IPv4 packet around `body` with the given flags and fragment offset and options (a multiple of 4 bytes).
+pub(crate) fn v4_with(flags_offset: u16, options: &[u8], number: u8, body: &[u8]) -> Vec<u8> {
+    let words = (5 + options.len() / 4) as u8;
+    let total = (20 + options.len() + body.len()) as u16;
+    let mut out = vec![0x40 | words, 0];
+    out.extend([total, 0, flags_offset].map(u16::to_be_bytes).concat());
+    out.extend([64, number, 0, 0]);
+    [&out[..], &CLIENT.octets(), &SERVER.octets(), options, body].concat()
 }
 
-pub(crate) fn v6(number: u8, extensions: Vec<Extension>) -> ipv6::Repr {
-    let header = Ipv6Header {
-        traffic_class: 0,
-        flow_label: Ipv6FlowLabel::try_new(0xabcde).unwrap(),
-        payload_length: 0,
-        next_header: IpNumber(number),
-        hop_limit: 64,
-        source: CLIENT_6.octets(),
-        destination: SERVER_6.octets(),
-    };
-    ipv6::Repr::new(header, extensions, number).unwrap()
+/// An IPv4 packet around `body`.
+pub(crate) fn v4(number: u8, body: &[u8]) -> Vec<u8> {
+    v4_with(0x4000, &[], number, body)
 }
 
-pub(crate) fn tcp(flags: Flags, options: &[TcpOption<'_>]) -> Upper {
-    Upper::Tcp(Header::Whole(tcp::Repr {
-        src_port: 49152,
-        dst_port: 443,
-        seq: Seq(u32::MAX - 1),
-        ack: Seq(77),
-        flags,
-        window: 64240,
-        checksum: 0,
-        urgent: 0,
-        options: Options::from_list(options).unwrap(),
-    }))
+/// An IPv6 packet around `body`, which begins with the extension header (or the header) `next`.
+pub(crate) fn v6(next: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x60, 0x0a, 0xbc, 0xde];
+    out.extend((body.len() as u16).to_be_bytes());
+    out.extend([next, 64]);
+    [&out[..], &CLIENT_6.octets(), &SERVER_6.octets(), body].concat()
 }
 
-pub(crate) fn udp() -> Upper {
-    Upper::Udp(Header::Whole(udp::Repr { source_port: 50000, destination_port: 53, length: 0, checksum: 0 }))
+/// A TCP header with options, padded to whole words, and `payload`.
+pub(crate) fn tcp(flags: Flags, options: &[TcpOption<'_>], payload: &[u8]) -> Vec<u8> {
+    let mut raw = Vec::new();
+    options.iter().for_each(|option| option.emit(&mut raw));
+    raw.resize(raw.len().next_multiple_of(4), 0);
+    let mut out = [49152u16, 443].map(u16::to_be_bytes).concat();
+    out.extend([u32::MAX - 1, 77].map(u32::to_be_bytes).concat());
+    let offset_flags = ((5 + raw.len() / 4) as u16) << 12 | flags.bits();
+    out.extend([offset_flags, 64240, 0, 0].map(u16::to_be_bytes).concat());
+    [&out[..], &raw, payload].concat()
 }
 
-/// With a checksum as the first fragment of a datagram has it: made over bytes that are not in the frame.
-pub(crate) fn udp_of_fragment() -> Upper {
-    Upper::Udp(Header::Whole(udp::Repr {
-        source_port: 50000,
-        destination_port: 53,
-        length: 0,
-        checksum: 0x1234,
-    }))
+/// A UDP header with that checksum, and `payload`.
+pub(crate) fn udp(checksum: u16, payload: &[u8]) -> Vec<u8> {
+    let header = [50000, 53, (8 + payload.len()) as u16, checksum].map(u16::to_be_bytes).concat();
+    [&header[..], payload].concat()
 }
 
-pub(crate) fn icmp(kind: u8, code: u8, quoted: Option<IpPacket>) -> Upper {
-    let header = icmp::Repr { kind, code, checksum: 0, word: [0, 0, 0, 1] };
-    Upper::Icmp { header: Header::Whole(header), quoted: quoted.map(Box::new) }
+/// The first 8 bytes of a message of either ICMP, and what follows.
+pub(crate) fn icmp(kind: u8, code: u8, rest: &[u8]) -> Vec<u8> {
+    [&[kind, code, 0, 0, 0, 0, 0, 1][..], rest].concat()
 }
 
-/// A frame around an IP packet, with checksums unless its headers do not allow any.
-pub(crate) fn ip_frame(packet: IpPacket, tags: &[(u16, u16)]) -> Vec<u8> {
-    let kind = match packet.header {
-        IpHeader::V4(_) => ethertype::IPV4,
-        IpHeader::V6(_) => ethertype::IPV6,
-    };
-    let mut link =
-        ethernet::Repr::new(MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]), kind).unwrap();
-    tags.iter().for_each(|&(tpid, tci)| assert!(link.push_tag(tpid, tci)));
-    let frame = FrameRepr { link: Header::Whole(link), body: Body::Ip(Box::new(packet)) };
-    let mut bytes = frame.emit();
-    checksum::fill(&mut bytes).unwrap();
-    bytes
-}
-
-pub(crate) fn v4_frame(upper: Upper, number: u8, payload: &[u8]) -> Vec<u8> {
-    ip_frame(IpPacket::new(IpHeader::V4(Header::Whole(v4(number))), upper, payload.to_vec()), &[])
-}
-
-pub(crate) fn v6_frame(upper: Upper, number: u8, extensions: Vec<Extension>, payload: &[u8]) -> Vec<u8> {
-    let header = IpHeader::V6(Header::Whole(v6(number, extensions)));
-    ip_frame(IpPacket::new(header, upper, payload.to_vec()), &[])
+/// A frame around `packet` with the given tags (outermost last), and its checksums.
+pub(crate) fn frame(tags: &[(u16, u16)], packet: &[u8]) -> Vec<u8> {
+    let kind = if packet[0] >> 4 == 4 { ethertype::IPV4 } else { ethertype::IPV6 };
+    let mut out = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+    for (tpid, tci) in tags.iter().rev() {
+        out.extend([*tpid, *tci].map(u16::to_be_bytes).concat());
+    }
+    out.extend(kind.to_be_bytes());
+    out.extend(packet);
+    checksum::fill(&mut out).unwrap();
+    out
 }
 
 pub(crate) fn arp_frame() -> Vec<u8> {
-    let packet = arp::Repr::new(
-        ArpHardwareId::ETHERNET,
-        EtherType::IPV4,
-        ArpOperation::REQUEST,
-        &[2, 0, 0, 0, 0, 1],
-        &CLIENT.octets(),
-        &[0; 6],
-        &SERVER.octets(),
-    );
-    let link = ethernet::Repr::new(MacAddr([2, 0, 0, 0, 0, 1]), MacAddr::BROADCAST, ethertype::ARP).unwrap();
-    let body = Body::Arp(Box::new(Header::Whole(packet.unwrap())), vec![0; 18]);
-    FrameRepr { link: Header::Whole(link), body }.emit()
+    let mut out = vec![0xff; 6];
+    out.extend([2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1]);
+    out.extend(CLIENT.octets());
+    out.extend([0; 6]);
+    out.extend(SERVER.octets());
+    out.extend([0; 18]);
+    out
 }
 
 pub(crate) const SYN_OPTIONS: [TcpOption<'static>; 5] = [
@@ -135,70 +110,40 @@ pub(crate) const SYN_OPTIONS: [TcpOption<'static>; 5] = [
 
 /// Well-formed frames of every kind that the crate parses, with a name each.
 pub(crate) fn frames() -> Vec<(&'static str, Vec<u8>)> {
-    let syn = || tcp(Flags::SYN, &SYN_OPTIONS);
-    let v4_packet = |upper, number| IpPacket::new(IpHeader::V4(Header::Whole(v4(number))), upper, vec![7; 5]);
-    let mut fragment = v4(protocol::UDP);
-    fragment.header.more_fragments = true;
-    let mut later = v4(protocol::UDP);
-    later.header.fragment_offset = 3.try_into().unwrap();
-    let mut options = v4(protocol::TCP);
-    options.header.options = [131, 7, 4, 10, 9, 9, 9, 0].into();
-    let mut padded = v4_packet(syn(), protocol::TCP);
-    padded.padding = vec![0; 6];
-    let ext = |number, bytes: &[u8]| Extension::new(number, bytes).unwrap();
-    let mut quoted = v4_packet(syn(), protocol::TCP);
-    quoted.payload.clear();
-    let mut quoted_6 = v6(protocol::UDP, vec![]);
-    quoted_6.header_mut().payload_length = 300;
-    let quoted_6 = IpPacket {
-        header: IpHeader::V6(Header::Whole(quoted_6)),
-        upper: Upper::Udp(Header::Whole(udp::Repr {
-            source_port: 9,
-            destination_port: 8,
-            length: 300,
-            checksum: 7,
-        })),
-        payload: vec![1; 9],
-        padding: vec![],
-    };
-    let v4_with =
-        |header, upper| ip_frame(IpPacket::new(IpHeader::V4(Header::Whole(header)), upper, vec![9; 24]), &[]);
+    use protocol::{ICMP, ICMPV6, IGMP, ROUTING, TCP, UDP};
+    let syn = |payload: &[u8]| tcp(Flags::SYN, &SYN_OPTIONS, payload);
+    let routed = [&[UDP, 2, 0, 1, 0, 0, 0, 0][..], &Ipv6Addr::LOCALHOST.octets(), &udp(0, b"hello")].concat();
+    // A first fragment's checksum is made over bytes that are not in the frame.
+    let fragment_6 = [&[UDP, 0, 0, 1, 0, 0, 0, 7][..], &udp(0x1234, b"hello")].concat();
+    let hop_by_hop = [&[UDP, 0, 5, 2, 0, 0, 1, 0][..], &udp(0, b"hello")].concat();
+    // A quoted datagram of 300 bytes, cut.
+    let quoted_6 = [&[0, 9, 0, 8, 1, 44, 0, 7][..], &[1; 9]].concat();
+    let mut quoted_6 = v6(UDP, &quoted_6);
+    quoted_6[4..6].copy_from_slice(&300u16.to_be_bytes());
+    let tagged = |tags: &[(u16, u16)]| frame(tags, &v4(TCP, &syn(&[7; 5])));
     vec![
         ("arp", arp_frame()),
-        ("tcp", v4_frame(syn(), protocol::TCP, b"")),
-        ("tcp data", v4_frame(tcp(Flags::PSH | Flags::ACK, &[]), protocol::TCP, b"GET / HTTP/1.1")),
-        ("tcp padded", ip_frame(padded, &[])),
-        ("tcp source route", v4_with(options, syn())),
-        ("tcp vlan", ip_frame(v4_packet(syn(), protocol::TCP), &[(ethertype::VLAN, 7)])),
-        (
-            "tcp qinq",
-            ip_frame(v4_packet(syn(), protocol::TCP), &[(ethertype::VLAN, 7), (ethertype::QINQ, 9)]),
-        ),
-        ("udp", v4_frame(udp(), protocol::UDP, b"odd")),
-        ("udp first fragment", v4_with(fragment, udp_of_fragment())),
-        ("udp later fragment", v4_with(later, Upper::None)),
-        ("icmp echo", v4_frame(icmp(8, 0, None), protocol::ICMP, b"abcdefg")),
-        ("icmp unreachable", v4_frame(icmp(3, 3, Some(quoted)), protocol::ICMP, b"")),
-        ("igmp", v4_frame(Upper::None, protocol::IGMP, &[0x16, 0, 0, 0, 239, 1, 2, 3])),
-        ("esp", v4_frame(Upper::None, 50, &[3; 40])),
-        ("tcp 6", v6_frame(syn(), protocol::TCP, vec![], b"six")),
-        ("udp 6 hop-by-hop", {
-            v6_frame(udp(), protocol::UDP, vec![ext(0, &[0, 0, 5, 2, 0, 0, 1, 0])], b"hello")
+        ("tcp", frame(&[], &v4(TCP, &syn(b"")))),
+        ("tcp data", frame(&[], &v4(TCP, &tcp(Flags::PSH | Flags::ACK, &[], b"GET / HTTP/1.1")))),
+        ("tcp padded", [tagged(&[]), vec![0; 6]].concat()),
+        ("tcp source route", {
+            frame(&[], &v4_with(0x4000, &[131, 7, 4, 10, 9, 9, 9, 0], TCP, &syn(&[9; 24])))
         }),
-        ("udp 6 routed", {
-            let mut routing = vec![0, 2, 0, 1, 0, 0, 0, 0];
-            routing.extend(Ipv6Addr::LOCALHOST.octets());
-            v6_frame(udp(), protocol::UDP, vec![ext(protocol::ROUTING, &routing)], b"hello")
-        }),
-        ("udp 6 fragment", {
-            let header = ext(protocol::FRAGMENT, &[0, 0, 0, 1, 0, 0, 0, 7]);
-            v6_frame(udp_of_fragment(), protocol::UDP, vec![header], b"hello")
-        }),
-        ("icmpv6 echo", v6_frame(icmp(128, 0, None), protocol::ICMPV6, vec![], b"abc")),
-        ("icmpv6 too big", v6_frame(icmp(2, 0, Some(quoted_6)), protocol::ICMPV6, vec![], b"")),
-        ("lldp", {
-            let link = ethernet::Repr::new(MacAddr::ZERO, MacAddr::BROADCAST, 0x88cc).unwrap();
-            FrameRepr { link: Header::Whole(link), body: Body::Other(vec![2, 7, 4]) }.emit()
-        }),
+        ("tcp vlan", tagged(&[(ethertype::VLAN, 7)])),
+        ("tcp qinq", tagged(&[(ethertype::VLAN, 7), (ethertype::QINQ, 9)])),
+        ("udp", frame(&[], &v4(UDP, &udp(0, b"odd")))),
+        ("udp first fragment", frame(&[], &v4_with(0x6000, &[], UDP, &udp(0x1234, &[9; 24])))),
+        ("udp later fragment", frame(&[], &v4_with(3, &[], UDP, &[9; 24]))),
+        ("icmp echo", frame(&[], &v4(ICMP, &icmp(8, 0, b"abcdefg")))),
+        ("icmp unreachable", frame(&[], &v4(ICMP, &icmp(3, 3, &v4(TCP, &syn(b"")))))),
+        ("igmp", frame(&[], &v4(IGMP, &[0x16, 0, 0, 0, 239, 1, 2, 3]))),
+        ("esp", frame(&[], &v4(50, &[3; 40]))),
+        ("tcp 6", frame(&[], &v6(TCP, &syn(b"six")))),
+        ("udp 6 hop-by-hop", frame(&[], &v6(0, &hop_by_hop))),
+        ("udp 6 routed", frame(&[], &v6(ROUTING, &routed))),
+        ("udp 6 fragment", frame(&[], &v6(protocol::FRAGMENT, &fragment_6))),
+        ("icmpv6 echo", frame(&[], &v6(ICMPV6, &icmp(128, 0, b"abc")))),
+        ("icmpv6 too big", frame(&[], &v6(ICMPV6, &icmp(2, 0, &quoted_6)))),
+        ("lldp", [&[0xff; 6][..], &[0; 6], &[0x88, 0xcc, 2, 7, 4]].concat()),
     ]
 }
