@@ -27,6 +27,12 @@ impl MacAddr {
         self.0[0] & 2 == 2
     }
 
+    /// Whether this is an address that IP sends groups to: broadcast, `01:00:5e:00:00:00` to `01:00:5e:7f:ff:ff` (RFC 1112
+    /// section 6.4) or `33:33:...` (RFC 2464 section 7). Other group addresses are of other protocols, or made up.
+    pub fn is_ip_group(self) -> bool {
+        self == MacAddr::BROADCAST || matches!(self.0, [0x01, 0x00, 0x5e, 0..=0x7f, ..] | [0x33, 0x33, ..])
+    }
+
     /// The group address that a multicast or broadcast IP address is sent to (RFC 1112 section 6.4, RFC 2464
     /// section 7); `None` for a unicast address.
     pub fn of_group(ip: IpAddr) -> Option<MacAddr> {
@@ -114,6 +120,11 @@ mod tests {
         assert_eq!(of("255.255.255.255").as_deref(), Some("ff:ff:ff:ff:ff:ff"));
         assert_eq!(of("ff02::1:ff00:2").as_deref(), Some("33:33:ff:00:00:02"));
         assert_eq!(of("10.0.0.1"), None);
+        let ip_group = |mac: &str| mac.parse::<MacAddr>().unwrap().is_ip_group();
+        assert!(
+            ip_group("ff:ff:ff:ff:ff:ff") && ip_group("01:00:5e:7f:00:01") && ip_group("33:33:00:00:00:01")
+        );
+        assert!(!ip_group("01:00:5e:80:00:01") && !ip_group("01:80:c2:00:00:00"));
         assert!(MacAddr::BROADCAST.is_group() && !MacAddr::ZERO.is_group());
         assert!(MacAddr([2, 0, 0, 0, 0, 1]).is_local());
     }

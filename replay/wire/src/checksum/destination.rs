@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::bytes::array;
-use crate::frame::{Ipv4Layout, Ipv6Layout, Layout, Net, extension_len, is_extension, protocol};
+use crate::frame::{Extension, Ipv4Layout, Ipv6Layout, Layout, Net, protocol};
 use crate::ipv4;
 
 /// Source and destination that the transport checksum was made with.
@@ -34,18 +34,15 @@ fn source_route(frame: &[u8], ip: Ipv4Layout) -> Option<Ipv4Addr> {
 /// Home address of a destination option, and the final address of a routing header with segments left.
 fn extensions(frame: &[u8], ip: Ipv6Layout) -> (Option<Ipv6Addr>, Option<Ipv6Addr>) {
     let (mut home, mut last) = (None, None);
-    let (mut at, mut number) = (ip.at + 40, frame.get(ip.at + 6).copied().unwrap_or(protocol::NO_NEXT));
-    // The walk has been here already: the chain up to `upper_at` is whole and bounded.
-    while at < ip.upper_at && is_extension(number) {
-        let Some([next, field, kind, left]) = array::<4>(frame, at) else { break };
-        let len = extension_len(number, field);
+    for Extension { number, at, len } in ip.extensions(frame) {
         let header = frame.get(at..at + len).unwrap_or_default();
-        match number {
-            protocol::ROUTING if left > 0 => last = final_segment(header, kind).or(last),
-            protocol::DESTINATION => home = home_address(header).or(home),
+        match (number, header) {
+            (protocol::ROUTING, &[_, _, kind, left, ..]) if left > 0 => {
+                last = final_segment(header, kind).or(last);
+            }
+            (protocol::DESTINATION, _) => home = home_address(header).or(home),
             _ => {}
         }
-        (at, number) = (at + len, next);
     }
     (home, last)
 }

@@ -17,13 +17,14 @@
 //! assert_eq!(layout.stop.to_string(), "ethernet header cut");
 //! ```
 
+mod extensions;
 mod numbers;
 mod parts;
 mod walk;
 
+pub use extensions::Extension;
 pub use numbers::{ethertype, protocol};
 pub use parts::{Fragment, Ipv4Layout, Ipv6Layout, Layer, Net, Stop, Tag, Tags, Transport};
-pub(crate) use walk::{extension_len, is_extension};
 
 use std::net::IpAddr;
 

@@ -3,6 +3,7 @@
 //! Own code and not etherparse's `LaxSlicedPacket`, because callers change frames in place and so need
 //! offsets, which its slices do not give, and because it does not say how far a cut header goes.
 
+use super::extensions::{extension_len, is_extension};
 use super::{
     ETHERNET_LEN, Fragment, Ipv4Layout, Ipv6Layout, Layer, Layout, Net, Stop, TAG_LEN, Tag, Tags, Transport,
     ethertype, protocol,
@@ -180,32 +181,6 @@ fn chain(frame: &[u8], end: usize, ip: &mut Ipv6Layout) -> Stop {
         return Stop::Invalid(Layer::Ipv6, "more extension headers than are followed");
     }
     Stop::Whole
-}
-
-/// Whether `number` names an IPv6 extension header with a length that can be skipped. ESP is not one: what it
-/// holds is encrypted.
-pub(crate) fn is_extension(number: u8) -> bool {
-    matches!(
-        number,
-        protocol::HOP_BY_HOP
-            | protocol::ROUTING
-            | protocol::FRAGMENT
-            | protocol::AUTHENTICATION
-            | protocol::DESTINATION
-            | protocol::MOBILITY
-            | protocol::HIP
-            | protocol::SHIM6
-    )
-}
-
-/// Bytes of an extension header with the given length field: units of 8 beyond the first 8 (RFC 8200), of 4
-/// beyond the first 8 for authentication (RFC 4302), and always 8 for fragments.
-pub(crate) fn extension_len(number: u8, field: u8) -> usize {
-    match number {
-        protocol::FRAGMENT => 8,
-        protocol::AUTHENTICATION => (usize::from(field) + 2) * 4,
-        _ => (usize::from(field) + 1) * 8,
-    }
 }
 
 /// What follows the IP headers, up to `end` by the IP length.

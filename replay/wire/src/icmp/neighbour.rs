@@ -14,16 +14,21 @@ pub struct NeighbourOption<'a> {
     pub data: &'a [u8],
 }
 
+/// Bytes of a neighbour discovery message before its options, by its type; `None` for other types.
+pub fn neighbour_fixed_len(kind: u8) -> Option<usize> {
+    match kind {
+        133 => Some(8),        // router solicitation
+        134 => Some(16),       // router advertisement
+        135 | 136 => Some(24), // neighbour solicitation, advertisement
+        137 => Some(40),       // redirect
+        _ => None,
+    }
+}
+
 /// The options of a neighbour discovery message, from the ICMPv6 header on; none for other messages. A length
 /// of zero ends the walk; the last option may be cut.
 pub fn neighbour_options(message: &[u8]) -> impl Iterator<Item = NeighbourOption<'_>> {
-    let mut at = match message.first() {
-        Some(133) => 8,        // router solicitation
-        Some(134) => 16,       // router advertisement
-        Some(135 | 136) => 24, // neighbour solicitation, advertisement
-        Some(137) => 40,       // redirect
-        _ => message.len(),
-    };
+    let mut at = message.first().and_then(|kind| neighbour_fixed_len(*kind)).unwrap_or(message.len());
     std::iter::from_fn(move || {
         let (&kind, &words) = (message.get(at)?, message.get(at + 1)?);
         if words == 0 {

@@ -4,7 +4,7 @@ mod options;
 
 use std::net::Ipv4Addr;
 
-pub use options::{Ipv4Option, Options};
+pub use options::{Ipv4Option, Options, ROUTER_ALERT};
 
 use crate::view::views;
 

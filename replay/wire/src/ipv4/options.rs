@@ -4,6 +4,8 @@
 
 use std::net::Ipv4Addr;
 
+use crate::options::{END, Item, NOP, item_at};
+
 /// One option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ipv4Option<'a> {
@@ -34,6 +36,8 @@ pub enum Ipv4Option<'a> {
     Malformed(&'a [u8]),
 }
 
+/// Router alert (RFC 2113), 4 bytes: what IGMP needs.
+pub const ROUTER_ALERT: u8 = 148;
 const LOOSE_ROUTE: u8 = 131;
 const STRICT_ROUTE: u8 = 137;
 const RECORD_ROUTE: u8 = 7;
@@ -56,10 +60,10 @@ impl Ipv4Option<'_> {
     pub fn emit(&self, out: &mut Vec<u8>) {
         match *self {
             Ipv4Option::End { padding } => {
-                out.push(0);
+                out.push(END);
                 out.extend_from_slice(padding);
             }
-            Ipv4Option::Nop => out.push(1),
+            Ipv4Option::Nop => out.push(NOP),
             Ipv4Option::Route { kind, pointer, route } => {
                 // A header has room for 40 bytes of options, so the casts here and below lose nothing legal.
                 out.extend_from_slice(&[kind, (route.len() + 3) as u8, pointer]);
@@ -91,19 +95,20 @@ impl<'a> Iterator for Options<'a> {
     type Item = Ipv4Option<'a>;
 
     fn next(&mut self) -> Option<Ipv4Option<'a>> {
-        let (&kind, after) = self.rest.split_first()?;
-        if kind == 0 {
-            self.rest = &[];
-            return Some(Ipv4Option::End { padding: after });
-        }
-        if kind == 1 {
-            self.rest = after;
-            return Some(Ipv4Option::Nop);
-        }
-        let len = after.first().map_or(0, |len| usize::from(*len));
-        let Some((option, rest)) = self.rest.split_at_checked(len).filter(|_| len >= 2) else {
-            return Some(Ipv4Option::Malformed(std::mem::take(&mut self.rest)));
+        let (kind, len) = match item_at(self.rest, 0)? {
+            Item::End => {
+                let padding = &self.rest[1..];
+                self.rest = &[];
+                return Some(Ipv4Option::End { padding });
+            }
+            Item::Nop => {
+                self.rest = &self.rest[1..];
+                return Some(Ipv4Option::Nop);
+            }
+            Item::Broken => return Some(Ipv4Option::Malformed(std::mem::take(&mut self.rest))),
+            Item::Option { kind, len } => (kind, len),
         };
+        let (option, rest) = self.rest.split_at(len);
         self.rest = rest;
         Some(match (kind, option) {
             (RECORD_ROUTE | LOOSE_ROUTE | STRICT_ROUTE, &[_, _, pointer, ref route @ ..]) => {

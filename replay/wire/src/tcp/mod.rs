@@ -7,9 +7,9 @@ mod options;
 mod seq;
 
 use std::fmt;
-use std::ops::BitOr;
+use std::ops::{BitAnd, BitOr, Not};
 
-pub use options::{OptionWalk, TcpOption, sack_blocks};
+pub use options::{MAX_WINDOW_SHIFT, OptionWalk, TcpOption, kind, sack_blocks};
 pub use seq::Seq;
 
 use crate::view::{Field, views};
@@ -97,19 +97,37 @@ impl Flags {
     /// Nonce sum of RFC 3540; accurate ECN now.
     pub const NS: Flags = Flags(0x100);
 
+    /// No flag.
+    pub const NONE: Flags = Flags(0);
+
     /// The lower 12 of the bits; others are ignored.
-    pub fn from_bits(bits: u16) -> Flags {
+    pub const fn from_bits(bits: u16) -> Flags {
         Flags(bits & 0x0fff)
     }
 
+    /// From the header's byte 13, which has all flags but NS and the reserved bits.
+    pub const fn from_byte(byte: u8) -> Flags {
+        Flags(byte as u16)
+    }
+
     /// As 12 bits.
-    pub fn bits(self) -> u16 {
+    pub const fn bits(self) -> u16 {
         self.0
     }
 
+    /// As the header's byte 13: without NS and the reserved bits.
+    pub const fn byte(self) -> u8 {
+        self.0 as u8
+    }
+
     /// Whether all of `other` are set.
-    pub fn contains(self, other: Flags) -> bool {
+    pub const fn contains(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other` is set.
+    pub const fn intersects(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// How much of the sequence space the flags take: one each for SYN and FIN.
@@ -123,6 +141,23 @@ impl BitOr for Flags {
 
     fn bitor(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
+    }
+}
+
+impl BitAnd for Flags {
+    type Output = Flags;
+
+    fn bitand(self, other: Flags) -> Flags {
+        Flags(self.0 & other.0)
+    }
+}
+
+/// All the other flags and reserved bits.
+impl Not for Flags {
+    type Output = Flags;
+
+    fn not(self) -> Flags {
+        Flags::from_bits(!self.0)
     }
 }
 

@@ -4,6 +4,28 @@
 //! not say where they stand, which rewriting timestamps in place needs.
 
 use crate::bytes::be32;
+use crate::options::{END, Item, NOP, item_at};
+
+/// Option kinds (IANA, TCP Option Kind Numbers) that this product knows. [`END`] and [`NOP`] are those of every list.
+pub mod kind {
+    /// Maximum segment size (RFC 9293 section 3.7.1), 4 bytes with kind and length.
+    pub const MSS: u8 = 2;
+    /// Window scale (RFC 7323 section 2), 3 bytes.
+    pub const WINDOW_SCALE: u8 = 3;
+    /// Selective acknowledgements permitted (RFC 2018 section 2), 2 bytes.
+    pub const SACK_PERMITTED: u8 = 4;
+    /// Selective acknowledgement (RFC 2018 section 3), 2 bytes and 8 for each block.
+    pub const SACK: u8 = 5;
+    /// Timestamps (RFC 7323 section 3), 10 bytes.
+    pub const TIMESTAMPS: u8 = 8;
+    /// User timeout (RFC 5482), 4 bytes.
+    pub const USER_TIMEOUT: u8 = 28;
+    /// Fast Open cookie (RFC 7413), 2 bytes or 6 to 18.
+    pub const FAST_OPEN: u8 = 34;
+}
+
+/// Largest shift of a window scale option (RFC 7323 section 2.3).
+pub const MAX_WINDOW_SHIFT: u8 = 14;
 
 /// One option. Known kinds with a wrong length are [`TcpOption::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,23 +75,23 @@ impl TcpOption<'_> {
     /// Appends the option's bytes. Data of [`TcpOption::Other`] beyond 253 bytes is left off, since no length
     /// says it.
     pub fn emit(&self, out: &mut Vec<u8>) {
-        let mut put = |kind: u8, data: &[u8]| {
+        let mut put = |number: u8, data: &[u8]| {
             let data = &data[..data.len().min(253)];
-            out.extend_from_slice(&[kind, data.len() as u8 + 2]);
+            out.extend_from_slice(&[number, data.len() as u8 + 2]);
             out.extend_from_slice(data);
         };
         match *self {
             TcpOption::End { padding } => {
-                out.push(0);
+                out.push(END);
                 out.extend_from_slice(padding);
             }
-            TcpOption::Nop => out.push(1),
-            TcpOption::MaxSegmentSize(size) => put(2, &size.to_be_bytes()),
-            TcpOption::WindowScale(shift) => put(3, &[shift]),
-            TcpOption::SackPermitted => put(4, &[]),
-            TcpOption::Sack(blocks) => put(5, blocks),
+            TcpOption::Nop => out.push(NOP),
+            TcpOption::MaxSegmentSize(size) => put(kind::MSS, &size.to_be_bytes()),
+            TcpOption::WindowScale(shift) => put(kind::WINDOW_SCALE, &[shift]),
+            TcpOption::SackPermitted => put(kind::SACK_PERMITTED, &[]),
+            TcpOption::Sack(blocks) => put(kind::SACK, blocks),
             TcpOption::Timestamps { value, echo } => {
-                put(8, &(u64::from(value) << 32 | u64::from(echo)).to_be_bytes());
+                put(kind::TIMESTAMPS, &(u64::from(value) << 32 | u64::from(echo)).to_be_bytes());
             }
             TcpOption::Other { kind, data } => put(kind, data),
             TcpOption::Malformed(rest) => out.extend_from_slice(rest),
@@ -97,29 +119,31 @@ impl<'a> Iterator for OptionWalk<'a> {
     fn next(&mut self) -> Option<(usize, TcpOption<'a>)> {
         let at = self.at;
         let rest = self.bytes.get(at..)?;
-        let (&kind, after) = rest.split_first()?;
-        let len = match kind {
-            0 => {
+        let (kind, len) = match item_at(self.bytes, at)? {
+            Item::End => {
                 self.at = self.bytes.len();
-                return Some((at, TcpOption::End { padding: after }));
+                return Some((at, TcpOption::End { padding: &rest[1..] }));
             }
-            1 => {
+            Item::Nop => {
                 self.at += 1;
                 return Some((at, TcpOption::Nop));
             }
-            _ => after.first().map_or(0, |len| usize::from(*len)),
+            Item::Broken => {
+                self.at = self.bytes.len();
+                return Some((at, TcpOption::Malformed(rest)));
+            }
+            Item::Option { kind, len } => (kind, len),
         };
-        let Some(data) = rest.get(..len).and_then(|option| option.get(2..)) else {
-            self.at = self.bytes.len();
-            return Some((at, TcpOption::Malformed(rest)));
-        };
+        let data = &rest[2..len];
         self.at += len;
         let option = match (kind, data) {
-            (2, &[a, b]) => TcpOption::MaxSegmentSize(u16::from_be_bytes([a, b])),
-            (3, &[shift]) => TcpOption::WindowScale(shift),
-            (4, &[]) => TcpOption::SackPermitted,
-            (5, blocks) if !blocks.is_empty() && blocks.len().is_multiple_of(8) => TcpOption::Sack(blocks),
-            (8, &[a, b, c, d, e, f, g, h]) => TcpOption::Timestamps {
+            (kind::MSS, &[a, b]) => TcpOption::MaxSegmentSize(u16::from_be_bytes([a, b])),
+            (kind::WINDOW_SCALE, &[shift]) => TcpOption::WindowScale(shift),
+            (kind::SACK_PERMITTED, &[]) => TcpOption::SackPermitted,
+            (kind::SACK, blocks) if !blocks.is_empty() && blocks.len().is_multiple_of(8) => {
+                TcpOption::Sack(blocks)
+            }
+            (kind::TIMESTAMPS, &[a, b, c, d, e, f, g, h]) => TcpOption::Timestamps {
                 value: u32::from_be_bytes([a, b, c, d]),
                 echo: u32::from_be_bytes([e, f, g, h]),
             },
