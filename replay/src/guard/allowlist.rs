@@ -3,7 +3,9 @@
 //! It trusts nobody, the rewriter least: it walks the finished bytes again and looks at every address that
 //! could make a frame go somewhere or give somebody away: Ethernet, ARP, IPv4, IPv6, the packets that ICMP
 //! and ICMPv6 errors quote, targets and link-layer options of neighbour discovery. What it cannot read, it
-//! refuses. It is [`AddressPlan::link_scope`](crate::rewrite::AddressPlan::link_scope) that says what groups
+//! refuses. So it has its own readers of addresses, quotes and routes instead of those of `netssm-wire`: a mistake
+//! there must not hide itself here. Only the offsets come from [`Layout`]; the rules in the kernel look again. It is
+//! [`AddressPlan::link_scope`](crate::rewrite::AddressPlan::link_scope) that says what groups
 //! and link-local traffic add.
 //!
 //! Ethernet addresses must be locally administered, so no vendor's and no training capture's, or one of those

@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+use netssm_wire::address_class::is_group;
+use netssm_wire::ports::DHCP_SERVER;
+
 use super::{Datagram, FlowFacts};
 use crate::rewrite::keys::{Draw, draw};
 
@@ -10,14 +13,13 @@ pub(super) const LEAST: usize = 244;
 
 /// Fills `out`, of at least [`LEAST`] bytes, with a message between port 68 and port 67.
 pub(super) fn fill(facts: &FlowFacts, datagram: &Datagram<'_>, out: &mut [u8]) {
-    const SERVER_PORT: u16 = 67;
     let opener = facts.opener;
     let (from, to) = if datagram.from_opener {
         (opener.src, (opener.dst, opener.dst_port))
     } else {
         (opener.dst, (opener.src, opener.src_port))
     };
-    let is_request = to.1 == SERVER_PORT;
+    let is_request = to.1 == DHCP_SERVER;
     let number = draw(facts.seed, Draw::Payload, datagram.ordinal / 2, 1);
     out.fill(0);
     out[..4].copy_from_slice(&[if is_request { 1 } else { 2 }, 1, 6, 0]);
@@ -32,8 +34,7 @@ pub(super) fn fill(facts: &FlowFacts, datagram: &Datagram<'_>, out: &mut [u8]) {
         out[28] = out[28] & 0xfc | 2;
     }
     if let (false, IpAddr::V4(yours)) = (is_request, to.0)
-        && !yours.is_broadcast()
-        && !yours.is_multicast()
+        && !is_group(to.0)
     {
         out[16..20].copy_from_slice(&yours.octets());
     }

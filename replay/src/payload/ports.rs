@@ -22,6 +22,7 @@
 use std::sync::LazyLock;
 
 use netssm_wire::frame::protocol;
+use netssm_wire::ports;
 
 use super::tables;
 
@@ -66,14 +67,14 @@ pub(super) enum Tcp {
 
 /// The UDP ports with a model: least length in bytes.
 const MODELLED: [(u16, Udp, usize); 8] = [
-    (53, Udp::Dns, super::dns::HEADER),
-    (67, Udp::Dhcp, super::dhcp::LEAST),
-    (68, Udp::Dhcp, super::dhcp::LEAST),
-    (123, Udp::Ntp, 4),
-    (137, Udp::NetBiosName, super::dns::HEADER),
-    (1900, Udp::Ssdp, 0),
-    (5353, Udp::MulticastDns, super::dns::HEADER),
-    (5355, Udp::MulticastDns, super::dns::HEADER),
+    (ports::DNS, Udp::Dns, super::dns::HEADER),
+    (ports::DHCP_SERVER, Udp::Dhcp, super::dhcp::LEAST),
+    (ports::DHCP_CLIENT, Udp::Dhcp, super::dhcp::LEAST),
+    (ports::NTP, Udp::Ntp, 4),
+    (ports::NETBIOS_NAME, Udp::NetBiosName, super::dns::HEADER),
+    (ports::SSDP, Udp::Ssdp, 0),
+    (ports::MDNS, Udp::MulticastDns, super::dns::HEADER),
+    (ports::LLMNR, Udp::MulticastDns, super::dns::HEADER),
 ];
 
 /// The entry of a UDP port: content and least length.

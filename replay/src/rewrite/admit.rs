@@ -7,12 +7,13 @@
 use std::net::IpAddr;
 
 use netssm_wire::MacAddr;
+use netssm_wire::address_class::Scope;
+use netssm_wire::bytes::array;
 use netssm_wire::frame::{Ipv6Layout, Layout, Net, Stop, Transport, protocol};
 use netssm_wire::session::Packet;
 
 use super::dropped::Dropped;
 use super::plan::GroupPolicy;
-use super::scope::Scope;
 use super::{arp, icmp, igmp};
 
 /// Longest frame: an IP packet of 65,535 bytes and an Ethernet header with two tags.
@@ -34,12 +35,12 @@ pub(super) struct Admitted {
 
 /// The Ethernet destination of a frame.
 pub(super) fn to_mac(frame: &[u8]) -> MacAddr {
-    frame.first_chunk::<6>().map_or(MacAddr::ZERO, |b| MacAddr(*b))
+    array(frame, 0).map_or(MacAddr::ZERO, MacAddr)
 }
 
 /// The Ethernet source of a frame.
 pub(super) fn from_mac(frame: &[u8]) -> MacAddr {
-    frame.get(6..12).and_then(|b| <[u8; 6]>::try_from(b).ok()).map_or(MacAddr::ZERO, MacAddr)
+    array(frame, 6).map_or(MacAddr::ZERO, MacAddr)
 }
 
 /// Decides on one packet.
@@ -64,8 +65,8 @@ pub(super) fn admit(packet: &Packet, groups: GroupPolicy) -> Result<Admitted, Dr
                 return Err(Dropped::Group);
             }
             arp::check(&frame[at..])?;
-            let ip = |from: usize| <[u8; 4]>::try_from(&frame[at + from..at + from + 4]).map(IpAddr::from);
-            let (Ok(src), Ok(dst)) = (ip(14), ip(24)) else {
+            let ip = |from: usize| array::<4>(frame, at + from).map(IpAddr::from);
+            let (Some(src), Some(dst)) = (ip(14), ip(24)) else {
                 return Err(Dropped::NotIp(layout.ethertype));
             };
             Admitted { layout, net_at: at, src, dst, protocol: 0 }
@@ -147,51 +148,12 @@ fn check_transport(frame: &[u8], layout: &Layout, v4: bool) -> Result<(), Droppe
 /// Extension headers may be hop-by-hop, destination options and fragments. A routing header lists addresses of
 /// hosts on the way, the others (authentication, mobility, HIP, SHIM6) sign or carry addresses.
 fn check_extensions(frame: &[u8], ip: Ipv6Layout) -> Result<(), Dropped> {
-    for (number, _, _) in Extensions::of(frame, ip) {
-        match number {
+    for extension in ip.extensions(frame) {
+        match extension.number {
             protocol::HOP_BY_HOP | protocol::DESTINATION | protocol::FRAGMENT => {}
             protocol::ROUTING => return Err(Dropped::SourceRoute),
             other => return Err(Dropped::Protocol(other)),
         }
     }
     Ok(())
-}
-
-/// The extension headers between the IPv6 header and what [`Ipv6Layout::upper`] names: number, offset, length.
-pub(super) struct Extensions<'a> {
-    frame: &'a [u8],
-    number: u8,
-    at: usize,
-    end: usize,
-}
-
-impl<'a> Extensions<'a> {
-    /// `frame` must be the one that `ip` was found in.
-    pub(super) fn of(frame: &'a [u8], ip: Ipv6Layout) -> Self {
-        Extensions {
-            frame,
-            number: frame.get(ip.at + 6).copied().unwrap_or_default(),
-            at: ip.at + 40,
-            end: ip.upper_at,
-        }
-    }
-}
-
-impl Iterator for Extensions<'_> {
-    type Item = (u8, usize, usize);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.at >= self.end {
-            return None;
-        }
-        let head = self.frame.get(self.at..self.at + 2)?;
-        let len = match self.number {
-            protocol::FRAGMENT => 8,
-            protocol::AUTHENTICATION => (usize::from(head[1]) + 2) * 4,
-            _ => (usize::from(head[1]) + 1) * 8,
-        };
-        let item = (self.number, self.at, len);
-        (self.number, self.at) = (head[0], self.at + len);
-        Some(item)
-    }
 }

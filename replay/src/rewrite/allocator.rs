@@ -295,13 +295,10 @@ fn groups(wants: &[Want]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// The 24 bits of an IPv6 address that its solicited-node group is made of.
-pub(super) fn low24(ip: Ipv6Addr) -> u32 {
-    (u128::from(ip) & 0xff_ffff) as u32
-}
-
 #[cfg(test)]
 mod tests {
+    use netssm_wire::address_class::low24;
+
     use super::*;
     use crate::rewrite::{GroupPolicy, MacPolicy, PortPolicy};
 

@@ -9,11 +9,13 @@ use std::net::IpAddr;
 
 use netssm_wire::flow::FiveTuple;
 use netssm_wire::frame::protocol;
+use netssm_wire::ports::{FIRST_DYNAMIC, TRACEROUTE};
+use netssm_wire::quote::{self, Quoted};
 
 use super::dropped::Dropped;
 use super::keys::{Draw, draw};
 use super::options;
-use super::quote::{self, Quoted};
+use super::quote::visit_quote;
 use super::replay::{Ends, SessionReplay, visitor};
 use super::survey::{NONE, PacketFacts};
 use super::tcp;
@@ -29,12 +31,12 @@ impl SessionReplay {
         out: &mut [u8],
     ) -> Result<(), Dropped> {
         let have = have.min(out.len());
-        let parsed = quote::parse(&out[..have]).filter(|q| out.len() >= q.header_len + 8);
+        let parsed = Quoted::read(&out[..have]).filter(|q| out.len() >= q.header_len + quote::LEAST);
         let Some(quoted) = parsed else {
             self.made_up_quote(error, out);
             return Ok(());
         };
-        quote::visit(&mut out[..have], &mut visitor(&self.map))?;
+        visit_quote(&mut out[..have], &mut visitor(&self.map))?;
         let ends = self.quoted_ends(&quoted.tuple, error)?;
         self.quoted_ip(&quoted, &ends, out);
         let rest = &mut out[quoted.header_len..];
@@ -89,7 +91,7 @@ impl SessionReplay {
             protocol::TCP => {
                 let sequence = tcp::sequence(out);
                 // Bytes that the session does not have of the header are zeros, also the data offset.
-                let len = quoted.tcp_header(out.get(12).copied().filter(|_| have > 12));
+                let len = quoted.tcp_header_len(out.get(12).copied().filter(|_| have > 12));
                 if let Some(offset) = out.get_mut(12) {
                     *offset = (len as u8 / 4) << 4; // at most 60 bytes
                 }
@@ -139,8 +141,6 @@ impl SessionReplay {
 
     /// Writes a UDP datagram from the error's receiver to its sender, cut to the quote's length.
     fn made_up_quote(&self, error: &Ends, out: &mut [u8]) {
-        /// Where traceroute sends to.
-        const PORT: u16 = 33_434;
         out.fill(0);
         let len = out.len();
         let seed = self.tag.facts().replay_seed;
@@ -166,9 +166,9 @@ impl SessionReplay {
         };
         let ends = Ends { src: error.dst, dst: error.src, protocol: protocol::UDP, ..*error };
         let udp = &mut out[header_len..];
-        let source = 49_152 | draw(seed, Draw::Port, u64::MAX, 2) as u16;
+        let source = FIRST_DYNAMIC | draw(seed, Draw::Port, u64::MAX, 2) as u16;
         udp[..2].copy_from_slice(&source.to_be_bytes());
-        udp[2..4].copy_from_slice(&PORT.to_be_bytes());
+        udp[2..4].copy_from_slice(&TRACEROUTE.to_be_bytes());
         let len = udp.len().min(usize::from(u16::MAX)) as u16;
         udp[4..6].copy_from_slice(&len.to_be_bytes());
         fill_checksum(&ends, udp);

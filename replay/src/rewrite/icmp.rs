@@ -4,13 +4,12 @@
 //! listener discovery [`groups`](super::groups)'s.
 
 use netssm_wire::frame::{Layer, Stop};
+use netssm_wire::icmp::{Version, neighbour_fixed_len};
+use netssm_wire::quote;
 
 use super::addresses::Addresses;
 use super::dropped::Dropped;
 use super::{groups, ndp};
-
-/// Offset of the packet that an error quotes, in both versions.
-pub(super) const QUOTE_AT: usize = 8;
 
 /// What an ICMP message is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +33,7 @@ pub(super) enum Kind {
 pub(super) fn kind_v4(kind: u8) -> Option<Kind> {
     match kind {
         0 | 8 => Some(Kind::Echo),
-        3 | 4 | 5 | 11 | 12 => Some(Kind::Error),
+        _ if quote::is_error(Version::V4, kind) => Some(Kind::Error),
         13 | 14 => Some(Kind::Timestamp),
         _ => None,
     }
@@ -43,15 +42,11 @@ pub(super) fn kind_v4(kind: u8) -> Option<Kind> {
 /// What an ICMPv6 type is.
 pub(super) fn kind_v6(kind: u8) -> Option<Kind> {
     match kind {
-        1..=4 => Some(Kind::Error),
+        _ if quote::is_error(Version::V6, kind) => Some(Kind::Error),
         128 | 129 => Some(Kind::Echo),
         130..=132 => Some(Kind::Listener),
-        133 => Some(Kind::Neighbour(8)),
-        134 => Some(Kind::Neighbour(16)),
-        135 | 136 => Some(Kind::Neighbour(24)),
-        137 => Some(Kind::Neighbour(40)),
         143 => Some(Kind::ListenerReport),
-        _ => None,
+        _ => neighbour_fixed_len(kind).map(Kind::Neighbour),
     }
 }
 
@@ -65,7 +60,7 @@ pub(super) fn check_v4(have: &[u8], total: usize) -> Result<(), Dropped> {
     let number = have.first().copied().unwrap_or_default();
     let least = match kind_v4(number).ok_or(Dropped::IcmpType(number))? {
         // A quote has at least its IP header and 8 bytes more (RFC 792).
-        Kind::Error => QUOTE_AT + 20 + 8,
+        Kind::Error => quote::AT + 20 + quote::LEAST,
         Kind::Timestamp => 20,
         _ => 8,
     };
@@ -77,7 +72,7 @@ pub(super) fn check_v6(have: &[u8], total: usize) -> Result<(), Dropped> {
     let number = have.first().copied().unwrap_or_default();
     let kind = kind_v6(number).ok_or(Dropped::IcmpType(number))?;
     let least = match kind {
-        Kind::Error => QUOTE_AT + 40 + 8,
+        Kind::Error => quote::AT + 40 + quote::LEAST,
         Kind::Neighbour(fixed) => fixed,
         Kind::Listener => 24,
         _ => 8,

@@ -4,6 +4,8 @@
 //! not depend on how many others were drawn before it. It is no cipher: what it must hide (the addresses of a
 //! training capture) is never its input; hosts and flows go in by their order of appearance.
 
+use netssm_wire::splitmix::{GAMMA, mix};
+
 /// What a number is drawn for; keeps draws for different things apart.
 #[derive(Clone, Copy, Debug)]
 #[repr(u64)]
@@ -25,18 +27,9 @@ pub(crate) enum Draw {
 
 /// 64 bits for item `(a, b)` of kind `draw`.
 pub(crate) fn draw(seed: u64, draw: Draw, a: u64, b: u64) -> u64 {
-    let mut x = finish(seed ^ (draw as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    x = finish(x ^ a.wrapping_mul(0xd6e8_feb8_6659_fd93));
-    finish(x ^ b.wrapping_mul(0xa076_1d64_78bd_642f).rotate_left(17))
-}
-
-/// The output function of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014):
-/// a bijection of 64 bits in which each input bit changes each output bit with probability near one half.
-fn finish(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+    let mut x = mix(seed ^ (draw as u64).wrapping_mul(GAMMA));
+    x = mix(x ^ a.wrapping_mul(0xd6e8_feb8_6659_fd93));
+    mix(x ^ b.wrapping_mul(0xa076_1d64_78bd_642f).rotate_left(17))
 }
 
 #[cfg(test)]

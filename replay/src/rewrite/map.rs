@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use netssm_wire::MacAddr;
+use netssm_wire::address_class::{Scope, low24, solicited_by, solicited_by_mac, with_low24};
 use netssm_wire::flow::{FiveTuple, FlowKey};
 use netssm_wire::frame::protocol;
 
 use super::addresses::Addresses;
-use super::allocator::{Allocator, Lease, Want, low24};
+use super::allocator::{Allocator, Lease, Want};
 use super::dropped::Dropped;
 use super::flows::Flow;
 use super::fragments::Datagrams;
@@ -22,7 +23,6 @@ use super::keys::{Draw, draw};
 use super::plan::{AddressPlan, MacPolicy, Side, has_family};
 use super::ports::Ports;
 use super::roles::Roles;
-use super::scope::{Scope, solicited, solicited_mac, with_low24};
 use super::survey::{PacketFacts, Survey};
 use crate::error::RewriteError;
 use crate::payload::{FlowShape, PayloadModel};
@@ -181,7 +181,7 @@ impl SessionMap {
         match Scope::of(ip) {
             Scope::Unspecified => Ok(ip),
             Scope::Group => Ok(match ip {
-                IpAddr::V6(group) => match solicited(group).and_then(|low| self.lows.get(&low)) {
+                IpAddr::V6(group) => match solicited_by(group).and_then(|low| self.lows.get(&low)) {
                     Some(low) => with_low24(group, *low).into(),
                     None => ip,
                 },
@@ -208,13 +208,10 @@ impl SessionMap {
     /// that a device of the capture made up, and the allowlist lets none of these out.
     pub(super) fn station(&self, mac: MacAddr) -> Result<MacAddr, Dropped> {
         if mac.is_group() {
-            let of_ip = mac == MacAddr::BROADCAST
-                || (mac.0[..3] == [0x01, 0x00, 0x5e] && mac.0[3] < 0x80)
-                || mac.0[..2] == [0x33, 0x33];
-            if !of_ip {
+            if !mac.is_ip_group() {
                 return Err(Dropped::Address);
             }
-            let low = solicited_mac(mac).and_then(|low| self.lows.get(&low));
+            let low = solicited_by_mac(mac).and_then(|low| self.lows.get(&low));
             return Ok(low.map_or(mac, |low| {
                 let [_, a, b, c] = low.to_be_bytes();
                 MacAddr([0x33, 0x33, 0xff, a, b, c])

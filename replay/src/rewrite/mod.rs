@@ -61,7 +61,6 @@ mod quote;
 mod replay;
 mod rewriter;
 mod roles;
-mod scope;
 mod survey;
 mod tcp;
 mod testbed;

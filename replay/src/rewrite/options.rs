@@ -3,35 +3,28 @@
 //! Record route, source routes and timestamps list hosts on the way; security labels and stream identifiers name the
 //! original network. Only the router alert is kept, which IGMP and MLD need.
 
+use netssm_wire::ipv4::ROUTER_ALERT;
+use netssm_wire::options::{END, Item, NOP, item_at};
+
 /// Cleans the options of an IPv4 header, `header` being exactly that header.
 pub(super) fn clean_v4(header: &mut [u8]) {
-    const END: u8 = 0;
-    const NO_OPERATION: u8 = 1;
-    const ROUTER_ALERT: u8 = 148;
-    let mut rest = header.get_mut(20..).unwrap_or_default();
-    while let Some(&kind) = rest.first() {
-        let len = match kind {
-            END => {
-                rest.fill(END);
-                return;
+    let list = header.get_mut(20..).unwrap_or_default();
+    let mut at = 0;
+    while let Some(item) = item_at(list, at) {
+        match item {
+            Item::End => return list[at..].fill(END),
+            // A length that leads nowhere: nothing after it can be read.
+            Item::Broken => return list[at..].fill(NOP),
+            Item::Nop => at += 1,
+            Item::Option { kind: ROUTER_ALERT, len: 4 } => {
+                list[at + 2..at + 4].fill(0); // the only value defined (RFC 2113)
+                at += 4;
             }
-            NO_OPERATION => 1,
-            _ => match rest.get(1).map(|len| usize::from(*len)) {
-                Some(len) if len >= 2 && len <= rest.len() => len,
-                // A length that leads nowhere: nothing after it can be read.
-                _ => {
-                    rest.fill(NO_OPERATION);
-                    return;
-                }
-            },
-        };
-        let (option, after) = rest.split_at_mut(len);
-        if kind == ROUTER_ALERT && len == 4 {
-            option[2..].fill(0); // the only value defined (RFC 2113)
-        } else {
-            option.fill(NO_OPERATION);
+            Item::Option { len, .. } => {
+                list[at..at + len].fill(NOP);
+                at += len;
+            }
         }
-        rest = after;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Ports: service ports stay, ephemeral ones are drawn anew, one to one per host and protocol.
 //!
-//! A port is **ephemeral** if it is 1024 or more, no service that devices also send from (`SERVICES`), and either
+//! A port is **ephemeral** if it is 1024 or more, no service that devices also send from ([`SYMMETRIC_SERVICES`](netssm_wire::ports::SYMMETRIC_SERVICES)), and either
 //! 32768 or more, or its host opened every flow that it is used in and the peer's port differs. Everything else
 //! is a service port. The canonical form of training sessions draws the same line.
 //!
@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use netssm_wire::frame::protocol;
+use netssm_wire::ports::{FIRST_DYNAMIC, FIRST_EPHEMERAL, FIRST_USER, is_service};
 
 use super::flows::Flow;
 use super::keys::{Draw, draw};
@@ -21,16 +22,12 @@ use super::survey::Survey;
 use crate::error::RewriteError;
 use crate::payload::{PayloadModel, is_known_port};
 
-/// Ports at or above this are given to clients by every common system.
-const EPHEMERAL: u16 = 32_768;
-const WELL_KNOWN: u16 = 1024;
-/// Registered services that devices also use as source port.
-const SERVICES: [u16; 12] = [1194, 1701, 1900, 3478, 3544, 3702, 4500, 5060, 5353, 5355, 5683, 6771];
-
 /// Where fresh ephemeral ports come from: IANA's dynamic range first, then what systems also use.
-const FRESH: [RangeInclusive<u16>; 3] = [49_152..=65_535, 32_768..=49_151, 1_024..=32_767];
+const FRESH: [RangeInclusive<u16>; 3] =
+    [FIRST_DYNAMIC..=u16::MAX, FIRST_EPHEMERAL..=FIRST_DYNAMIC - 1, FIRST_USER..=FIRST_EPHEMERAL - 1];
 /// Where moved service ports go: registered ports that are seldom used.
-const MOVED: [RangeInclusive<u16>; 3] = [20_000..=32_767, 1_024..=19_999, 32_768..=65_535];
+const MOVED: [RangeInclusive<u16>; 3] =
+    [20_000..=FIRST_EPHEMERAL - 1, FIRST_USER..=19_999, FIRST_EPHEMERAL..=u16::MAX];
 
 /// An end of flows: original address, protocol, original port.
 pub(super) type End = (IpAddr, u8, u16);
@@ -139,9 +136,7 @@ impl Ports {
 impl Use {
     fn is_ephemeral(&self) -> bool {
         let port = self.end.2;
-        port >= WELL_KNOWN
-            && !SERVICES.contains(&port)
-            && (port >= EPHEMERAL || (self.always_opens && !self.meets_itself))
+        !is_service(port) && (port >= FIRST_EPHEMERAL || (self.always_opens && !self.meets_itself))
     }
 }
 

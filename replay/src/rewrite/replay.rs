@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use netssm_wire::MacAddr;
 use netssm_wire::checksum;
-use netssm_wire::frame::{ETHERNET_LEN, Layout, Net, TAG_LEN, Transport, ethertype, protocol};
+use netssm_wire::frame::{ETHERNET_LEN, Extension, Layout, Net, TAG_LEN, Transport, ethertype, protocol};
 use netssm_wire::session::{Packet, Session};
 
 use super::addresses::Addresses;
-use super::admit::{Admitted, Extensions, admit, to_mac};
+use super::admit::{Admitted, admit, to_mac};
 use super::allocator::Allocator;
 use super::arp;
 use super::dropped::Dropped;
@@ -240,8 +240,8 @@ impl SessionReplay {
                 options::clean_v4(header);
             }
             (Net::Ipv6(ip), IpAddr::V6(from), IpAddr::V6(to)) => {
-                let extensions: Vec<_> = Extensions::of(out, ip).collect();
-                for (number, at, len) in extensions {
+                let extensions: Vec<_> = ip.extensions(out).collect();
+                for Extension { number, at, len } in extensions {
                     match number {
                         protocol::FRAGMENT => {
                             let id = self.fragment_id(index);

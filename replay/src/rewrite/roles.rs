@@ -17,8 +17,9 @@
 //! The canonical sessions that models are trained on have local hosts 10.0.0.k, `fd00::k`, `fe80::k` and global ones
 //! 198.18.x.y, `2001:db8::k`; rule 1 and 2 read these scopes as they read those of a capture.
 
+use netssm_wire::address_class::Scope;
+
 use super::plan::Side;
-use super::scope::Scope;
 use super::survey::{NONE, Survey};
 
 /// The sides of a session's hosts and stations, by number.

@@ -10,19 +10,20 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netssm_wire::MacAddr;
+use netssm_wire::address_class::{Scope, low24, solicited_by, solicited_by_mac};
 use netssm_wire::flow::{FiveTuple, FlowKey};
 use netssm_wire::frame::{Fragment, Transport, protocol};
+use netssm_wire::quote::{self, Quoted};
 use netssm_wire::session::{Packet, Session};
 
 use super::addresses::Addresses;
 use super::admit::{Admitted, admit, from_mac, to_mac};
-use super::allocator::low24;
 use super::dropped::Dropped;
 use super::flows::{Flow, Segments};
 use super::fragments::Datagrams;
 use super::plan::GroupPolicy;
-use super::scope::{Scope, solicited, solicited_mac};
-use super::{arp, icmp, igmp, quote};
+use super::quote::visit_quote;
+use super::{arp, icmp, igmp};
 
 /// No host, station or flow.
 pub(super) const NONE: u32 = u32::MAX;
@@ -196,13 +197,13 @@ impl Survey {
             _ => arp::visit(&mut scratch, self),
         };
         if is_error(admitted, body[0])
-            && let Some(quoted) = scratch.get_mut(icmp::QUOTE_AT..)
+            && let Some(quoted) = scratch.get_mut(quote::AT..)
         {
-            let _ = quote::visit(quoted, self);
-            if let Some(quote) = quote::parse(quoted)
+            let _ = visit_quote(quoted, self);
+            if let Some(quote) = Quoted::read(quoted)
                 && protocol::has_ports(quote.tuple.protocol)
             {
-                let header = quote.tcp_header(quoted.get(quote.header_len + 12).copied());
+                let header = quote.tcp_header_len(quoted.get(quote.header_len + 12).copied());
                 let ends = (self.host(quote.tuple.src), self.host(quote.tuple.dst));
                 let (flow, _) = self.flow(&quote.tuple, ends);
                 if let Some(flow) = self.flows.get_mut(flow as usize) {
@@ -218,7 +219,7 @@ impl Survey {
         let scope = Scope::of(ip);
         if !scope.is_host() {
             if let IpAddr::V6(ip) = ip
-                && let Some(low) = solicited(ip)
+                && let Some(low) = solicited_by(ip)
             {
                 self.note_low(low);
             }
@@ -247,7 +248,7 @@ impl Survey {
     }
 
     fn note_mac(&mut self, mac: MacAddr) {
-        if let Some(low) = solicited_mac(mac) {
+        if let Some(low) = solicited_by_mac(mac) {
             self.note_low(low);
         }
     }

@@ -4,6 +4,10 @@
 //! so every relation between them is what it was (arithmetic is modulo 2^32, RFC 9293 section 3.4). Timestamps
 //! (RFC 7323) move by one offset per host; an echo of 0 means "nothing to echo" and stays.
 
+use netssm_wire::bytes::{be32, put};
+use netssm_wire::options::{END, Item, NOP, item_at};
+use netssm_wire::tcp::{Flags, Seq, kind};
+
 use super::keys::{Draw, draw};
 
 /// What moves, and by how much.
@@ -23,37 +27,33 @@ pub(super) struct Shift {
     pub(super) cookie: u64,
 }
 
-/// Flag bits.
-pub(super) const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-pub(super) const ACK: u8 = 0x10;
-
-/// The sequence number as it stands in a header.
-pub(super) fn sequence(header: &[u8]) -> u32 {
-    read(header, 4)
+/// The sequence number as it stands in a header; 0 where that is cut before it.
+pub(super) fn sequence(header: &[u8]) -> Seq {
+    Seq(be32(header, 4).unwrap_or_default())
 }
 
-fn read(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|b| <[u8; 4]>::try_from(b).ok()).map_or(0, u32::from_be_bytes)
+/// The flags of a whole header, without NS and the reserved bits.
+pub(super) fn flags(header: &[u8]) -> Flags {
+    Flags::from_byte(header[13])
 }
 
+/// Moves the number at `at`, modulo 2^32; one that is cut stays.
 fn add(bytes: &mut [u8], at: usize, by: u32) {
-    let value = read(bytes, at).wrapping_add(by);
-    if let Some(field) = bytes.get_mut(at..at + 4) {
-        field.copy_from_slice(&value.to_be_bytes());
+    if let Some(value) = be32(bytes, at) {
+        put(bytes, at, &value.wrapping_add(by).to_be_bytes());
     }
 }
 
 /// Rewrites a header, `header` being exactly that header with its options (at least 20 bytes); ports are not touched.
 pub(super) fn rewrite(header: &mut [u8], shift: &Shift) {
-    let flags = header[13];
+    let flags = flags(header);
     // A host that refuses a connection resets with sequence number 0 (RFC 9293 section 3.10.7.1), which is no
     // place in a stream.
-    let refuses = flags & RST != 0 && shift.silent && read(header, 4) == 0;
+    let refuses = flags.contains(Flags::RST) && shift.silent && sequence(header) == Seq(0);
     if !refuses {
         add(header, 4, shift.own);
     }
-    if flags & ACK != 0 {
+    if flags.contains(Flags::ACK) {
         add(header, 8, shift.peer);
     } else {
         header[8..12].fill(0);
@@ -80,56 +80,54 @@ pub(super) fn rewrite_quoted(header: &mut [u8], shift: &Shift) {
     }
 }
 
-fn options(mut rest: &mut [u8], shift: &Shift) {
-    const END: u8 = 0;
-    const NO_OPERATION: u8 = 1;
-    while let Some(&kind) = rest.first() {
-        let len = match kind {
-            END => {
-                rest.fill(END);
-                return;
+fn options(list: &mut [u8], shift: &Shift) {
+    let mut at = 0;
+    while let Some(item) = item_at(list, at) {
+        match item {
+            Item::End => return list[at..].fill(END),
+            Item::Broken => return list[at..].fill(NOP),
+            Item::Nop => at += 1,
+            Item::Option { kind, len } => {
+                option(kind, &mut list[at..at + len], shift);
+                at += len;
             }
-            NO_OPERATION => 1,
-            _ => match rest.get(1).map(|len| usize::from(*len)) {
-                Some(len) if len >= 2 && len <= rest.len() => len,
-                _ => {
-                    rest.fill(NO_OPERATION);
-                    return;
-                }
-            },
-        };
-        let (option, after) = rest.split_at_mut(len);
-        match (kind, len) {
-            // No operation, maximum segment size, window scale, SACK permitted, user timeout.
-            (NO_OPERATION, _) | (2, 4) | (3, 3) | (4, 2) | (28, 4) => {}
-            // SACK: pairs of edges in the peer's stream.
-            (5, len) if len > 2 && (len - 2) % 8 == 0 => {
-                for edge in (2..len).step_by(4) {
-                    add(option, edge, shift.peer);
-                }
-            }
-            (8, 10) => {
-                add(option, 2, shift.own_clock);
-                if read(option, 6) != 0 {
-                    add(option, 6, shift.peer_clock);
-                }
-            }
-            // A Fast Open cookie is the server's secret for one address (RFC 7413).
-            (34, len) if len == 2 || (6..=18).contains(&len) => {
-                for (i, byte) in option[2..].iter_mut().enumerate() {
-                    *byte = draw(shift.cookie, Draw::Cookie, i as u64, 0) as u8;
-                }
-            }
-            // Anything else may be an address (Multipath TCP), a key or a signature.
-            _ => option.fill(NO_OPERATION),
         }
-        rest = after;
+    }
+}
+
+fn option(number: u8, option: &mut [u8], shift: &Shift) {
+    match (number, option.len()) {
+        (kind::MSS, 4) | (kind::WINDOW_SCALE, 3) | (kind::SACK_PERMITTED, 2) | (kind::USER_TIMEOUT, 4) => {}
+        // Pairs of edges in the peer's stream.
+        (kind::SACK, len) if len > 2 && (len - 2) % 8 == 0 => {
+            for edge in (2..len).step_by(4) {
+                add(option, edge, shift.peer);
+            }
+        }
+        (kind::TIMESTAMPS, 10) => {
+            add(option, 2, shift.own_clock);
+            if be32(option, 6) != Some(0) {
+                add(option, 6, shift.peer_clock);
+            }
+        }
+        // A Fast Open cookie is the server's secret for one address (RFC 7413).
+        (kind::FAST_OPEN, len) if len == 2 || (6..=18).contains(&len) => {
+            for (i, byte) in option[2..].iter_mut().enumerate() {
+                *byte = draw(shift.cookie, Draw::Cookie, i as u64, 0) as u8;
+            }
+        }
+        // Anything else may be an address (Multipath TCP), a key or a signature.
+        _ => option.fill(NOP),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(bytes: &[u8], at: usize) -> u32 {
+        be32(bytes, at).unwrap()
+    }
 
     const SHIFT: Shift = Shift {
         own: 0xffff_fff0,
@@ -140,32 +138,32 @@ mod tests {
         cookie: 1,
     };
 
-    fn header(flags: u8, seq: u32, ack: u32, options: &[u8]) -> Vec<u8> {
+    fn header(flags: Flags, seq: u32, ack: u32, options: &[u8]) -> Vec<u8> {
         let mut h = vec![0u8; 20];
         h[4..8].copy_from_slice(&seq.to_be_bytes());
         h[8..12].copy_from_slice(&ack.to_be_bytes());
         h[12] = (((20 + options.len()) / 4) as u8) << 4;
-        h[13] = flags;
+        h[13] = flags.byte();
         h.extend_from_slice(options);
         h
     }
 
     #[test]
     fn numbers_move_modulo_two_to_the_32() {
-        let mut h = header(ACK, 32, 5, &[]);
+        let mut h = header(Flags::ACK, 32, 5, &[]);
         rewrite(&mut h, &SHIFT);
         assert_eq!((read(&h, 4), read(&h, 8)), (16, 1005));
-        let mut syn = header(SYN, 0, 77, &[]);
+        let mut syn = header(Flags::SYN, 0, 77, &[]);
         rewrite(&mut syn, &SHIFT);
         assert_eq!((read(&syn, 4), read(&syn, 8)), (0xffff_fff0, 0));
     }
 
     #[test]
     fn a_refusal_keeps_its_zero() {
-        let mut h = header(RST | ACK, 0, 1, &[]);
+        let mut h = header(Flags::RST | Flags::ACK, 0, 1, &[]);
         rewrite(&mut h, &Shift { silent: true, ..SHIFT });
         assert_eq!((read(&h, 4), read(&h, 8)), (0, 1001));
-        let mut h = header(RST | ACK, 0, 1, &[]);
+        let mut h = header(Flags::RST | Flags::ACK, 0, 1, &[]);
         rewrite(&mut h, &SHIFT);
         assert_eq!(read(&h, 4), 0xffff_fff0);
     }
@@ -180,7 +178,7 @@ mod tests {
         options.extend(sack);
         options.extend(mptcp);
         options.extend([0, 9]);
-        let mut h = header(ACK, 0, 0, &options);
+        let mut h = header(Flags::ACK, 0, 0, &options);
         rewrite(&mut h, &SHIFT);
         let o = &h[20..];
         assert_eq!(o[..10], [2, 4, 5, 0xb4, 1, 3, 3, 7, 4, 2]);
@@ -191,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_echo_of_zero_stays_and_cookies_are_new() {
-        let mut h = header(SYN, 0, 0, &[8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 34, 6, 1, 2, 3, 4]);
+        let mut h = header(Flags::SYN, 0, 0, &[8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 34, 6, 1, 2, 3, 4]);
         rewrite(&mut h, &SHIFT);
         assert_eq!((read(&h, 22), read(&h, 26)), (8, 0));
         assert_eq!(h[30..32], [34, 6]);
@@ -201,7 +199,7 @@ mod tests {
     #[test]
     fn broken_options_become_padding() {
         for broken in [[8, 0, 1, 2], [8, 99, 1, 2], [2, 3, 9, 9], [1, 1, 1, 8]] {
-            let mut h = header(ACK, 0, 0, &broken);
+            let mut h = header(Flags::ACK, 0, 0, &broken);
             rewrite(&mut h, &SHIFT);
             let legal = h[20..].iter().all(|b| *b == 1) || h[20..] == [1, 1, 1, 1];
             assert!(legal || broken == [2, 3, 9, 9], "{broken:?}: {:?}", &h[20..]);
@@ -210,10 +208,10 @@ mod tests {
 
     #[test]
     fn cut_quotes_keep_what_they_have() {
-        let mut eight = header(ACK, 32, 5, &[])[..8].to_vec();
+        let mut eight = header(Flags::ACK, 32, 5, &[])[..8].to_vec();
         rewrite_quoted(&mut eight, &SHIFT);
         assert_eq!(read(&eight, 4), 16);
-        let mut cut = header(ACK, 32, 5, &[1; 12])[..28].to_vec();
+        let mut cut = header(Flags::ACK, 32, 5, &[1; 12])[..28].to_vec();
         rewrite_quoted(&mut cut, &SHIFT);
         assert_eq!((read(&cut, 4), read(&cut, 8), cut[12]), (16, 0, 0x80));
     }

@@ -2,6 +2,8 @@
 
 use netssm_wire::checksum::Sum;
 use netssm_wire::frame::protocol;
+use netssm_wire::quote;
+use netssm_wire::tcp::{Flags, Seq};
 use std::net::IpAddr;
 
 use super::dropped::Dropped;
@@ -19,7 +21,7 @@ use crate::payload::{Datagram, FlowFacts, FlowPayload, Keystream};
 #[derive(Default)]
 pub(super) struct FlowState {
     /// Sequence number, as in the session, of the stream's first byte.
-    pub(super) base: [Option<u32>; 2],
+    pub(super) base: [Option<Seq>; 2],
     /// Datagrams sent.
     datagrams: [u64; 2],
     /// The last datagram's first payload bytes as the session has them.
@@ -108,9 +110,9 @@ impl SessionReplay {
         let header_len = (usize::from(out[12] >> 4) * 4).clamp(20, out.len());
         let (header, payload) = out.split_at_mut(header_len);
         let sequence = tcp::sequence(header);
-        let syn = header[13] & tcp::SYN != 0;
+        let syn = tcp::flags(header).contains(Flags::SYN);
         self.tcp_header(facts, header, tcp::rewrite);
-        let first = sequence.wrapping_add(u32::from(syn));
+        let first = sequence + u32::from(syn);
         if let Some(flow) = self.flows.get_mut(facts.flow as usize) {
             let base = &mut flow.base[usize::from(facts.forward)];
             // A SYN with another number begins a new connection on the same ports.
@@ -124,10 +126,10 @@ impl SessionReplay {
     }
 
     /// Fills stream bytes from the original sequence number `first` on.
-    pub(super) fn stream(&mut self, facts: PacketFacts, first: u32, out: &mut [u8]) {
+    pub(super) fn stream(&mut self, facts: PacketFacts, first: Seq, out: &mut [u8]) {
         let from_opener = self.is_openers(facts);
         let base = self.flows.get(facts.flow as usize).and_then(|f| f.base[usize::from(facts.forward)]);
-        let offset = first.wrapping_sub(base.unwrap_or(first));
+        let offset = first - base.unwrap_or(first);
         if let Some(payload) = self.payload_of(facts) {
             payload.stream(from_opener, u64::from(offset), out);
         }
@@ -206,7 +208,7 @@ impl SessionReplay {
         }
         match kind {
             Kind::Echo => self.echo(ends, keep, out),
-            Kind::Error => self.quote(ends, have - icmp::QUOTE_AT, keep, &mut out[icmp::QUOTE_AT..])?,
+            Kind::Error => self.quote(ends, have - quote::AT, keep, &mut out[quote::AT..])?,
             // Three times, and nothing after them.
             _ => {
                 self.echo_identifier(ends.facts, out);
@@ -229,7 +231,7 @@ impl SessionReplay {
         }
         match kind {
             Kind::Echo => self.echo(ends, keep, out),
-            Kind::Error => self.quote(ends, have - icmp::QUOTE_AT, keep, &mut out[icmp::QUOTE_AT..])?,
+            Kind::Error => self.quote(ends, have - quote::AT, keep, &mut out[quote::AT..])?,
             Kind::Neighbour(fixed) => ndp::finish(out, fixed, have, ends.link[0], self.map.prefix),
             Kind::Listener => groups::finish_query(out, Family::V6, have),
             Kind::ListenerReport => groups::finish_report(out, Family::V6, have),
