@@ -18,6 +18,7 @@
 //! No input makes this crate panic. It imports nothing of the model's crate; `netssmd` joins the two.
 
 pub mod clock;
+mod draw;
 pub mod error;
 pub mod guard;
 pub mod interface;

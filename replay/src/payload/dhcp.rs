@@ -6,7 +6,7 @@ use netssm_wire::address_class::is_group;
 use netssm_wire::ports::DHCP_SERVER;
 
 use super::{Datagram, FlowFacts};
-use crate::rewrite::keys::{Draw, draw};
+use crate::draw::{Draw, draw};
 
 /// Shortest message: the fixed part, the magic cookie, a message type and the end option.
 pub(super) const LEAST: usize = 244;

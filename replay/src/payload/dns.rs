@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use super::names::{NETBIOS_NAME, domain_name, netbios_name};
-use crate::rewrite::keys::{Draw, draw};
+use crate::draw::{Draw, draw};
 
 /// Bytes of the fixed header.
 pub(super) const HEADER: usize = 12;

@@ -6,7 +6,7 @@ use super::keystream::{Keystream, mask};
 use super::ports::{self, Filler, Tcp, Udp};
 use super::streams::{SSH_LEAST, Streams};
 use super::{Datagram, FlowFacts, FlowPayload, FlowShape, PayloadModel, dhcp, dns, ntp, text};
-use crate::rewrite::keys::{Draw, draw};
+use crate::draw::{Draw, draw};
 
 /// The payload model that comes with the product; the module docs say what it makes.
 #[derive(Clone, Copy, Debug, Default)]

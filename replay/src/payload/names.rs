@@ -1,6 +1,6 @@
 //! Names for DNS messages: of exactly a given length, under the domains that are reserved for examples.
 
-use crate::rewrite::keys::{Draw, draw};
+use crate::draw::{Draw, draw};
 
 /// A name of letters whose encoding takes `len` bytes.
 pub(super) fn domain_name(random: u64, len: usize) -> Option<Vec<u8>> {

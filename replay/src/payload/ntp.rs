@@ -1,7 +1,7 @@
 //! NTP (RFC 5905): requests and answers of the two usual lengths.
 
 use super::{Datagram, FlowFacts};
-use crate::rewrite::keys::{Draw, draw};
+use crate::draw::{Draw, draw};
 
 /// Length of an NTP packet without extensions.
 const LEN: usize = 48;

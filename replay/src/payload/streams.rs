@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::rewrite::keys::{Draw, draw};
+use crate::draw::{Draw, draw};
 
 use super::dns;
 use super::keystream::{Keystream, mask};

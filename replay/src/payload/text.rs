@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Datagram, FlowFacts};
-use crate::rewrite::keys::{Draw, draw};
+use crate::draw::{Draw, draw};
 
 /// What the lines say.
 const LINE: &[u8] = b"synthetic payload of netssmd; no meaning\r\n";

@@ -8,6 +8,16 @@
 //!    └───────── packet ─ admit ─ rewrite ─┴─ payload ─ checksums ─ TestbedFrame   (per packet, in next)
 //! ```
 //!
+//! The floors, each of which imports only those below it:
+//!
+//! | folder | what |
+//! |---|---|
+//! | `frame` | one packet after the other: Ethernet and IP, transport, the quotes of errors, the finished frame |
+//! | `map` | where each host, port and flow goes, and which side a host is on |
+//! | `survey` | what a session has: hosts, flows, fragments, and which packets can become frames |
+//! | `plan` | the testbed's prefixes and policies, and which addresses are out |
+//! | `protocol` | the addresses inside each protocol's messages, and its fields that are changed in place |
+//!
 //! # What is rewritten
 //!
 //! | where | what |
@@ -37,39 +47,19 @@
 //! * Everything is a pure function of session, plan, leased addresses and replay seed; content of payload depends
 //!   on the session's seed alone where it holds no address.
 //!
-//! How the side of a host is found is documented in the module `roles`; which ports are ephemeral in `ports`.
+//! How the side of a host is found is documented in `map::roles`; which ports are ephemeral in `map::ports`.
 
-mod addresses;
-mod admit;
-mod allocator;
-mod arp;
 mod captured;
 mod dropped;
-mod errors;
-mod flows;
-mod fragments;
-mod groups;
-mod icmp;
-mod igmp;
-pub(crate) mod keys;
+mod frame;
 mod map;
-mod ndp;
-mod options;
 mod plan;
-mod ports;
-mod quote;
-mod replay;
-mod rewriter;
-mod roles;
+mod protocol;
 mod survey;
-mod tcp;
-mod testbed;
-mod transport;
 
-pub use allocator::Allocator;
 pub use captured::{Captured, read_capture};
 pub use dropped::Dropped;
-pub use plan::{AddressPlan, GroupPolicy, MacPolicy, PortPolicy, Side, VlanId};
-pub use replay::SessionReplay;
-pub use rewriter::{PayloadPolicy, Rewriter};
-pub use testbed::{Direction, FlowTag, SessionFacts, SessionTag, TestbedFrame};
+pub use frame::{
+    Direction, FlowTag, PayloadPolicy, Rewriter, SessionFacts, SessionReplay, SessionTag, TestbedFrame,
+};
+pub use plan::{AddressPlan, Allocator, GroupPolicy, MacPolicy, PortPolicy, Side, VlanId};

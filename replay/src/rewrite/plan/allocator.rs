@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::keys::{Draw, draw};
-use super::plan::{AddressPlan, Side};
+use super::{AddressPlan, Side};
+use crate::draw::{Draw, draw};
 use crate::error::RewriteError;
 
 /// Candidates tried for the low bits of one interface identifier. With /64 prefixes the first is free but for
@@ -39,7 +39,7 @@ pub struct Allocator {
 
 /// A host that needs an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
+pub(crate) enum Want {
     /// An IPv4 address of this side.
     V4(Side),
     /// An IPv6 address of this side; hosts with the same value share their new low 24 bits.
@@ -52,14 +52,14 @@ pub(super) enum Want {
 
 /// The addresses of one running replay; they are free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     allocator: Arc<Allocator>,
     /// One per [`Want`], in order.
     addresses: Vec<Option<IpAddr>>,
 }
 
 impl Lease {
-    pub(super) fn addresses(&self) -> &[Option<IpAddr>] {
+    pub(crate) fn addresses(&self) -> &[Option<IpAddr>] {
         &self.addresses
     }
 }
@@ -85,7 +85,7 @@ impl Allocator {
     }
 
     /// The next replay number, from 1.
-    pub(super) fn next_replay(&self) -> u64 {
+    pub(crate) fn next_replay(&self) -> u64 {
         // Only uniqueness matters, not order with other memory.
         self.replays.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -97,7 +97,7 @@ impl Allocator {
 
     /// Leases one address for each of `wants`. Addresses of `originals` are not given, so that a session captured in
     /// the testbed's own prefixes does not get its old addresses in new roles.
-    pub(super) fn lease(
+    pub(crate) fn lease(
         self: &Arc<Self>,
         plan: &AddressPlan,
         wants: &[Want],

@@ -6,11 +6,11 @@
 //! to what is there, and the rest is zeros, which both RFCs tell receivers to ignore.
 
 use super::addresses::Addresses;
-use super::dropped::Dropped;
+use crate::rewrite::dropped::Dropped;
 
 /// IP version of the addresses inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(crate) enum Family {
     /// IGMP.
     V4,
     /// MLD.
@@ -65,7 +65,7 @@ fn count_at(message: &[u8], at: usize) -> usize {
 }
 
 /// Visits a query, or a report or leave message of the versions before.
-pub(super) fn visit_query(
+pub(crate) fn visit_query(
     message: &mut [u8],
     family: Family,
     addresses: &mut dyn Addresses,
@@ -87,7 +87,7 @@ fn sources(message: &[u8], family: Family) -> impl Iterator<Item = usize> + use<
 }
 
 /// Makes the end of a query whose first `have` bytes are there.
-pub(super) fn finish_query(message: &mut [u8], family: Family, have: usize) {
+pub(crate) fn finish_query(message: &mut [u8], family: Family, have: usize) {
     let (at, have) = (family.sources_at(), have.min(message.len()));
     if message.len() >= at {
         let count = sources(&message[..have], family).count();
@@ -112,7 +112,7 @@ fn record(message: &[u8], at: usize, family: Family) -> Option<(usize, usize, us
 }
 
 /// Visits a report of the newer versions.
-pub(super) fn visit_report(
+pub(crate) fn visit_report(
     message: &mut [u8],
     family: Family,
     addresses: &mut dyn Addresses,
@@ -131,7 +131,7 @@ pub(super) fn visit_report(
 
 /// Makes the end of a report whose first `have` bytes are there: what the whole records leave becomes records of
 /// a group everybody knows, whose auxiliary data takes the rest.
-pub(super) fn finish_report(message: &mut [u8], family: Family, have: usize) {
+pub(crate) fn finish_report(message: &mut [u8], family: Family, have: usize) {
     let have = have.min(message.len());
     let (mut at, mut records) = (RECORDS_AT, 0u16);
     for _ in 0..count_at(message, RECORDS_AT - 2) {

@@ -4,6 +4,9 @@
 //! [`MacPolicy::PerHost`] never a new Ethernet address, two ports of a host never a new port. Groups are not
 //! hosts: they stay, and all subnet broadcast addresses become the clients' one.
 
+pub(crate) mod ports;
+pub(crate) mod roles;
+
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -14,71 +17,71 @@ use netssm_wire::address_class::{Scope, low24, solicited_by, solicited_by_mac, w
 use netssm_wire::flow::{FiveTuple, FlowKey};
 use netssm_wire::frame::protocol;
 
-use super::addresses::Addresses;
-use super::allocator::{Allocator, Lease, Want};
-use super::dropped::Dropped;
-use super::flows::Flow;
-use super::fragments::Datagrams;
-use super::keys::{Draw, draw};
-use super::plan::{AddressPlan, MacPolicy, Side, has_family};
-use super::ports::Ports;
-use super::roles::Roles;
-use super::survey::{PacketFacts, Survey};
+use crate::draw::{Draw, draw};
 use crate::error::RewriteError;
 use crate::payload::{FlowShape, PayloadModel};
+use crate::rewrite::dropped::Dropped;
+use crate::rewrite::plan::allocator::{Allocator, Lease, Want};
+use crate::rewrite::plan::{AddressPlan, MacPolicy, Side, has_family};
+use crate::rewrite::protocol::addresses::Addresses;
+use crate::rewrite::survey::flows::Flow;
+use crate::rewrite::survey::fragments::Datagrams;
+use crate::rewrite::survey::{Host, PacketFacts, Survey};
+use ports::Ports;
+use roles::Roles;
 
 /// A host's place.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MappedHost {
+pub(crate) struct MappedHost {
     /// `None`: the plan has no prefix for it.
-    pub(super) ip: Option<IpAddr>,
-    pub(super) side: Side,
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) side: Side,
 }
 
 /// A flow's place.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MappedFlow {
+pub(crate) struct MappedFlow {
     /// As the opener sends it, in new addresses; `None` when an end has no place.
-    pub(super) opener: Option<FiveTuple>,
+    pub(crate) opener: Option<FiveTuple>,
     /// Whether the flow's first packet is the opener's.
-    pub(super) opener_is_first: bool,
+    pub(crate) opener_is_first: bool,
     /// What content has to cope with.
-    pub(super) shape: FlowShape,
+    pub(crate) shape: FlowShape,
     /// What moves for a packet that goes against the flow's first packet, and for one that goes its way.
-    pub(super) ways: [Moves; 2],
+    pub(crate) ways: [Moves; 2],
 }
 
 /// What moves in the packets of one direction of a flow, kept so that no packet has to draw it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moves {
+pub(crate) struct Moves {
     /// New source and destination port.
-    pub(super) ports: (u16, u16),
+    pub(crate) ports: (u16, u16),
     /// Offset of the sender's sequence numbers.
-    pub(super) isn: u32,
+    pub(crate) isn: u32,
     /// Offset of the sender's TCP timestamps.
-    pub(super) clock: u32,
+    pub(crate) clock: u32,
 }
 
 /// The map of one replay.
 #[derive(Debug)]
-pub(super) struct SessionMap {
-    pub(super) hosts: Vec<MappedHost>,
+pub(crate) struct SessionMap {
+    pub(crate) hosts: Vec<MappedHost>,
     host_index: HashMap<IpAddr, u32>,
-    pub(super) stations: Vec<(MacAddr, Side)>,
+    pub(crate) stations: Vec<(MacAddr, Side)>,
     station_index: HashMap<MacAddr, u32>,
-    pub(super) flows: Vec<MappedFlow>,
+    pub(crate) flows: Vec<MappedFlow>,
     flow_index: HashMap<FlowKey, u32>,
     lows: HashMap<u32, u32>,
-    pub(super) ports: Ports,
-    pub(super) packets: Vec<PacketFacts>,
-    pub(super) datagrams: Datagrams,
+    pub(crate) ports: Ports,
+    pub(crate) packets: Vec<PacketFacts>,
+    pub(crate) datagrams: Datagrams,
     /// Address and length of the clients' first IPv6 prefix, for router advertisements.
-    pub(super) prefix: ([u8; 16], u8),
+    pub(crate) prefix: ([u8; 16], u8),
 }
 
 impl SessionMap {
     /// Leases addresses for what the survey found, and draws the rest.
-    pub(super) fn new(
+    pub(crate) fn new(
         survey: Survey,
         plan: &AddressPlan,
         allocator: &Arc<Allocator>,
@@ -157,7 +160,7 @@ impl SessionMap {
     }
 
     /// A five-tuple in its new place.
-    pub(super) fn tuple(&self, t: &FiveTuple) -> Option<FiveTuple> {
+    pub(crate) fn tuple(&self, t: &FiveTuple) -> Option<FiveTuple> {
         let port = |ip, port| match protocol::has_ports(t.protocol) {
             true => self.ports.get((ip, t.protocol, port)),
             false => port,
@@ -172,12 +175,12 @@ impl SessionMap {
     }
 
     /// The number of the flow with this five-tuple, and whether it goes the way of the flow's opener.
-    pub(super) fn find_flow(&self, tuple: &FiveTuple) -> Option<u32> {
+    pub(crate) fn find_flow(&self, tuple: &FiveTuple) -> Option<u32> {
         self.flow_index.get(&tuple.key()).copied()
     }
 
     /// The new address for any address that the survey saw.
-    pub(super) fn ip(&self, ip: IpAddr) -> Result<IpAddr, Dropped> {
+    pub(crate) fn ip(&self, ip: IpAddr) -> Result<IpAddr, Dropped> {
         match Scope::of(ip) {
             Scope::Unspecified => Ok(ip),
             Scope::Group => Ok(match ip {
@@ -197,7 +200,7 @@ impl SessionMap {
     }
 
     /// The number of a host by its original address.
-    pub(super) fn host(&self, ip: IpAddr) -> Option<u32> {
+    pub(crate) fn host(&self, ip: IpAddr) -> Option<u32> {
         self.host_index.get(&ip).copied()
     }
 
@@ -206,7 +209,7 @@ impl SessionMap {
     /// # Errors
     /// [`Dropped::Address`]: a station that the survey did not see, or a group that IP does not use: it may be one
     /// that a device of the capture made up, and the allowlist lets none of these out.
-    pub(super) fn station(&self, mac: MacAddr) -> Result<MacAddr, Dropped> {
+    pub(crate) fn station(&self, mac: MacAddr) -> Result<MacAddr, Dropped> {
         if mac.is_group() {
             if !mac.is_ip_group() {
                 return Err(Dropped::Address);
@@ -223,7 +226,7 @@ impl SessionMap {
 }
 
 /// What a host needs.
-fn want(host: &super::survey::Host, side: Side, plan: &AddressPlan) -> Want {
+fn want(host: &Host, side: Side, plan: &AddressPlan) -> Want {
     if host.is_broadcast() || (host.scope != Scope::LinkLocal && !has_family(plan.prefixes(side), host.ip)) {
         return Want::Nothing;
     }

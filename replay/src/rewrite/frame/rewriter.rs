@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use netssm_wire::session::Session;
 
-use super::allocator::Allocator;
-use super::plan::AddressPlan;
-use super::replay::SessionReplay;
+use super::SessionReplay;
 use crate::error::{PlanError, RewriteError};
 use crate::payload::{Builtin, PayloadModel};
+use crate::rewrite::plan::{AddressPlan, Allocator};
 
 /// Which payload a frame gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,17 +7,17 @@
 use netssm_wire::MacAddr;
 
 use super::addresses::Addresses;
-use super::dropped::Dropped;
+use crate::rewrite::dropped::Dropped;
 
 /// Option types.
 mod option {
-    pub(super) const SOURCE_LINK: u8 = 1;
-    pub(super) const TARGET_LINK: u8 = 2;
-    pub(super) const PREFIX: u8 = 3;
-    pub(super) const MTU: u8 = 5;
-    pub(super) const NAME_SERVERS: u8 = 25;
-    pub(super) const FLAGS: u8 = 26;
-    pub(super) const EXPERIMENT: u8 = 253;
+    pub(crate) const SOURCE_LINK: u8 = 1;
+    pub(crate) const TARGET_LINK: u8 = 2;
+    pub(crate) const PREFIX: u8 = 3;
+    pub(crate) const MTU: u8 = 5;
+    pub(crate) const NAME_SERVERS: u8 = 25;
+    pub(crate) const FLAGS: u8 = 26;
+    pub(crate) const EXPERIMENT: u8 = 253;
 }
 
 /// Message types.
@@ -25,7 +25,7 @@ const ADVERTISEMENT: u8 = 136;
 const REDIRECT: u8 = 137;
 
 /// Visits the addresses of a message whose options start at `fixed`.
-pub(super) fn visit(message: &mut [u8], fixed: usize, addresses: &mut dyn Addresses) -> Result<(), Dropped> {
+pub(crate) fn visit(message: &mut [u8], fixed: usize, addresses: &mut dyn Addresses) -> Result<(), Dropped> {
     if fixed >= 24 {
         addresses.v6_at(message.get_mut(8..24).unwrap_or_default())?;
     }
@@ -83,7 +83,7 @@ fn blank(option: &mut [u8]) {
 /// `have` to its end.
 ///
 /// `sender` is the sender's new Ethernet address; `prefix` the address and length of the clients' first IPv6 prefix.
-pub(super) fn finish(message: &mut [u8], fixed: usize, have: usize, sender: MacAddr, prefix: ([u8; 16], u8)) {
+pub(crate) fn finish(message: &mut [u8], fixed: usize, have: usize, sender: MacAddr, prefix: ([u8; 16], u8)) {
     let mut at = fixed.min(message.len());
     let mut has_link = false;
     while let Some(len) = option_len(&message[..have.min(message.len())], at) {

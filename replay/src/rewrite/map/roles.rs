@@ -19,14 +19,14 @@
 
 use netssm_wire::address_class::Scope;
 
-use super::plan::Side;
-use super::survey::{NONE, Survey};
+use crate::rewrite::plan::Side;
+use crate::rewrite::survey::{NONE, Survey};
 
 /// The sides of a session's hosts and stations, by number.
 #[derive(Debug)]
-pub(super) struct Roles {
-    pub(super) hosts: Vec<Side>,
-    pub(super) stations: Vec<Side>,
+pub(crate) struct Roles {
+    pub(crate) hosts: Vec<Side>,
+    pub(crate) stations: Vec<Side>,
 }
 
 /// Flows that a host opened and accepted.
@@ -38,7 +38,7 @@ struct Votes {
 }
 
 impl Roles {
-    pub(super) fn of(survey: &Survey) -> Roles {
+    pub(crate) fn of(survey: &Survey) -> Roles {
         let near = |host: u32| survey.hosts[host as usize].scope.is_near();
         let mut votes = vec![Votes::default(); survey.hosts.len()];
         let (mut crossing, mut near_opened) = (0u32, 0u32);

@@ -7,7 +7,7 @@ use netssm_wire::ipv4::ROUTER_ALERT;
 use netssm_wire::options::{END, Item, NOP, item_at};
 
 /// Cleans the options of an IPv4 header, `header` being exactly that header.
-pub(super) fn clean_v4(header: &mut [u8]) {
+pub(crate) fn clean_v4(header: &mut [u8]) {
     let list = header.get_mut(20..).unwrap_or_default();
     let mut at = 0;
     while let Some(item) = item_at(list, at) {
@@ -29,7 +29,7 @@ pub(super) fn clean_v4(header: &mut [u8]) {
 }
 
 /// Cleans a hop-by-hop or destination options header of IPv6, `header` being exactly that header.
-pub(super) fn clean_v6(header: &mut [u8]) {
+pub(crate) fn clean_v6(header: &mut [u8]) {
     const PAD_ONE: u8 = 0;
     const PAD_N: u8 = 1;
     const ROUTER_ALERT: u8 = 5;

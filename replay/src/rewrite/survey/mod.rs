@@ -5,6 +5,10 @@
 //! here is in original addresses, which are not used for anything but to tell hosts apart and to know their
 //! scope.
 
+pub(crate) mod admit;
+pub(crate) mod flows;
+pub(crate) mod fragments;
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,31 +20,31 @@ use netssm_wire::frame::{Fragment, Transport, protocol};
 use netssm_wire::quote::{self, Quoted};
 use netssm_wire::session::{Packet, Session};
 
-use super::addresses::Addresses;
-use super::admit::{Admitted, admit, from_mac, to_mac};
-use super::dropped::Dropped;
-use super::flows::{Flow, Segments};
-use super::fragments::Datagrams;
-use super::plan::GroupPolicy;
-use super::quote::visit_quote;
-use super::{arp, icmp, igmp};
+use crate::rewrite::dropped::Dropped;
+use crate::rewrite::plan::GroupPolicy;
+use crate::rewrite::protocol::addresses::Addresses;
+use crate::rewrite::protocol::quote::visit_quote;
+use crate::rewrite::protocol::{arp, icmp, igmp};
+use admit::{Admitted, admit, from_mac, to_mac};
+use flows::{Flow, Segments};
+use fragments::Datagrams;
 
 /// No host, station or flow.
-pub(super) const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// What the second pass needs to know of a packet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PacketFacts {
+pub(crate) struct PacketFacts {
     /// Its flow.
-    pub(super) flow: u32,
+    pub(crate) flow: u32,
     /// Whether it goes the way that the flow's first packet went.
-    pub(super) forward: bool,
+    pub(crate) forward: bool,
     /// Hosts that it is from and to, in its IP or ARP header.
-    pub(super) src: u32,
-    pub(super) dst: u32,
+    pub(crate) src: u32,
+    pub(crate) dst: u32,
     /// Stations of its Ethernet header.
-    pub(super) from: u32,
-    pub(super) to: u32,
+    pub(crate) from: u32,
+    pub(crate) to: u32,
 }
 
 impl PacketFacts {
@@ -50,9 +54,9 @@ impl PacketFacts {
 
 /// A host, by its original address.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Host {
-    pub(super) ip: IpAddr,
-    pub(super) scope: Scope,
+pub(crate) struct Host {
+    pub(crate) ip: IpAddr,
+    pub(crate) scope: Scope,
     /// It was the source of an IP packet.
     sent: bool,
     /// It was the destination of a frame to everybody.
@@ -61,29 +65,29 @@ pub(super) struct Host {
 
 impl Host {
     /// Whether this "host" is the broadcast address of a subnet: a destination of broadcast frames that never sends.
-    pub(super) fn is_broadcast(&self) -> bool {
+    pub(crate) fn is_broadcast(&self) -> bool {
         self.shouted_at && !self.sent && self.ip.is_ipv4()
     }
 }
 
 /// Everything that a session has, each in order of first appearance.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
-    pub(super) hosts: Vec<Host>,
-    pub(super) host_index: HashMap<IpAddr, u32>,
-    pub(super) stations: Vec<MacAddr>,
-    pub(super) station_index: HashMap<MacAddr, u32>,
+pub(crate) struct Survey {
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) host_index: HashMap<IpAddr, u32>,
+    pub(crate) stations: Vec<MacAddr>,
+    pub(crate) station_index: HashMap<MacAddr, u32>,
     /// Which hosts were seen behind which stations, without repetition.
-    pub(super) bindings: Vec<(u32, u32)>,
+    pub(crate) bindings: Vec<(u32, u32)>,
     bound: HashSet<(u32, u32)>,
-    pub(super) flows: Vec<Flow>,
-    pub(super) flow_index: HashMap<FlowKey, u32>,
+    pub(crate) flows: Vec<Flow>,
+    pub(crate) flow_index: HashMap<FlowKey, u32>,
     /// Low 24 bits of IPv6 hosts and solicited-node groups.
-    pub(super) lows: Vec<u32>,
+    pub(crate) lows: Vec<u32>,
     low_seen: HashSet<u32>,
     sent: Segments,
-    pub(super) packets: Vec<PacketFacts>,
-    pub(super) datagrams: Datagrams,
+    pub(crate) packets: Vec<PacketFacts>,
+    pub(crate) datagrams: Datagrams,
     scratch: Vec<u8>,
     /// What was found for the last packets, by a hash of their ports: most packets are of a flow that was just seen.
     recent: Vec<Option<Recent>>,
@@ -102,7 +106,7 @@ const RECENT: usize = 64;
 
 impl Survey {
     /// Reads the headers of every packet that will be sent.
-    pub(super) fn of(session: &Session, groups: GroupPolicy) -> Survey {
+    pub(crate) fn of(session: &Session, groups: GroupPolicy) -> Survey {
         let mut survey = Survey {
             packets: Vec::with_capacity(session.packets.len()),
             recent: vec![None; RECENT],
@@ -303,7 +307,7 @@ impl Survey {
 }
 
 /// Whether an admitted packet's ICMP type is an error, which quotes a packet.
-pub(super) fn is_error(admitted: &Admitted, kind: u8) -> bool {
+pub(crate) fn is_error(admitted: &Admitted, kind: u8) -> bool {
     let kind = match admitted.layout.transport {
         Transport::Icmp { .. } => icmp::kind_v4(kind),
         Transport::Icmpv6 { .. } => icmp::kind_v6(kind),

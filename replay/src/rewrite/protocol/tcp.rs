@@ -8,32 +8,32 @@ use netssm_wire::bytes::{be32, put};
 use netssm_wire::options::{END, Item, NOP, item_at};
 use netssm_wire::tcp::{Flags, Seq, kind};
 
-use super::keys::{Draw, draw};
+use crate::draw::{Draw, draw};
 
 /// What moves, and by how much.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shift {
+pub(crate) struct Shift {
     /// The sender's sequence numbers.
-    pub(super) own: u32,
+    pub(crate) own: u32,
     /// The receiver's, which the sender acknowledges.
-    pub(super) peer: u32,
+    pub(crate) peer: u32,
     /// The sender's clock.
-    pub(super) own_clock: u32,
+    pub(crate) own_clock: u32,
     /// The receiver's clock.
-    pub(super) peer_clock: u32,
+    pub(crate) peer_clock: u32,
     /// The sender has sent nothing in this flow yet.
-    pub(super) silent: bool,
+    pub(crate) silent: bool,
     /// Where a Fast Open cookie is drawn from.
-    pub(super) cookie: u64,
+    pub(crate) cookie: u64,
 }
 
 /// The sequence number as it stands in a header; 0 where that is cut before it.
-pub(super) fn sequence(header: &[u8]) -> Seq {
+pub(crate) fn sequence(header: &[u8]) -> Seq {
     Seq(be32(header, 4).unwrap_or_default())
 }
 
 /// The flags of a whole header, without NS and the reserved bits.
-pub(super) fn flags(header: &[u8]) -> Flags {
+pub(crate) fn flags(header: &[u8]) -> Flags {
     Flags::from_byte(header[13])
 }
 
@@ -45,7 +45,7 @@ fn add(bytes: &mut [u8], at: usize, by: u32) {
 }
 
 /// Rewrites a header, `header` being exactly that header with its options (at least 20 bytes); ports are not touched.
-pub(super) fn rewrite(header: &mut [u8], shift: &Shift) {
+pub(crate) fn rewrite(header: &mut [u8], shift: &Shift) {
     let flags = flags(header);
     // A host that refuses a connection resets with sequence number 0 (RFC 9293 section 3.10.7.1), which is no
     // place in a stream.
@@ -62,7 +62,7 @@ pub(super) fn rewrite(header: &mut [u8], shift: &Shift) {
 }
 
 /// Rewrites what a quote holds of a header: the sequence number, and the rest as far as it goes.
-pub(super) fn rewrite_quoted(header: &mut [u8], shift: &Shift) {
+pub(crate) fn rewrite_quoted(header: &mut [u8], shift: &Shift) {
     let len = header.get(12).map_or(20, |byte| usize::from(byte >> 4) * 4).max(20);
     match header.get_mut(..len) {
         Some(whole) => rewrite(whole, shift),

@@ -7,13 +7,13 @@ use netssm_wire::MacAddr;
 use netssm_wire::frame::ethertype;
 
 use super::addresses::Addresses;
-use super::dropped::Dropped;
+use crate::rewrite::dropped::Dropped;
 
 /// Length of an ARP packet for IPv4 over Ethernet in bytes.
-pub(super) const LEN: usize = 28;
+pub(crate) const LEN: usize = 28;
 
 /// Whether `packet` is whole and is for IPv4 over Ethernet. Other kinds have addresses of other lengths.
-pub(super) fn check(packet: &[u8]) -> Result<(), Dropped> {
+pub(crate) fn check(packet: &[u8]) -> Result<(), Dropped> {
     // Hardware type 1, protocol type 0x0800, address lengths 6 and 4.
     match packet.get(..LEN) {
         Some([0, 1, 8, 0, 6, 4, ..]) => Ok(()),
@@ -22,7 +22,7 @@ pub(super) fn check(packet: &[u8]) -> Result<(), Dropped> {
 }
 
 /// Visits the addresses of a packet that [`check`] accepts.
-pub(super) fn visit(packet: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
+pub(crate) fn visit(packet: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
     check(packet)?;
     for (mac, ip) in [(8, 14), (18, 24)] {
         let zero = packet[mac..mac + 6] == MacAddr::ZERO.0;

@@ -29,8 +29,8 @@ use std::time::Duration;
 use netssm_wire::flow::FiveTuple;
 use netssm_wire::session::Timing;
 
-use super::allocator::Lease;
-use super::plan::Side;
+use crate::rewrite::plan::Side;
+use crate::rewrite::plan::allocator::Lease;
 
 /// Which way a frame goes: the side that its sender is on.
 ///

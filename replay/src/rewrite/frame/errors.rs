@@ -12,14 +12,13 @@ use netssm_wire::frame::protocol;
 use netssm_wire::ports::{FIRST_DYNAMIC, TRACEROUTE};
 use netssm_wire::quote::{self, Quoted};
 
-use super::dropped::Dropped;
-use super::keys::{Draw, draw};
-use super::options;
-use super::quote::visit_quote;
-use super::replay::{Ends, SessionReplay, visitor};
-use super::survey::{NONE, PacketFacts};
-use super::tcp;
 use super::transport::fill_checksum;
+use super::{Ends, SessionReplay, visitor};
+use crate::draw::{Draw, draw};
+use crate::rewrite::dropped::Dropped;
+use crate::rewrite::protocol::quote::visit_quote;
+use crate::rewrite::protocol::{options, tcp};
+use crate::rewrite::survey::{NONE, PacketFacts};
 
 impl SessionReplay {
     /// Rewrites the quote of an error, `out`, of which the first `have` bytes come from the session.

@@ -4,6 +4,14 @@
 //! for, and only the state of flows and hosts is kept between packets. Ethernet and IP are here; `transport` has
 //! what is above.
 
+mod errors;
+mod rewriter;
+mod testbed;
+mod transport;
+
+pub use rewriter::{PayloadPolicy, Rewriter};
+pub use testbed::{Direction, FlowTag, SessionFacts, SessionTag, TestbedFrame};
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
@@ -15,21 +23,18 @@ use netssm_wire::checksum;
 use netssm_wire::frame::{ETHERNET_LEN, Extension, Layout, Net, TAG_LEN, Transport, ethertype, protocol};
 use netssm_wire::session::{Packet, Session};
 
-use super::addresses::Addresses;
-use super::admit::{Admitted, admit, to_mac};
-use super::allocator::Allocator;
-use super::arp;
-use super::dropped::Dropped;
-use super::keys::{Draw, draw};
-use super::map::SessionMap;
-use super::options;
-use super::plan::AddressPlan;
-use super::rewriter::PayloadPolicy;
-use super::survey::{NONE, PacketFacts, Survey};
-use super::testbed::{Direction, FlowTag, SessionFacts, SessionTag, Tagged, TestbedFrame};
-use super::transport::FlowState;
+use crate::draw::{Draw, draw};
 use crate::error::RewriteError;
 use crate::payload::PayloadModel;
+use crate::rewrite::dropped::Dropped;
+use crate::rewrite::map::SessionMap;
+use crate::rewrite::plan::{AddressPlan, Allocator};
+use crate::rewrite::protocol::addresses::Addresses;
+use crate::rewrite::protocol::{arp, options};
+use crate::rewrite::survey::admit::{Admitted, admit, to_mac};
+use crate::rewrite::survey::{NONE, PacketFacts, Survey};
+use testbed::Tagged;
+use transport::FlowState;
 
 /// How many fragmented datagrams are kept for their later fragments; the oldest goes first. Fragments of one follow
 /// each other, so that this is far more than are ever under way, and bounds memory at 4 MiB.
@@ -38,15 +43,15 @@ const ASSEMBLED: usize = 64;
 /// One replay of one session: an iterator over its frames in sending order. Packets that give no frame come as
 /// [`Dropped`], so each packet of the session gives exactly one item.
 pub struct SessionReplay {
-    pub(super) session: Arc<Session>,
-    pub(super) plan: Arc<AddressPlan>,
-    pub(super) policy: PayloadPolicy,
-    pub(super) payload: Arc<dyn PayloadModel>,
-    pub(super) tag: SessionTag,
-    pub(super) map: SessionMap,
-    pub(super) flows: Vec<FlowState>,
+    session: Arc<Session>,
+    plan: Arc<AddressPlan>,
+    policy: PayloadPolicy,
+    payload: Arc<dyn PayloadModel>,
+    tag: SessionTag,
+    map: SessionMap,
+    flows: Vec<FlowState>,
     /// The next IPv4 identification of each host, and one for packets without a host as source.
-    pub(super) ids: Vec<u16>,
+    ids: Vec<u16>,
     /// Transport segments of fragmented datagrams, whole.
     assembled: VecDeque<(u32, Vec<u8>)>,
     /// IPv4 identifications of fragmented datagrams.
@@ -56,7 +61,7 @@ pub struct SessionReplay {
 }
 
 impl SessionReplay {
-    pub(super) fn new(
+    fn new(
         plan: &Arc<AddressPlan>,
         allocator: &Arc<Allocator>,
         policy: PayloadPolicy,
@@ -300,7 +305,7 @@ impl SessionReplay {
     }
 
     /// Replaces a flow label that is not zero by the flow's.
-    pub(super) fn flow_label(&self, facts: PacketFacts, header: &mut [u8]) {
+    fn flow_label(&self, facts: PacketFacts, header: &mut [u8]) {
         let label = u32::from_be_bytes([0, header[1] & 0x0f, header[2], header[3]]);
         if label != 0 {
             let seed = self.tag.facts().replay_seed;
@@ -343,20 +348,20 @@ impl SessionReplay {
         let have = segment.len().min(total);
         segment.resize(total, 0);
         self.segment(ends, have, false, &mut segment).ok()?;
-        super::transport::fill_checksum(ends, &mut segment);
+        transport::fill_checksum(ends, &mut segment);
         Some(segment)
     }
 }
 
 /// Who a packet is from and to, original by number and new by address.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ends {
-    pub(super) facts: PacketFacts,
-    pub(super) src: IpAddr,
-    pub(super) dst: IpAddr,
-    pub(super) protocol: u8,
+struct Ends {
+    facts: PacketFacts,
+    src: IpAddr,
+    dst: IpAddr,
+    protocol: u8,
     /// New Ethernet addresses of sender and receiver.
-    pub(super) link: [MacAddr; 2],
+    link: [MacAddr; 2],
 }
 
 /// A layout whose network layer moved from `from` to `to`. Tags are not moved.
@@ -415,6 +420,6 @@ impl fmt::Debug for SessionReplay {
 }
 
 /// The map as a visitor, for callers that have only a shared reference.
-pub(super) fn visitor(map: &SessionMap) -> impl Addresses + use<'_> {
+fn visitor(map: &SessionMap) -> impl Addresses + use<'_> {
     map
 }

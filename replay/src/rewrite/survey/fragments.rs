@@ -10,17 +10,17 @@ use std::net::IpAddr;
 
 use netssm_wire::frame::Fragment;
 
-use super::survey::NONE;
+use super::NONE;
 
 /// Longest payload of an IP packet in bytes.
 const MAX_LEN: usize = 65_535;
 
 /// What fragments of one datagram have in common: source, destination, protocol, identification.
-pub(super) type Key = (IpAddr, IpAddr, u8, u32);
+pub(crate) type Key = (IpAddr, IpAddr, u8, u32);
 
 /// One datagram, by its fragments.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Datagram {
+pub(crate) struct Datagram {
     /// Packet that is its first fragment.
     first: Option<usize>,
     /// Length of the whole transport segment, from the last fragment.
@@ -33,7 +33,7 @@ pub(super) struct Datagram {
 
 /// The datagrams of a session.
 #[derive(Debug, Default)]
-pub(super) struct Datagrams {
+pub(crate) struct Datagrams {
     list: Vec<Datagram>,
     open: HashMap<Key, u32>,
     of_packet: HashMap<usize, u32>,
@@ -41,7 +41,7 @@ pub(super) struct Datagrams {
 
 impl Datagrams {
     /// Notes one fragment of `len` bytes after the IP headers; gives its datagram's number.
-    pub(super) fn observe(
+    pub(crate) fn observe(
         &mut self,
         packet: usize,
         key: Key,
@@ -74,23 +74,23 @@ impl Datagrams {
     }
 
     /// The flow of a datagram and its direction there, as far as known.
-    pub(super) fn flow(&self, number: u32) -> (u32, bool) {
+    pub(crate) fn flow(&self, number: u32) -> (u32, bool) {
         self.list.get(number as usize).map_or((NONE, true), |d| (d.flow, d.forward))
     }
 
     /// Forgets what only the survey needs.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.open = HashMap::new();
     }
 
     /// The datagram of a packet that is a fragment.
-    pub(super) fn of(&self, packet: usize) -> Option<u32> {
+    pub(crate) fn of(&self, packet: usize) -> Option<u32> {
         self.of_packet.get(&packet).copied()
     }
 
     /// First fragment and length of a datagram of which both ends are there and nothing is beyond them. Fragments of
     /// others are not put together by any receiver, and get identifications of their own so that none tries.
-    pub(super) fn whole(&self, number: u32) -> Option<(usize, usize)> {
+    pub(crate) fn whole(&self, number: u32) -> Option<(usize, usize)> {
         let datagram = self.list.get(number as usize)?;
         datagram.first.zip(datagram.total.filter(|total| datagram.reach <= *total))
     }

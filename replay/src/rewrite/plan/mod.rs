@@ -3,6 +3,10 @@
 //! [`AddressPlan`] is what a profile says; [`AddressPlan::validate`] checks it once, without opening anything, and
 //! [`Rewriter::new`](super::Rewriter::new) takes only plans that pass.
 
+pub(crate) mod allocator;
+
+pub use allocator::Allocator;
+
 use std::fmt;
 
 use ipnet::IpNet;
@@ -222,6 +226,6 @@ fn check_prefix(side: Side, prefix: &IpNet) -> Result<(), PlanError> {
 }
 
 /// Whether a prefix list has the family of `ip`.
-pub(super) fn has_family(prefixes: &[IpNet], ip: IpAddr) -> bool {
+pub(crate) fn has_family(prefixes: &[IpNet], ip: IpAddr) -> bool {
     prefixes.iter().any(|p| p.addr().is_ipv4() == ip.is_ipv4())
 }

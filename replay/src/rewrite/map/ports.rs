@@ -15,12 +15,12 @@ use std::ops::RangeInclusive;
 use netssm_wire::frame::protocol;
 use netssm_wire::ports::{FIRST_DYNAMIC, FIRST_EPHEMERAL, FIRST_USER, is_service};
 
-use super::flows::Flow;
-use super::keys::{Draw, draw};
-use super::plan::PortPolicy;
-use super::survey::Survey;
+use crate::draw::{Draw, draw};
 use crate::error::RewriteError;
 use crate::payload::{PayloadModel, is_known_port};
+use crate::rewrite::plan::PortPolicy;
+use crate::rewrite::survey::Survey;
+use crate::rewrite::survey::flows::Flow;
 
 /// Where fresh ephemeral ports come from: IANA's dynamic range first, then what systems also use.
 const FRESH: [RangeInclusive<u16>; 3] =
@@ -30,11 +30,11 @@ const MOVED: [RangeInclusive<u16>; 3] =
     [20_000..=FIRST_EPHEMERAL - 1, FIRST_USER..=19_999, FIRST_EPHEMERAL..=u16::MAX];
 
 /// An end of flows: original address, protocol, original port.
-pub(super) type End = (IpAddr, u8, u16);
+pub(crate) type End = (IpAddr, u8, u16);
 
 /// The map of a session's ports.
 #[derive(Debug, Default)]
-pub(super) struct Ports {
+pub(crate) struct Ports {
     map: HashMap<End, u16>,
     moved: u32,
 }
@@ -61,7 +61,7 @@ enum Keeps {
 
 impl Ports {
     /// Decides on every port of the session. `address` gives a host's new address for messages.
-    pub(super) fn of(
+    pub(crate) fn of(
         survey: &Survey,
         policy: PortPolicy,
         payload: Option<&dyn PayloadModel>,
@@ -123,12 +123,12 @@ impl Ports {
     }
 
     /// The new port of an end; the same one for an end that the survey did not see.
-    pub(super) fn get(&self, end: End) -> u16 {
+    pub(crate) fn get(&self, end: End) -> u16 {
         self.map.get(&end).copied().unwrap_or(end.2)
     }
 
     /// How many service ports were moved.
-    pub(super) fn moved(&self) -> u32 {
+    pub(crate) fn moved(&self) -> u32 {
         self.moved
     }
 }

@@ -6,15 +6,15 @@ use netssm_wire::quote;
 use netssm_wire::tcp::{Flags, Seq};
 use std::net::IpAddr;
 
-use super::dropped::Dropped;
-use super::groups::{self, Family};
-use super::icmp::{self, Kind};
-use super::keys::{Draw, draw};
-use super::replay::{Ends, SessionReplay, visitor};
-use super::survey::PacketFacts;
-use super::tcp::{self, Shift};
-use super::{igmp, ndp};
+use super::{Ends, SessionReplay, visitor};
+use crate::draw::{Draw, draw};
 use crate::payload::{Datagram, FlowFacts, FlowPayload, Keystream};
+use crate::rewrite::dropped::Dropped;
+use crate::rewrite::protocol::groups::{self, Family};
+use crate::rewrite::protocol::icmp::{self, Kind};
+use crate::rewrite::protocol::tcp::{self, Shift};
+use crate::rewrite::protocol::{igmp, ndp};
+use crate::rewrite::survey::PacketFacts;
 
 /// What is kept of a flow between its packets. Pairs are indexed by whether the packet goes the way of the flow's
 /// first packet.

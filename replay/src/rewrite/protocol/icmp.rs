@@ -8,12 +8,13 @@ use netssm_wire::icmp::{Version, neighbour_fixed_len};
 use netssm_wire::quote;
 
 use super::addresses::Addresses;
-use super::dropped::Dropped;
-use super::{groups, ndp};
+use super::groups;
+use super::ndp;
+use crate::rewrite::dropped::Dropped;
 
 /// What an ICMP message is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Identifier, sequence number, data that the reply repeats.
     Echo,
     /// A quoted packet from byte 8 on.
@@ -30,7 +31,7 @@ pub(super) enum Kind {
 
 /// What an ICMP type of IPv4 is. Types that list addresses of their own (router advertisement 9) or are obsolete
 /// are not understood.
-pub(super) fn kind_v4(kind: u8) -> Option<Kind> {
+pub(crate) fn kind_v4(kind: u8) -> Option<Kind> {
     match kind {
         0 | 8 => Some(Kind::Echo),
         _ if quote::is_error(Version::V4, kind) => Some(Kind::Error),
@@ -40,7 +41,7 @@ pub(super) fn kind_v4(kind: u8) -> Option<Kind> {
 }
 
 /// What an ICMPv6 type is.
-pub(super) fn kind_v6(kind: u8) -> Option<Kind> {
+pub(crate) fn kind_v6(kind: u8) -> Option<Kind> {
     match kind {
         _ if quote::is_error(Version::V6, kind) => Some(Kind::Error),
         128 | 129 => Some(Kind::Echo),
@@ -51,12 +52,12 @@ pub(super) fn kind_v6(kind: u8) -> Option<Kind> {
 }
 
 /// Whether an ICMPv6 type never leaves its link: neighbour and listener discovery.
-pub(super) fn is_link_scope(kind: u8) -> bool {
+pub(crate) fn is_link_scope(kind: u8) -> bool {
     matches!(kind_v6(kind), Some(Kind::Neighbour(_) | Kind::Listener | Kind::ListenerReport))
 }
 
 /// Whether an ICMP message of `total` bytes, of which `have` are there, can be rewritten.
-pub(super) fn check_v4(have: &[u8], total: usize) -> Result<(), Dropped> {
+pub(crate) fn check_v4(have: &[u8], total: usize) -> Result<(), Dropped> {
     let number = have.first().copied().unwrap_or_default();
     let least = match kind_v4(number).ok_or(Dropped::IcmpType(number))? {
         // A quote has at least its IP header and 8 bytes more (RFC 792).
@@ -68,7 +69,7 @@ pub(super) fn check_v4(have: &[u8], total: usize) -> Result<(), Dropped> {
 }
 
 /// The same for ICMPv6.
-pub(super) fn check_v6(have: &[u8], total: usize) -> Result<(), Dropped> {
+pub(crate) fn check_v6(have: &[u8], total: usize) -> Result<(), Dropped> {
     let number = have.first().copied().unwrap_or_default();
     let kind = kind_v6(number).ok_or(Dropped::IcmpType(number))?;
     let least = match kind {
@@ -96,7 +97,7 @@ fn long_enough(total: usize, least: usize) -> Result<(), Dropped> {
 }
 
 /// Visits the addresses of the message itself, in the bytes that are there.
-pub(super) fn visit_v4(message: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
+pub(crate) fn visit_v4(message: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
     // A redirect names the better router.
     match message.first() {
         Some(5) => addresses.v4_at(message.get_mut(4..8).unwrap_or_default()),
@@ -105,7 +106,7 @@ pub(super) fn visit_v4(message: &mut [u8], addresses: &mut dyn Addresses) -> Res
 }
 
 /// The same for ICMPv6.
-pub(super) fn visit_v6(message: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
+pub(crate) fn visit_v6(message: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
     let Some(kind) = message.first().and_then(|kind| kind_v6(*kind)) else { return Ok(()) };
     match kind {
         Kind::Neighbour(fixed) => ndp::visit(message, fixed, addresses),
@@ -119,7 +120,7 @@ pub(super) fn visit_v6(message: &mut [u8], addresses: &mut dyn Addresses) -> Res
 /// clock, and are as long as an IPv4 address, so a packet that a model took for one must not carry them over. `sender`
 /// and `receiver` are the offsets of the packet's. The first time is the asking host's, the two others are the
 /// answering one's; a request leaves them 0, which stays.
-pub(super) fn move_times(message: &mut [u8], sender: u32, receiver: u32) {
+pub(crate) fn move_times(message: &mut [u8], sender: u32, receiver: u32) {
     let (asking, answering) = if message[0] == REQUEST { (sender, receiver) } else { (receiver, sender) };
     let times = message.get_mut(8..).unwrap_or_default().chunks_exact_mut(4);
     for (time, by) in times.zip([asking, answering, answering]) {
@@ -146,7 +147,7 @@ fn moved_time(time: u32, by: u32) -> u32 {
 
 /// Clears the parts of a message's head that no RFC gives a meaning, and the length field that RFC 4884 puts into
 /// errors: it would announce extensions after the quote, and what follows the quoted headers is made up.
-pub(super) fn clear_unused_v4(head: &mut [u8; 8]) {
+pub(crate) fn clear_unused_v4(head: &mut [u8; 8]) {
     let [kind, code, .., pointer, _, _, _] = *head;
     match (kind, code) {
         // The next hop's MTU (RFC 1191).
@@ -158,7 +159,7 @@ pub(super) fn clear_unused_v4(head: &mut [u8; 8]) {
 }
 
 /// The same for ICMPv6.
-pub(super) fn clear_unused_v6(head: &mut [u8; 8]) {
+pub(crate) fn clear_unused_v6(head: &mut [u8; 8]) {
     match head[0] {
         1 | 3 | 133 | 135 | 137 => head[4..8].fill(0),
         // A pointer into the quote.

@@ -9,10 +9,10 @@ use netssm_wire::flow::FiveTuple;
 use netssm_wire::quote::Quoted;
 
 use super::addresses::Addresses;
-use super::dropped::Dropped;
+use crate::rewrite::dropped::Dropped;
 
 /// Visits the addresses of a quote that [`Quoted::read`] reads.
-pub(super) fn visit_quote(quote: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
+pub(crate) fn visit_quote(quote: &mut [u8], addresses: &mut dyn Addresses) -> Result<(), Dropped> {
     match Quoted::read(quote) {
         Some(Quoted { tuple: FiveTuple { src: IpAddr::V4(_), .. }, .. }) => {
             addresses.v4_at(&mut quote[12..16])?;

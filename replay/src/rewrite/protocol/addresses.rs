@@ -9,10 +9,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netssm_wire::MacAddr;
 
-use super::dropped::Dropped;
+use crate::rewrite::dropped::Dropped;
 
 /// What happens to each address that a walk finds.
-pub(super) trait Addresses {
+pub(crate) trait Addresses {
     /// The IPv4 address to write instead. Unspecified and group addresses come here too.
     fn v4(&mut self, ip: Ipv4Addr) -> Result<Ipv4Addr, Dropped>;
     /// The IPv6 address to write instead.

@@ -9,48 +9,48 @@ use netssm_wire::quote::Quoted;
 use netssm_wire::tcp::{Flags, Seq};
 
 use super::admit::Admitted;
-use super::tcp;
 use crate::payload::FlowShape;
+use crate::rewrite::protocol::tcp;
 
 /// A two-way flow, by its original five-tuple.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flow {
+pub(crate) struct Flow {
     /// As the first packet has it.
-    pub(super) first: FiveTuple,
+    pub(crate) first: FiveTuple,
     /// Whether the first packet is the opener's.
-    pub(super) opener_is_first: bool,
+    pub(crate) opener_is_first: bool,
     evidence: Evidence,
     /// What content has to cope with.
-    pub(super) shape: FlowShape,
+    pub(crate) shape: FlowShape,
     /// Sequence number after the last byte sent, back and forward.
     next: [Option<Seq>; 2],
     /// The hosts of the first packet's source and destination.
-    pub(super) ends: (u32, u32),
+    pub(crate) ends: (u32, u32),
 }
 
 /// TCP segments that were sent: flow, way, first sequence number, length.
-pub(super) type Segments = HashSet<(u32, bool, Seq, usize)>;
+pub(crate) type Segments = HashSet<(u32, bool, Seq, usize)>;
 
 impl Flow {
     /// A flow whose first packet is this.
-    pub(super) fn new(first: &FiveTuple, ends: (u32, u32)) -> Flow {
+    pub(crate) fn new(first: &FiveTuple, ends: (u32, u32)) -> Flow {
         let Guess { sender: opener_is_first, evidence } = Guess::of(first);
         let shape = FlowShape { least_payload: None, orderly: true };
         Flow { first: *first, opener_is_first, evidence, shape, next: [None; 2], ends }
     }
 
     /// The five-tuple as the opener sends it.
-    pub(super) fn opener(&self) -> FiveTuple {
+    pub(crate) fn opener(&self) -> FiveTuple {
         if self.opener_is_first { self.first } else { self.first.reversed() }
     }
 
     /// Opener and acceptor among the hosts.
-    pub(super) fn roles(&self) -> (u32, u32) {
+    pub(crate) fn roles(&self) -> (u32, u32) {
         if self.opener_is_first { self.ends } else { (self.ends.1, self.ends.0) }
     }
 
     /// Takes in what the transport header of a packet says; `number` is the flow's.
-    pub(super) fn look(
+    pub(crate) fn look(
         &mut self,
         frame: &[u8],
         admitted: &Admitted,
@@ -75,7 +75,7 @@ impl Flow {
 
     /// Takes in that an ICMP error quotes a packet of the flow with data. Where the flow has none of its own, these bytes are
     /// all that anybody sees of its content, and no message begins with them.
-    pub(super) fn look_at_quote(&mut self, quote: &Quoted, tcp_header: usize) {
+    pub(crate) fn look_at_quote(&mut self, quote: &Quoted, tcp_header: usize) {
         let payload = quote.rest_len.saturating_sub(tcp_header);
         if quote.tuple.protocol == protocol::TCP && payload > 0 && self.shape.least_payload.is_none() {
             // The quote may be cut after any byte.

@@ -12,39 +12,39 @@ use netssm_wire::bytes::array;
 use netssm_wire::frame::{Ipv6Layout, Layout, Net, Stop, Transport, protocol};
 use netssm_wire::session::Packet;
 
-use super::dropped::Dropped;
-use super::plan::GroupPolicy;
-use super::{arp, icmp, igmp};
+use crate::rewrite::dropped::Dropped;
+use crate::rewrite::plan::GroupPolicy;
+use crate::rewrite::protocol::{arp, icmp, igmp};
 
 /// Longest frame: an IP packet of 65,535 bytes and an Ethernet header with two tags.
 const MAX_WIRE_LEN: u32 = 65_535 + 22;
 
 /// A packet that can be rewritten.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Admitted {
+pub(crate) struct Admitted {
     /// Layout of the packet's header bytes; whole.
-    pub(super) layout: Layout,
+    pub(crate) layout: Layout,
     /// Where the network layer starts in them.
-    pub(super) net_at: usize,
+    pub(crate) net_at: usize,
     /// Addresses as sent: IP, or ARP sender and target.
-    pub(super) src: IpAddr,
-    pub(super) dst: IpAddr,
+    pub(crate) src: IpAddr,
+    pub(crate) dst: IpAddr,
     /// IP protocol number; 0 for ARP.
-    pub(super) protocol: u8,
+    pub(crate) protocol: u8,
 }
 
 /// The Ethernet destination of a frame.
-pub(super) fn to_mac(frame: &[u8]) -> MacAddr {
+pub(crate) fn to_mac(frame: &[u8]) -> MacAddr {
     array(frame, 0).map_or(MacAddr::ZERO, MacAddr)
 }
 
 /// The Ethernet source of a frame.
-pub(super) fn from_mac(frame: &[u8]) -> MacAddr {
+pub(crate) fn from_mac(frame: &[u8]) -> MacAddr {
     array(frame, 6).map_or(MacAddr::ZERO, MacAddr)
 }
 
 /// Decides on one packet.
-pub(super) fn admit(packet: &Packet, groups: GroupPolicy) -> Result<Admitted, Dropped> {
+pub(crate) fn admit(packet: &Packet, groups: GroupPolicy) -> Result<Admitted, Dropped> {
     let frame = packet.header.as_slice();
     if packet.wire_len > MAX_WIRE_LEN {
         return Err(Dropped::Length("the frame is longer than an ip packet can be"));
