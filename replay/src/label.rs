@@ -18,7 +18,7 @@ use netssm_wire::flow::{FiveTuple, community_id};
 use netssm_wire::session::Timing;
 use serde::{Deserialize, Serialize};
 
-use crate::rewrite::{SessionFacts, TestbedFrame};
+use crate::rewrite::{FlowId, SessionFacts, TestbedFrame};
 
 /// One flow in one capture file (or in a whole run, if drained once at its end).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl LabelRecord {
 /// Adds up flows, frame by frame. Memory is one entry for each flow since the last [`LabelTracker::drain`].
 #[derive(Debug, Default)]
 pub struct LabelTracker {
-    index: HashMap<(u64, u32), usize>,
+    index: HashMap<(u64, FlowId), usize>,
     flows: Vec<Tally>,
 }
 
@@ -116,7 +116,7 @@ impl LabelTracker {
         let Some(flow) = frame.flow() else { return };
         let session = frame.session();
         let next = self.flows.len();
-        let number = *self.index.entry((session.id(), flow.index)).or_insert(next);
+        let number = *self.index.entry((session.id(), flow.id)).or_insert(next);
         if number == next {
             self.flows.push(Tally {
                 facts: Arc::clone(session.facts()),

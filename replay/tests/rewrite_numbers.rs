@@ -91,7 +91,7 @@ fn fragments_share_an_identification_and_make_one_good_datagram() {
         one[16..18].copy_from_slice(&3028u16.to_be_bytes());
         one[20..22].copy_from_slice(&[0, 0]);
         assert_eq!(verify(&one).transport, Check::Good);
-        assert!(datagram.iter().all(|f| f.flow().is_some_and(|flow| flow.index == 0)));
+        assert!(datagram.iter().all(|f| f.flow().is_some_and(|flow| flow.id.index() == 0)));
     }
 }
 

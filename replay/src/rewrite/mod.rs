@@ -41,7 +41,7 @@
 //!
 //! * A [`TestbedFrame`] can be made nowhere else.
 //! * No unicast IP or Ethernet address of the session is in the headers of its frames, nor in quoted headers.
-//! * Within a replay the map of hosts, stations ([`MacPolicy::PerHost`]) and ports is one to one; two replays
+//! * Within a replay the map of hosts, MAC endpoints ([`MacPolicy::PerHost`]) and ports is one to one; two replays
 //!   that run at the same time share no host address.
 //! * Frames are as long as the session says (but for tags), complete, and have good checksums.
 //! * Everything is a pure function of session, plan, leased addresses and replay seed; content of payload depends
@@ -63,3 +63,4 @@ pub use frame::{
     Direction, FlowTag, PayloadPolicy, Rewriter, SessionFacts, SessionReplay, SessionTag, TestbedFrame,
 };
 pub use plan::{AddressPlan, Allocator, GroupPolicy, MacPolicy, PortPolicy, Side, VlanId};
+pub use survey::ids::FlowId;

@@ -18,7 +18,8 @@ use crate::draw::{Draw, draw};
 use crate::rewrite::dropped::Dropped;
 use crate::rewrite::protocol::quote::visit_quote;
 use crate::rewrite::protocol::{options, tcp};
-use crate::rewrite::survey::{NONE, PacketFacts};
+use crate::rewrite::survey::PacketFacts;
+use crate::rewrite::survey::ids::{FlowId, draw_key};
 
 impl SessionReplay {
     /// Rewrites the quote of an error, `out`, of which the first `have` bytes come from the session.
@@ -50,17 +51,16 @@ impl SessionReplay {
 
     /// Who the quoted packet was from and to, and its flow.
     fn quoted_ends(&self, tuple: &FiveTuple, error: &Ends) -> Result<Ends, Dropped> {
-        let number = self.map.find_flow(tuple);
-        let forward = number.and_then(|n| self.map.flows.get(n as usize)).is_none_or(|flow| {
+        let flow = self.map.find_flow(tuple);
+        let forward = flow.map(|id| &self.map.flows[id.index()]).is_none_or(|flow| {
             let first = if flow.opener_is_first { flow.opener } else { flow.opener.map(|o| o.reversed()) };
             first == self.map.tuple(tuple)
         });
-        let host = |ip| self.map.host(ip).unwrap_or(NONE);
         let facts = PacketFacts {
-            flow: number.unwrap_or(NONE),
+            flow,
             forward,
-            src: host(tuple.src),
-            dst: host(tuple.dst),
+            src: self.map.host(tuple.src),
+            dst: self.map.host(tuple.dst),
             // The packet came from the error's receiver.
             from: error.facts.to,
             to: error.facts.from,
@@ -73,10 +73,10 @@ impl SessionReplay {
         let header = &mut out[..quoted.header_len];
         let facts = ends.facts;
         if ends.src.is_ipv4() {
-            let sent =
-                self.flows.get(facts.flow as usize).and_then(|f| f.last_id[usize::from(facts.forward)]);
+            let sent = facts.flow.and_then(|id| self.flows[id.index()].last_id[usize::from(facts.forward)]);
             let seed = self.tag.facts().replay_seed;
-            let id = sent.unwrap_or_else(|| draw(seed, Draw::IpId, u64::from(facts.flow), 1) as u16);
+            let id = sent
+                .unwrap_or_else(|| draw(seed, Draw::IpId, draw_key(facts.flow.map(FlowId::index)), 1) as u16);
             header[4..6].copy_from_slice(&id.to_be_bytes());
             options::clean_v4(header);
         } else {
@@ -133,7 +133,10 @@ impl SessionReplay {
         if let Some(place) = out.get_mut(field..field + 2) {
             let seed = self.tag.facts().replay_seed;
             // Not 0, which UDP takes for "none".
-            let drawn = draw(seed, Draw::Checksum, u64::from(ends.facts.flow), self.ids[0].into()) as u16 | 1;
+            let drawn =
+                draw(seed, Draw::Checksum, draw_key(ends.facts.flow.map(FlowId::index)), self.ids[0].into())
+                    as u16
+                    | 1;
             place.copy_from_slice(&drawn.to_be_bytes());
         }
     }

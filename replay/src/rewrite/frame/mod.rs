@@ -28,11 +28,12 @@ use crate::error::RewriteError;
 use crate::payload::PayloadModel;
 use crate::rewrite::dropped::Dropped;
 use crate::rewrite::map::SessionMap;
-use crate::rewrite::plan::{AddressPlan, Allocator};
+use crate::rewrite::plan::{AddressPlan, Allocator, Side};
 use crate::rewrite::protocol::addresses::Addresses;
 use crate::rewrite::protocol::{arp, options};
 use crate::rewrite::survey::admit::{Admitted, admit, to_mac};
-use crate::rewrite::survey::{NONE, PacketFacts, Survey};
+use crate::rewrite::survey::ids::{DatagramId, FlowId, HostId, draw_key};
+use crate::rewrite::survey::{PacketFacts, Survey};
 use testbed::Tagged;
 use transport::FlowState;
 
@@ -53,9 +54,9 @@ pub struct SessionReplay {
     /// The next IPv4 identification of each host, and one for packets without a host as source.
     ids: Vec<u16>,
     /// Transport segments of fragmented datagrams, whole.
-    assembled: VecDeque<(u32, Vec<u8>)>,
+    assembled: VecDeque<(DatagramId, Vec<u8>)>,
     /// IPv4 identifications of fragmented datagrams.
-    fragment_ids: VecDeque<(u32, u16)>,
+    fragment_ids: VecDeque<(DatagramId, u16)>,
     spare: Vec<u8>,
     next: usize,
 }
@@ -137,9 +138,9 @@ impl SessionReplay {
             self.spare = bytes;
             return Err(dropped);
         }
-        let side = match self.map.hosts.get(facts.src as usize) {
-            Some(host) => host.side,
-            None => self.map.stations[facts.from as usize].1,
+        let side = match facts.src.map(|id| self.map.hosts[id.index()].side) {
+            Some(side) => side,
+            None => self.from_endpoint(facts)?.1,
         };
         Ok(TestbedFrame {
             bytes,
@@ -151,9 +152,10 @@ impl SessionReplay {
     }
 
     fn flow_tag(&self, facts: PacketFacts) -> Option<FlowTag> {
-        let flow = self.map.flows.get(facts.flow as usize)?;
+        let id = facts.flow?;
+        let flow = &self.map.flows[id.index()];
         let from_opener = facts.forward == flow.opener_is_first;
-        Some(FlowTag { index: facts.flow, opener: flow.opener?, from_opener })
+        Some(FlowTag { id, opener: flow.opener?, from_opener })
     }
 
     fn fill(
@@ -184,7 +186,7 @@ impl SessionReplay {
         let (src, dst) = self.ip_header(index, admitted, facts, &layout, out)?;
         let at = layout.l4_at().unwrap_or(have);
         let end = layout.l3_end().unwrap_or(out.len());
-        let link = [self.map.stations[facts.from as usize].0, to_mac(out)];
+        let link = [self.from_endpoint(facts)?.0, to_mac(out)];
         let ends = Ends { facts, src, dst, protocol: admitted.protocol, link };
         if let Some(fragment) = layout.fragment() {
             self.fragment(index, fragment.offset, &ends, have - at, &mut out[at..end]);
@@ -197,6 +199,11 @@ impl SessionReplay {
             .map_err(|_| Dropped::Length("the frame is shorter than its headers say"))
     }
 
+    /// The sender's new Ethernet address, and its side.
+    fn from_endpoint(&self, facts: PacketFacts) -> Result<(MacAddr, Side), Dropped> {
+        facts.from.map(|id| self.map.mac_endpoints[id.index()]).ok_or(Dropped::Address)
+    }
+
     /// Writes the Ethernet header with the plan's tag; gives its length.
     fn ethernet(
         &mut self,
@@ -205,11 +212,11 @@ impl SessionReplay {
         facts: PacketFacts,
         out: &mut Vec<u8>,
     ) -> Result<usize, Dropped> {
-        let to = match self.map.stations.get(facts.to as usize) {
-            Some((mac, _)) => *mac,
-            None => self.map.station(to_mac(frame))?,
+        let to = match facts.to {
+            Some(id) => self.map.mac_endpoints[id.index()].0,
+            None => self.map.mac_endpoint(to_mac(frame))?,
         };
-        let (from, _) = *self.map.stations.get(facts.from as usize).ok_or(Dropped::Address)?;
+        let (from, _) = self.from_endpoint(facts)?;
         out.extend(to.0);
         out.extend(from.0);
         if let Some(vlan) = self.plan.vlan {
@@ -230,8 +237,8 @@ impl SessionReplay {
         layout: &Layout,
         out: &mut [u8],
     ) -> Result<(IpAddr, IpAddr), Dropped> {
-        let new = |number: u32, original: IpAddr| match self.map.hosts.get(number as usize) {
-            Some(host) => host.ip.ok_or(Dropped::NoPrefix),
+        let new = |id: Option<HostId>, original: IpAddr| match id {
+            Some(id) => self.map.hosts[id.index()].ip.ok_or(Dropped::NoPrefix),
             None => self.map.ip(original),
         };
         let (src, dst) = (new(facts.src, admitted.src)?, new(facts.dst, admitted.dst)?);
@@ -274,7 +281,7 @@ impl SessionReplay {
             return *id;
         }
         let nobody = self.ids.len() - 1;
-        let counter = &mut self.ids[(facts.src as usize).min(nobody)];
+        let counter = &mut self.ids[facts.src.map_or(nobody, HostId::index)];
         *counter = counter.wrapping_add(1);
         let id = *counter;
         if let Some(number) = datagram {
@@ -283,14 +290,14 @@ impl SessionReplay {
             }
             self.fragment_ids.push_back((number, id));
         }
-        if let Some(flow) = self.flows.get_mut(facts.flow as usize) {
+        if let Some(flow) = facts.flow.map(|id| &mut self.flows[id.index()]) {
             flow.last_id[usize::from(facts.forward)] = Some(id);
         }
         id
     }
 
-    /// The number of the datagram that a packet is a fragment of, if that can be put together.
-    fn whole_datagram(&self, index: usize) -> Option<u32> {
+    /// The datagram that a packet is a fragment of, if that can be put together.
+    fn whole_datagram(&self, index: usize) -> Option<DatagramId> {
         self.map.datagrams.of(index).filter(|number| self.map.datagrams.whole(*number).is_some())
     }
 
@@ -298,7 +305,7 @@ impl SessionReplay {
     fn fragment_id(&self, index: usize) -> u32 {
         let seed = self.tag.facts().replay_seed;
         let of = match self.whole_datagram(index) {
-            Some(number) => (u64::from(number), 0),
+            Some(id) => (id.index() as u64, 0),
             None => (index as u64, 1),
         };
         draw(seed, Draw::FragmentId, of.0, of.1) as u32
@@ -309,8 +316,12 @@ impl SessionReplay {
         let label = u32::from_be_bytes([0, header[1] & 0x0f, header[2], header[3]]);
         if label != 0 {
             let seed = self.tag.facts().replay_seed;
-            let [_, b, c, d] = (draw(seed, Draw::FlowLabel, u64::from(facts.flow), u64::from(facts.forward))
-                as u32)
+            let [_, b, c, d] = (draw(
+                seed,
+                Draw::FlowLabel,
+                draw_key(facts.flow.map(FlowId::index)),
+                u64::from(facts.forward),
+            ) as u32)
                 .to_be_bytes();
             header[1] = header[1] & 0xf0 | b & 0x0f;
             header[2..4].copy_from_slice(&[c, d]);
@@ -319,16 +330,17 @@ impl SessionReplay {
 
     /// Fills one fragment's data from its whole datagram, or with a filler if that is not whole.
     fn fragment(&mut self, index: usize, offset: usize, ends: &Ends, have: usize, out: &mut [u8]) {
-        let number = self.map.datagrams.of(index).unwrap_or(NONE);
-        let whole = self.map.datagrams.whole(number);
-        let at = self.assembled.iter().position(|(n, _)| *n == number).or_else(|| {
-            let (first, total) = whole?;
-            let segment = self.assemble(first, total, ends)?;
-            if self.assembled.len() == ASSEMBLED {
-                self.assembled.pop_front();
-            }
-            self.assembled.push_back((number, segment));
-            Some(self.assembled.len() - 1)
+        let at = self.whole_datagram(index).and_then(|id| {
+            let known = self.assembled.iter().position(|(other, _)| *other == id);
+            known.or_else(|| {
+                let (first, total) = self.map.datagrams.whole(id)?;
+                let segment = self.assemble(first, total, ends)?;
+                if self.assembled.len() == ASSEMBLED {
+                    self.assembled.pop_front();
+                }
+                self.assembled.push_back((id, segment));
+                Some(self.assembled.len() - 1)
+            })
         });
         let data = at.and_then(|at| self.assembled[at].1.get(offset..offset + out.len()));
         match data {

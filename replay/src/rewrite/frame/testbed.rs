@@ -31,6 +31,7 @@ use netssm_wire::session::Timing;
 
 use crate::rewrite::plan::Side;
 use crate::rewrite::plan::allocator::Lease;
+use crate::rewrite::survey::ids::FlowId;
 
 /// Which way a frame goes: the side that its sender is on.
 ///
@@ -118,8 +119,8 @@ impl fmt::Debug for SessionTag {
 /// The flow that a frame belongs to, within its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowTag {
-    /// Number of the flow in its session, by first packet, from 0.
-    pub index: u32,
+    /// The flow in its session.
+    pub id: FlowId,
     /// Addresses and ports as the opener sends them, after rewriting. For ICMP the ports are type and code, as
     /// [`FiveTuple`] has them.
     pub opener: FiveTuple,

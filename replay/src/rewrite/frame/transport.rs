@@ -15,6 +15,7 @@ use crate::rewrite::protocol::icmp::{self, Kind};
 use crate::rewrite::protocol::tcp::{self, Shift};
 use crate::rewrite::protocol::{igmp, ndp};
 use crate::rewrite::survey::PacketFacts;
+use crate::rewrite::survey::ids::{FlowId, HostId, draw_key};
 
 /// What is kept of a flow between its packets. Pairs are indexed by whether the packet goes the way of the flow's
 /// first packet.
@@ -78,10 +79,10 @@ impl SessionReplay {
 
     /// Rewrites ports and numbers of a TCP header of this flow that goes this way, with `rewrite`.
     pub(super) fn tcp_header(&self, facts: PacketFacts, header: &mut [u8], rewrite: fn(&mut [u8], &Shift)) {
-        let Some(flow) = self.map.flows.get(facts.flow as usize) else { return };
+        let Some(flow) = facts.flow.map(|id| &self.map.flows[id.index()]) else { return };
         let [own, peer] = [flow.ways[usize::from(facts.forward)], flow.ways[usize::from(!facts.forward)]];
         write_ports(own.ports, header);
-        let state = self.flows.get(facts.flow as usize);
+        let state = facts.flow.map(|id| &self.flows[id.index()]);
         let shift = Shift {
             own: own.isn,
             peer: peer.isn,
@@ -95,14 +96,14 @@ impl SessionReplay {
 
     /// Writes the ports of a packet of this flow that goes this way.
     pub(super) fn ports(&self, facts: PacketFacts, header: &mut [u8]) {
-        if let Some(flow) = self.map.flows.get(facts.flow as usize) {
+        if let Some(flow) = facts.flow.map(|id| &self.map.flows[id.index()]) {
             write_ports(flow.ways[usize::from(facts.forward)].ports, header);
         }
     }
 
     /// Whether a packet that goes this way is the opener's.
     fn is_openers(&self, facts: PacketFacts) -> bool {
-        self.map.flows.get(facts.flow as usize).is_none_or(|flow| facts.forward == flow.opener_is_first)
+        facts.flow.is_none_or(|id| facts.forward == self.map.flows[id.index()].opener_is_first)
     }
 
     fn tcp(&mut self, ends: &Ends, keep: bool, out: &mut [u8]) {
@@ -113,7 +114,7 @@ impl SessionReplay {
         let syn = tcp::flags(header).contains(Flags::SYN);
         self.tcp_header(facts, header, tcp::rewrite);
         let first = sequence + u32::from(syn);
-        if let Some(flow) = self.flows.get_mut(facts.flow as usize) {
+        if let Some(flow) = facts.flow.map(|id| &mut self.flows[id.index()]) {
             let base = &mut flow.base[usize::from(facts.forward)];
             // A SYN with another number begins a new connection on the same ports.
             if syn || base.is_none() {
@@ -128,7 +129,7 @@ impl SessionReplay {
     /// Fills stream bytes from the original sequence number `first` on.
     pub(super) fn stream(&mut self, facts: PacketFacts, first: Seq, out: &mut [u8]) {
         let from_opener = self.is_openers(facts);
-        let base = self.flows.get(facts.flow as usize).and_then(|f| f.base[usize::from(facts.forward)]);
+        let base = facts.flow.and_then(|id| self.flows[id.index()].base[usize::from(facts.forward)]);
         let offset = first - base.unwrap_or(first);
         if let Some(payload) = self.payload_of(facts) {
             payload.stream(from_opener, u64::from(offset), out);
@@ -143,7 +144,7 @@ impl SessionReplay {
         let len = (payload.len() + 8).min(usize::from(u16::MAX)) as u16;
         header[4..6].copy_from_slice(&len.to_be_bytes());
         let prefix = Prefix::of(&payload[..have.saturating_sub(8).min(payload.len())]);
-        let ordinal = self.flows.get_mut(facts.flow as usize).map_or(0, |flow| {
+        let ordinal = facts.flow.map(|id| &mut self.flows[id.index()]).map_or(0, |flow| {
             let way = usize::from(facts.forward);
             flow.prefix[way] = prefix;
             flow.datagrams[way] += 1;
@@ -178,20 +179,20 @@ impl SessionReplay {
         link: [netssm_wire::MacAddr; 2],
         out: &mut [u8],
     ) {
-        let Some(flow) = self.flows.get(facts.flow as usize) else { return };
+        let Some(flow) = facts.flow.map(|id| &self.flows[id.index()]) else { return };
         let way = usize::from(facts.forward);
         let (ordinal, prefix) = (flow.datagrams[way].saturating_sub(1), flow.prefix[way]);
         self.datagram(facts, ordinal, prefix, link, out);
     }
 
     fn payload_of(&mut self, facts: PacketFacts) -> Option<&mut dyn FlowPayload> {
-        let state = self.flows.get_mut(facts.flow as usize)?;
-        let mapped = self.map.flows.get(facts.flow as usize)?;
+        let id = facts.flow?;
+        let (state, mapped) = (&mut self.flows[id.index()], &self.map.flows[id.index()]);
         let (opener, shape) = (mapped.opener?, mapped.shape);
         let session = self.tag.facts();
         let payload = state.payload.get_or_insert_with(|| {
             self.payload.flow(&FlowFacts {
-                seed: draw(session.seed, Draw::Payload, u64::from(facts.flow), 0),
+                seed: draw(session.seed, Draw::Payload, draw_key(facts.flow.map(FlowId::index)), 0),
                 opener,
                 shape,
                 label: session.label.clone(),
@@ -214,8 +215,9 @@ impl SessionReplay {
                 self.echo_identifier(ends.facts, out);
                 let end = have.min(20);
                 out[end..].fill(0);
-                let clock = |host: u32| {
-                    draw(self.tag.facts().replay_seed, Draw::Timestamp, u64::from(host), 0) as u32
+                let clock = |host: Option<HostId>| {
+                    draw(self.tag.facts().replay_seed, Draw::Timestamp, draw_key(host.map(HostId::index)), 0)
+                        as u32
                 };
                 icmp::move_times(&mut out[..end], clock(ends.facts.src), clock(ends.facts.dst));
             }
@@ -246,14 +248,16 @@ impl SessionReplay {
         self.echo_identifier(ends.facts, out);
         if !keep {
             let seed = self.tag.facts().seed;
-            let key = draw(seed, Draw::Payload, u64::from(ends.facts.flow), 1);
+            let key = draw(seed, Draw::Payload, draw_key(ends.facts.flow.map(FlowId::index)), 1);
             Keystream::new(key).fill(u64::from(number), 0, &mut out[8..]);
         }
     }
 
     /// Moves the identifier, one to one within the flow, so that requests and replies still match.
     fn echo_identifier(&self, facts: PacketFacts, out: &mut [u8]) {
-        let moved = draw(self.tag.facts().replay_seed, Draw::EchoId, u64::from(facts.flow), 0).to_be_bytes();
+        let moved =
+            draw(self.tag.facts().replay_seed, Draw::EchoId, draw_key(facts.flow.map(FlowId::index)), 0)
+                .to_be_bytes();
         out[4] ^= moved[0];
         out[5] ^= moved[1];
     }
@@ -267,7 +271,7 @@ impl SessionReplay {
             return;
         }
         let session = self.tag.facts();
-        let key = draw(session.seed, Draw::Payload, u64::from(ends.facts.flow), 2);
+        let key = draw(session.seed, Draw::Payload, draw_key(ends.facts.flow.map(FlowId::index)), 2);
         Keystream::new(key).fill(0, offset as u64, out);
     }
 }

@@ -1,6 +1,6 @@
-//! The map of one replay: every host, station, port and flow of the session to its place in the testbed.
+//! The map of one replay: every host, MAC endpoint, port and flow of the session to its place in the testbed.
 //!
-//! Within a session the map is a bijection: two hosts never share a new address, two stations with
+//! Within a session the map is a bijection: two hosts never share a new address, two MAC endpoints with
 //! [`MacPolicy::PerHost`] never a new Ethernet address, two ports of a host never a new port. Groups are not
 //! hosts: they stay, and all subnet broadcast addresses become the clients' one.
 
@@ -26,6 +26,7 @@ use crate::rewrite::plan::{AddressPlan, MacPolicy, Side, has_family};
 use crate::rewrite::protocol::addresses::Addresses;
 use crate::rewrite::survey::flows::Flow;
 use crate::rewrite::survey::fragments::Datagrams;
+use crate::rewrite::survey::ids::{FlowId, HostId, MacEndpointId, draw_key};
 use crate::rewrite::survey::{Host, PacketFacts, Survey};
 use ports::Ports;
 use roles::Roles;
@@ -66,11 +67,11 @@ pub(crate) struct Moves {
 #[derive(Debug)]
 pub(crate) struct SessionMap {
     pub(crate) hosts: Vec<MappedHost>,
-    host_index: HashMap<IpAddr, u32>,
-    pub(crate) stations: Vec<(MacAddr, Side)>,
-    station_index: HashMap<MacAddr, u32>,
+    host_index: HashMap<IpAddr, HostId>,
+    pub(crate) mac_endpoints: Vec<(MacAddr, Side)>,
+    mac_endpoint_index: HashMap<MacAddr, MacEndpointId>,
     pub(crate) flows: Vec<MappedFlow>,
-    flow_index: HashMap<FlowKey, u32>,
+    flow_index: HashMap<FlowKey, FlowId>,
     lows: HashMap<u32, u32>,
     pub(crate) ports: Ports,
     pub(crate) packets: Vec<PacketFacts>,
@@ -107,9 +108,9 @@ impl SessionMap {
             })
             .collect();
         let lows = map_lows(&survey, &hosts, replay_seed);
-        let stations = map_stations(&survey, &roles, plan, replay_seed);
+        let mac_endpoints = map_mac_endpoints(&survey, &roles, plan, replay_seed);
         let new_address = |ip: IpAddr| {
-            let host = survey.host_index.get(&ip).and_then(|i| hosts.get(*i as usize));
+            let host = survey.host_index.get(&ip).and_then(|i| hosts.get(i.index()));
             host.and_then(|h| h.ip).unwrap_or(ip)
         };
         let ports = Ports::of(&survey, plan.ports, payload, replay_seed, &new_address)?;
@@ -120,8 +121,8 @@ impl SessionMap {
         let mut map = SessionMap {
             hosts,
             host_index: survey.host_index,
-            stations,
-            station_index: survey.station_index,
+            mac_endpoints,
+            mac_endpoint_index: survey.mac_endpoint_index,
             flows: Vec::new(),
             flow_index: survey.flow_index,
             lows,
@@ -148,7 +149,7 @@ impl SessionMap {
             Moves {
                 ports: tuple.map_or((0, 0), |t| (t.src_port, t.dst_port)),
                 isn: draw(replay_seed, Draw::Isn, number as u64, u64::from(forward)) as u32,
-                clock: draw(replay_seed, Draw::Timestamp, u64::from(sender), 0) as u32,
+                clock: draw(replay_seed, Draw::Timestamp, draw_key(sender.map(HostId::index)), 0) as u32,
             }
         };
         MappedFlow {
@@ -174,8 +175,8 @@ impl SessionMap {
         })
     }
 
-    /// The number of the flow with this five-tuple, and whether it goes the way of the flow's opener.
-    pub(crate) fn find_flow(&self, tuple: &FiveTuple) -> Option<u32> {
+    /// The flow with this five-tuple, whichever way it goes.
+    pub(crate) fn find_flow(&self, tuple: &FiveTuple) -> Option<FlowId> {
         self.flow_index.get(&tuple.key()).copied()
     }
 
@@ -193,23 +194,23 @@ impl SessionMap {
             Scope::Loopback => Err(Dropped::Loopback),
             Scope::Invalid => Err(Dropped::Address),
             Scope::Local | Scope::LinkLocal | Scope::Global => {
-                let host = self.host_index.get(&ip).and_then(|i| self.hosts.get(*i as usize));
+                let host = self.host_index.get(&ip).and_then(|i| self.hosts.get(i.index()));
                 host.ok_or(Dropped::Address)?.ip.ok_or(Dropped::NoPrefix)
             }
         }
     }
 
-    /// The number of a host by its original address.
-    pub(crate) fn host(&self, ip: IpAddr) -> Option<u32> {
+    /// A host by its original address.
+    pub(crate) fn host(&self, ip: IpAddr) -> Option<HostId> {
         self.host_index.get(&ip).copied()
     }
 
     /// The new address for any Ethernet address that the survey saw; groups stay but for solicited-node ones.
     ///
     /// # Errors
-    /// [`Dropped::Address`]: a station that the survey did not see, or a group that IP does not use: it may be one
+    /// [`Dropped::Address`]: one that the survey did not see, or a group that IP does not use: it may be one
     /// that a device of the capture made up, and the allowlist lets none of these out.
-    pub(crate) fn station(&self, mac: MacAddr) -> Result<MacAddr, Dropped> {
+    pub(crate) fn mac_endpoint(&self, mac: MacAddr) -> Result<MacAddr, Dropped> {
         if mac.is_group() {
             if !mac.is_ip_group() {
                 return Err(Dropped::Address);
@@ -220,8 +221,8 @@ impl SessionMap {
                 MacAddr([0x33, 0x33, 0xff, a, b, c])
             }));
         }
-        let number = self.station_index.get(&mac).ok_or(Dropped::Address)?;
-        Ok(self.stations[*number as usize].0)
+        let id = self.mac_endpoint_index.get(&mac).ok_or(Dropped::Address)?;
+        Ok(self.mac_endpoints[id.index()].0)
     }
 }
 
@@ -258,7 +259,7 @@ fn map_lows(survey: &Survey, hosts: &[MappedHost], replay_seed: u64) -> HashMap<
     lows
 }
 
-fn map_stations(
+fn map_mac_endpoints(
     survey: &Survey,
     roles: &Roles,
     plan: &AddressPlan,
@@ -273,7 +274,7 @@ fn map_stations(
             MacPolicy::PerHost => (0u64..)
                 .map(|attempt| local_mac(draw(replay_seed, Draw::Mac, number as u64, attempt)))
                 .find(|mac| {
-                    !survey.station_index.contains_key(mac)
+                    !survey.mac_endpoint_index.contains_key(mac)
                         && !fixed.contains(&MacPolicy::Fixed(*mac))
                         && used.insert(*mac)
                 })
@@ -281,7 +282,7 @@ fn map_stations(
         };
         (mac, *side)
     };
-    roles.stations.iter().enumerate().map(place).collect()
+    roles.mac_endpoints.iter().enumerate().map(place).collect()
 }
 
 /// A unicast, locally administered address.
@@ -308,6 +309,6 @@ impl Addresses for &SessionMap {
     }
 
     fn mac(&mut self, mac: MacAddr) -> Result<MacAddr, Dropped> {
-        self.station(mac)
+        self.mac_endpoint(mac)
     }
 }

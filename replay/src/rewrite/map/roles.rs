@@ -1,4 +1,4 @@
-//! Which side of the testbed each host and station is on.
+//! Which side of the testbed each host and MAC endpoint is on.
 //!
 //! The rule, in order:
 //!
@@ -10,9 +10,9 @@
 //!    flows as they accepted. So each flow that crossed the edge of the captured network crosses the testbed.
 //! 3. **Other hosts** are clients if they opened more flows than they accepted, servers if fewer. On a tie
 //!    private hosts are clients (or servers, if rule 2 made private hosts servers), global ones across.
-//! 4. **Stations** (Ethernet addresses) are where most of the hosts seen behind them are, on a tie where the
+//! 4. **MAC endpoints** (Ethernet addresses) are where most of the hosts seen behind them are, on a tie where the
 //!    first is; so a home router is on the server side with the hosts that it stands for.
-//! 5. **Link-local IPv6 hosts** are where their station is, if other hosts were seen behind it; else by rule 3.
+//! 5. **Link-local IPv6 hosts** are where their MAC endpoint is, if other hosts were seen behind it; else by rule 3.
 //!
 //! The canonical sessions that models are trained on have local hosts 10.0.0.k, `fd00::k`, `fe80::k` and global ones
 //! 198.18.x.y, `2001:db8::k`; rule 1 and 2 read these scopes as they read those of a capture.
@@ -20,13 +20,14 @@
 use netssm_wire::address_class::Scope;
 
 use crate::rewrite::plan::Side;
-use crate::rewrite::survey::{NONE, Survey};
+use crate::rewrite::survey::Survey;
+use crate::rewrite::survey::ids::HostId;
 
-/// The sides of a session's hosts and stations, by number.
+/// The sides of a session's hosts and MAC endpoints, by number.
 #[derive(Debug)]
 pub(crate) struct Roles {
     pub(crate) hosts: Vec<Side>,
-    pub(crate) stations: Vec<Side>,
+    pub(crate) mac_endpoints: Vec<Side>,
 }
 
 /// Flows that a host opened and accepted.
@@ -39,26 +40,26 @@ struct Votes {
 
 impl Roles {
     pub(crate) fn of(survey: &Survey) -> Roles {
-        let near = |host: u32| survey.hosts[host as usize].scope.is_near();
+        let near = |host: HostId| survey.hosts[host.index()].scope.is_near();
         let mut votes = vec![Votes::default(); survey.hosts.len()];
         let (mut crossing, mut near_opened) = (0u32, 0u32);
         for flow in &survey.flows {
-            let (opener, acceptor) = flow.roles();
-            if opener == NONE || acceptor == NONE || opener == acceptor {
+            let (Some(opener), Some(acceptor)) = flow.roles() else { continue };
+            if opener == acceptor {
                 continue;
             }
-            votes[opener as usize].opened += 1;
-            votes[acceptor as usize].accepted += 1;
+            votes[opener.index()].opened += 1;
+            votes[acceptor.index()].accepted += 1;
             if near(opener) != near(acceptor) {
                 crossing += 1;
                 near_opened += u32::from(near(opener));
-                votes[opener as usize].crosses = true;
-                votes[acceptor as usize].crosses = true;
+                votes[opener.index()].crosses = true;
+                votes[acceptor.index()].crosses = true;
             }
         }
         let near_side = if near_opened * 2 >= crossing { Side::Client } else { Side::Server };
-        let by_votes = |host: u32| {
-            let vote = votes[host as usize];
+        let by_votes = |host: HostId| {
+            let vote = votes[host.index()];
             let by_scope = if near(host) { near_side } else { near_side.other() };
             match vote.opened.cmp(&vote.accepted) {
                 _ if vote.crosses => by_scope,
@@ -67,30 +68,30 @@ impl Roles {
                 std::cmp::Ordering::Equal => by_scope,
             }
         };
-        let mut hosts: Vec<Side> = (0..survey.hosts.len() as u32).map(by_votes).collect();
-        let link_local = |host: u32| survey.hosts[host as usize].scope == Scope::LinkLocal;
-        let stations = stations(survey, &hosts, &link_local);
-        for &(station, host) in &survey.bindings {
+        let mut hosts: Vec<Side> = (0..survey.hosts.len()).map(HostId::at).map(by_votes).collect();
+        let link_local = |host: HostId| survey.hosts[host.index()].scope == Scope::LinkLocal;
+        let mac_endpoints = mac_endpoints(survey, &hosts, &link_local);
+        for &(mac_endpoint, host) in &survey.bindings {
             if link_local(host) {
-                hosts[host as usize] = stations[station as usize];
+                hosts[host.index()] = mac_endpoints[mac_endpoint.index()];
             }
         }
-        Roles { hosts, stations }
+        Roles { hosts, mac_endpoints }
     }
 }
 
-/// Rule 4; hosts that follow their station do not vote, unless it has no others.
-fn stations(survey: &Survey, hosts: &[Side], link_local: &dyn Fn(u32) -> bool) -> Vec<Side> {
+/// Rule 4; hosts that follow their MAC endpoint do not vote, unless it has no others.
+fn mac_endpoints(survey: &Survey, hosts: &[Side], link_local: &dyn Fn(HostId) -> bool) -> Vec<Side> {
     #[derive(Clone, Default)]
     struct Tally {
         balance: i64,
         first: Option<Side>,
     }
-    let mut tallies = vec![(Tally::default(), Tally::default()); survey.stations.len()];
-    for &(station, host) in &survey.bindings {
-        let (others, locals) = &mut tallies[station as usize];
+    let mut tallies = vec![(Tally::default(), Tally::default()); survey.mac_endpoints.len()];
+    for &(mac_endpoint, host) in &survey.bindings {
+        let (others, locals) = &mut tallies[mac_endpoint.index()];
         let tally = if link_local(host) { locals } else { others };
-        let side = hosts[host as usize];
+        let side = hosts[host.index()];
         tally.balance += if side == Side::Client { 1 } else { -1 };
         tally.first.get_or_insert(side);
     }

@@ -97,11 +97,11 @@ impl Allocator {
 
     /// Leases one address for each of `wants`. Addresses of `originals` are not given, so that a session captured in
     /// the testbed's own prefixes does not get its old addresses in new roles.
-    pub(crate) fn lease(
+    pub(crate) fn lease<H>(
         self: &Arc<Self>,
         plan: &AddressPlan,
         wants: &[Want],
-        originals: &HashMap<IpAddr, u32>,
+        originals: &HashMap<IpAddr, H>,
         replay_seed: u64,
     ) -> Result<Lease, RewriteError> {
         let mut leased = self.lock();
@@ -162,16 +162,16 @@ impl PoolV4 {
 }
 
 /// One request under way.
-struct Taking<'a> {
+struct Taking<'a, H> {
     leased: &'a mut HashSet<IpAddr>,
     plan: &'a AddressPlan,
     wants: &'a [Want],
-    originals: &'a HashMap<IpAddr, u32>,
+    originals: &'a HashMap<IpAddr, H>,
     seed: u64,
     taken: Vec<Option<IpAddr>>,
 }
 
-impl Taking<'_> {
+impl<H> Taking<'_, H> {
     /// Takes an address if nobody has it.
     fn take(&mut self, want: usize, ip: IpAddr) -> bool {
         let free = !self.originals.contains_key(&ip) && self.leased.insert(ip);
@@ -319,7 +319,7 @@ mod tests {
     fn a_pool_is_used_up_exactly_and_returned() {
         let allocator = Allocator::new();
         let plan = plan(&["10.0.0.0/29", "10.0.1.0/30"], &["10.1.0.0/24"]);
-        let none = HashMap::new();
+        let none = HashMap::<IpAddr, ()>::new();
         let wants = [Want::V4(Side::Client); 4];
         let first = allocator.lease(&plan, &wants, &none, 1).unwrap();
         let second = allocator.lease(&plan, &wants, &none, 1).unwrap();
@@ -348,8 +348,13 @@ mod tests {
     fn leases_depend_on_the_seed_alone_when_nothing_else_runs() {
         let plan = plan(&["10.0.0.0/8"], &["10.64.0.0/10"]);
         let wants = [Want::V4(Side::Client), Want::V4(Side::Server)];
-        let lease =
-            |seed| Allocator::new().lease(&plan, &wants, &HashMap::new(), seed).unwrap().addresses().to_vec();
+        let lease = |seed| {
+            Allocator::new()
+                .lease(&plan, &wants, &HashMap::<IpAddr, ()>::new(), seed)
+                .unwrap()
+                .addresses()
+                .to_vec()
+        };
         assert_eq!(lease(5), lease(5));
         assert_ne!(lease(5), lease(6));
     }
@@ -357,7 +362,7 @@ mod tests {
     #[test]
     fn original_addresses_are_not_given_again() {
         let plan = plan(&["192.168.0.0/30"], &["10.1.0.0/24"]);
-        let originals = HashMap::from([("192.168.0.1".parse().unwrap(), 0)]);
+        let originals = HashMap::from([("192.168.0.1".parse().unwrap(), ())]);
         let allocator = Allocator::new();
         for seed in 0..20 {
             let lease = allocator.lease(&plan, &[Want::V4(Side::Client)], &originals, seed).unwrap();
@@ -380,7 +385,7 @@ mod tests {
             Want::V6(Side::Server, 2),
         ];
         let allocator = Allocator::new();
-        let lease = allocator.lease(&plan, &wants, &HashMap::new(), 9).unwrap();
+        let lease = allocator.lease(&plan, &wants, &HashMap::<IpAddr, ()>::new(), 9).unwrap();
         let low: Vec<u32> = lease
             .addresses()
             .iter()
@@ -399,7 +404,7 @@ mod tests {
         // 257 hosts with the same low 24 bits do not fit in 8 bits before them.
         let wants = vec![Want::V6(Side::Server, 1); 257];
         let allocator = Allocator::new();
-        let error = allocator.lease(&plan, &wants, &HashMap::new(), 9).unwrap_err();
+        let error = allocator.lease(&plan, &wants, &HashMap::<IpAddr, ()>::new(), 9).unwrap_err();
         assert!(matches!(error, RewriteError::IdentifiersExhausted { hosts: 257, .. }), "{error}");
         assert_eq!(allocator.leased(), 0);
     }

@@ -54,9 +54,9 @@ impl fmt::Display for Side {
 /// Ethernet addresses of one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MacPolicy {
-    /// Every station of that side has this address, as if all its hosts sat behind one router.
+    /// Every MAC endpoint of that side has this address, as if all its hosts sat behind one router.
     Fixed(MacAddr),
-    /// Each station of the session gets a locally administered address of its own, drawn per replay. It is not
+    /// Each MAC endpoint of the session gets a locally administered address of its own, drawn per replay. It is not
     /// leased as IP addresses are: that two replays draw the same of 2^46 is left to chance.
     PerHost,
 }

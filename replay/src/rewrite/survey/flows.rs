@@ -9,6 +9,7 @@ use netssm_wire::quote::Quoted;
 use netssm_wire::tcp::{Flags, Seq};
 
 use super::admit::Admitted;
+use super::ids::{FlowId, HostId};
 use crate::payload::FlowShape;
 use crate::rewrite::protocol::tcp;
 
@@ -25,15 +26,15 @@ pub(crate) struct Flow {
     /// Sequence number after the last byte sent, back and forward.
     next: [Option<Seq>; 2],
     /// The hosts of the first packet's source and destination.
-    pub(crate) ends: (u32, u32),
+    pub(crate) ends: (Option<HostId>, Option<HostId>),
 }
 
 /// TCP segments that were sent: flow, way, first sequence number, length.
-pub(crate) type Segments = HashSet<(u32, bool, Seq, usize)>;
+pub(crate) type Segments = HashSet<(FlowId, bool, Seq, usize)>;
 
 impl Flow {
     /// A flow whose first packet is this.
-    pub(crate) fn new(first: &FiveTuple, ends: (u32, u32)) -> Flow {
+    pub(crate) fn new(first: &FiveTuple, ends: (Option<HostId>, Option<HostId>)) -> Flow {
         let Guess { sender: opener_is_first, evidence } = Guess::of(first);
         let shape = FlowShape { least_payload: None, orderly: true };
         Flow { first: *first, opener_is_first, evidence, shape, next: [None; 2], ends }
@@ -45,16 +46,16 @@ impl Flow {
     }
 
     /// Opener and acceptor among the hosts.
-    pub(crate) fn roles(&self) -> (u32, u32) {
+    pub(crate) fn roles(&self) -> (Option<HostId>, Option<HostId>) {
         if self.opener_is_first { self.ends } else { (self.ends.1, self.ends.0) }
     }
 
-    /// Takes in what the transport header of a packet says; `number` is the flow's.
+    /// Takes in what the transport header of a packet says; `id` is the flow's.
     pub(crate) fn look(
         &mut self,
         frame: &[u8],
         admitted: &Admitted,
-        (number, forward): (u32, bool),
+        (id, forward): (FlowId, bool),
         sent: &mut Segments,
     ) {
         let end = admitted.layout.l3_end().unwrap_or(frame.len());
@@ -65,7 +66,7 @@ impl Flow {
         }
         let Transport::Tcp { at, .. } = admitted.layout.transport else { return };
         let header = &frame[at..];
-        self.look_at_order(header, payload, (number, forward), sent);
+        self.look_at_order(header, payload, (id, forward), sent);
         if let Some(by_sender) = initiator::by_flags(tcp::flags(header))
             && self.evidence < Evidence::Stated
         {
@@ -87,12 +88,12 @@ impl Flow {
         &mut self,
         header: &[u8],
         payload: usize,
-        (number, forward): (u32, bool),
+        (id, forward): (FlowId, bool),
         sent: &mut Segments,
     ) {
         let syn = tcp::flags(header).contains(Flags::SYN);
         let first = tcp::sequence(header) + u32::from(syn);
-        let segment = (number, forward, first, payload);
+        let segment = (id, forward, first, payload);
         let next = &mut self.next[usize::from(forward)];
         // How far beyond what was sent this begins; a SYN begins anew.
         let ahead = next.filter(|_| !syn).map_or(0, |next| next.distance(first));
@@ -119,13 +120,13 @@ mod tests {
             dst_port: 443,
             protocol: protocol::TCP,
         };
-        let mut flow = Flow::new(&tuple, (0, 1));
+        let mut flow = Flow::new(&tuple, (Some(HostId::at(0)), Some(HostId::at(1))));
         let mut sent = Segments::new();
         for (sequence, len) in segments {
             let mut header = [0; 20];
             header[4..8].copy_from_slice(&sequence.to_be_bytes());
             header[13] = Flags::ACK.byte();
-            flow.look_at_order(&header, *len, (0, true), &mut sent);
+            flow.look_at_order(&header, *len, (FlowId::at(0), true), &mut sent);
         }
         flow.shape.orderly
     }

@@ -1,4 +1,4 @@
-//! The first pass over a session: which hosts, stations and flows it has.
+//! The first pass over a session: which hosts, MAC endpoints and flows it has.
 //!
 //! Rewriting streams, but where a host goes depends on all its flows, and its addresses must be leased before the
 //! first frame leaves. So the headers are read once, and of each packet only [`PacketFacts`] are kept. Everything
@@ -8,6 +8,7 @@
 pub(crate) mod admit;
 pub(crate) mod flows;
 pub(crate) mod fragments;
+pub(crate) mod ids;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -28,28 +29,26 @@ use crate::rewrite::protocol::{arp, icmp, igmp};
 use admit::{Admitted, admit, from_mac, to_mac};
 use flows::{Flow, Segments};
 use fragments::Datagrams;
-
-/// No host, station or flow.
-pub(crate) const NONE: u32 = u32::MAX;
+use ids::{FlowId, HostId, MacEndpointId};
 
 /// What the second pass needs to know of a packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PacketFacts {
     /// Its flow.
-    pub(crate) flow: u32,
+    pub(crate) flow: Option<FlowId>,
     /// Whether it goes the way that the flow's first packet went.
     pub(crate) forward: bool,
     /// Hosts that it is from and to, in its IP or ARP header.
-    pub(crate) src: u32,
-    pub(crate) dst: u32,
-    /// Stations of its Ethernet header.
-    pub(crate) from: u32,
-    pub(crate) to: u32,
+    pub(crate) src: Option<HostId>,
+    pub(crate) dst: Option<HostId>,
+    /// MAC endpoints of its Ethernet header; a group is none.
+    pub(crate) from: Option<MacEndpointId>,
+    pub(crate) to: Option<MacEndpointId>,
 }
 
 impl PacketFacts {
     const NOTHING: PacketFacts =
-        PacketFacts { flow: NONE, forward: true, src: NONE, dst: NONE, from: NONE, to: NONE };
+        PacketFacts { flow: None, forward: true, src: None, dst: None, from: None, to: None };
 }
 
 /// A host, by its original address.
@@ -59,14 +58,14 @@ pub(crate) struct Host {
     pub(crate) scope: Scope,
     /// It was the source of an IP packet.
     sent: bool,
-    /// It was the destination of a frame to everybody.
-    shouted_at: bool,
+    /// It was the destination of a broadcast frame.
+    got_broadcast: bool,
 }
 
 impl Host {
     /// Whether this "host" is the broadcast address of a subnet: a destination of broadcast frames that never sends.
     pub(crate) fn is_broadcast(&self) -> bool {
-        self.shouted_at && !self.sent && self.ip.is_ipv4()
+        self.got_broadcast && !self.sent && self.ip.is_ipv4()
     }
 }
 
@@ -74,14 +73,14 @@ impl Host {
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
     pub(crate) hosts: Vec<Host>,
-    pub(crate) host_index: HashMap<IpAddr, u32>,
-    pub(crate) stations: Vec<MacAddr>,
-    pub(crate) station_index: HashMap<MacAddr, u32>,
-    /// Which hosts were seen behind which stations, without repetition.
-    pub(crate) bindings: Vec<(u32, u32)>,
-    bound: HashSet<(u32, u32)>,
+    pub(crate) host_index: HashMap<IpAddr, HostId>,
+    pub(crate) mac_endpoints: Vec<MacAddr>,
+    pub(crate) mac_endpoint_index: HashMap<MacAddr, MacEndpointId>,
+    /// Which hosts were seen behind which MAC endpoints, without repetition.
+    pub(crate) bindings: Vec<(MacEndpointId, HostId)>,
+    bound: HashSet<(MacEndpointId, HostId)>,
     pub(crate) flows: Vec<Flow>,
-    pub(crate) flow_index: HashMap<FlowKey, u32>,
+    pub(crate) flow_index: HashMap<FlowKey, FlowId>,
     /// Low 24 bits of IPv6 hosts and solicited-node groups.
     pub(crate) lows: Vec<u32>,
     low_seen: HashSet<u32>,
@@ -144,7 +143,8 @@ impl Survey {
         }
         let mut facts = self.find(frame, admitted, link);
         if let Some(tuple) = tuple {
-            (facts.flow, facts.forward) = self.flow(&tuple, (facts.src, facts.dst));
+            let (flow, forward) = self.flow(&tuple, (facts.src, facts.dst));
+            (facts.flow, facts.forward) = (Some(flow), forward);
             self.look_at_transport(frame, admitted, facts);
             if let Some(slot) = slot {
                 self.recent[slot] = Some(Recent { tuple, link, facts });
@@ -156,13 +156,13 @@ impl Survey {
         facts
     }
 
-    /// Hosts and stations of a packet.
+    /// Hosts and MAC endpoints of a packet.
     fn find(&mut self, frame: &[u8], admitted: &Admitted, (from, to): (MacAddr, MacAddr)) -> PacketFacts {
         let facts = PacketFacts {
             src: self.host(admitted.src),
             dst: self.host(admitted.dst),
-            from: self.station(from),
-            to: if to.is_group() { NONE } else { self.station(to) },
+            from: Some(self.mac_endpoint(from)),
+            to: (!to.is_group()).then(|| self.mac_endpoint(to)),
             ..PacketFacts::NOTHING
         };
         self.note_mac(to);
@@ -172,11 +172,11 @@ impl Survey {
             return facts;
         }
         self.bind(facts.to, facts.dst);
-        if let Some(host) = self.hosts.get_mut(facts.src as usize) {
+        if let Some(host) = facts.src.and_then(|id| self.hosts.get_mut(id.index())) {
             host.sent = true;
         }
-        if let Some(host) = self.hosts.get_mut(facts.dst as usize) {
-            host.shouted_at |= to == MacAddr::BROADCAST;
+        if let Some(host) = facts.dst.and_then(|id| self.hosts.get_mut(id.index())) {
+            host.got_broadcast |= to == MacAddr::BROADCAST;
         }
         facts
     }
@@ -210,16 +210,14 @@ impl Survey {
                 let header = quote.tcp_header_len(quoted.get(quote.header_len + 12).copied());
                 let ends = (self.host(quote.tuple.src), self.host(quote.tuple.dst));
                 let (flow, _) = self.flow(&quote.tuple, ends);
-                if let Some(flow) = self.flows.get_mut(flow as usize) {
-                    flow.look_at_quote(&quote, header);
-                }
+                self.flows[flow.index()].look_at_quote(&quote, header);
             }
         }
         self.scratch = scratch;
     }
 
-    /// The number of a host; [`NONE`] for an address that is no host's.
-    fn host(&mut self, ip: IpAddr) -> u32 {
+    /// The host with this address; `None` for an address that is no host's.
+    fn host(&mut self, ip: IpAddr) -> Option<HostId> {
         let scope = Scope::of(ip);
         if !scope.is_host() {
             if let IpAddr::V6(ip) = ip
@@ -227,26 +225,26 @@ impl Survey {
             {
                 self.note_low(low);
             }
-            return NONE;
+            return None;
         }
-        let next = self.hosts.len() as u32;
-        match self.host_index.entry(ip) {
+        let next = HostId::at(self.hosts.len());
+        Some(match self.host_index.entry(ip) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(slot) => {
                 slot.insert(next);
-                self.hosts.push(Host { ip, scope, sent: false, shouted_at: false });
+                self.hosts.push(Host { ip, scope, sent: false, got_broadcast: false });
                 if let IpAddr::V6(ip) = ip {
                     self.note_low(low24(ip));
                 }
                 next
             }
-        }
+        })
     }
 
-    fn station(&mut self, mac: MacAddr) -> u32 {
-        let next = self.stations.len() as u32;
-        *self.station_index.entry(mac).or_insert_with(|| {
-            self.stations.push(mac);
+    fn mac_endpoint(&mut self, mac: MacAddr) -> MacEndpointId {
+        let next = MacEndpointId::at(self.mac_endpoints.len());
+        *self.mac_endpoint_index.entry(mac).or_insert_with(|| {
+            self.mac_endpoints.push(mac);
             next
         })
     }
@@ -263,19 +261,21 @@ impl Survey {
         }
     }
 
-    fn bind(&mut self, station: u32, host: u32) {
-        if station != NONE && host != NONE && self.bound.insert((station, host)) {
-            self.bindings.push((station, host));
+    fn bind(&mut self, mac_endpoint: Option<MacEndpointId>, host: Option<HostId>) {
+        if let Some(pair) = mac_endpoint.zip(host)
+            && self.bound.insert(pair)
+        {
+            self.bindings.push(pair);
         }
     }
 
-    /// The number of a packet's flow, and whether it goes the way of the flow's first packet.
-    fn flow(&mut self, tuple: &FiveTuple, ends: (u32, u32)) -> (u32, bool) {
-        let next = self.flows.len() as u32;
+    /// A packet's flow, and whether it goes the way of the flow's first packet.
+    fn flow(&mut self, tuple: &FiveTuple, ends: (Option<HostId>, Option<HostId>)) -> (FlowId, bool) {
+        let next = FlowId::at(self.flows.len());
         match self.flow_index.entry(tuple.key()) {
             Entry::Occupied(known) => {
                 let number = *known.get();
-                let first = self.flows[number as usize].first;
+                let first = self.flows[number.index()].first;
                 (
                     number,
                     first.src == tuple.src
@@ -292,8 +292,8 @@ impl Survey {
 
     /// What the transport header adds to what is known of the flow.
     fn look_at_transport(&mut self, frame: &[u8], admitted: &Admitted, facts: PacketFacts) {
-        if let Some(flow) = self.flows.get_mut(facts.flow as usize) {
-            flow.look(frame, admitted, (facts.flow, facts.forward), &mut self.sent);
+        if let Some(id) = facts.flow {
+            self.flows[id.index()].look(frame, admitted, (id, facts.forward), &mut self.sent);
         }
     }
 
@@ -331,7 +331,7 @@ impl Addresses for Survey {
         if mac.is_group() {
             self.note_mac(mac)
         } else {
-            let _ = self.station(mac);
+            let _ = self.mac_endpoint(mac);
         }
         Ok(mac)
     }

@@ -17,7 +17,7 @@ use pcap::{Capture, Linktype, Precision, Savefile};
 use super::directory::Paths;
 use crate::clock::WallTime;
 use crate::label::LabelTracker;
-use crate::rewrite::TestbedFrame;
+use crate::rewrite::{FlowId, TestbedFrame};
 
 /// Bytes of records between two looks at the length of the file: what a full disk can lose. Each look is a
 /// write and an fstat.
@@ -40,7 +40,7 @@ pub(super) struct OpenFile {
     /// Bytes set aside for labels, and how many the flows so far need at most.
     label_room: u64,
     label_need: u64,
-    flows: HashSet<(u64, Option<u32>)>,
+    flows: HashSet<(u64, Option<FlowId>)>,
     tracker: LabelTracker,
     /// Written since the last look.
     pending: Vec<(TestbedFrame, WallTime)>,
@@ -144,7 +144,7 @@ impl OpenFile {
             confirmed.bytes += frame.len() as u64;
             self.tracker.observe(&frame, at.as_nanos());
             let session = frame.session();
-            if self.flows.insert((session.id(), frame.flow().map(|f| f.index))) {
+            if self.flows.insert((session.id(), frame.flow().map(|f| f.id))) {
                 // JSON writes a control character of the label as six bytes.
                 self.label_need += LABEL_LINE + 6 * session.label().len() as u64;
             }
