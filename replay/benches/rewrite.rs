@@ -18,7 +18,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use netssm_replay::rewrite::*;
 use netssm_wire::checksum;
-use netssm_wire::session::{Packet, Session, Timing};
+use netssm_wire::session::{Origin, Packet, Session};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -76,14 +76,7 @@ fn session(kind: &str) -> Arc<Session> {
             _ => stream((51_000, 443), false, n, 1448),
         },
     });
-    Arc::new(Session {
-        label: kind.into(),
-        seed: 1,
-        model: String::new(),
-        precision: String::new(),
-        timing: Timing::Drawn,
-        packets: packets.collect(),
-    })
+    Arc::new(Session { label: kind.into(), seed: 1, origin: Origin::Captured, packets: packets.collect() })
 }
 
 fn rewriter() -> Rewriter {

@@ -9,13 +9,13 @@
 //! The five-tuple is the opener's, in testbed addresses. Frames without a flow (ARP, fragments whose first part
 //! is missing) have no record; ICMP flows have type and code as ports, as Zeek's logs do.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use netssm_wire::flow::{FiveTuple, community_id};
-use netssm_wire::session::Timing;
 use serde::{Deserialize, Serialize};
 
 use crate::rewrite::{FlowId, SessionFacts, TestbedFrame};
@@ -39,18 +39,18 @@ pub struct LabelRecord {
     pub protocol: u8,
     /// Community ID version 1, seed 0: what Zeek and Suricata print for the same flow.
     pub community_id: String,
-    /// SHA-256 of the model's weights in hexadecimal; empty for captured sessions.
+    /// [`Origin::model`](netssm_wire::session::Origin::model): empty for captured sessions.
     pub model: String,
-    /// What the model's products were computed in, "f32" or "int8"; left out for captured sessions, and by versions that had
-    /// f32 only.
+    /// [`Origin::precision`](netssm_wire::session::Origin::precision): left out for captured sessions, and by versions that
+    /// had f32 only.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub precision: String,
     /// Seed that the session was generated with.
     pub seed: u64,
     /// Seed of the replay.
     pub replay_seed: u64,
-    /// Where the times come from.
-    pub timing: Timing,
+    /// [`Origin::timing`](netssm_wire::session::Origin::timing): "drawn", "learned" or "captured".
+    pub timing: Cow<'static, str>,
     /// Time of the flow's first frame in nanoseconds since 1970-01-01 UTC.
     pub first_ns: i64,
     /// Time of its last one.
@@ -153,11 +153,11 @@ impl Tally {
             dst_port: opener.dst_port,
             protocol: opener.protocol,
             community_id: community_id(&opener, 0),
-            model: facts.model.to_string(),
-            precision: facts.precision.to_string(),
+            model: facts.origin.model().to_owned(),
+            precision: facts.origin.precision().to_owned(),
             seed: facts.seed,
             replay_seed: facts.replay_seed,
-            timing: facts.timing,
+            timing: facts.origin.timing().into(),
             first_ns: self.first_ns,
             last_ns: self.last_ns,
             packets_to_server: self.from_opener.0,

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netssm_replay::guard::Allowlist;
-use netssm_replay::rewrite::{AddressPlan, Allocator, GroupPolicy, Rewriter, VlanId, read_capture};
-use netssm_wire::session::{Packet, Session, Timing};
+use netssm_replay::rewrite::{AddressPlan, Allocator, GroupPolicy, Rewriter, VlanId};
+use netssm_wire::capture::read_session;
+use netssm_wire::session::{Origin, Packet, Session};
 use proptest::prelude::*;
 use support::frames::{nets, plan};
 
@@ -90,7 +91,7 @@ fn what_is_made_of_real_captures_passes() {
     paths.sort();
     let mut total = Tally::default();
     for path in &paths {
-        let Ok(captured) = read_capture(path, "real", 1) else { continue };
+        let Ok(captured) = read_session(path, "real", 1) else { continue };
         for (multicast, vlan) in [(GroupPolicy::Keep, None), (GroupPolicy::Drop, Some(9))] {
             let plan = two_families(multicast, vlan);
             let tally = check(&plan, captured.session.clone(), &path.display().to_string());
@@ -187,9 +188,7 @@ proptest! {
         let session = Session {
             label: "damaged".into(),
             seed: 5,
-            model: String::new(),
-            precision: String::new(),
-            timing: Timing::Drawn,
+            origin: Origin::Captured,
             packets: packets.collect(),
         };
         let groups = if keep { GroupPolicy::Keep } else { GroupPolicy::Drop };

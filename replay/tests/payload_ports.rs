@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use netssm_replay::payload::is_known_port;
 use netssm_replay::rewrite::*;
-use netssm_wire::session::{Packet, Session, Timing};
+use netssm_wire::session::{Origin, Packet, Session};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rewrite_support::*;
@@ -100,14 +100,7 @@ fn connection(
 }
 
 fn session(packets: Vec<Packet>, seed: u64) -> Session {
-    Session {
-        label: "ports".into(),
-        seed,
-        model: String::new(),
-        precision: String::new(),
-        timing: Timing::Drawn,
-        packets,
-    }
+    Session { label: "ports".into(), seed, origin: Origin::Captured, packets }
 }
 
 /// Runs sessions, and asks the judges.

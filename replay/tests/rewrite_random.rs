@@ -20,7 +20,7 @@ use netssm_replay::rewrite::*;
 use netssm_wire::MacAddr;
 use netssm_wire::checksum::{Check, verify};
 use netssm_wire::frame::{Layout, Stop};
-use netssm_wire::session::{Packet, Session, Timing};
+use netssm_wire::session::{Origin, Packet, Session, Timing};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -301,9 +301,7 @@ impl Maker {
         Session {
             label: "random".into(),
             seed: self.rng.random(),
-            model: "00".into(),
-            precision: "f32".into(),
-            timing: Timing::Drawn,
+            origin: Origin::Generated { model: "00".into(), precision: "f32".into(), timing: Timing::Drawn },
             packets,
         }
     }
@@ -459,7 +457,7 @@ proptest! {
             Packet { time: Duration::ZERO, wire_len, header }
         });
         let packets = packets.collect();
-        let session = Session { label: String::new(), seed: 0, model: String::new(), precision: String::new(), timing: Timing::Captured, packets };
+        let session = Session { label: String::new(), seed: 0, origin: Origin::Captured, packets };
         let policy = if keep { PayloadPolicy::Keep } else { PayloadPolicy::Synthesise };
         for plan in plans() {
             let rewriter = Rewriter::new(plan, Allocator::new()).unwrap().payload(policy);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use netssm_wire::session::{Packet, Session, Timing};
+use netssm_wire::session::{Origin, Packet, Session, Timing};
 
 use crate::profile::Traffic;
 
@@ -23,9 +23,11 @@ pub(crate) fn session(label: &str, seed: u64, packets: u64) -> Session {
     Session {
         label: label.into(),
         seed,
-        model: "0".repeat(64),
-        precision: String::new(),
-        timing: Timing::Drawn,
+        origin: Origin::Generated {
+            model: "0".repeat(64),
+            precision: String::new(),
+            timing: Timing::Drawn,
+        },
         packets,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use netssm_tokens::codec::{Decoder, RawPacket, Step};
 use netssm_tokens::repair::Repair;
-use netssm_wire::session::{Packet, Session, Timing};
+use netssm_wire::session::{Origin, Packet, Session, Timing};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -327,9 +327,11 @@ impl Row {
             session: Session {
                 label: self.request.label,
                 seed: self.request.seed,
-                model: generator.name.clone(),
-                precision: generator.options.precision.to_string(),
-                timing: if generator.codec.timed() { Timing::Learned } else { Timing::Drawn },
+                origin: Origin::Generated {
+                    model: generator.name.clone(),
+                    precision: generator.options.precision.to_string(),
+                    timing: if generator.codec.timed() { Timing::Learned } else { Timing::Drawn },
+                },
                 packets: self.packets,
             },
             ending,

@@ -228,7 +228,7 @@ fn times_are_the_models_and_need_no_table() {
     generator.check_label("x").unwrap();
     for generated in run(&mut generator, Limit::Packets(40)) {
         let packets = &generated.session.packets;
-        assert_eq!(generated.session.timing, netssm_wire::session::Timing::Learned);
+        assert_eq!(generated.session.origin.timing(), "learned");
         assert_eq!(packets[0].time, Duration::ZERO, "a session begins with its first packet");
         let gaps: Vec<u128> = packets.windows(2).map(|p| (p[1].time - p[0].time).as_micros()).collect();
         assert!(gaps.iter().all(|gap| gap % 1_000 == 0 && *gap < 10_000), "{gaps:?}");

@@ -188,8 +188,8 @@ fn sessions_end_by_their_token_and_carry_drawn_times() {
         assert_eq!(packets[0].time, Duration::ZERO);
         let gaps: Vec<_> = packets.windows(2).map(|p| (p[1].time - p[0].time).as_nanos()).collect();
         assert!(gaps.iter().all(|g| (1_000..=9_000).contains(g)), "{gaps:?}");
-        assert_eq!(generated.session.timing, netssm_wire::session::Timing::Drawn);
-        assert_eq!(generated.session.model, trained().sha256());
+        assert_eq!(generated.session.origin.timing(), "drawn");
+        assert_eq!(generated.session.origin.model(), trained().sha256());
         assert_eq!((generated.session.seed, &*generated.session.label), (1000 + generated.id, "call"));
     }
     let mut forced = Generator::new(trained(), GenerateOptions { ignore_end: true, ..options(1) }).unwrap();

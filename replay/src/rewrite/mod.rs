@@ -49,7 +49,6 @@
 //!
 //! How the side of a host is found is documented in `map::roles`; which ports are ephemeral in `map::ports`.
 
-mod captured;
 mod dropped;
 mod frame;
 mod map;
@@ -57,7 +56,6 @@ mod plan;
 mod protocol;
 mod survey;
 
-pub use captured::{Captured, read_capture};
 pub use dropped::Dropped;
 pub use frame::{
     Direction, FlowTag, PayloadPolicy, Rewriter, SessionFacts, SessionReplay, SessionTag, TestbedFrame,

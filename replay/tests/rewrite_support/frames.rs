@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use netssm_replay::rewrite::*;
 use netssm_wire::frame::Layout;
-use netssm_wire::session::{Packet, Session, Timing};
+use netssm_wire::session::{Origin, Packet, Session, Timing};
 
 use super::replay;
 
@@ -88,9 +88,7 @@ pub(crate) fn session(frames: Vec<Vec<u8>>) -> Session {
     Session {
         label: "test".into(),
         seed: 5,
-        model: "abcd".into(),
-        precision: String::new(),
-        timing: Timing::Drawn,
+        origin: Origin::Generated { model: "abcd".into(), precision: String::new(), timing: Timing::Drawn },
         packets,
     }
 }

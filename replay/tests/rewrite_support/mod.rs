@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use netssm_replay::rewrite::*;
+use netssm_wire::capture::read_session;
 use netssm_wire::frame::{Layout, Net, Transport};
 use netssm_wire::session::Session;
 
@@ -49,7 +50,7 @@ pub(crate) fn captures(folder: &Path) -> Vec<PathBuf> {
 
 /// The first `limit` packets of a capture as a session; `None` for files that are no captures.
 pub(crate) fn session(path: &Path, limit: usize) -> Option<Session> {
-    let mut session = read_capture(path, "test", 4711).ok()?.session;
+    let mut session = read_session(path, "test", 4711).ok()?.session;
     session.packets.truncate(limit);
     Some(session)
 }

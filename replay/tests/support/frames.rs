@@ -8,7 +8,7 @@ use netssm_replay::guard::{Allowlist, Gate, Guard};
 use netssm_replay::rewrite::{
     AddressPlan, Allocator, GroupPolicy, MacPolicy, PortPolicy, Rewriter, TestbedFrame, VlanId,
 };
-use netssm_wire::session::{Packet, Session, Timing};
+use netssm_wire::session::{Origin, Packet, Session, Timing};
 
 /// The prefixes of [`plan`].
 pub const CLIENTS: &str = "10.10.0.0/16";
@@ -66,9 +66,7 @@ pub fn session(label: &str, packets: usize, wire_len: u32) -> Arc<Session> {
     Arc::new(Session {
         label: label.into(),
         seed: 7,
-        model: "00".repeat(32),
-        precision: String::new(),
-        timing: Timing::Drawn,
+        origin: Origin::Generated { model: "00".repeat(32), precision: String::new(), timing: Timing::Drawn },
         packets,
     })
 }

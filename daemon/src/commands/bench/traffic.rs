@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use netssm_replay::guard::Guard;
 use netssm_replay::rewrite::{Allocator, Rewriter, TestbedFrame};
-use netssm_wire::session::{Packet, Session, Timing};
+use netssm_wire::session::{Origin, Packet, Session};
 
 use crate::commands::addresses;
 use crate::exit::{Failure, Outcome};
@@ -41,9 +41,7 @@ pub(super) fn frames(size: usize, count: usize, interfaces: &[String]) -> Outcom
     let session = Session {
         label: "bench".into(),
         seed: 1,
-        model: String::new(),
-        precision: String::new(),
-        timing: Timing::Drawn,
+        origin: Origin::Captured,
         packets,
     };
     let plan = default_addresses();

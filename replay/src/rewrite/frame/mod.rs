@@ -77,11 +77,9 @@ impl SessionReplay {
         let facts = Arc::new(SessionFacts {
             id: allocator.next_replay(),
             label: session.label.as_str().into(),
-            model: session.model.as_str().into(),
-            precision: session.precision.as_str().into(),
+            origin: session.origin.clone(),
             seed: session.seed,
             replay_seed,
-            timing: session.timing,
         });
         let first_id = |host: usize| draw(replay_seed, Draw::IpId, host as u64, 0) as u16;
         Ok(SessionReplay {

@@ -27,7 +27,7 @@ pub enum PayloadPolicy {
 /// ```
 /// use std::{sync::Arc, time::Duration};
 /// use netssm_replay::rewrite::*;
-/// use netssm_wire::session::{Packet, Session, Timing};
+/// use netssm_wire::session::{Origin, Packet, Session};
 ///
 /// let plan = AddressPlan {
 ///     clients: vec!["10.10.0.0/16".parse().unwrap()],
@@ -43,8 +43,7 @@ pub enum PayloadPolicy {
 /// let mut header = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0];
 /// header.extend([10, 0, 0, 1, 198, 18, 0, 1, 192, 0, 1, 187, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]);
 /// let packets = vec![Packet { time: Duration::ZERO, wire_len: 54, header }];
-/// let session =
-///     Session { label: "web".into(), seed: 1, model: String::new(), precision: String::new(), timing: Timing::Drawn, packets };
+/// let session = Session { label: "web".into(), seed: 1, origin: Origin::Captured, packets };
 /// let frame = rewriter.begin(Arc::new(session), 7).unwrap().next().unwrap().unwrap();
 /// assert_eq!((frame.len(), frame.direction()), (54, Direction::ToServer));
 /// assert_eq!(frame.bytes()[26..28], [10, 10]);

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netssm_wire::flow::FiveTuple;
-use netssm_wire::session::Timing;
+use netssm_wire::session::Origin;
 
 use crate::rewrite::plan::Side;
 use crate::rewrite::plan::allocator::Lease;
@@ -69,16 +69,12 @@ pub struct SessionFacts {
     pub id: u64,
     /// Traffic label of the session.
     pub label: Arc<str>,
-    /// SHA-256 of the model's weights, in hexadecimal; empty for a captured session.
-    pub model: Arc<str>,
-    /// What the model's products were computed in; empty for a captured session.
-    pub precision: Arc<str>,
+    /// Who made the session.
+    pub origin: Origin,
     /// Seed that the session was generated with.
     pub seed: u64,
     /// Seed of this replay.
     pub replay_seed: u64,
-    /// Where the times come from.
-    pub timing: Timing,
 }
 
 /// The replay that a frame belongs to; cheap to clone. While a tag lives, the addresses of its replay stay leased, so

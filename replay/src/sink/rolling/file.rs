@@ -262,7 +262,6 @@ fn write_zeros(mut file: &File, room: u64) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::label::LabelRecord;
-    use netssm_wire::session::Timing;
     use std::net::{IpAddr, Ipv6Addr};
 
     #[test]
@@ -282,7 +281,7 @@ mod tests {
             precision: "int8".into(),
             seed: u64::MAX,
             replay_seed: u64::MAX,
-            timing: Timing::Captured,
+            timing: "captured".into(),
             first_ns: i64::MIN,
             last_ns: i64::MIN,
             packets_to_server: u64::MAX,

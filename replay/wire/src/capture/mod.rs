@@ -22,6 +22,7 @@ mod files;
 mod labels;
 mod link;
 mod progress;
+mod session;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub use files::{InputError, find_captures};
 pub use labels::Labels;
 pub use link::{host_mac, to_ethernet};
 pub use progress::Progress;
+pub use session::{CapturedSession, read_session};
 
 /// Why a capture cannot be read, or not to its end.
 #[derive(Debug, thiserror::Error)]
