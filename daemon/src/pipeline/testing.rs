@@ -23,11 +23,7 @@ pub(crate) fn session(label: &str, seed: u64, packets: u64) -> Session {
     Session {
         label: label.into(),
         seed,
-        origin: Origin::Generated {
-            model: "0".repeat(64),
-            precision: String::new(),
-            timing: Timing::Drawn,
-        },
+        origin: Origin::Generated { model: "0".repeat(64), precision: String::new(), timing: Timing::Drawn },
         packets,
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use netssm_tokens::codec::{Decoder, RawPacket, Step};
 use netssm_tokens::repair::Repair;
 use netssm_wire::session::{Origin, Packet, Session, Timing};
+#[cfg(any(test, feature = "cuda"))]
+use netssm_wire::splitmix;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -185,11 +187,7 @@ impl Row {
     /// A number for stochastic rounding that differs from token to token and session to session, and with nothing else.
     #[cfg(any(test, feature = "cuda"))]
     pub(super) fn dither(&self) -> u32 {
-        // A step of splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
-        let mut x = self.request.seed ^ self.counts.tokens.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x >> 32) as u32
+        splitmix::upper_half(self.request.seed ^ self.counts.tokens.wrapping_mul(splitmix::GAMMA))
     }
 
     /// Takes over the token that was chosen.

@@ -21,9 +21,18 @@ pub fn mix(seed: u64) -> u64 {
 
 /// The output function alone, for callers that keep the state themselves; 0 gives 0.
 pub fn finish(state: u64) -> u64 {
-    let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let z = multiplied(state);
     z ^ (z >> 31)
+}
+
+/// The upper 32 bits before the last shift of [`finish`], which would change the lowest of them alone.
+pub fn upper_half(state: u64) -> u32 {
+    (multiplied(state) >> 32) as u32
+}
+
+fn multiplied(state: u64) -> u64 {
+    let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
 }
 
 #[cfg(test)]
@@ -36,5 +45,6 @@ mod tests {
         let step = |i: u64| finish(1_234_567_u64.wrapping_add(GAMMA.wrapping_mul(i)));
         assert_eq!([step(1), step(2), step(3)], outputs);
         assert_eq!(finish(0), 0);
+        assert_eq!(upper_half(7) & !1, (finish(7) >> 32) as u32 & !1);
     }
 }

@@ -6,8 +6,8 @@ mod common;
 use netssm_wire::checksum::{self, Check, Stored, Sum};
 use netssm_wire::flow::community_id;
 use netssm_wire::frame::{Layout, Net, Stop, Transport};
-use netssm_wire::icmp::{Version, neighbour_options, quoted};
-use netssm_wire::{ipv4, tcp};
+use netssm_wire::icmp::{Version, neighbour_options};
+use netssm_wire::{ipv4, quote, tcp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -18,7 +18,7 @@ fn holds(frame: &[u8]) {
     promises(frame, &layout);
     promises(frame, &Layout::parse_ip(frame));
     for version in [Version::V4, Version::V6] {
-        assert!(quoted(version, frame).is_none_or(|range| frame.get(range).is_some()));
+        assert!(quote::range(version, frame).is_none_or(|range| frame.get(range).is_some()));
     }
     assert!(neighbour_options(frame).all(|option| option.at < frame.len()));
     let before = checksum::verify(frame);

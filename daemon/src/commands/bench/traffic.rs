@@ -38,12 +38,7 @@ pub(super) fn frames(size: usize, count: usize, interfaces: &[String]) -> Outcom
         header: header(size),
     };
     let packets = (0..count).map(packet).collect();
-    let session = Session {
-        label: "bench".into(),
-        seed: 1,
-        origin: Origin::Captured,
-        packets,
-    };
+    let session = Session { label: "bench".into(), seed: 1, origin: Origin::Captured, packets };
     let plan = default_addresses();
     let allow = addresses::allowlist(&plan)?.with_interfaces(interfaces.iter().cloned());
     let guard = Guard::new(Arc::new(allow), Arc::default());

@@ -12,10 +12,9 @@ use std::net::IpAddr;
 use netssm_wire::capture::Record;
 use netssm_wire::flow::{FiveTuple, FlowKey};
 use netssm_wire::frame::{Layout, Net, Transport, protocol};
+use netssm_wire::initiator;
+use netssm_wire::ports::{DHCP_CLIENT, DHCP_SERVER, DNS, MDNS, NETBIOS_NAME, SSDP};
 use netssm_wire::tcp::{Flags, Seq, View};
-
-/// Ports below this belong to services (RFC 6335 section 6).
-const FIRST_USER_PORT: u16 = 1024;
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +82,7 @@ pub struct Flow {
 const KEPT: usize = 192;
 
 /// UDP services whose messages are kept whole: names stand in them, which measures of servers and of memorising read.
-const KEPT_WHOLE: [u16; 6] = [53, 67, 68, 137, 1900, 5353];
+const KEPT_WHOLE: [u16; 6] = [DNS, DHCP_SERVER, DHCP_CLIENT, NETBIOS_NAME, SSDP, MDNS];
 
 /// The packets of one session in the order of the capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -204,8 +203,7 @@ impl SessionBuilder {
                 bytes: 0,
                 first_us: time_us,
                 last_us: time_us,
-                opener_is_first: tuple.src_port >= FIRST_USER_PORT
-                    || tuple.dst_port < FIRST_USER_PORT
+                opener_is_first: initiator::by_system_port(tuple.src_port, tuple.dst_port)
                     || !protocol::has_ports(tuple.protocol),
                 said: false,
             });
@@ -252,11 +250,9 @@ impl Flow {
         self.bytes += u64::from(packet.wire_len);
         self.first_us = self.first_us.min(packet.time_us);
         self.last_us = self.last_us.max(packet.time_us);
-        if let Some(segment) = packet.tcp
-            && segment.flags.contains(Flags::SYN)
+        if let Some(by_opener) = packet.tcp.and_then(|segment| initiator::by_flags(segment.flags))
             && !self.said
         {
-            let by_opener = !segment.flags.contains(Flags::ACK);
             self.opener_is_first = by_opener == packet.from_first;
             self.said = true;
         }

@@ -9,6 +9,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use netssm_wire::{
+    MacAddr,
+    address_class::{Block, SOLICITED_NODE},
+};
+
 use crate::packet::Skip;
 
 /// 198.18.0.0/15 (RFC 2544) is the smallest of the target prefixes; a session with more hosts than it holds is a scan.
@@ -17,9 +22,6 @@ const PRIVATE: u32 = u32::from_be_bytes([10, 0, 0, 0]);
 const GLOBAL: u32 = u32::from_be_bytes([198, 18, 0, 0]);
 const LINK_LOCAL: u32 = u32::from_be_bytes([169, 254, 0, 0]);
 const SUBNET_BROADCAST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 255);
-/// ff02::1:ff00:0/104, RFC 4291 section 2.7.1.
-const SOLICITED: [u8; 13] = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
-
 /// The address maps of one session.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
@@ -60,11 +62,13 @@ impl Hosts {
         if mac == [0xff; 6] {
             return Ok(mac);
         }
+        let is_groups = |ip| MacAddr::of_group(ip) == Some(MacAddr(mac));
         match group {
-            Some(IpAddr::V4(ip)) if ip.is_multicast() && mac == group_mac(ip.into()) => Ok(mac),
-            Some(IpAddr::V6(ip)) if ip.is_multicast() && mac == group_mac(ip.into()) => {
-                self.v6(ip).map(|mapped| group_mac(mapped.into()))
+            Some(IpAddr::V6(ip)) if is_groups(ip.into()) => {
+                // A group is mapped to a group.
+                self.v6(ip).map(|mapped| MacAddr::of_group(mapped.into()).map_or(mac, |mac| mac.0))
             }
+            Some(ip) if is_groups(ip) => Ok(mac),
             _ => self.mac(mac),
         }
     }
@@ -72,11 +76,8 @@ impl Hosts {
     /// `to_broadcast`: the frame goes to ff:ff:ff:ff:ff:ff, so that a unicast-looking destination is its subnet's
     /// broadcast address.
     pub(super) fn v4(&mut self, address: Ipv4Addr, to_broadcast: bool) -> Result<Ipv4Addr, Skip> {
-        if address.is_unspecified()
-            || address.is_loopback()
-            || address.is_multicast()
-            || address.is_broadcast()
-        {
+        let block = Block::of_v4(address);
+        if matches!(block, Block::Unspecified | Block::Loopback | Block::Multicast | Block::Broadcast) {
             return Ok(address);
         }
         if let Some(&known) = self.v4.get(&address) {
@@ -86,12 +87,10 @@ impl Hosts {
             self.v4.insert(address, SUBNET_BROADCAST);
             return Ok(SUBNET_BROADCAST);
         }
-        let (class, base) = if address.is_link_local() {
-            (0, LINK_LOCAL)
-        } else if address.is_private() || is_shared(address) {
-            (1, PRIVATE)
-        } else {
-            (2, GLOBAL)
+        let (class, base) = match block {
+            Block::LinkLocal => (0, LINK_LOCAL),
+            Block::Private | Block::Shared => (1, PRIVATE),
+            _ => (2, GLOBAL),
         };
         let count = &mut self.v4_counts[class];
         // 169.254.255.0/24 is reserved (RFC 3927), which bounds the smallest class.
@@ -107,7 +106,7 @@ impl Hosts {
     pub(super) fn v6(&mut self, address: Ipv6Addr) -> Result<Ipv6Addr, Skip> {
         let octets = address.octets();
         let last = [octets[13], octets[14], octets[15]];
-        if octets.starts_with(&SOLICITED) {
+        if octets.starts_with(&SOLICITED_NODE) {
             let [_, b, c, d] = self.tail(last)?.to_be_bytes();
             let mut group = octets;
             group[13..].copy_from_slice(&[b, c, d]);
@@ -150,19 +149,6 @@ impl Hosts {
         }
         self.v6_count += 1;
         Ok(self.v6_count)
-    }
-}
-
-/// 100.64.0.0/10, the carrier's own side of an address translator (RFC 6598).
-fn is_shared(address: Ipv4Addr) -> bool {
-    address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64
-}
-
-/// The Ethernet address of an IP group (RFC 1112 section 6.4, RFC 2464 section 7).
-fn group_mac(group: IpAddr) -> [u8; 6] {
-    match group {
-        IpAddr::V4(ip) => [0x01, 0x00, 0x5e, ip.octets()[1] & 0x7f, ip.octets()[2], ip.octets()[3]],
-        IpAddr::V6(ip) => [0x33, 0x33, ip.octets()[12], ip.octets()[13], ip.octets()[14], ip.octets()[15]],
     }
 }
 

@@ -4,6 +4,8 @@
 //! Each function takes the captured message and returns the canonical one: whole, checksum zero, at most
 //! [`MESSAGE_LIMIT_BYTES`] long. For messages that quote or carry a payload only the eight header bytes are returned.
 
+use netssm_wire::bytes::{be16, put};
+use netssm_wire::icmp::neighbour_fixed_len;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::packet::{
     Skip,
-    shape::{ICMP_BYTES, MESSAGE_LIMIT_BYTES, be16, put},
+    shape::{ICMP_BYTES, MESSAGE_LIMIT_BYTES},
 };
 
 /// What becomes of a message: its bytes, and whether they are all of it (else a payload follows).
@@ -108,11 +110,7 @@ pub(super) fn icmpv6(bytes: &[u8], hosts: &mut Hosts, ports: &mut Ports) -> Resu
             put(&mut out, 6, &kept.to_be_bytes());
             return Ok(Message { bytes: out, whole: true });
         }
-        133 => 8,
-        134 => 16,
-        135 | 136 => 24,
-        137 => 40,
-        _ => return Err(Skip::Protocol),
+        kind => neighbour_fixed_len(kind).ok_or(Skip::Protocol)?,
     };
     out.extend_from_slice(bytes.get(ICMP_BYTES..fixed_len).ok_or(Skip::Cut)?);
     if matches!(out[0], 133 | 135 | 137) {

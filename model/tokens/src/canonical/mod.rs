@@ -29,9 +29,14 @@ mod options;
 mod ports;
 mod stream;
 
+use netssm_wire::bytes::{be16, be32, put};
+use netssm_wire::frame::ethertype;
+use netssm_wire::ports::is_dns;
 use std::{collections::HashMap, net::IpAddr};
 
-use netssm_wire::frame::Layout;
+use netssm_wire::frame::{Layout, protocol};
+use netssm_wire::initiator;
+use netssm_wire::tcp::Flags;
 
 use self::{
     hosts::Hosts,
@@ -42,14 +47,13 @@ use self::{
 use crate::packet::{
     Skip,
     shape::{
-        ETHERNET_BYTES, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_TAGS, Extent, IPV4_BYTES, IPV6_BYTES, Kind,
-        Net, Shape, TAG_BYTES, TCP_BYTES, UDP_BYTES, UdpPrefix, be16, be32, extent, is_dns, put,
+        ETHERNET_BYTES, ETHERTYPE_AT, Extent, IPV4_BYTES, IPV6_BYTES, Kind, Net, Shape, TAG_BYTES, TCP_BYTES,
+        UDP_BYTES, UdpPrefix, extent,
     },
     udp::is_dns_header,
 };
 
 const DF: u16 = 0x4000;
-const URG: u8 = 0x20;
 /// A query for one name, recursion desired: what stands in for bytes on a DNS port that are no DNS header.
 const PLAIN_QUERY: [u8; 10] = [0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
 /// The maps of one session.
@@ -197,12 +201,9 @@ impl Canonical {
 
     fn tcp(&mut self, tcp: &[u8], shape: &Shape, ips: (IpAddr, IpAddr), out: &mut Vec<u8>) -> usize {
         let (source, destination) = ends(tcp, ips);
-        let flags = tcp[13];
-        let opens = match (flags & stream::SYN != 0, flags & stream::ACK != 0) {
-            (true, syn_ack) => Some(!syn_ack),
-            (false, _) => None,
-        };
-        let ports = self.ports.pair(6, source, destination, opens);
+        let flags = Flags::from_byte(tcp[13]);
+        let opens = initiator::by_flags(flags);
+        let ports = self.ports.pair(protocol::TCP, source, destination, opens);
         let direction = (source, destination);
         if opens == Some(true) {
             self.streams.reopen(direction);
@@ -222,7 +223,7 @@ impl Canonical {
         let len = TCP_BYTES + options.len();
         out[at + 12] = (len as u8 / 4) << 4 | tcp[12] & 0x0f;
         put(out, at + 16, &[0, 0]);
-        if flags & URG == 0 {
+        if !flags.contains(Flags::URG) {
             put(out, at + 18, &[0, 0]);
         }
         out.extend(options);
@@ -231,7 +232,7 @@ impl Canonical {
 
     fn udp(&mut self, udp: &[u8], shape: &Shape, ips: (IpAddr, IpAddr), out: &mut Vec<u8>) -> usize {
         let (source, destination) = ends(udp, ips);
-        let ports = self.ports.pair(17, source, destination, None);
+        let ports = self.ports.pair(protocol::UDP, source, destination, None);
         out.extend_from_slice(&ports.0.to_be_bytes());
         out.extend_from_slice(&ports.1.to_be_bytes());
         out.extend_from_slice(&(shape.body_len as u16).to_be_bytes());
@@ -267,11 +268,11 @@ fn close(message: Message, shape: &Shape, out: &mut Vec<u8>) -> usize {
 /// Segmentation offload leaves an IPv4 total length of zero in captures taken at the sender; the frame's length has it.
 fn restore_offloaded_length(bytes: &mut [u8], wire_len: u32) {
     let mut at = ETHERTYPE_AT;
-    while be16(bytes, at).is_some_and(|ethertype| ETHERTYPE_TAGS.contains(&ethertype)) {
+    while be16(bytes, at).is_some_and(ethertype::is_tag) {
         at += TAG_BYTES;
     }
     let net_at = at + 2;
-    if be16(bytes, at) == Some(ETHERTYPE_IPV4) && be16(bytes, net_at + 2) == Some(0) {
+    if be16(bytes, at) == Some(ethertype::IPV4) && be16(bytes, net_at + 2) == Some(0) {
         let total_len = (wire_len as usize).saturating_sub(net_at).min(usize::from(u16::MAX));
         put(bytes, net_at + 2, &(total_len as u16).to_be_bytes());
     }

@@ -2,20 +2,10 @@
 //! padding of the same length.
 
 use super::stream::{Direction, Streams};
-use crate::packet::shape::{be32, put};
-
-const TCP_END: u8 = 0;
-const TCP_NOP: u8 = 1;
-const TCP_MSS: u8 = 2;
-const TCP_WINDOW_SCALE: u8 = 3;
-const TCP_SACK_PERMITTED: u8 = 4;
-const TCP_SACK: u8 = 5;
-const TCP_TIMESTAMP: u8 = 8;
-
-const IP_END: u8 = 0;
-const IP_NOP: u8 = 1;
-/// RFC 2113; IGMP sends it.
-const IP_ROUTER_ALERT: u8 = 148;
+use netssm_wire::bytes::{be32, put};
+use netssm_wire::ipv4::ROUTER_ALERT;
+use netssm_wire::options::{END, Item, NOP, item_at};
+use netssm_wire::tcp::kind;
 
 const V6_PAD1: u8 = 0;
 const V6_PADN: u8 = 1;
@@ -27,35 +17,37 @@ const V6_ROUTER_ALERT: u8 = 5;
 pub(super) fn tcp(options: &[u8], streams: &mut Streams, direction: Direction, acknowledged: u32) -> Vec<u8> {
     let reverse = (direction.1, direction.0);
     let mut out = Vec::with_capacity(options.len());
-    let mut rest = options;
-    while let Some(&kind) = rest.first() {
-        if kind == TCP_END {
+    let mut from = 0;
+    while let Some(item) = item_at(options, from) {
+        let (kind, len) = match item {
             // What follows is padding; real systems use zeros.
-            out.resize(out.len() + rest.len(), TCP_END);
-            break;
-        }
-        if kind == TCP_NOP {
-            out.push(TCP_NOP);
-            rest = &rest[1..];
-            continue;
-        }
-        let len = rest.get(1).map_or(0, |&len| usize::from(len));
-        if len < 2 || len > rest.len() {
-            break;
-        }
-        let (option, after) = rest.split_at(len);
-        rest = after;
+            Item::End => {
+                out.resize(out.len() + options.len() - from, END);
+                break;
+            }
+            Item::Broken => break,
+            Item::Nop => {
+                out.push(NOP);
+                from += 1;
+                continue;
+            }
+            Item::Option { kind, len } => (kind, len),
+        };
+        let option = &options[from..from + len];
+        from += len;
         let at = out.len();
         match (kind, len) {
-            (TCP_MSS, 4) | (TCP_WINDOW_SCALE, 3) | (TCP_SACK_PERMITTED, 2) => out.extend_from_slice(option),
-            (TCP_TIMESTAMP, 10) => {
+            (kind::MSS, 4) | (kind::WINDOW_SCALE, 3) | (kind::SACK_PERMITTED, 2) => {
+                out.extend_from_slice(option)
+            }
+            (kind::TIMESTAMPS, 10) => {
                 out.extend_from_slice(option);
                 let value = be32(option, 2).unwrap_or_default();
                 let echo = be32(option, 6).unwrap_or_default();
                 put(&mut out, at + 2, &streams.timestamp(direction, value).to_be_bytes());
                 put(&mut out, at + 6, &streams.echo(reverse, echo).to_be_bytes());
             }
-            (TCP_SACK, 10 | 18 | 26 | 34) => {
+            (kind::SACK, 10 | 18 | 26 | 34) => {
                 out.extend_from_slice(option);
                 for edge in (2..len).step_by(4) {
                     let value = be32(option, edge).unwrap_or_default();
@@ -63,29 +55,24 @@ pub(super) fn tcp(options: &[u8], streams: &mut Streams, direction: Direction, a
                 }
             }
             // Fast Open cookies, Multipath keys, signatures, experiments.
-            _ => out.resize(at + len, TCP_NOP),
+            _ => out.resize(at + len, NOP),
         }
     }
     // Only a cut or broken list leaves a remainder; there is always room, since the full list was a multiple of four.
-    out.resize(out.len().next_multiple_of(4), TCP_NOP);
+    out.resize(out.len().next_multiple_of(4), NOP);
     out
 }
 
 /// Blanks IPv4 options in place, except router alert and padding.
 pub(super) fn ipv4(options: &mut [u8]) {
     let mut at = 0;
-    while let Some(&kind) = options.get(at) {
-        match kind {
-            IP_END => return options[at..].fill(IP_END),
-            IP_NOP => at += 1,
-            _ => {
-                let len = options.get(at + 1).map_or(0, |&len| usize::from(len));
-                if len < 2 || at + len > options.len() {
-                    return options[at..].fill(IP_END);
-                }
-                if (kind, len) != (IP_ROUTER_ALERT, 4) {
-                    options[at..at + len].fill(IP_NOP);
-                }
+    while let Some(item) = item_at(options, at) {
+        match item {
+            Item::End | Item::Broken => return options[at..].fill(END),
+            Item::Nop => at += 1,
+            Item::Option { kind: ROUTER_ALERT, len: 4 } => at += 4,
+            Item::Option { len, .. } => {
+                options[at..at + len].fill(NOP);
                 at += len;
             }
         }

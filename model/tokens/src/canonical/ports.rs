@@ -5,12 +5,10 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-/// IANA's first dynamic port; real systems draw from 32768 up (Linux) or from here (others).
-const FIRST_DYNAMIC: u16 = 49_152;
-const FIRST_EPHEMERAL: u16 = 32_768;
-const WELL_KNOWN: u16 = 1024;
-/// Registered services that devices use as source port too, so that "the opener's port is random" fails for them.
-const SERVICES: [u16; 12] = [1194, 1701, 1900, 3478, 3544, 3702, 4500, 5060, 5353, 5355, 5683, 6771];
+use netssm_wire::{
+    initiator,
+    ports::{FIRST_DYNAMIC, FIRST_EPHEMERAL, is_service},
+};
 
 /// Port and identifier maps of one session.
 #[derive(Debug, Default)]
@@ -48,9 +46,9 @@ impl Ports {
         let opener = match opens {
             Some(true) => source,
             Some(false) => destination,
-            // Mid-stream, or no handshake: the side with the higher port dialled, else the one that spoke first.
-            None if source.1 < WELL_KNOWN && destination.1 >= WELL_KNOWN => destination,
-            None => source,
+            // Mid-stream, or no handshake.
+            None if initiator::by_system_port(source.1, destination.1) => source,
+            None => destination,
         };
         let opener = *self.openers.entry(ends).or_insert(opener);
         (
@@ -61,8 +59,7 @@ impl Ports {
 
     fn port(&mut self, end: End, other_port: u16, is_opener: bool) -> u16 {
         let port = end.1;
-        let service =
-            port < WELL_KNOWN || SERVICES.contains(&port) || port == other_port && port < FIRST_EPHEMERAL;
+        let service = is_service(port) || port == other_port && port < FIRST_EPHEMERAL;
         if service || port < FIRST_EPHEMERAL && !is_opener && !self.mapped.contains_key(&end) {
             return port;
         }

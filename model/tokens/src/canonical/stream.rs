@@ -10,16 +10,14 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
+use netssm_wire::tcp::Flags;
+
 use super::ports::End;
 
 /// Sequence numbers further apart than this are not one stream: a quarter of the largest window (RFC 7323) at a time.
 const SEQ_PLAUSIBLE: u32 = 1 << 28;
 /// About a day and a half at a millisecond a tick.
 const TS_PLAUSIBLE: u32 = 1 << 27;
-
-pub(super) const SYN: u8 = 0x02;
-pub(super) const RST: u8 = 0x04;
-pub(super) const ACK: u8 = 0x10;
 
 /// An origin and the last number seen, both original.
 #[derive(Clone, Copy, Debug)]
@@ -63,29 +61,30 @@ impl Streams {
     pub(super) fn numbers(
         &mut self,
         direction: Direction,
-        flags: u8,
+        flags: Flags,
         sequence: u32,
         acknowledgement: u32,
     ) -> (u32, u32) {
         let reverse = (direction.1, direction.0);
-        let opens = flags & SYN != 0;
+        let opens = flags.contains(Flags::SYN);
         if opens && self.sequence.get(&direction).is_none_or(|counter| counter.origin != sequence) {
             self.sequence.insert(direction, Counter { origin: sequence, last: sequence });
-            if flags & ACK == 0 {
+            if !flags.contains(Flags::ACK) {
                 // A new connection on old ports: the other side will start anew too.
                 self.sequence.remove(&reverse);
             }
         }
         let relative = match self.sequence.get_mut(&direction) {
-            Some(counter) if flags & RST != 0 => counter.peek(sequence, SEQ_PLAUSIBLE).unwrap_or(0),
+            Some(counter) if flags.contains(Flags::RST) => counter.peek(sequence, SEQ_PLAUSIBLE).unwrap_or(0),
             Some(counter) => counter.relative(sequence, SEQ_PLAUSIBLE),
-            None if flags & RST != 0 => 0,
+            None if flags.contains(Flags::RST) => 0,
             None => {
                 self.sequence.insert(direction, Counter { origin: sequence.wrapping_sub(1), last: sequence });
                 1
             }
         };
-        let acknowledged = if flags & ACK == 0 { 0 } else { self.acknowledged(reverse, acknowledgement) };
+        let acknowledged =
+            if !flags.contains(Flags::ACK) { 0 } else { self.acknowledged(reverse, acknowledgement) };
         (relative, acknowledged)
     }
 
@@ -146,31 +145,31 @@ mod tests {
     fn a_handshake_counts_from_zero() {
         let mut streams = Streams::default();
         let (client, server) = (0xffff_fff0, 0x1234_5678_u32);
-        assert_eq!(streams.numbers(UP, SYN, client, 0), (0, 0));
-        assert_eq!(streams.numbers(DOWN, SYN | ACK, server, client.wrapping_add(1)), (0, 1));
-        assert_eq!(streams.numbers(UP, ACK, client.wrapping_add(1), server + 1), (1, 1));
-        assert_eq!(streams.numbers(UP, ACK, client.wrapping_add(0x101), server + 1), (0x101, 1));
+        assert_eq!(streams.numbers(UP, Flags::SYN, client, 0), (0, 0));
+        assert_eq!(streams.numbers(DOWN, Flags::SYN | Flags::ACK, server, client.wrapping_add(1)), (0, 1));
+        assert_eq!(streams.numbers(UP, Flags::ACK, client.wrapping_add(1), server + 1), (1, 1));
+        assert_eq!(streams.numbers(UP, Flags::ACK, client.wrapping_add(0x101), server + 1), (0x101, 1));
         assert_eq!(streams.sack_edge(UP, client.wrapping_add(0x201), 1), 0x201);
         // The same ports again.
-        assert_eq!(streams.numbers(UP, SYN, 77, 0), (0, 0));
-        assert_eq!(streams.numbers(DOWN, SYN | ACK, 9_999, 78), (0, 1));
+        assert_eq!(streams.numbers(UP, Flags::SYN, 77, 0), (0, 0));
+        assert_eq!(streams.numbers(DOWN, Flags::SYN | Flags::ACK, 9_999, 78), (0, 1));
     }
 
     #[test]
     fn a_stream_joined_late_starts_at_one() {
         let mut streams = Streams::default();
-        assert_eq!(streams.numbers(DOWN, ACK, 5_000, 700), (1, 1));
-        assert_eq!(streams.numbers(UP, ACK, 700, 6_400), (1, 1_401));
-        assert_eq!(streams.numbers(DOWN, ACK, 6_400, 700), (1_401, 1));
+        assert_eq!(streams.numbers(DOWN, Flags::ACK, 5_000, 700), (1, 1));
+        assert_eq!(streams.numbers(UP, Flags::ACK, 700, 6_400), (1, 1_401));
+        assert_eq!(streams.numbers(DOWN, Flags::ACK, 6_400, 700), (1_401, 1));
     }
 
     #[test]
     fn an_absurd_number_does_not_spell_the_origin() {
         let mut streams = Streams::default();
         let origin = 0x7654_3210;
-        streams.numbers(UP, SYN, origin, 0);
-        assert_eq!(streams.numbers(UP, RST, 0, 0), (0, 0));
-        let (relative, _) = streams.numbers(UP, ACK, 5, 1);
+        streams.numbers(UP, Flags::SYN, origin, 0);
+        assert_eq!(streams.numbers(UP, Flags::RST, 0, 0), (0, 0));
+        let (relative, _) = streams.numbers(UP, Flags::ACK, 5, 1);
         assert_ne!(relative, 5_u32.wrapping_sub(origin));
         assert_eq!(streams.sack_edge(UP, 0x4000_0000_u32.wrapping_add(5), 42), 42);
     }

@@ -7,6 +7,10 @@
 //!
 //! Contract: never panics, never reads past the slice, at most two VLAN tags and one extension header deep.
 
+use netssm_wire::bytes::be16;
+use netssm_wire::frame::{ethertype, protocol};
+use netssm_wire::ports::is_dns;
+
 use super::{MAX_HEADER_BYTES, Skip};
 
 // --- Where fields are ------------------------------------------------------------------------------------------------
@@ -15,11 +19,6 @@ use super::{MAX_HEADER_BYTES, Skip};
 pub(crate) const ETHERTYPE_AT: usize = 12;
 pub(crate) const ETHERNET_BYTES: usize = 14;
 pub(crate) const TAG_BYTES: usize = 4;
-pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
-pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
-pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// 802.1Q, 802.1ad and the older QinQ value.
-pub(crate) const ETHERTYPE_TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 /// RFC 826 for IPv4 over Ethernet: types, lengths, operation, two address pairs.
 pub(crate) const ARP_BYTES: usize = 28;
 pub(crate) const ARP_KIND: [u8; 6] = [0, 1, 8, 0, 6, 4];
@@ -29,18 +28,20 @@ pub(crate) const TCP_BYTES: usize = 20;
 pub(crate) const UDP_BYTES: usize = 8;
 pub(crate) const ICMP_BYTES: usize = 8;
 
-pub(crate) const PROTOCOL_HOP_BY_HOP: u8 = 0;
-pub(crate) const PROTOCOL_ICMP: u8 = 1;
-pub(crate) const PROTOCOL_IGMP: u8 = 2;
-pub(crate) const PROTOCOL_TCP: u8 = 6;
-pub(crate) const PROTOCOL_UDP: u8 = 17;
-pub(crate) const PROTOCOL_ICMPV6: u8 = 58;
-const IPV6_EXTENSIONS: [u8; 8] = [43, 44, 50, 51, 60, 135, 139, 140];
+/// Extension headers but hop-by-hop. ESP is among them: it has the place of one, though nothing can be read behind it.
+const IPV6_EXTENSIONS: [u8; 8] = [
+    protocol::ROUTING,
+    protocol::FRAGMENT,
+    protocol::ESP,
+    protocol::AUTHENTICATION,
+    protocol::DESTINATION,
+    protocol::MOBILITY,
+    protocol::HIP,
+    protocol::SHIM6,
+];
 
 /// NetSSM keeps this much of a UDP payload: the fixed header of DNS and RTP.
 pub(crate) const UDP_PREFIX_BYTES: usize = 12;
-/// DNS, multicast DNS and LLMNR share the twelve-byte header whose fields the canonical form can map.
-const DNS_PORTS: [u16; 3] = [53, 5353, 5355];
 /// Longest ICMPv6 or IGMP message kept: a neighbour advertisement with its option is 32 bytes, a listener report with
 /// three records 68.
 pub(crate) const MESSAGE_LIMIT_BYTES: usize = 72;
@@ -100,25 +101,6 @@ pub(crate) enum UdpPrefix {
     DnsOnly,
 }
 
-pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-pub(crate) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-/// Writes `value` at `at` if it fits; shapes are checked before, so that it always does.
-pub(crate) fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    if let Some(slot) = bytes.get_mut(at..at + value.len()) {
-        slot.copy_from_slice(value);
-    }
-}
-
-pub(crate) fn is_dns(source_port: u16, destination_port: u16) -> bool {
-    DNS_PORTS.contains(&source_port) || DNS_PORTS.contains(&destination_port)
-}
-
 /// Early exits of the walk: either it needs more bytes, or it met something foreign.
 type Walk<T> = Result<T, Extent>;
 
@@ -142,19 +124,19 @@ pub(crate) fn extent(bytes: &[u8], prefix: UdpPrefix) -> Extent {
 fn walk(bytes: &[u8], prefix: UdpPrefix) -> Walk<Shape> {
     need(bytes, ETHERNET_BYTES)?;
     let mut at = ETHERTYPE_AT;
-    let mut ethertype = be16(bytes, at).unwrap_or_default();
+    let mut kind = be16(bytes, at).unwrap_or_default();
     for _ in 0..2 {
-        if ETHERTYPE_TAGS.contains(&ethertype) {
+        if ethertype::is_tag(kind) {
             at += TAG_BYTES;
             need(bytes, at + 2)?;
-            ethertype = be16(bytes, at).unwrap_or_default();
+            kind = be16(bytes, at).unwrap_or_default();
         }
     }
     let net_at = at + 2;
-    match ethertype {
-        ETHERTYPE_ARP => arp(bytes, net_at),
-        ETHERTYPE_IPV4 => ipv4(bytes, net_at, prefix),
-        ETHERTYPE_IPV6 => ipv6(bytes, net_at, prefix),
+    match kind {
+        ethertype::ARP => arp(bytes, net_at),
+        ethertype::IPV4 => ipv4(bytes, net_at, prefix),
+        ethertype::IPV6 => ipv6(bytes, net_at, prefix),
         _ => foreign(Skip::Ethertype),
     }
 }
@@ -184,10 +166,10 @@ fn ipv4(bytes: &[u8], net_at: usize, prefix: UdpPrefix) -> Walk<Shape> {
     };
     let kind_at = net_at + header_len;
     let kind = match bytes[net_at + 9] {
-        PROTOCOL_TCP => Kind::Tcp,
-        PROTOCOL_UDP => Kind::Udp,
-        PROTOCOL_ICMP => Kind::Icmp,
-        PROTOCOL_IGMP => Kind::Igmp,
+        protocol::TCP => Kind::Tcp,
+        protocol::UDP => Kind::Udp,
+        protocol::ICMP => Kind::Icmp,
+        protocol::IGMP => Kind::Igmp,
         _ => return foreign(Skip::Protocol),
     };
     transport(bytes, Shape { net: Net::V4, net_at, kind, kind_at, end: kind_at, body_len }, prefix)
@@ -201,7 +183,7 @@ fn ipv6(bytes: &[u8], net_at: usize, prefix: UdpPrefix) -> Walk<Shape> {
     let mut body_len = usize::from(be16(bytes, net_at + 4).unwrap_or_default());
     let mut upper = bytes[net_at + 6];
     let mut kind_at = net_at + IPV6_BYTES;
-    if upper == PROTOCOL_HOP_BY_HOP {
+    if upper == protocol::HOP_BY_HOP {
         need(bytes, kind_at + 2)?;
         let len = (usize::from(bytes[kind_at + 1]) + 1) * 8;
         if len > HOP_BY_HOP_LIMIT_BYTES {
@@ -215,10 +197,10 @@ fn ipv6(bytes: &[u8], net_at: usize, prefix: UdpPrefix) -> Walk<Shape> {
         };
     }
     let kind = match upper {
-        PROTOCOL_TCP => Kind::Tcp,
-        PROTOCOL_UDP => Kind::Udp,
-        PROTOCOL_ICMPV6 => Kind::Icmpv6,
-        PROTOCOL_HOP_BY_HOP => return foreign(Skip::Extension),
+        protocol::TCP => Kind::Tcp,
+        protocol::UDP => Kind::Udp,
+        protocol::ICMPV6 => Kind::Icmpv6,
+        protocol::HOP_BY_HOP => return foreign(Skip::Extension),
         extension if IPV6_EXTENSIONS.contains(&extension) => return foreign(Skip::Extension),
         _ => return foreign(Skip::Protocol),
     };

@@ -1,6 +1,8 @@
 //! What a UDP datagram between two ports must be for dissectors to take it for a message of their service.
 
-use super::shape::{UDP_PREFIX_BYTES, be16};
+use super::shape::UDP_PREFIX_BYTES;
+use netssm_wire::bytes::be16;
+use netssm_wire::ports;
 
 /// More entries than any section of a real message of one datagram has.
 const MAX_DNS_ENTRIES: u16 = 128;
@@ -9,16 +11,16 @@ const MAX_DNS_ENTRIES: u16 = 128;
 /// packet as malformed, whatever its bytes are.
 const SHORTEST: [(u16, usize); 7] = [
     // A DNS header with a question for the root: RFC 1035 section 4.1.
-    (53, UDP_PREFIX_BYTES + 5),
-    (5353, UDP_PREFIX_BYTES + 5),
-    (5355, UDP_PREFIX_BYTES + 5),
+    (ports::DNS, UDP_PREFIX_BYTES + 5),
+    (ports::MDNS, UDP_PREFIX_BYTES + 5),
+    (ports::LLMNR, UDP_PREFIX_BYTES + 5),
     // BOOTP's fixed part, the magic cookie, a message type and the end: RFC 2131 section 2.
-    (67, 236 + 4 + 3 + 1),
-    (68, 236 + 4 + 3 + 1),
+    (ports::DHCP_SERVER, 236 + 4 + 3 + 1),
+    (ports::DHCP_CLIENT, 236 + 4 + 3 + 1),
     // RFC 5905 section 7.3.
-    (123, 48),
+    (ports::NTP, 48),
     // A name query with its 34-byte encoded name: RFC 1002 section 4.2.12.
-    (137, UDP_PREFIX_BYTES + 34 + 4),
+    (ports::NETBIOS_NAME, UDP_PREFIX_BYTES + 34 + 4),
 ];
 
 /// The shortest payload of a datagram between two ports, in bytes.

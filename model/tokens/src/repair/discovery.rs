@@ -1,9 +1,10 @@
 //! Neighbour discovery (RFC 4861) and multicast listener discovery (RFC 2710, 3810): messages whose body matters.
 
+use netssm_wire::bytes::be16;
 use std::net::Ipv6Addr;
 
 use super::{Dropped, Part, RepairKind, counts::Fixes, ip::Around};
-use crate::packet::shape::{ICMP_BYTES, MESSAGE_LIMIT_BYTES, be16};
+use crate::packet::shape::{ICMP_BYTES, MESSAGE_LIMIT_BYTES};
 
 const MLD_BYTES: usize = 24;
 const MLD_QUERY_V2_BYTES: usize = 28;

@@ -1,15 +1,15 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443): known types and codes, errors with a quote, the rest with its exact body.
 
-use std::net::{IpAddr, Ipv4Addr};
+use netssm_wire::bytes::{be16, be32};
+use std::net::Ipv4Addr;
+
+use netssm_wire::address_class::Block;
+use netssm_wire::quote::is_quote_for;
 
 use super::{
-    Dropped, Part, RepairKind, clear_checksum,
-    counts::Fixes,
-    discovery,
-    ip::Around,
-    quote::{History, is_quote},
+    Dropped, Part, RepairKind, clear_checksum, counts::Fixes, discovery, ip::Around, quote::History,
 };
-use crate::packet::shape::{ICMP_BYTES, be16, be32};
+use crate::packet::shape::ICMP_BYTES;
 
 /// Smallest MTU that a path may have (RFC 791 for IPv4; RFC 8200 for IPv6).
 const LEAST_MTU_V4: u16 = 68;
@@ -49,7 +49,10 @@ pub(super) fn v4(
         12 => fixes.put(RepairKind::IcmpFields, &mut header, 5, &[0; 3]),
         5 => {
             let gateway = Ipv4Addr::from(be32(&header, 4).unwrap_or_default());
-            if gateway.is_unspecified() || gateway.is_multicast() || gateway.octets()[0] >= 240 {
+            if matches!(
+                Block::of_v4(gateway),
+                Block::Unspecified | Block::Multicast | Block::Reserved | Block::Broadcast
+            ) {
                 return Err(Dropped::Address);
             }
         }
@@ -104,15 +107,11 @@ fn error(
     on_path: bool,
     fixes: &mut Fixes,
 ) -> Result<Part, Dropped> {
-    let to_group = match around.destination {
-        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
-        IpAddr::V6(ip) => ip.is_multicast(),
-    };
-    if to_group || around.source.is_unspecified() {
+    if around.to_group() || around.source.is_unspecified() {
         return Err(Dropped::Address);
     }
     let declared = rest.get(ICMP_BYTES..around.declared.clamp(ICMP_BYTES, rest.len())).unwrap_or_default();
-    if is_quote(declared, around.destination)
+    if is_quote_for(declared, around.destination)
         && around.declared <= rest.len()
         && around.declared <= around.limit
     {

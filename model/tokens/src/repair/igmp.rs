@@ -1,9 +1,10 @@
 //! IGMP (RFC 1112, 2236, 3376): whole messages about groups.
 
+use netssm_wire::bytes::{be16, be32};
 use std::net::Ipv4Addr;
 
 use super::{Dropped, Part, RepairKind, clear_checksum, counts::Fixes};
-use crate::packet::shape::{ICMP_BYTES, be16, be32};
+use crate::packet::shape::ICMP_BYTES;
 
 const QUERY: u8 = 0x11;
 const REPORT_V1: u8 = 0x12;

@@ -1,23 +1,24 @@
 //! IPv4 and IPv6: lengths that agree, addresses that exist, and nothing between the header and its transport that a model
 //! cannot mean.
 
+use netssm_wire::bytes::{be16, put};
+use netssm_wire::frame::protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
     Dropped, Part, Repair, RepairKind, clear_checksum, counts::Fixes, discovery, icmp, igmp, tcp, udp,
 };
-use crate::packet::shape::{
-    IPV4_BYTES, IPV6_BYTES, PROTOCOL_HOP_BY_HOP, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP,
-    PROTOCOL_UDP, be16, put,
-};
+use crate::packet::shape::{IPV4_BYTES, IPV6_BYTES};
+use netssm_wire::MacAddr;
+use netssm_wire::address_class::{Block, is_group};
 
 const DEFAULT_TTL: u8 = 64;
 const RESERVED_FLAG: u16 = 0x8000;
 const DF: u16 = 0x4000;
 /// RFC 2113.
-const ROUTER_ALERT_V4: [u8; 4] = [148, 4, 0, 0];
+const ROUTER_ALERT_V4: [u8; 4] = [netssm_wire::ipv4::ROUTER_ALERT, 4, 0, 0];
 /// RFC 2711, as multicast listener discovery sends it: eight bytes with the padding, next header first.
-const ROUTER_ALERT_V6: [u8; 8] = [PROTOCOL_ICMPV6, 0, 5, 2, 0, 0, 1, 0];
+const ROUTER_ALERT_V6: [u8; 8] = [protocol::ICMPV6, 0, 5, 2, 0, 0, 1, 0];
 
 /// What a transport needs to know of the packet around it.
 pub(super) struct Around {
@@ -35,11 +36,8 @@ impl Around {
         self.declared.max(least).min(self.limit)
     }
 
-    fn to_group(&self) -> bool {
-        match self.destination {
-            IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
-            IpAddr::V6(ip) => ip.is_multicast(),
-        }
+    pub(super) fn to_group(&self) -> bool {
+        is_group(self.destination)
     }
 }
 
@@ -95,15 +93,15 @@ impl Repair {
         };
         let upper = &rest[old_len..];
         let part = match protocol {
-            PROTOCOL_TCP if !around.to_group() => tcp::repair(upper, &around, fixes)?,
-            PROTOCOL_TCP => return Err(Dropped::Address),
-            PROTOCOL_UDP => udp::repair(upper, &around, fixes)?,
-            PROTOCOL_ICMP => icmp::v4(upper, &around, &self.history, fixes)?,
-            PROTOCOL_IGMP if around.to_group() => {
+            protocol::TCP if !around.to_group() => tcp::repair(upper, &around, fixes)?,
+            protocol::TCP => return Err(Dropped::Address),
+            protocol::UDP => udp::repair(upper, &around, fixes)?,
+            protocol::ICMP => icmp::v4(upper, &around, &self.history, fixes)?,
+            protocol::IGMP if around.to_group() => {
                 fixes.set(RepairKind::Ttl, &mut header[8], 1);
                 igmp::repair(upper, fixes)?
             }
-            PROTOCOL_IGMP => return Err(Dropped::Address),
+            protocol::IGMP => return Err(Dropped::Address),
             _ => return Err(Dropped::Protocol),
         };
         // A removed option changes the length too; that is part of the same repair.
@@ -132,7 +130,7 @@ impl Repair {
         let mut upper = &rest[IPV6_BYTES..];
         let mut protocol = header[6];
         let mut alert = false;
-        while protocol == PROTOCOL_HOP_BY_HOP {
+        while protocol == protocol::HOP_BY_HOP {
             let &[next, units, ..] = upper else { return Err(Dropped::Short) };
             let len = (usize::from(units) + 1) * 8;
             let (extension, after) = upper.split_at_checked(len).ok_or(Dropped::Short)?;
@@ -144,16 +142,16 @@ impl Repair {
             (protocol, upper, declared) = (next, after, declared.saturating_sub(len));
         }
         check_v6(source, destination, protocol)?;
-        let kept = alert && protocol == PROTOCOL_ICMPV6;
+        let kept = alert && protocol == protocol::ICMPV6;
         let extension_bytes = if kept { ROUTER_ALERT_V6.len() } else { 0 };
         let limit = self.max_packet_bytes - IPV6_BYTES - extension_bytes;
         let around = Around { source: source.into(), destination: destination.into(), declared, limit };
         let mut hops = header[7];
         let part = match protocol {
-            PROTOCOL_TCP if !around.to_group() => tcp::repair(upper, &around, fixes)?,
-            PROTOCOL_TCP => return Err(Dropped::Address),
-            PROTOCOL_UDP => udp::repair(upper, &around, fixes)?,
-            PROTOCOL_ICMPV6 => {
+            protocol::TCP if !around.to_group() => tcp::repair(upper, &around, fixes)?,
+            protocol::TCP => return Err(Dropped::Address),
+            protocol::UDP => udp::repair(upper, &around, fixes)?,
+            protocol::ICMPV6 => {
                 let &kind = upper.first().ok_or(Dropped::Short)?;
                 if let Some(demanded) = discovery::hop_limit(kind) {
                     hops = demanded;
@@ -169,7 +167,7 @@ impl Repair {
         let mut len = part.len;
         header[6] = protocol;
         if kept {
-            header[6] = PROTOCOL_HOP_BY_HOP;
+            header[6] = protocol::HOP_BY_HOP;
             header.extend_from_slice(&ROUTER_ALERT_V6);
             len += ROUTER_ALERT_V6.len();
         } else if alert {
@@ -183,14 +181,11 @@ impl Repair {
 
 /// Addresses that nothing on a wire sends from or to.
 fn check_v4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> Result<(), Dropped> {
-    // 240.0.0.0/4 is reserved; its last address is the broadcast.
-    let reserved = |ip: Ipv4Addr| ip.octets()[0] >= 240;
-    let no_source = source.is_multicast() || reserved(source) || source.is_loopback();
+    let reserved = |ip| Block::of_v4(ip) == Block::Reserved;
+    let no_source = is_group(source.into()) || reserved(source) || source.is_loopback();
     // A host without an address speaks DHCP and, while it joins its groups, IGMP.
-    let nameless = source.is_unspecified() && !matches!(protocol, PROTOCOL_UDP | PROTOCOL_IGMP);
-    let no_destination = destination.is_unspecified()
-        || destination.is_loopback()
-        || reserved(destination) && !destination.is_broadcast();
+    let nameless = source.is_unspecified() && !matches!(protocol, protocol::UDP | protocol::IGMP);
+    let no_destination = destination.is_unspecified() || destination.is_loopback() || reserved(destination);
     if no_source || nameless || no_destination || source == destination {
         Err(Dropped::Address)
     } else {
@@ -200,7 +195,7 @@ fn check_v4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> Result<(),
 
 fn check_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8) -> Result<(), Dropped> {
     let no_source = source.is_multicast() || source.is_loopback();
-    let nameless = source.is_unspecified() && protocol != PROTOCOL_ICMPV6;
+    let nameless = source.is_unspecified() && protocol != protocol::ICMPV6;
     let no_destination = destination.is_unspecified() || destination.is_loopback();
     // ::a.b.c.d and ::ffff:a.b.c.d never travel (RFC 4291 section 2.5.5, RFC 4942 section 2.2).
     let embedded = |ip: Ipv6Addr| !ip.is_unspecified() && ip.octets()[..10] == [0; 10];
@@ -210,26 +205,15 @@ fn check_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8) -> Result<(),
 
 /// The MAC that a destination demands, if the frame has another one.
 fn mac_v4(destination: Ipv4Addr, link: &[u8]) -> Option<[u8; 6]> {
-    let [_, b, c, d] = destination.octets();
-    if destination.is_broadcast() {
-        Some([0xff; 6])
-    } else if destination.is_multicast() {
-        // RFC 1112 section 6.4.
-        Some([0x01, 0x00, 0x5e, b & 0x7f, c, d])
-    } else {
-        unicast(link, d == 255, destination.octets())
-    }
+    let octets = destination.octets();
+    let group = MacAddr::of_group(destination.into()).map(|mac| mac.0);
+    group.or_else(|| unicast(link, octets[3] == 255, octets))
 }
 
 fn mac_v6(destination: Ipv6Addr, link: &[u8]) -> Option<[u8; 6]> {
-    let octets = destination.octets();
-    let [a, b, c, d] = [octets[12], octets[13], octets[14], octets[15]];
-    if destination.is_multicast() {
-        // RFC 2464 section 7.
-        Some([0x33, 0x33, a, b, c, d])
-    } else {
-        unicast(link, false, [a, b, c, d])
-    }
+    let [.., a, b, c, d] = destination.octets();
+    let group = MacAddr::of_group(destination.into()).map(|mac| mac.0);
+    group.or_else(|| unicast(link, false, [a, b, c, d]))
 }
 
 /// A group MAC on the way to one host becomes a local one made from the host's address. The broadcast MAC is right for

@@ -24,8 +24,11 @@ mod quote;
 mod tcp;
 mod udp;
 
+use netssm_wire::bytes::{be16, put};
+use netssm_wire::frame::ethertype;
 use std::time::Duration;
 
+use netssm_wire::address_class::is_group;
 use netssm_wire::{
     frame::{Layout, Stop},
     session::Packet,
@@ -35,10 +38,7 @@ pub use self::counts::{Dropped, RepairCounts, RepairKind};
 use self::{counts::Fixes, quote::History};
 use crate::packet::{
     RawPacket,
-    shape::{
-        ARP_BYTES, ARP_KIND, ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_AT, ETHERTYPE_IPV4, ETHERTYPE_IPV6,
-        ETHERTYPE_TAGS, TAG_BYTES, be16, put,
-    },
+    shape::{ARP_BYTES, ARP_KIND, ETHERNET_BYTES, ETHERTYPE_AT, TAG_BYTES},
 };
 
 /// Ethernet's largest frame without tags and frame check sequence.
@@ -98,7 +98,7 @@ impl Repair {
     fn frame(&self, bytes: &[u8], fixes: &mut Fixes) -> Result<Packet, Dropped> {
         let mut link = bytes.get(..ETHERNET_BYTES).ok_or(Dropped::Short)?.to_vec();
         let mut rest = &bytes[ETHERNET_BYTES..];
-        while be16(&link, link.len() - 2).is_some_and(|ethertype| ETHERTYPE_TAGS.contains(&ethertype)) {
+        while be16(&link, link.len() - 2).is_some_and(ethertype::is_tag) {
             if link.len() > ETHERTYPE_AT + 2 * TAG_BYTES {
                 return Err(Dropped::Ethertype);
             }
@@ -115,13 +115,13 @@ impl Repair {
         let group = link[6] & !1;
         fixes.set(RepairKind::SourceMac, &mut link[6], group);
         let (net, destination_mac) = match be16(&link, link.len() - 2) {
-            Some(ETHERTYPE_ARP) => {
+            Some(ethertype::ARP) => {
                 // ARP knows one group, everybody.
                 let other_group = link[0] & 1 == 1 && !link.starts_with(&[0xff; 6]);
                 (arp(rest, &link, fixes)?, other_group.then_some([0xff; 6]))
             }
-            Some(ETHERTYPE_IPV4) => self.ipv4(rest, &link, fixes)?,
-            Some(ETHERTYPE_IPV6) => self.ipv6(rest, &link, fixes)?,
+            Some(ethertype::IPV4) => self.ipv4(rest, &link, fixes)?,
+            Some(ethertype::IPV6) => self.ipv6(rest, &link, fixes)?,
             _ => return Err(Dropped::Ethertype),
         };
         if let Some(mac) = destination_mac {
@@ -163,7 +163,7 @@ fn arp(rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Part, Dropped> {
     }
     let ip = |at: usize| arp[at..].first_chunk::<4>().map(|&octets| std::net::Ipv4Addr::from(octets));
     for ip in [ip(14), ip(24)].into_iter().flatten() {
-        if ip.is_multicast() || ip.is_broadcast() || ip.is_loopback() {
+        if is_group(ip.into()) || ip.is_loopback() {
             return Err(Dropped::Address);
         }
     }

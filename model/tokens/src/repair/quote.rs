@@ -6,11 +6,11 @@
 use std::{collections::VecDeque, net::IpAddr};
 
 use netssm_wire::{
+    address_class::is_group,
     checksum::fill_ipv4_header,
-    frame::{Layout, Net, Stop, Transport},
+    frame::{Layout, Net, Transport},
+    quote,
 };
-
-use crate::packet::shape::{IPV4_BYTES, IPV6_BYTES};
 
 /// A router's error follows its cause within a round trip; more packets than this do not fit in one here.
 const DEPTH: usize = 64;
@@ -36,16 +36,13 @@ impl History {
         let (at, end) = match (&layout.net, &layout.transport) {
             // RFC 1122 section 3.2.2: no error about an error; the other ICMP messages are left out with them.
             (_, Transport::Icmp { .. } | Transport::Icmpv6 { .. } | Transport::Igmp { .. }) => return,
-            (Net::Ipv4(ip), _) => (ip.at, ip.at + ip.header_len + 8),
+            (Net::Ipv4(ip), _) => (ip.at, ip.at + ip.header_len + quote::LEAST),
             (Net::Ipv6(ip), Transport::Tcp { at, header_len }) => (ip.at, at + header_len),
             (Net::Ipv6(ip), Transport::Udp { at }) => (ip.at, at + 8),
             _ => return,
         };
         let Some((source, destination)) = layout.addresses(frame) else { return };
-        let to_group = match destination {
-            IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
-            IpAddr::V6(ip) => ip.is_multicast(),
-        };
+        let to_group = is_group(destination);
         let nameless = source.is_unspecified();
         let Some(bytes) = frame.get(at..end).filter(|_| !to_group && !nameless) else { return };
         let mut bytes = bytes.to_vec();
@@ -65,24 +62,4 @@ impl History {
         let direct = latest().find(|quote| quote.destination == reporter);
         direct.or_else(|| latest().next().filter(|_| on_path)).map(|quote| quote.bytes.as_slice())
     }
-}
-
-/// Whether the bytes after an error's header are a quote already: an IP header of the family and eight bytes more, sent by
-/// whom the error is for.
-pub(super) fn is_quote(bytes: &[u8], receiver: IpAddr) -> bool {
-    let layout = Layout::parse_ip(bytes);
-    let header_len = match (&layout.net, receiver) {
-        (Net::Ipv4(ip), IpAddr::V4(_)) => ip.header_len.max(IPV4_BYTES),
-        (Net::Ipv6(ip), IpAddr::V6(_)) => ip.upper_at.max(IPV6_BYTES),
-        _ => return false,
-    };
-    let legal = matches!(layout.stop, Stop::Whole | Stop::Cut(_));
-    let known = matches!(
-        layout.transport,
-        Transport::Tcp { .. } | Transport::Udp { .. } | Transport::Other { protocol: 6 | 17, .. }
-    );
-    legal
-        && known
-        && bytes.len() >= header_len + 8
-        && layout.addresses(bytes).is_some_and(|(source, _)| source == receiver)
 }

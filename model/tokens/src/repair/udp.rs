@@ -2,9 +2,11 @@
 
 use super::{Dropped, Part, RepairKind, counts::Fixes, ip::Around};
 use crate::packet::{
-    shape::{UDP_BYTES, UDP_PREFIX_BYTES, be16, is_dns, put},
+    shape::{UDP_BYTES, UDP_PREFIX_BYTES},
     udp::{is_dns_header, shortest_payload},
 };
+use netssm_wire::bytes::{be16, put};
+use netssm_wire::ports::is_dns;
 
 pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<Part, Dropped> {
     let mut header = rest.get(..UDP_BYTES).ok_or(Dropped::Short)?.to_vec();

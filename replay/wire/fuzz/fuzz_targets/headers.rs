@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netssm_wire::icmp::{Version, neighbour_options, quoted};
-use netssm_wire::{ipv4, tcp};
+use netssm_wire::icmp::{Version, neighbour_options};
+use netssm_wire::{ipv4, quote, tcp};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut out = Vec::new();
@@ -35,7 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     assert_eq!(copy, bytes);
     for version in [Version::V4, Version::V6] {
-        assert!(quoted(version, bytes).is_none_or(|range| bytes.get(range).is_some()));
+        assert!(quote::range(version, bytes).is_none_or(|range| bytes.get(range).is_some()));
     }
     assert!(neighbour_options(bytes).all(|option| option.at < bytes.len()));
 });

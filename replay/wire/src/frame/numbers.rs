@@ -11,6 +11,7 @@ pub mod protocol {
     pub const DCCP: u8 = 33;
     pub const ROUTING: u8 = 43;
     pub const FRAGMENT: u8 = 44;
+    pub const ESP: u8 = 50;
     pub const AUTHENTICATION: u8 = 51;
     pub const ICMPV6: u8 = 58;
     pub const NO_NEXT: u8 = 59;
@@ -39,4 +40,9 @@ pub mod ethertype {
     pub const QINQ_OLD: u16 = 0x9100;
     /// Below this the field is an 802.3 length.
     pub const FIRST: u16 = 0x0600;
+
+    /// Whether a type announces a tag: 802.1Q, 802.1ad, or what came before it.
+    pub fn is_tag(ethertype: u16) -> bool {
+        matches!(ethertype, VLAN | QINQ | QINQ_OLD)
+    }
 }

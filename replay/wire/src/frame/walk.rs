@@ -27,8 +27,7 @@ pub(super) fn walk(frame: &[u8]) -> Layout {
             layout.stop = Stop::Cut(Layer::Vlan);
             return layout;
         };
-        let is_tag = matches!(kind, ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD);
-        if !is_tag || layout.tags.len() == Tags::MAX {
+        if !ethertype::is_tag(kind) || layout.tags.len() == Tags::MAX {
             layout.ethertype = kind;
             at += 2;
             break;

@@ -5,9 +5,6 @@ mod neighbour;
 
 pub use neighbour::{NeighbourOption, neighbour_fixed_len, neighbour_options};
 
-#[doc(inline)]
-pub use crate::quote::range as quoted;
-
 use crate::view::views;
 
 views! {

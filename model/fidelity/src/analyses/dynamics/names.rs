@@ -6,14 +6,16 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use netssm_wire::bytes::be16;
 use netssm_wire::frame::{Layout, Transport, protocol};
+use netssm_wire::ports::{DNS, MDNS};
 use simple_dns::rdata::RData;
 use simple_dns::{Packet, PacketFlag};
 
 use crate::input::session::Session;
 
-/// Ports of DNS and of multicast DNS.
-const PORTS: [u16; 2] = [53, 5353];
+/// Ports whose answers are read.
+const PORTS: [u16; 2] = [DNS, MDNS];
 
 /// Addresses in the answers to a session's questions for names below one of the suffixes. Where the question matches, every
 /// address of the answer counts, whatever aliases are in between; else those of the records whose own name matches.
@@ -36,7 +38,7 @@ pub(super) fn addresses(session: &Session, suffixes: &[String]) -> BTreeSet<IpAd
 /// The same of one message.
 fn of_message(message: &[u8], suffixes: &[String]) -> Vec<IpAddr> {
     // The parser makes room for as many records as the header claims; the least one has 11 bytes, the least question 5.
-    let count = |at| message.get(at..at + 2).map_or(0, |n| usize::from(n[0]) << 8 | usize::from(n[1]));
+    let count = |at| be16(message, at).map_or(0, usize::from);
     if count(4) * 5 + (count(6) + count(8) + count(10)) * 11 > message.len() {
         return Vec::new();
     }

@@ -9,7 +9,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use super::side::scramble;
+use netssm_wire::splitmix::mix;
 
 /// A table of bounded size.
 pub(super) type Table<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;
@@ -59,7 +59,7 @@ impl Hasher for Mixer {
     }
 
     fn finish(&self) -> u64 {
-        scramble(self.0)
+        mix(self.0)
     }
 }
 

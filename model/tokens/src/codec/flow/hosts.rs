@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::side::scramble;
+use netssm_wire::address_class::Block;
+use netssm_wire::splitmix;
 
 /// A kind of address. The order is that of the alphabet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,31 +83,20 @@ impl HostClass {
 
     /// The class of an address.
     pub fn of(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(v4) => {
-                if v4.is_unspecified() {
-                    Self::Zero
-                } else if v4.is_broadcast() {
-                    Self::Broadcast
-                } else if v4.is_multicast() {
-                    Self::Multicast
-                } else if v4.is_loopback() {
-                    Self::Loopback
-                } else if v4.is_link_local() {
-                    Self::LinkLocal
-                } else if v4.is_private() {
-                    Self::Private
-                } else {
-                    Self::Public
-                }
-            }
-            IpAddr::V6(v6) => match v6.octets() {
-                [0xff, ..] => Self::MulticastV6,
-                [0xfe, second, ..] if second & 0xc0 == 0x80 => Self::LinkLocalV6,
-                [first, ..] if first & 0xfe == 0xfc => Self::UniqueLocalV6,
-                [first, ..] if first & 0xe0 == 0x20 => Self::GlobalV6,
-                _ => Self::OtherV6,
-            },
+        match (Block::of(address), address.is_ipv4()) {
+            (Block::Unspecified, true) => Self::Zero,
+            (Block::Broadcast, _) => Self::Broadcast,
+            (Block::Multicast, true) => Self::Multicast,
+            (Block::Loopback, true) => Self::Loopback,
+            (Block::LinkLocal, true) => Self::LinkLocal,
+            (Block::Private, _) => Self::Private,
+            // Shared, documentation and reserved addresses too: the alphabet was made without classes for them.
+            (_, true) => Self::Public,
+            (Block::Multicast, false) => Self::MulticastV6,
+            (Block::LinkLocal, false) => Self::LinkLocalV6,
+            (Block::UniqueLocal, _) => Self::UniqueLocalV6,
+            (Block::Global | Block::Documentation, false) => Self::GlobalV6,
+            (_, false) => Self::OtherV6,
         }
     }
 
@@ -149,7 +139,7 @@ impl HostClass {
             |a: u8, b: u8| u64::from(u32::from(Ipv4Addr::new(a, b, 0, 0))) | low.wrapping_add(1) & 0xffff;
         // Queues of IPv6 hold two values an address: even places are high halves.
         let high_half = index & 1 == 0;
-        let v6 = |prefix: u64| if high_half { prefix } else { scramble(seed) << 32 | low };
+        let v6 = |prefix: u64| if high_half { prefix } else { splitmix::mix(seed) << 32 | low };
         match self {
             Self::Private => v4(10, 18),
             Self::Public => v4(198, 18) | (u64::from(index) & 0x1_0000),
@@ -198,7 +188,7 @@ mod tests {
         for class in HostClass::ALL {
             for place in 0..3_000_u32 {
                 let (first, second) = if class.is_v4() {
-                    (class.draw(7, place, scramble(u64::from(place))), 0)
+                    (class.draw(7, place, splitmix::mix(u64::from(place))), 0)
                 } else {
                     (class.draw(7, 2 * place, 1), class.draw(7, 2 * place + 1, 2))
                 };

@@ -5,11 +5,11 @@
 //! ```
 
 use arrayvec::ArrayVec;
+use netssm_wire::splitmix::mix;
 
 use super::{
     io::{Coded, Io, Stop},
     number::{Range, number},
-    side::scramble,
     vocab::{BYTE, LEN_HIGH, LEN_LONG},
 };
 
@@ -229,7 +229,7 @@ pub(super) struct Before {
 impl Before {
     fn hash(self) -> u64 {
         let head = u64::from(self.service.0) << 16 | u64::from(self.service.1) << 8 | u64::from(self.back);
-        scramble(head << 32 | u64::from(self.same) << 16 | u64::from(self.other))
+        mix(head << 32 | u64::from(self.same) << 16 | u64::from(self.other))
     }
 }
 

@@ -10,6 +10,7 @@
 use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
+use netssm_wire::bytes;
 use netssm_wire::frame::ethertype;
 
 use super::upper::Upper;
@@ -134,8 +135,10 @@ pub struct LinkFrame {
     pub body: ArrayVec<u8, 50>,
 }
 
+// A record of a cut frame has zeros where the capture ends, word by word; wire's readers would give nothing.
+
 pub(super) fn be16(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..at + 2).map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]))
+    bytes::be16(bytes, at).unwrap_or_default()
 }
 
 pub(super) fn be32(bytes: &[u8], at: usize) -> u32 {
@@ -143,7 +146,7 @@ pub(super) fn be32(bytes: &[u8], at: usize) -> u32 {
 }
 
 pub(super) fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes.get(at..at + N).and_then(|part| part.try_into().ok()).unwrap_or([0; N])
+    bytes::array(bytes, at).unwrap_or([0; N])
 }
 
 /// The first bytes of a slice, as many as there is room for. (Collecting an iterator would look at each of them.)

@@ -5,6 +5,8 @@
 //! or *draws* them when there is no recording: [`Drawn`] is a pure function of seed, class and place in the queue, so
 //! that a session is the same whatever the order in which it is asked.
 
+use netssm_wire::splitmix::mix;
+
 /// The queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -199,12 +201,12 @@ impl Drawn {
     }
 
     fn random(&self, class: SideClass, index: u32) -> u64 {
-        scramble(scramble(self.seed ^ (u64::from(class as u8) << 56)) ^ u64::from(index))
+        mix(mix(self.seed ^ (u64::from(class as u8) << 56)) ^ u64::from(index))
     }
 
     /// The `index`th number of a walk over all of `0..count` that repeats none before it has met all.
     fn walk(&self, class: SideClass, index: u32, count: u64) -> u64 {
-        let random = scramble(self.seed ^ (u64::from(class as u8) << 56) ^ 0x5bd1);
+        let random = mix(self.seed ^ (u64::from(class as u8) << 56) ^ 0x5bd1);
         // A prime near the golden section of the ranges in use: coprime to each of them, and far apart.
         const STEP: u64 = 17_389;
         (random % count + u64::from(index) * STEP) % count
@@ -244,15 +246,6 @@ impl SideSource for Drawn {
             *front = front.wrapping_add(*taken);
         }
     }
-}
-
-/// A bijection that leaves no trace of its input's order (the finaliser of MurmurHash3 with Stafford's constants, as
-/// in SplitMix64).
-pub(super) fn scramble(value: u64) -> u64 {
-    let z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Kinds of packets that differ in what they cost: the rows of a report.
 
 use netssm_wire::frame::{Layout, Net, Transport};
+use netssm_wire::ports::{DNS_FORMAT, HTTPS};
 use netssm_wire::tcp::Flags;
 use serde::Serialize;
 
@@ -8,9 +9,6 @@ use crate::packet::tcp_flags;
 
 /// What opens or closes a connection.
 const CONTROL: [Flags; 3] = [Flags::SYN, Flags::FIN, Flags::RST];
-/// UDP ports of QUIC and of name services.
-const QUIC_PORT: u16 = 443;
-const DNS_PORTS: [u16; 3] = [53, 5353, 5355];
 
 /// What a packet is. Every packet is of exactly one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -82,9 +80,9 @@ impl Kind {
                     frame.get(at..at + 2).map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]))
                 };
                 let ports = [port(at), port(at + 2)];
-                if ports.iter().any(|port| DNS_PORTS.contains(port)) {
+                if ports.iter().any(|port| DNS_FORMAT.contains(port)) {
                     Self::Dns
-                } else if ports.contains(&QUIC_PORT) {
+                } else if ports.contains(&HTTPS) {
                     Self::Quic
                 } else {
                     Self::Udp

@@ -17,6 +17,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netssm_wire::MacAddr;
+use netssm_wire::address_class::Block;
 
 use super::Identifier;
 
@@ -36,21 +37,20 @@ fn is_common_mac(mac: MacAddr) -> bool {
 }
 
 fn is_common_v4(ip: Ipv4Addr) -> bool {
-    matches!(
-        ip.octets(),
-        [0 | 127 | 224.., ..]
-            | [192, 0, 0 | 2, _]
-            | [198, 51, 100, _]
-            | [203, 0, 113, _]
-            | [198, 18 | 19, ..]
-            | [169, 254, 255, 255]
-    )
+    match Block::of_v4(ip) {
+        Block::Global | Block::Private | Block::Shared => false,
+        Block::LinkLocal => ip.octets() == [169, 254, 255, 255],
+        _ => true,
+    }
 }
 
 fn is_common_v6(ip: Ipv6Addr) -> bool {
-    let documentation = matches!(ip.segments(), [0x2001, 0xdb8, ..] | [0x3fff, 0..=0x0fff, ..]);
     let by_hand = matches!(ip.segments(), [0xfe80, 0, 0, 0, 0, 0, 0, 0..=0xff]);
-    ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || documentation || by_hand
+    by_hand
+        || matches!(
+            Block::of_v6(ip),
+            Block::Unspecified | Block::Loopback | Block::Multicast | Block::Documentation
+        )
 }
 
 /// Names of one label that clients ask for or have before anybody names them.

@@ -5,16 +5,12 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use netssm_wire::bytes::array;
 use netssm_wire::frame::{Layout, Net, Transport};
-use netssm_wire::icmp::{Version, neighbour_options, quoted};
-use netssm_wire::{MacAddr, arp, ethernet};
+use netssm_wire::icmp::{Version, neighbour_options};
+use netssm_wire::{MacAddr, arp, ethernet, quote};
 
 use super::{Identifier, Visit};
-
-/// The array at `at`, if it is all there.
-pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
-}
 
 /// An IP address as an identifier.
 fn ip(ip: IpAddr) -> Identifier {
@@ -45,9 +41,9 @@ pub(super) fn visit(frame: &[u8], found: &mut Visit<'_>) {
     }
     let end = layout.l3_end().map_or(frame.len(), |end| end.min(frame.len()));
     match layout.transport {
-        Transport::Icmp { at } => quote(Version::V4, frame.get(at..end), found),
+        Transport::Icmp { at } => quoted(Version::V4, frame.get(at..end), found),
         Transport::Icmpv6 { at } => {
-            quote(Version::V6, frame.get(at..end), found);
+            quoted(Version::V6, frame.get(at..end), found);
             neighbours(frame.get(at..end).unwrap_or_default(), found);
         }
         _ => {}
@@ -55,8 +51,10 @@ pub(super) fn visit(frame: &[u8], found: &mut Visit<'_>) {
 }
 
 /// The addresses of the packet that an error is about.
-fn quote(version: Version, message: Option<&[u8]>, found: &mut Visit<'_>) {
-    let Some(packet) = message.and_then(|message| message.get(quoted(version, message)?)) else { return };
+fn quoted(version: Version, message: Option<&[u8]>, found: &mut Visit<'_>) {
+    let Some(packet) = message.and_then(|message| message.get(quote::range(version, message)?)) else {
+        return;
+    };
     if let Some((src, dst)) = Layout::parse_ip(packet).addresses(packet) {
         found(ip(src), "IP source quoted by ICMP");
         found(ip(dst), "IP destination quoted by ICMP");

@@ -6,10 +6,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netssm_wire::MacAddr;
+use netssm_wire::bytes::{array, be16};
 use netssm_wire::frame::{Layout, Transport};
+use netssm_wire::ports::{DHCP_CLIENT, DHCP_SERVER, NETBIOS_DATAGRAM, NETBIOS_NAME, SSDP, is_dns};
 use netssm_wire::udp;
 
-use super::fields::array;
 use super::{Identifier, Visit, common, names};
 
 /// Records of one message that are read; no message of 64 KiB has more that matter.
@@ -25,15 +26,15 @@ pub(super) fn visit(frame: &[u8], found: &mut Visit<'_>) {
             let Some(header) = frame.get(at..).and_then(udp::View::new) else { return };
             let ports = [header.src_port(), header.dst_port()];
             let uses = |port: u16| ports.contains(&port);
-            if uses(53) || uses(5353) || uses(5355) {
+            if is_dns(header.src_port(), header.dst_port()) {
                 dns(payload, Form::Dns, found);
-            } else if uses(137) {
+            } else if uses(NETBIOS_NAME) {
                 dns(payload, Form::NetBios, found);
-            } else if uses(138) {
+            } else if uses(NETBIOS_DATAGRAM) {
                 datagram(payload, found);
-            } else if uses(67) || uses(68) {
+            } else if uses(DHCP_SERVER) || uses(DHCP_CLIENT) {
                 dhcp(payload, found);
-            } else if uses(1900) {
+            } else if uses(SSDP) {
                 ssdp(payload, found);
             }
         }
@@ -52,8 +53,9 @@ fn name(name: String, field: &'static str, found: &mut Visit<'_>) {
     found(Identifier::Name(name), field);
 }
 
-fn be16(bytes: &[u8], at: usize) -> Option<usize> {
-    array(bytes, at).map(|two| u16::from_be_bytes(two).into())
+/// A length or count of two bytes.
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    be16(bytes, at).map(usize::from)
 }
 
 fn v4(bytes: &[u8], at: usize, field: &'static str, found: &mut Visit<'_>) {
@@ -76,7 +78,7 @@ fn dns(message: &[u8], form: Form, found: &mut Visit<'_>) {
 
 /// Ends with `None` where the message does.
 fn read_dns(message: &[u8], form: Form, found: &mut Visit<'_>) -> Option<()> {
-    let count = |at: usize| be16(message, at);
+    let count = |at: usize| number(message, at);
     let (questions, records) = (count(4)?, count(6)? + count(8)? + count(10)?);
     let mut take = |text: String, field: &'static str| match form {
         Form::Dns => name(text, field, found),
@@ -96,7 +98,7 @@ fn read_dns(message: &[u8], form: Form, found: &mut Visit<'_>) -> Option<()> {
     for _ in 0..records.min(RECORDS) {
         let (text, after) = names::dns(message, at)?;
         take(text, "DNS record");
-        let (kind, length) = (be16(message, after)?, be16(message, after + 8)?);
+        let (kind, length) = (number(message, after)?, number(message, after + 8)?);
         let data = after + 10;
         let at_name = match kind {
             2 | 5 | 6 | 12 => Some(data),              // NS, CNAME, SOA, PTR
@@ -225,14 +227,14 @@ fn tls(payload: &[u8], found: &mut Visit<'_>) {
 fn server_name(record: &[u8]) -> Option<&[u8]> {
     let mut at = 5 + 4 + 2 + 32; // record, handshake, version, random
     at += 1 + usize::from(*record.get(at)?); // session
-    at += 2 + be16(record, at)?; // cipher suites
+    at += 2 + number(record, at)?; // cipher suites
     at += 1 + usize::from(*record.get(at)?); // compression
     at += 2; // length of all extensions
     loop {
-        let (kind, length) = (be16(record, at)?, be16(record, at + 2)?);
+        let (kind, length) = (number(record, at)?, number(record, at + 2)?);
         if kind == 0 {
             // Length of the list, type 0, length, name.
-            let host = be16(record, at + 7)?;
+            let host = number(record, at + 7)?;
             return (record.get(at + 6) == Some(&0)).then(|| record.get(at + 9..at + 9 + host))?;
         }
         at += 4 + length;

@@ -21,6 +21,9 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
+use netssm_wire::bytes::{be16, put};
+use netssm_wire::frame::protocol;
+use netssm_wire::ports::is_dns;
 use std::net::IpAddr;
 
 use self::{quote::History, seen::Seen};
@@ -31,7 +34,7 @@ use super::{
 };
 use crate::packet::{
     RawPacket,
-    shape::{PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, UDP_BYTES, UDP_PREFIX_BYTES, be16, is_dns, put},
+    shape::{UDP_BYTES, UDP_PREFIX_BYTES},
     udp::is_dns_header,
 };
 
@@ -98,12 +101,12 @@ impl Completion {
     fn message(&self, ip: &IpFrame, icmp: &Icmp, header: &mut Vec<u8>) {
         let mut body = Vec::new();
         let group = match ip.protocol {
-            PROTOCOL_ICMP | PROTOCOL_ICMPV6 if is_error(ip.protocol, icmp.kind) => {
+            protocol::ICMP | protocol::ICMPV6 if is_error(ip.protocol, icmp.kind) => {
                 self.history.quote(ip, icmp.kind, &mut body);
                 None
             }
-            PROTOCOL_ICMPV6 => icmp6::body(ip, icmp.kind, &self.seen, &mut body),
-            PROTOCOL_IGMP => igmp::body(ip, icmp, &self.seen, &mut body),
+            protocol::ICMPV6 => icmp6::body(ip, icmp.kind, &self.seen, &mut body),
+            protocol::IGMP => igmp::body(ip, icmp, &self.seen, &mut body),
             // An echo's data is synthesised later.
             _ => None,
         };
@@ -122,7 +125,7 @@ impl Completion {
 
 fn is_error(protocol: u8, kind: u16) -> bool {
     match (protocol, kind >> 8) {
-        (PROTOCOL_ICMP, kind) => matches!(kind, 3 | 5 | 11 | 12),
+        (protocol::ICMP, kind) => matches!(kind, 3 | 5 | 11 | 12),
         (_, kind) => kind < 128,
     }
 }

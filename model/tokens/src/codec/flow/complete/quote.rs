@@ -10,25 +10,27 @@
 //! A quote is never longer than the packet it quotes: what follows one beyond its 128th byte would be an extension (RFC
 //! 4884).
 
+use netssm_wire::bytes::put;
+use netssm_wire::frame::protocol;
 use std::{
     collections::VecDeque,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use arrayvec::ArrayVec;
+use netssm_wire::address_class::is_group;
 use netssm_wire::checksum::{Sum, fill_ipv4_header};
+use netssm_wire::ports::{FIRST_DYNAMIC, TRACEROUTE};
 
 use crate::codec::flow::{record::IpFrame, upper::Upper};
-use crate::packet::shape::{
-    IPV4_BYTES, IPV6_BYTES, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, UDP_BYTES, put,
-};
+use crate::packet::shape::{IPV4_BYTES, IPV6_BYTES, UDP_BYTES};
 
 /// An error follows its cause within a round trip; hardly more packets fit in one.
 const DEPTH: usize = 64;
 /// IPv6 and a TCP header with all options.
 const HEADER_BYTES: usize = IPV6_BYTES + 60;
 /// Where route tracing starts, from a port that asks for answers.
-const TRACE_PORTS: (u16, u16) = (49_152, 33_434);
+const TRACE_PORTS: (u16, u16) = (FIRST_DYNAMIC, TRACEROUTE);
 
 /// The last packets that an error may quote.
 #[derive(Clone, Debug, Default)]
@@ -51,14 +53,10 @@ impl History {
     /// Takes note of a packet whose header bytes are `header`, if it is TCP or UDP between two hosts. Those with IPv4
     /// options are left out: the shortest quote would not hold their ports.
     pub(super) fn remember(&mut self, ip: &IpFrame, header: &[u8]) {
-        let to_group = match ip.dst {
-            IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
-            IpAddr::V6(v6) => v6.is_multicast(),
-        };
         let at = ip.ether.header_len();
         let plain = matches!(ip.upper, Upper::Tcp(_) | Upper::Udp(_)) && ip.options.is_empty() && !ip.alert;
         let Some(head) = header.get(at..at + ip.header_len()) else { return };
-        if to_group || ip.src.is_unspecified() || !plain {
+        if is_group(ip.dst) || ip.src.is_unspecified() || !plain {
             return;
         }
         if self.packets.len() == DEPTH {
@@ -94,11 +92,11 @@ impl History {
     pub(super) fn quote(&self, ip: &IpFrame, kind: u16, out: &mut Vec<u8>) {
         let (v6, len) = (!ip.is_v4(), (ip.payload_len as usize).min(usize::from(u16::MAX)));
         // Only the end itself knows that it has no such port or protocol.
-        let on_path = !matches!((ip.protocol, kind), (PROTOCOL_ICMP, 0x0302 | 0x0303) | (_, 0x0104));
+        let on_path = !matches!((ip.protocol, kind), (protocol::ICMP, 0x0302 | 0x0303) | (_, 0x0104));
         let find = |fits: &dyn Fn(&Quote) -> bool| self.find(ip.src, ip.dst, on_path, fits);
         let found = find(&|quote| quote.total == len)
             .or_else(|| find(&|quote| quote.total > len))
-            .or_else(|| find(&|quote| quote.protocol == PROTOCOL_UDP));
+            .or_else(|| find(&|quote| quote.protocol == protocol::UDP));
         let made;
         let quote = match found {
             Some(quote) => quote,
@@ -114,7 +112,7 @@ impl History {
 }
 
 fn is_late(protocol: u8, kind: u16) -> bool {
-    kind >> 8 == if protocol == PROTOCOL_ICMP { 11 } else { 3 }
+    kind >> 8 == if protocol == protocol::ICMP { 11 } else { 3 }
 }
 
 /// A datagram that the error's receiver could have sent to its sender.
@@ -122,11 +120,11 @@ fn traced(error: &IpFrame) -> Quote {
     let mut head = ArrayVec::<u8, HEADER_BYTES>::new();
     match (error.dst, error.src) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            head.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, PROTOCOL_UDP, 0, 0]);
+            head.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, protocol::UDP, 0, 0]);
             head.extend(src.octets().into_iter().chain(dst.octets()));
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            head.extend([0x60, 0, 0, 0, 0, 8, PROTOCOL_UDP, 64]);
+            head.extend([0x60, 0, 0, 0, 0, 8, protocol::UDP, 64]);
             head.extend(src.octets().into_iter().chain(dst.octets()));
         }
         // Both are of one version by construction.
@@ -136,7 +134,7 @@ fn traced(error: &IpFrame) -> Quote {
     for word in [TRACE_PORTS.0, TRACE_PORTS.1, UDP_BYTES as u16, 0] {
         head.extend(word.to_be_bytes());
     }
-    Quote { src: error.dst, dst: error.src, protocol: PROTOCOL_UDP, total, head }
+    Quote { src: error.dst, dst: error.src, protocol: protocol::UDP, total, head }
 }
 
 /// Makes the lengths reach to the end of the quote, spends the hops if that is the complaint, and sets checksums right:
@@ -150,7 +148,7 @@ fn finish(quote: &Quote, v6: bool, late: bool, out: &mut [u8]) {
         } else {
             put(out, 2, &(len as u16).to_be_bytes());
         }
-        if quote.protocol == PROTOCOL_UDP {
+        if quote.protocol == protocol::UDP {
             put(out, network + 4, &((len - network) as u16).to_be_bytes());
         }
     }
@@ -167,7 +165,7 @@ fn finish(quote: &Quote, v6: bool, late: bool, out: &mut [u8]) {
 
 fn fill_transport(quote: &Quote, at: usize, out: &mut [u8]) {
     let (field, udp) = match quote.protocol {
-        PROTOCOL_TCP => (at + 16, false),
+        protocol::TCP => (at + 16, false),
         _ => (at + 6, true),
     };
     put(out, field, &[0, 0]);

@@ -4,6 +4,7 @@
 //! side, then the last counts with other flags, then other counts. A response's id is that of a query that waits.
 
 use arrayvec::ArrayVec;
+use netssm_wire::ports::{DNS, MDNS, NETBIOS_NAME};
 
 use super::{
     super::{
@@ -33,9 +34,6 @@ const WAITING: usize = 8;
 const LARGE: u16 = 255;
 /// Counts that a strict sampler stays below.
 const STRICT: u16 = 64;
-const MDNS: u16 = 5353;
-const NETBIOS: u16 = 137;
-const DNS: u16 = 53;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape {
@@ -66,7 +64,7 @@ fn shape_of(bytes: &Bytes) -> Shape {
 /// What messages with these flags usually count.
 fn usual_counts(flags: u16, ports: (u16, u16)) -> [u16; 4] {
     match flags & RESPONSE != 0 {
-        true if either(ports, MDNS) || either(ports, NETBIOS) => [0, 1, 0, 0],
+        true if either(ports, MDNS) || either(ports, NETBIOS_NAME) => [0, 1, 0, 0],
         true => [1, 1, 0, 0],
         false => [1, 0, 0, 0],
     }
@@ -86,7 +84,7 @@ impl Dns {
         self.last[from].unwrap_or_else(|| {
             let flags = match from {
                 _ if either(ports, MDNS) => 0,
-                0 if either(ports, NETBIOS) => 0x0110,
+                0 if either(ports, NETBIOS_NAME) => 0x0110,
                 0 => FLAGS[0],
                 _ => FLAGS[1],
             };

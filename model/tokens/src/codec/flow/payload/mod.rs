@@ -19,6 +19,8 @@ mod tests;
 
 pub use generic::{Template, code_generic};
 
+use netssm_wire::ports::{DNS_FORMAT, HTTPS, NETBIOS_NAME};
+
 use super::{
     io::{Coded, Io, Presence, Stop},
     record::WINDOW_BYTES,
@@ -132,9 +134,9 @@ enum Ports {
 impl Ports {
     fn of(ports: (u16, u16)) -> Self {
         let either = |known: &[u16]| known.contains(&ports.0) || known.contains(&ports.1);
-        if either(&[53, 5353, 5355, 137]) {
+        if either(&DNS_FORMAT) || either(&[NETBIOS_NAME]) {
             Self::Names
-        } else if either(&[443]) {
+        } else if either(&[HTTPS]) {
             Self::Https
         } else if either(&[67, 68, 69, 80, 123, 138, 161, 162, 500, 514, 547, 1900, 3702, 4500, 5683, 17_500])
         {

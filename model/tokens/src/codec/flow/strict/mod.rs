@@ -16,6 +16,11 @@ mod tcp;
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use netssm_wire::address_class::Block;
+use netssm_wire::frame::protocol::{ICMP, ICMPV6, IGMP, TCP, UDP};
+use netssm_wire::ports::{DHCP_CLIENT, DHCP_SERVER};
+use netssm_wire::{MacAddr, ipv4};
+
 pub(super) use self::{
     lengths::Lengths,
     message::{Place, kinds, message_lengths, needs_alert, window, words},
@@ -30,18 +35,11 @@ pub(super) use self::{
 use super::{hosts::HostClass, record::Mac};
 use crate::packet::udp::shortest_payload;
 
-const ICMP: u8 = 1;
-const IGMP: u8 = 2;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-
 /// Largest IP packet: what Ethernet carries.
 const PACKET_BYTES: u32 = 1500;
 const DF: u16 = 0x4000;
 /// RFC 2113.
-const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
-const BROADCAST: Mac = [0xff; 6];
+const ROUTER_ALERT: [u8; 4] = [ipv4::ROUTER_ALERT, 4, 0, 0];
 
 /// Bytes that fit behind the IP header. (What a router alert goes before is short.)
 pub(super) fn room(v6: bool) -> u32 {
@@ -55,10 +53,10 @@ pub(super) fn room(v6: bool) -> u32 {
 /// Not loopback, which no wire carries; not 0.0.0.0/8 and 240.0.0.0/4 but for their two special addresses; of the IPv6
 /// addresses without a class only `::`, as mapped and embedded IPv4 addresses never travel (RFC 4942 section 2.2).
 pub(super) fn usable(address: IpAddr) -> bool {
-    match (HostClass::of(address), address) {
-        (HostClass::Loopback, _) => false,
-        (HostClass::Public, IpAddr::V4(v4)) => !matches!(v4.octets()[0], 0 | 240..),
-        (HostClass::OtherV6, _) => address.is_unspecified(),
+    match HostClass::of(address) {
+        HostClass::Loopback => false,
+        HostClass::Public => !matches!(Block::of(address), Block::ThisNetwork | Block::Reserved),
+        HostClass::OtherV6 => address.is_unspecified(),
         _ => true,
     }
 }
@@ -100,20 +98,9 @@ pub(super) fn may_pair(src: HostClass, dst: HostClass, protocol: u8) -> bool {
     }
 }
 
-/// The Ethernet address that belongs to a group (RFC 1112 section 6.4, RFC 2464 section 7); `None` for a host.
+/// The Ethernet address that belongs to a group; `None` for a host.
 pub(super) fn group_mac(dst: IpAddr) -> Option<Mac> {
-    match dst {
-        IpAddr::V4(v4) if v4.is_broadcast() => Some(BROADCAST),
-        IpAddr::V4(v4) if v4.is_multicast() => {
-            let [_, b, c, d] = v4.octets();
-            Some([0x01, 0x00, 0x5e, b & 0x7f, c, d])
-        }
-        IpAddr::V6(v6) if v6.is_multicast() => {
-            let [.., a, b, c, d] = v6.octets();
-            Some([0x33, 0x33, a, b, c, d])
-        }
-        _ => None,
-    }
+    MacAddr::of_group(dst).map(|mac| mac.0)
 }
 
 // --- Header fields -----------------------------------------------------------------------------------------------------
@@ -149,7 +136,7 @@ pub(super) fn udp_lengths(v6: bool, ports: (u16, u16)) -> Lengths {
 
 /// Whether these may be the ports of a packet: nobody uses port 0, and a host without an address speaks DHCP.
 pub(super) fn ports_ok(src: HostClass, ports: (u16, u16)) -> bool {
-    ports.0 != 0 && ports.1 != 0 && (src != HostClass::Zero || ports == (68, 67))
+    ports.0 != 0 && ports.1 != 0 && (src != HostClass::Zero || ports == (DHCP_CLIENT, DHCP_SERVER))
 }
 
 /// ff02::1:ff00:0/104 with the low three bytes of an address (RFC 4291 section 2.7.1).

@@ -1,13 +1,16 @@
 //! All rules, held against a whole record: what tests ask of generated ones.
 
+use netssm_wire::MacAddr;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{
-    BROADCAST, HostClass, ICMP, ICMPV6, IGMP, Place, TCP, UDP, fragment_ok, group_mac, ip_options_ok, kinds,
-    may_pair, message_lengths, needs_alert, ports_ok,
+    HostClass, ICMP, ICMPV6, IGMP, Place, TCP, UDP, fragment_ok, group_mac, ip_options_ok, kinds, may_pair,
+    message_lengths, needs_alert, ports_ok,
     tcp::{options_ok, options_room, tcp_flags_ok, tcp_lengths},
     ttls, udp_lengths, usable, words,
 };
+use crate::codec::flow::tcp::ACK;
 use crate::codec::flow::{
     record::{ArpFrame, Ether, Frame, IpFrame, Mac, Record},
     upper::{Icmp, Tcp, Udp, Upper},
@@ -30,7 +33,7 @@ pub(in super::super) fn broken_rule(record: &Record) -> Option<&'static str> {
 /// Ethernet addresses and tags around an IP packet: the sender is one station; a group has the address that belongs to
 /// it, a host that of a station, or everybody's if its address may be a subnet's broadcast. VLAN 4095 is reserved.
 fn ether_ok(ether: &Ether, dst: IpAddr) -> bool {
-    let shouted = ether.dst == BROADCAST && matches!(dst, IpAddr::V4(v4) if v4.octets()[3] == 255);
+    let shouted = ether.dst == MacAddr::BROADCAST.0 && matches!(dst, IpAddr::V4(v4) if v4.octets()[3] == 255);
     let to = match group_mac(dst) {
         Some(mac) => ether.dst == mac,
         None => shouted || ether.dst[0] & 1 == 0,
@@ -58,9 +61,9 @@ pub(in super::super) fn arp_ok(arp: &ArpFrame) -> bool {
     let station = |mac: Mac| mac[0] & 1 == 0;
     ips && station(arp.sha)
         && arp.sha != [0; 6]
-        && (station(arp.tha) || arp.tha == BROADCAST)
+        && (station(arp.tha) || arp.tha == MacAddr::BROADCAST.0)
         && station(arp.ether.src)
-        && (station(arp.ether.dst) || arp.ether.dst == BROADCAST)
+        && (station(arp.ether.dst) || arp.ether.dst == MacAddr::BROADCAST.0)
         && tags_ok(&arp.ether)
 }
 
@@ -98,7 +101,6 @@ fn broken_ip(ip: &IpFrame, wire_len: u32) -> Option<&'static str> {
 }
 
 fn broken_tcp(ip: &IpFrame, tcp: &Tcp) -> Option<&'static str> {
-    const ACK: u16 = 0x10;
     let v6 = !ip.is_v4();
     let fits = tcp_lengths(v6, tcp.flags).has(ip.payload_len)
         && u32::from(tcp.options_len) <= options_room(v6, ip.payload_len)

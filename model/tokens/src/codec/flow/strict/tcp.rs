@@ -1,18 +1,14 @@
 //! What TCP sends (RFC 9293).
 
-#[cfg(test)]
-use super::{Lengths, room};
+use netssm_wire::options::{Item, item_at};
+use netssm_wire::tcp::{MAX_WINDOW_SHIFT, kind};
 
 #[cfg(test)]
-const FIN: u16 = 0x01;
-const SYN: u16 = 0x02;
+use super::{Lengths, room};
+use crate::codec::flow::tcp::{ACK, SYN};
 #[cfg(test)]
-const RST: u16 = 0x04;
-#[cfg(test)]
-const PSH: u16 = 0x08;
-const ACK: u16 = 0x10;
-#[cfg(test)]
-const URG: u16 = 0x20;
+use crate::codec::flow::tcp::{FIN, PSH, RST, URG};
+
 /// Reserved bits. The lowest of the four above the flags is accurate ECN's.
 #[cfg(test)]
 const RESERVED: u16 = 0x0e00;
@@ -48,29 +44,26 @@ pub(in super::super) fn options_room(v6: bool, payload_len: u32) -> u32 {
 pub(in super::super) fn options_ok(options: &[u8], flags: u16) -> bool {
     let (syn, ack) = (flags & SYN != 0, flags & ACK != 0);
     let mut seen = 0_u16;
-    let mut rest = options;
-    while let Some((&kind, after)) = rest.split_first() {
-        match kind {
-            0 => return after.iter().all(|&byte| byte == 0),
-            1 => rest = after,
-            _ => {
-                let len = after.first().map_or(0, |&len| usize::from(len));
-                if len < 2 || len > rest.len() {
-                    return false;
-                }
-                let (option, next) = rest.split_at(len);
+    let mut at = 0;
+    while let Some(item) = item_at(options, at) {
+        match item {
+            Item::End => return options[at + 1..].iter().all(|&byte| byte == 0),
+            Item::Broken => return false,
+            Item::Nop => at += 1,
+            Item::Option { kind, len } => {
+                let option = &options[at..at + len];
                 let fits = match (kind, len) {
-                    (2, 4) | (4, 2) => syn,
-                    (3, 3) => syn && option[2] <= 14,
-                    (5, 10 | 18 | 26 | 34) => ack && !syn,
-                    (8, 10) => ack || option[6..] == [0; 4],
+                    (kind::MSS, 4) | (kind::SACK_PERMITTED, 2) => syn,
+                    (kind::WINDOW_SCALE, 3) => syn && option[2] <= MAX_WINDOW_SHIFT,
+                    (kind::SACK, 10 | 18 | 26 | 34) => ack && !syn,
+                    (kind::TIMESTAMPS, 10) => ack || option[6..] == [0; 4],
                     _ => false,
                 };
                 if !fits || seen & 1 << kind != 0 {
                     return false;
                 }
                 seen |= 1 << kind;
-                rest = next;
+                at += len;
             }
         }
     }

@@ -24,6 +24,8 @@ pub(super) use self::{
     stamps::Rate,
     syn::{Template, raw as raw_options},
 };
+use netssm_wire::tcp::{Flags, Seq};
+
 use super::{
     io::{Coded, Io},
     lengths::Lengths,
@@ -32,10 +34,15 @@ use super::{
     vocab::URGENT,
 };
 
-pub(super) const FIN: u16 = 0x01;
-pub(super) const SYN: u16 = 0x02;
-pub(super) const RST: u16 = 0x04;
-pub(super) const ACK: u16 = 0x10;
+// A record has flags as the bits that its tokens stand for.
+pub(super) const FIN: u16 = Flags::FIN.bits();
+pub(super) const SYN: u16 = Flags::SYN.bits();
+pub(super) const RST: u16 = Flags::RST.bits();
+#[cfg(test)]
+pub(super) const PSH: u16 = Flags::PSH.bits();
+pub(super) const ACK: u16 = Flags::ACK.bits();
+#[cfg(test)]
+pub(super) const URG: u16 = Flags::URG.bits();
 
 /// Segments remembered of a direction, and gaps in it.
 const SEGMENTS: usize = 64;
@@ -45,7 +52,7 @@ const REPEATABLE: usize = 8;
 
 /// Signed distance from `b` to `a` in sequence space.
 pub(super) fn distance(a: u32, b: u32) -> i64 {
-    i64::from(a.wrapping_sub(b) as i32)
+    i64::from(Seq(b).distance(Seq(a)))
 }
 
 /// Gives memory back that a burst took.

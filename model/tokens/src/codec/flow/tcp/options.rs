@@ -9,12 +9,14 @@
 //! agree. So a model learns whole options from captures with short snapshots.
 
 use arrayvec::ArrayVec;
+use netssm_wire::options::NOP;
+use netssm_wire::tcp::kind;
 
 use super::{
     SYN, TcpContext, TcpDir,
     sack::{self, Block},
     stamps::{self, Seen, StampsCoded},
-    syn::{self, STAMPS, STAMPS_BYTES, SynOptions, Template},
+    syn::{self, STAMPS_BYTES, SynOptions, Template},
 };
 use crate::codec::flow::{
     io::{Coded, Io, Presence},
@@ -22,10 +24,8 @@ use crate::codec::flow::{
     vocab::{OPTIONS, OPTIONS_LITERAL, SACK},
 };
 
-const NOP: u8 = 1;
-const KIND_SACK: u8 = 5;
 /// Two NOPs, kind, length: what stands before the timestamps.
-const STAMPS_HEAD: [u8; 4] = [NOP, NOP, STAMPS, STAMPS_BYTES as u8];
+const STAMPS_HEAD: [u8; 4] = [NOP, NOP, kind::TIMESTAMPS, STAMPS_BYTES as u8];
 const STAMPS_LEN: usize = 12;
 
 /// The bytes of a list, whole.
@@ -132,7 +132,7 @@ fn plan(options: &[u8], len: usize) -> Option<Plan<'_>> {
         let blocks = rest.saturating_sub(4) / 8;
         if rest == 4 + 8 * blocks
             && (1..=4).contains(&blocks)
-            && begins(at, &[NOP, NOP, KIND_SACK, rest as u8 - 2])
+            && begins(at, &[NOP, NOP, kind::SACK, rest as u8 - 2])
         {
             return Some(Plan { stamps, blocks, bytes: options });
         }
@@ -197,7 +197,7 @@ fn on_others<I: Io>(
         coded = Some(stamps);
     }
     if !blocks.is_empty() {
-        bytes.extend([NOP, NOP, KIND_SACK, 2 + 8 * blocks.len() as u8]);
+        bytes.extend([NOP, NOP, kind::SACK, 2 + 8 * blocks.len() as u8]);
         for (left, right) in &blocks {
             bytes.extend(left.to_be_bytes());
             bytes.extend(right.to_be_bytes());

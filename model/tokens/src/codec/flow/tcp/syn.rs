@@ -5,6 +5,8 @@
 //! ```
 
 use arrayvec::ArrayVec;
+use netssm_wire::options::{END, NOP};
+use netssm_wire::tcp::kind::{MSS, SACK_PERMITTED, TIMESTAMPS, WINDOW_SCALE};
 
 use super::TcpContext;
 use crate::codec::flow::{
@@ -23,12 +25,6 @@ const LAYOUT: usize = 4;
 const TEMPLATE: u16 = SYN_OPTIONS.at(20);
 const LITERAL: u16 = SYN_OPTIONS.at(21);
 
-const END: u8 = 0;
-const NOP: u8 = 1;
-const MSS: u8 = 2;
-const SCALE: u8 = 3;
-const SACK: u8 = 4;
-pub(super) const STAMPS: u8 = 8;
 pub(super) const STAMPS_BYTES: usize = 10;
 
 /// Sequences of option kinds that stacks send, in the order of the alphabet.
@@ -55,8 +51,8 @@ pub(in crate::codec::flow) const LAYOUTS: [&[u8]; 16] = [
 const fn size(kind: u8) -> usize {
     match kind {
         END | NOP => 1,
-        SACK => 2,
-        SCALE => 3,
+        SACK_PERMITTED => 2,
+        WINDOW_SCALE => 3,
         MSS => 4,
         _ => STAMPS_BYTES,
     }
@@ -102,7 +98,7 @@ pub(in crate::codec::flow) enum SynOptions {
 
 /// The window scale of a template.
 pub(super) fn scale(template: &[u8]) -> Option<u8> {
-    walk(template)?.find(|&(kind, _)| kind == SCALE).and_then(|(_, at)| template.get(at + 2).copied())
+    walk(template)?.find(|&(kind, _)| kind == WINDOW_SCALE).and_then(|(_, at)| template.get(at + 2).copied())
 }
 
 /// What a SYN offers that holds only if its answer offers it too.
@@ -125,10 +121,11 @@ impl Offered {
 
 /// Where the timestamps of a template stand.
 pub(super) fn stamps_at(template: &[u8]) -> Option<usize> {
-    walk(template)?.find(|&(kind, _)| kind == STAMPS).map(|(_, at)| at)
+    walk(template)?.find(|&(kind, _)| kind == TIMESTAMPS).map(|(_, at)| at)
 }
 
-/// Kinds and places of a whole list of options; `None` when it is not one.
+/// Kinds and places of a whole list of options; `None` when it is not one. Unlike [`netssm_wire::options::item_at`] this
+/// walks on behind an end mark: a template is every byte of the list, and layouts have two end marks as padding.
 fn walk(bytes: &[u8]) -> Option<impl Iterator<Item = (u8, usize)> + '_> {
     let mut at = 0;
     let mut options = ArrayVec::<(u8, usize), 40>::new();
@@ -147,7 +144,7 @@ fn to_template(options: &[u8]) -> Option<Template> {
         if kind > NOP && options[at + 1] < 2 {
             return None;
         }
-        if kind == STAMPS {
+        if kind == TIMESTAMPS {
             stamps += 1;
             if usize::from(options[at + 1]) != STAMPS_BYTES {
                 return None;
@@ -176,11 +173,11 @@ fn fill(layout: &[u8], seen: &[u8]) -> Template {
         }
         let usual = |k: usize| match kind {
             MSS => SIZES[0].to_be_bytes()[k],
-            SCALE => USUAL_SCALE,
+            WINDOW_SCALE => USUAL_SCALE,
             _ => 0,
         };
         for k in 0..size(kind).saturating_sub(2) {
-            let known = seen.get(at + 2 + k).copied().filter(|_| kind != STAMPS);
+            let known = seen.get(at + 2 + k).copied().filter(|_| kind != TIMESTAMPS);
             out.push(known.unwrap_or_else(|| usual(k)));
         }
     }
@@ -208,7 +205,7 @@ fn nearest(seen: &[u8], len: usize) -> Template {
         let of = places.iter().find(|&&(kind, at)| kind == wanted && at + size(kind) <= whole.len());
         of.map(|&(_, at)| at)
     };
-    let kinds = [MSS, SCALE, SACK, STAMPS];
+    let kinds = [MSS, WINDOW_SCALE, SACK_PERMITTED, TIMESTAMPS];
     let differing = |layout: &&&[u8]| {
         kinds.iter().filter(|kind| layout.contains(kind) != place(**kind).is_some()).count()
     };
@@ -220,7 +217,7 @@ fn nearest(seen: &[u8], len: usize) -> Template {
             (MSS, Some(from)) => {
                 out[at + 2..at + 4].iter_mut().zip(bytes(from)).for_each(|(to, byte)| *to = byte)
             }
-            (SCALE, Some(from)) => out[at + 2] = whole[from + 2].min(MAX_SCALE as u8),
+            (WINDOW_SCALE, Some(from)) => out[at + 2] = whole[from + 2].min(MAX_SCALE as u8),
             _ => {}
         }
     }
@@ -314,7 +311,7 @@ fn collect(cx: &TcpContext<'_>, sound: impl Fn(&Template) -> bool, mask: &mut Ma
         if !sound(&filled) {
             continue;
         }
-        let open = layout.iter().any(|kind| matches!(*kind, MSS | SCALE));
+        let open = layout.iter().any(|kind| matches!(*kind, MSS | WINDOW_SCALE));
         let known = cx.host_template == Some(&filled) || cx.templates.contains(&filled);
         if open || !known {
             mask.add(SYN_OPTIONS.at(LAYOUT + index));
@@ -333,7 +330,7 @@ fn values<I: Io>(
     let strict = io.strict();
     let mut out = fill(layout, &[]);
     let mut at = 0;
-    let last = layout.iter().rposition(|kind| matches!(*kind, MSS | SCALE));
+    let last = layout.iter().rposition(|kind| matches!(*kind, MSS | WINDOW_SCALE));
     for (index, &kind) in layout.iter().enumerate() {
         let would = |value: &[u8], out: &Template| {
             let mut template = out.clone();
@@ -366,7 +363,7 @@ fn values<I: Io>(
                 };
                 out[at + 2..at + 4].copy_from_slice(&size.to_be_bytes());
             }
-            SCALE => {
+            WINDOW_SCALE => {
                 let token = io.pick(
                     || BYTE.at(want.map_or(0, |want| want[at + 2]).into()),
                     |mask| {

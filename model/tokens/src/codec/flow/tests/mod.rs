@@ -28,7 +28,7 @@ use super::{
     mask::Mask,
     packet,
     record::{Frame, Record},
-    side::{SideTable, scramble},
+    side::SideTable,
     state::State,
     upper::Upper,
     vocab::{self, ESC, closes},
@@ -40,7 +40,7 @@ struct Random(u64);
 impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(1);
-        scramble(self.0)
+        netssm_wire::splitmix::mix(self.0)
     }
 
     fn below(&mut self, end: usize) -> usize {

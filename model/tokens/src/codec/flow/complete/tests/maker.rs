@@ -1,5 +1,6 @@
 //! A source of random records that keep the strict rules.
 
+use netssm_wire::frame::protocol;
 use std::net::IpAddr;
 
 use rand::{Rng, seq::IndexedRandom};
@@ -12,7 +13,6 @@ use crate::codec::flow::{
     strict::*,
     upper::{Icmp, Tcp, Udp, Upper},
 };
-use crate::packet::shape::{PROTOCOL_ICMPV6, PROTOCOL_IGMP};
 
 /// Draws records as a strict generator might: step by step, each from what the rules leave.
 pub(super) struct Maker {
@@ -143,11 +143,11 @@ impl Maker {
         assert!(!legal.is_empty(), "{place:?}");
         let kind = self.of(legal);
         let alerted = Place { alert: Some(needs_alert(protocol, kind)), ..place };
-        assert!(protocol != PROTOCOL_ICMPV6 || kinds(&alerted).contains(&kind), "{alerted:?} {kind:#x}");
+        assert!(protocol != protocol::ICMPV6 || kinds(&alerted).contains(&kind), "{alerted:?} {kind:#x}");
         let payload_len = self.length(message_lengths(&place, kind));
         let words = words(protocol, kind, dst, payload_len).unwrap_or(self.rng.random());
         let window: [u8; 4] = if self.rng.random() { self.rng.random() } else { window(kind, &[]) };
-        let most = if protocol == PROTOCOL_IGMP { payload_len as usize } else { 0 };
+        let most = if protocol == protocol::IGMP { payload_len as usize } else { 0 };
         let window = window.into_iter().take(most).collect();
         let icmp = Icmp { kind, checksum: self.rng.random(), words, window };
         Some((Upper::Icmp(icmp), payload_len))
@@ -166,7 +166,7 @@ impl Maker {
         let (low, high) = ttls(protocol, kind);
         let alert = needs_alert(protocol, kind);
         let options: &[u8] =
-            if protocol == PROTOCOL_IGMP && self.rng.random() { &[148, 4, 0, 0] } else { &[] };
+            if protocol == protocol::IGMP && self.rng.random() { &[148, 4, 0, 0] } else { &[] };
         let ip = IpFrame {
             ether: self.ether(dst),
             src,

@@ -77,7 +77,7 @@ fn errors_quote_what_was_sent_or_what_could_have_been() {
         let may = completion.may_quote(ip.src, ip.dst);
         let raw = completion.complete(&record);
         let Upper::Icmp(icmp) = &ip.upper else { continue };
-        if ip.protocol == PROTOCOL_IGMP || !is_error(ip.protocol, icmp.kind) {
+        if ip.protocol == protocol::IGMP || !is_error(ip.protocol, icmp.kind) {
             continue;
         }
         let quote = &raw.header[raw.header.len() - ip.payload_len as usize..];
@@ -93,8 +93,8 @@ fn errors_quote_what_was_sent_or_what_could_have_been() {
 /// A message between a host fe80::1:2:3 at 02:00:00:00:00:01 and `dst`, with `len` bytes behind its first eight.
 fn message(kind: u16, dst: &str, len: u32) -> IpFrame {
     let (src, dst): (IpAddr, IpAddr) = ("fe80::1:2:3".parse().expect("one"), dst.parse().expect("one"));
-    let words = words(PROTOCOL_ICMPV6, kind, dst, len).expect("no echo");
-    let alert = needs_alert(PROTOCOL_ICMPV6, kind);
+    let words = words(protocol::ICMPV6, kind, dst, len).expect("no echo");
+    let alert = needs_alert(protocol::ICMPV6, kind);
     let ether = Ether {
         src: [2, 0, 0, 0, 0, 1],
         dst: group_mac(dst).unwrap_or([2, 0, 0, 0, 0, 2]),
@@ -104,9 +104,9 @@ fn message(kind: u16, dst: &str, len: u32) -> IpFrame {
         ether,
         src,
         dst,
-        protocol: PROTOCOL_ICMPV6,
+        protocol: protocol::ICMPV6,
         tos: 0,
-        ttl: ttls(PROTOCOL_ICMPV6, kind).1,
+        ttl: ttls(protocol::ICMPV6, kind).1,
         id: 0,
         fragment: 0,
         checksum: 0,
