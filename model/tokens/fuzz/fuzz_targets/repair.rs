@@ -16,7 +16,7 @@ use netssm_wire::{
 fuzz_target!(|data: &[u8]| {
     let mut repair = Repair::new();
     for header in frames::frames(data) {
-        let Ok(packet) = repair.repair(&RawPacket { header, gap: None }) else { continue };
+        let Ok(packet) = repair.repair(&RawPacket::new(header)) else { continue };
         let mut frame = packet.header.clone();
         frame.resize(packet.wire_len as usize, 0);
         checksum::fill(&mut frame).expect("a whole frame");
