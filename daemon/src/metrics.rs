@@ -81,7 +81,7 @@ const CAPTURE_STALLED: &str = "netssmd_capture_stalled";
 const RELOADS: &str = "netssmd_reloads_total";
 const GUARD_FAILURES: &str = "netssmd_guard_failures_total";
 
-/// Upper bounds in seconds: 10 us is what an isolated core reaches, 50 us what a stock kernel does, 1 ms is seen by
+/// Upper bounds in seconds: 10 us is what an isolated core reaches, 50 us what a buffer kernel does, 1 ms is seen by
 /// an IDS, 1 s means that the host cannot keep up.
 pub(crate) const LATENESS_BUCKETS: [f64; 14] =
     [5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 0.1, 1.0, 10.0];

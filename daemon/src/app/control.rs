@@ -18,12 +18,12 @@ use netssm_replay::rewrite::Allocator;
 use super::notify::Notifier;
 use super::{plan, reload, testbed};
 use crate::cli::RunArgs;
-use crate::events::{Event, GuardFailed, ReloadRefused, Reloaded};
 use crate::exit::Failure;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::models;
-use crate::pipeline::{Control, Engine, Happening};
+use crate::notices::{GuardFailed, Notice, ReloadRefused, Reloaded};
+use crate::pipeline::{Control, Engine, Event};
 use crate::profile::Profile;
 use crate::signals::Signal;
 
@@ -90,15 +90,15 @@ impl<'a> Controller<'a> {
             self.notifier.starting(&status, START_MORE);
             self.say_every(DRAIN_SAYS, &status);
             match engine.next(TURN) {
-                Some(Happening::Signal(Signal::Stop)) => {
+                Some(Event::Signal(Signal::Stop)) => {
                     self.notifier.stopping("stopped while warming up");
                     return false;
                 }
-                Some(Happening::GeneratorEnded) => return false,
-                Some(Happening::Signal(Signal::Reload)) => {
+                Some(Event::GeneratorEnded) => return false,
+                Some(Event::Signal(Signal::Reload)) => {
                     tracing::warn!("not ready yet: the reload is ignored, send SIGHUP again");
                 }
-                Some(Happening::PlayerEnded) | None => {}
+                Some(Event::PlayerEnded) | None => {}
             }
             self.turn();
         }
@@ -120,17 +120,15 @@ impl<'a> Controller<'a> {
     pub(crate) fn run(&mut self, engine: &Engine) {
         loop {
             match engine.next(TURN) {
-                Some(Happening::PlayerEnded) => break,
-                Some(Happening::Signal(Signal::Stop)) => self.stop(engine),
-                Some(Happening::Signal(Signal::Reload)) if self.phase == Phase::Running => {
-                    self.reload(engine)
-                }
-                Some(Happening::Signal(Signal::Reload)) => tracing::warn!("stopping: the reload is ignored"),
-                Some(Happening::GeneratorEnded) if self.phase == Phase::Running => {
+                Some(Event::PlayerEnded) => break,
+                Some(Event::Signal(Signal::Stop)) => self.stop(engine),
+                Some(Event::Signal(Signal::Reload)) if self.phase == Phase::Running => self.reload(engine),
+                Some(Event::Signal(Signal::Reload)) => tracing::warn!("stopping: the reload is ignored"),
+                Some(Event::GeneratorEnded) if self.phase == Phase::Running => {
                     tracing::error!("the generator failed: no more sessions are started");
                     self.stop(engine);
                 }
-                Some(Happening::GeneratorEnded) | None => {}
+                Some(Event::GeneratorEnded) | None => {}
             }
             self.turn();
             match self.phase {

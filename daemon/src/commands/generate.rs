@@ -24,7 +24,7 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::models;
 use crate::pipeline::{
-    Arrivals, Control, Engine, Finished, Happening, Limits, Model, Outputs, Parts, Plan, Schedule, Timeline,
+    Arrivals, Control, Engine, Event, Finished, Limits, Model, Outputs, Parts, Plan, Schedule, Timeline,
 };
 use crate::profile::{CheckpointChoice, Traffic};
 use crate::progress::Progress;
@@ -227,15 +227,15 @@ fn watch(args: &GenerateArgs, engine: &Engine) -> bool {
     let mut stopped = false;
     loop {
         match engine.next(Duration::from_millis(200)) {
-            Some(Happening::PlayerEnded) => break,
+            Some(Event::PlayerEnded) => break,
             // Without a generator the player would wait for ever.
-            Some(Happening::GeneratorEnded) => engine.tell(Control::Cut),
-            Some(Happening::Signal(Signal::Stop)) if stopped => std::process::exit(1),
-            Some(Happening::Signal(Signal::Stop)) => {
+            Some(Event::GeneratorEnded) => engine.tell(Control::Cut),
+            Some(Event::Signal(Signal::Stop)) if stopped => std::process::exit(1),
+            Some(Event::Signal(Signal::Stop)) => {
                 stopped = true;
                 engine.tell(Control::Cut);
             }
-            Some(Happening::Signal(Signal::Reload)) | None => {}
+            Some(Event::Signal(Signal::Reload)) | None => {}
         }
         let stats = engine.stats();
         let done = if args.tokens.is_some() { stats.counts.tokens } else { stats.counts.packets };

@@ -1,6 +1,6 @@
 //! Generator and player as two threads, and the channel on which everything that happens to them arrives.
 //!
-//! The main thread owns an [`Engine`], waits for [`Happening`]s and tells the player what to do. A thread that ends,
+//! The main thread owns an [`Engine`], waits for [`Event`]s and tells the player what to do. A thread that ends,
 //! by itself, by an error or by a panic, says so. Stopping goes downstream: first the player stops starting sessions and
 //! closes its outputs, then the pool ends the generator.
 
@@ -22,7 +22,7 @@ use crate::signals::Signal;
 
 /// Something that the main thread must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Happening {
+pub(crate) enum Event {
     /// A signal came.
     Signal(Signal),
     /// The player's thread ended.
@@ -31,14 +31,14 @@ pub(crate) enum Happening {
     GeneratorEnded,
 }
 
-impl From<Signal> for Happening {
+impl From<Signal> for Event {
     fn from(signal: Signal) -> Self {
         Self::Signal(signal)
     }
 }
 
 /// Says that a thread ended when it is dropped, also by a panic.
-struct Farewell(Sender<Happening>, Happening);
+struct Farewell(Sender<Event>, Event);
 
 impl Drop for Farewell {
     fn drop(&mut self) {
@@ -54,8 +54,8 @@ pub(crate) struct Engine {
     health: Arc<Health>,
     generator: JoinHandle<Result<(), GenerateError>>,
     player: Option<(Sender<Control<Model>>, JoinHandle<Played>)>,
-    said: Sender<Happening>,
-    happenings: Receiver<Happening>,
+    said: Sender<Event>,
+    events: Receiver<Event>,
 }
 
 /// What is left when both threads have ended.
@@ -83,18 +83,18 @@ impl Engine {
         let pool = Arc::new(Pool::new(limits));
         prepare(&pool);
         let watched = Watched::default();
-        let (said, happenings) = channel();
+        let (said, events) = channel();
         let pulse = health.pulse("generator", GENERATOR_LIMIT, SystemClock::new().now());
         let generator = {
             let (pool, metrics, watched) = (Arc::clone(&pool), metrics.clone(), watched.clone());
-            let farewell = Farewell(said.clone(), Happening::GeneratorEnded);
+            let farewell = Farewell(said.clone(), Event::GeneratorEnded);
             std::thread::Builder::new().name("generator".into()).spawn(move || {
                 let _farewell = farewell;
                 generate(model, &pool, &metrics, &pulse, &watched)
             })
         }
         .context("start the generator's thread")?;
-        Ok(Self { pool, watched, health: Arc::clone(health), generator, player: None, said, happenings })
+        Ok(Self { pool, watched, health: Arc::clone(health), generator, player: None, said, events })
     }
 
     /// Starts to play. `parts` gets the pool and a pulse.
@@ -108,7 +108,7 @@ impl Engine {
         let pulse = self.health.pulse("player", PLAYER_LIMIT, SystemClock::new().now());
         let player = Player::new(parts(Arc::clone(&self.pool), pulse));
         let (control, orders) = channel();
-        let farewell = Farewell(self.said.clone(), Happening::PlayerEnded);
+        let farewell = Farewell(self.said.clone(), Event::PlayerEnded);
         let thread = std::thread::Builder::new()
             .name("player".into())
             .spawn(move || {
@@ -124,14 +124,14 @@ impl Engine {
     }
 
     /// Where signals and other news are to be sent to.
-    pub(crate) fn sender(&self) -> Sender<Happening> {
+    pub(crate) fn sender(&self) -> Sender<Event> {
         self.said.clone()
     }
 
-    /// The next happening, if there is one within `patience`.
-    pub(crate) fn next(&self, patience: Duration) -> Option<Happening> {
+    /// The next event, if there is one within `patience`.
+    pub(crate) fn next(&self, patience: Duration) -> Option<Event> {
         // `self` holds a sender, so an error is never more than that the patience is over.
-        self.happenings.recv_timeout(patience).ok()
+        self.events.recv_timeout(patience).ok()
     }
 
     /// Tells the player something. Nothing happens if it has ended.

@@ -1,7 +1,7 @@
 //! The generator: one thread that owns the model and keeps the pool filled.
 //!
 //! It takes orders from the pool whenever a row of the batch is free, delivers sessions as they finish, and sleeps
-//! while the shelves are full. Its pulse beats once a decode step. A reload that voids the running orders, or a stop,
+//! while the queues are full. Its pulse beats once a decode step. A reload that voids the running orders, or a stop,
 //! ends the batch at the next step.
 
 use std::cell::RefCell;
@@ -13,11 +13,11 @@ use std::time::Duration;
 use netssm_model::generate::{Ending, GenerateError, Generated, Generator, Limit, SessionRequest, Stats};
 use netssm_replay::clock::{Clock, SystemClock};
 
+use super::buffer::Order;
 use super::pool::{Pool, Work};
-use super::stock::Order;
-use crate::events::{Event, SessionEmpty};
 use crate::health::Pulse;
 use crate::metrics::Metrics;
+use crate::notices::{Notice, SessionEmpty};
 
 /// The prompt of a label's session.
 fn in_turn(prompts: &[Arc<[u16]>], number: u64) -> Option<Arc<[u16]>> {
@@ -146,7 +146,7 @@ fn one_batch(
     })
 }
 
-/// Counts a finished session and puts it on its shelf.
+/// Counts a finished session and puts it on its queue.
 fn take_in(pool: &Pool<Model>, metrics: &Metrics, order: &Order, generated: Generated) {
     let Generated { session, ending, counts, repairs, .. } = generated;
     metrics.packets_generated(&order.label).increment(counts.packets);

@@ -4,9 +4,10 @@
 //! generator ---> pool ---> player: schedule -> rewrite -> merge by deadline -> allowlist -> sinks
 //! (own thread)  (bounded)  (own thread)
 //! ```
-//! [`stock`], [`schedule`] and [`merge`] are pure and hold all decisions; the threads only move things. Time is a
+//! [`buffer`], [`schedule`] and [`merge`] are pure and hold all decisions; the threads only move things. Time is a
 //! [`Timeline`]: real for the daemon, virtual for `generate` and `run --virtual-clock`, which are the same pipeline.
 
+mod buffer;
 mod engine;
 mod generator;
 mod merge;
@@ -14,13 +15,12 @@ mod outputs;
 mod player;
 mod pool;
 mod schedule;
-mod stock;
 mod tally;
 #[cfg(test)]
 mod testing;
 mod timeline;
 
-pub(crate) use engine::{Engine, Finished, Happening};
+pub(crate) use engine::{Engine, Event, Finished};
 pub(crate) use generator::Model;
 pub(crate) use outputs::{Closed, Output, OutputKind, Outputs};
 pub(crate) use player::{Control, End, Parts, Plan, Played, Player};

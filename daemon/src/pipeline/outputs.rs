@@ -4,8 +4,8 @@ use netssm_replay::clock::WallTime;
 use netssm_replay::rewrite::{Direction, TestbedFrame};
 use netssm_replay::sink::{DropReason, Sink, SinkError, SinkStats};
 
-use crate::events::{Event, log_sink_event};
 use crate::metrics::Metrics;
+use crate::notices::{Notice, log_sink_event};
 use crate::profile::Sends;
 
 /// What kind of sink, which decides how its frames are counted.

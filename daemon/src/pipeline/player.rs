@@ -22,16 +22,16 @@ use netssm_replay::guard::Gate;
 use netssm_replay::rewrite::{Dropped, Rewriter, SessionReplay, TestbedFrame};
 use netssm_replay::sink::SinkError;
 
+use super::buffer::{Next, Taken};
 use super::merge::{Merge, Source};
 use super::outputs::{Closed, Outputs};
 use super::pool::{Limits, Pool};
 use super::schedule::{Arrivals, Schedule};
-use super::stock::{Next, Taken};
 use super::tally::Tally;
 use super::timeline::Timeline;
-use crate::events::{Event, SessionRefused, SessionsCut, Underrun};
 use crate::health::Pulse;
 use crate::metrics::Metrics;
+use crate::notices::{Notice, SessionRefused, SessionsCut, Underrun};
 use crate::seeds::{Purpose, derive};
 
 /// How long an arrival that found the pool dry is put off; short against the gaps of any sensible rate.

@@ -1,20 +1,20 @@
-//! The pool between the generator and the player: a [`Stock`] behind a lock.
+//! The pool between the generator and the player: a [`SessionBuffer`] behind a lock.
 //!
 //! The player never waits for the lock longer than a few map operations take: nothing is generated, loaded or freed
-//! in it. The generator waits on a condition while the shelves are full, which bounds memory.
+//! in it. The generator waits on a condition while the queues are full, which bounds memory.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use netssm_wire::session::Session;
 
-use super::stock::{Next, Order, Stock, Taken};
+use super::buffer::{Next, Order, SessionBuffer, Taken};
 use crate::profile::Traffic;
 
 /// What a waiting generator is woken for.
 #[derive(Debug)]
 pub(crate) enum Work<M> {
-    /// There is room on a shelf.
+    /// There is room on a queue.
     Orders,
     /// Another model is to be used from now on.
     Model(M),
@@ -32,7 +32,7 @@ pub(crate) struct Pool<M> {
 
 #[derive(Debug)]
 struct State<M> {
-    stock: Stock,
+    buffer: SessionBuffer,
     /// Changes whenever running orders become useless.
     epoch: u64,
     model: Option<M>,
@@ -55,21 +55,21 @@ pub(crate) struct Limits {
 impl<M> Pool<M> {
     /// An empty pool.
     pub(crate) fn new(limits: &Limits) -> Self {
-        let stock = Stock::new(&limits.traffic, limits.depth, limits.reuse, limits.seed);
-        let state = State { stock, epoch: 0, model: None, stop: false };
+        let buffer = SessionBuffer::new(&limits.traffic, limits.depth, limits.reuse, limits.seed);
+        let state = State { buffer, epoch: 0, model: None, stop: false };
         Self { state: Mutex::new(state), demand: Condvar::new(), supply: Condvar::new() }
     }
 
-    /// Orders exactly the sessions of the arrivals to come: see [`Stock::follow`].
+    /// Orders exactly the sessions of the arrivals to come: see [`SessionBuffer::follow`].
     pub(crate) fn follow(&self, labels: Box<dyn Iterator<Item = usize> + Send>, depth: u64) {
-        self.lock().stock.follow(labels, depth);
+        self.lock().buffer.follow(labels, depth);
     }
 
     /// Changes to another profile, and to another model if there is one; sessions of an old model are thrown away.
     pub(crate) fn replace(&self, limits: &Limits, model: Option<M>) {
         let mut state = self.lock();
         let keep = model.is_none();
-        state.stock.replace(&limits.traffic, limits.depth, limits.reuse, limits.seed, keep);
+        state.buffer.replace(&limits.traffic, limits.depth, limits.reuse, limits.seed, keep);
         state.epoch += 1;
         if model.is_some() {
             state.model = model;
@@ -97,7 +97,7 @@ impl<M> Pool<M> {
             if let Some(model) = state.model.take() {
                 return Some(Work::Model(model));
             }
-            if state.stock.has_room() {
+            if state.buffer.has_room() {
                 return Some(Work::Orders);
             }
             if last {
@@ -111,19 +111,19 @@ impl<M> Pool<M> {
     /// The next order, or `None` while nothing is wanted.
     pub(crate) fn order(&self) -> Option<Order> {
         let mut state = self.lock();
-        if state.stop { None } else { state.stock.order() }
+        if state.stop { None } else { state.buffer.order() }
     }
 
     /// Takes in what came of an order.
     pub(crate) fn deliver(&self, order: &Order, session: Option<Session>) {
         let session = session.map(Arc::new);
-        self.lock().stock.deliver(order, session);
+        self.lock().buffer.deliver(order, session);
         self.supply.notify_all();
     }
 
     /// Running orders will not be delivered.
     pub(crate) fn void_orders(&self) {
-        self.lock().stock.void_orders();
+        self.lock().buffer.void_orders();
     }
 
     /// Changes when running orders become useless.
@@ -138,19 +138,19 @@ impl<M> Pool<M> {
 
     // --- the player's side ---------------------------------------------------------------------------------------
 
-    /// A session of this shelf, at once; fresh if possible.
-    pub(crate) fn take(&self, shelf: usize) -> Taken {
-        let taken = self.lock().stock.take(shelf);
+    /// A session of this queue, at once; fresh if possible.
+    pub(crate) fn take(&self, queue: usize) -> Taken {
+        let taken = self.lock().buffer.take(queue);
         self.demand.notify_all();
         taken
     }
 
-    /// The next session of this shelf by number; waits for it at most `patience`. The same sequence however fast the
+    /// The next session of this queue by number; waits for it at most `patience`. The same sequence however fast the
     /// model is.
-    pub(crate) fn take_in_order(&self, shelf: usize, patience: Duration) -> Next {
+    pub(crate) fn take_in_order(&self, queue: usize, patience: Duration) -> Next {
         let mut state = self.lock();
         for last in [false, true] {
-            let next = state.stock.take_in_order(shelf);
+            let next = state.buffer.take_in_order(queue);
             if !matches!(next, Next::Later) {
                 self.demand.notify_all();
                 return next;
@@ -168,20 +168,20 @@ impl<M> Pool<M> {
     /// Waits until every label has a session to play, at most `patience`. Gives the labels that have none.
     pub(crate) fn wait_stocked(&self, patience: Duration) -> Vec<Arc<str>> {
         let mut state = self.lock();
-        if !state.stop && !state.stock.all_stocked() {
+        if !state.stop && !state.buffer.all_stocked() {
             state = self.supply.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.stock.empty_labels()
+        state.buffer.empty_labels()
     }
 
     /// Sessions ready that were never played, and how many there should be.
     pub(crate) fn fill(&self) -> (u64, u64) {
         let state = self.lock();
-        (state.stock.ready(), state.stock.depth())
+        (state.buffer.ready(), state.buffer.depth())
     }
 
     fn lock(&self) -> MutexGuard<'_, State<M>> {
-        // A panicked holder is reported by its own thread; the stock's operations leave it consistent.
+        // A panicked holder is reported by its own thread; the buffer's operations leave it consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

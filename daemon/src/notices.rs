@@ -8,7 +8,7 @@ use netssm_replay::sink::SinkEvent;
 use crate::metrics::Metrics;
 
 /// Something that happened.
-pub(crate) trait Event {
+pub(crate) trait Notice {
     /// Logs it and counts it.
     fn emit(self, metrics: &Metrics);
 }
@@ -20,7 +20,7 @@ pub(crate) struct Underrun {
     pub label: Arc<str>,
 }
 
-impl Event for Underrun {
+impl Notice for Underrun {
     fn emit(self, metrics: &Metrics) {
         metrics.pool_underruns.increment(1);
         tracing::warn!(label = %self.label, "the pool is dry: the next session waits for the model");
@@ -38,7 +38,7 @@ pub(crate) struct SessionRefused {
     pub error: String,
 }
 
-impl Event for SessionRefused {
+impl Notice for SessionRefused {
     fn emit(self, metrics: &Metrics) {
         metrics.dropped("session_refused").increment(self.packets);
         tracing::warn!(label = %self.label, packets = self.packets, error = self.error, "a session was left out");
@@ -54,7 +54,7 @@ pub(crate) struct SessionEmpty {
     pub ending: String,
 }
 
-impl Event for SessionEmpty {
+impl Notice for SessionEmpty {
     fn emit(self, _metrics: &Metrics) {
         tracing::warn!(label = %self.label, ending = self.ending, "the model wrote a session without a packet");
     }
@@ -69,7 +69,7 @@ pub(crate) struct Reloaded {
     pub model_changed: bool,
 }
 
-impl Event for Reloaded {
+impl Notice for Reloaded {
     fn emit(self, metrics: &Metrics) {
         metrics.reloads("accepted").increment(1);
         tracing::info!(
@@ -89,7 +89,7 @@ pub(crate) struct ReloadRefused {
     pub reason: String,
 }
 
-impl Event for ReloadRefused {
+impl Notice for ReloadRefused {
     fn emit(self, metrics: &Metrics) {
         metrics.reloads("refused").increment(1);
         for line in self.reason.lines() {
@@ -106,7 +106,7 @@ pub(crate) struct GuardFailed {
     pub reason: String,
 }
 
-impl Event for GuardFailed {
+impl Notice for GuardFailed {
     fn emit(self, metrics: &Metrics) {
         metrics.guard_failures.increment(1);
         tracing::error!(reason = self.reason, "the guard stopped sending");
@@ -120,7 +120,7 @@ pub(crate) struct SessionsCut {
     pub sessions: u64,
 }
 
-impl Event for SessionsCut {
+impl Notice for SessionsCut {
     fn emit(self, metrics: &Metrics) {
         metrics.sessions_cut.increment(self.sessions);
         if self.sessions > 0 {
@@ -131,14 +131,14 @@ impl Event for SessionsCut {
 
 /// What a sink told.
 #[derive(Debug)]
-pub(crate) struct SinkReport(SinkEvent);
+pub(crate) struct SinkNotice(SinkEvent);
 
 /// A sink's event as one of ours.
-pub(crate) fn log_sink_event(event: SinkEvent) -> SinkReport {
-    SinkReport(event)
+pub(crate) fn log_sink_event(event: SinkEvent) -> SinkNotice {
+    SinkNotice(event)
 }
 
-impl Event for SinkReport {
+impl Notice for SinkNotice {
     fn emit(self, metrics: &Metrics) {
         match self.0 {
             SinkEvent::Finished { path, frames, bytes, why } => {
