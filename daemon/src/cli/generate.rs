@@ -12,13 +12,13 @@ use netssm_tokens::codec::Width;
 use super::codec::width;
 use super::values;
 use crate::exit::{Failure, Outcome};
-use crate::profile::{CheckpointChoice, DeviceChoice, MIN_P};
+use crate::profile::{CheckpointChoice, DeviceChoice, RawModel, RawSchedule, RawTraffic};
 
 /// Which model, where it runs.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArgs {
     /// A checkpoint directory, or "builtin" for the model that ships with netssmd.
-    #[arg(long, value_name = "DIR", default_value = "builtin")]
+    #[arg(long, value_name = "DIR", default_value_t = RawModel::default().checkpoint.into_inner())]
     pub model: String,
     /// The directory is as NetSSM's own training leaves it (config.json, weights, tokenizer.json), with so many bytes a
     /// packet: 94 for single flows, 106 with DNS headers, 128 for all.
@@ -32,10 +32,10 @@ pub(crate) struct ModelArgs {
     #[arg(long, default_value_t)]
     pub precision: Precision,
     /// Sessions generated side by side.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, default_value_t = *RawModel::default().batch.get_ref() as u16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub batch: u16,
     /// CPU threads for the model, 0 for all.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = *RawModel::default().threads.get_ref() as usize)]
     pub threads: usize,
 }
 
@@ -51,22 +51,22 @@ impl ModelArgs {
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
     /// Divides the logits: below 1 is tamer, above 1 is wilder, 0 always takes the likeliest token.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = *RawModel::default().temperature.get_ref())]
     pub temperature: f64,
     /// Choose among the K likeliest tokens only; 0 for all.
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t = *RawModel::default().top_k.get_ref() as usize)]
     pub top_k: usize,
     /// Choose among the likeliest tokens that hold this share of the probability.
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(long, value_name = "P", default_value_t = *RawModel::default().top_p.get_ref())]
     pub top_p: f64,
     /// Drop tokens less likely than this share of the likeliest one; 0 for none.
-    #[arg(long, value_name = "P", default_value_t = MIN_P)]
+    #[arg(long, value_name = "P", default_value_t = *RawModel::default().min_p.get_ref())]
     pub min_p: f64,
     /// Drop tokens less likely than this, but fewer where many are about as unlikely.
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, value_name = "P", default_value_t = *RawModel::default().eta.get_ref())]
     pub eta: f64,
     /// Make tokens seen lately less likely; 1 is off.
-    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    #[arg(long, value_name = "R", default_value_t = *RawModel::default().repetition_penalty.get_ref())]
     pub repetition_penalty: f64,
 }
 
@@ -112,9 +112,9 @@ pub(crate) struct GenerateArgs {
     /// Sessions to generate.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub sessions: u64,
-    /// Packets of each session, unless the model ends it earlier. [default: 200]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    pub packets: Option<u64>,
+    /// Packets of each session, unless the model ends it earlier.
+    #[arg(long, default_value_t = *RawTraffic::default().packets.get_ref(), value_parser = clap::value_parser!(u64).range(1..))]
+    pub packets: u64,
     /// Tokens of each session instead of packets.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub tokens: Option<u64>,
@@ -141,7 +141,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 4, requires = "chain", value_parser = clap::value_parser!(u64).range(1..))]
     pub chain_seed: u64,
     /// Sessions started per second on average, in the time of the capture.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = *RawSchedule::default().rate.get_ref())]
     pub rate: f64,
     /// First moment of the capture: RFC 3339, seconds since 1970, or "now".
     #[arg(long, value_name = "TIME", default_value = values::EPOCH, value_parser = values::wall_time)]

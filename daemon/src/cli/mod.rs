@@ -121,6 +121,17 @@ mod tests {
     }
 
     #[test]
+    fn the_command_line_s_defaults_are_those_of_a_profile() {
+        use crate::profile::{CheckpointChoice, RawModel};
+        let cli = Cli::try_parse_from(["netssmd", "generate", "--label", "x", "--out", "y"]).unwrap();
+        let Command::Generate(args) = cli.command else { panic!("another command") };
+        let profile = RawModel::default();
+        assert_eq!(args.model.checkpoint(), CheckpointChoice::parse(profile.checkpoint.get_ref()));
+        assert_eq!(Ok(args.model.device), profile.device.get_ref().parse());
+        assert_eq!(args.model.precision.as_str(), profile.precision.get_ref());
+    }
+
+    #[test]
     fn every_command_and_flag_has_help() {
         fn visit(command: &clap::Command, path: &str) {
             let path = format!("{path} {}", command.get_name());

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use problem::Collector;
 pub(crate) use problem::{Problem, Problems};
-pub(crate) use raw::MIN_P;
+pub(crate) use raw::{RawModel, RawSchedule, RawTraffic};
 pub(crate) use validated::{
     CheckpointChoice, DeviceChoice, Interface, Model, MtuChoice, Outputs, Pcap, Profile, Sends, Traffic,
 };

@@ -33,22 +33,14 @@ pub(crate) fn parse(text: &str, problems: &mut Collector<'_>) -> Option<Parsed> 
         return None;
     }
     let mut complete = true;
-    // A required key whose wrong value was taken out is not missing too. By name, so that in the rare file that has
-    // both mistakes for one name, the second shows up after the first is mended.
-    let mut taken = Vec::new();
     loop {
         match RawProfile::deserialize(Deserializer::from(root.clone())) {
             Ok(raw) => return Some(Parsed { raw, complete }),
             Err(error) => {
                 let span = error.span().unwrap_or(0..0);
-                let missing = error.message().strip_prefix("missing field ").map(|f| f.replace('`', ""));
-                if !missing.is_some_and(|field| taken.contains(&field)) {
-                    let (what, help) = explain(error.message(), &root, &span, text);
-                    problems.at(place(Some(span.clone())), what, help);
-                }
+                let (what, help) = explain(error.message(), &root, &span, text);
+                problems.at(place(Some(span.clone())), what, help);
                 complete &= error.message().starts_with("unknown field");
-                let path = table_of(root.get_ref(), &span, "").unwrap_or_default();
-                taken.push(path.rsplit('.').next().unwrap_or_default().to_owned());
                 if !take_out(root.get_mut(), &span) {
                     return None;
                 }
@@ -79,9 +71,6 @@ fn explain(message: &str, root: &Spanned<DeTable<'_>>, span: &Range<usize>, text
             None => format!("known keys are {}", known.join(", ")),
         };
         return (format!("unknown key \"{typed}\" {section}"), help);
-    }
-    if let Some(field) = message.strip_prefix("missing field ") {
-        return (format!("missing key {}", field.replace('`', "\"")), "it has no default".into());
     }
     if let Some((found, expected)) = message
         .strip_prefix("invalid type: ")
@@ -198,7 +187,6 @@ mod tests {
                 "p.toml:2:11: wrong type for \"addresses.clients\": string \"10.0.0.0/8\"; \
                  expected a list in brackets, such as [\"10.10.0.0/16\"]",
             ),
-            ("[[traffic]]\nweight = 2\n", "p.toml:1:1: missing key \"label\"; it has no default"),
             (
                 "[[output.interface]]\nname = \"veth0\"\nsned = \"both\"\n",
                 "p.toml:3:1: unknown key \"sned\" in [output.interface]; did you mean \"sends\"?",

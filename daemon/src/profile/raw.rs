@@ -2,15 +2,28 @@
 //!
 //! These structs mirror the TOML one to one and check nothing but types; [`super::validated`] turns them into what
 //! the program can use. Values that can be wrong carry their place in the file ([`Spanned`]), so that a message can
-//! point at line and column. Unknown keys are errors. `Default` is the only home of defaults.
+//! point at line and column. Unknown keys are errors. The `Default` of each struct is the only home of its defaults; the
+//! command line takes its own from there, and what a library decides comes from the library's `Default`.
 
 use netssm_model::precision::Precision;
+use netssm_model::sample::Policy;
+use netssm_replay::sink::rolling::RollingConfig;
 use serde::Deserialize;
 use toml::Spanned;
 
 /// A default value has no place in the file; the empty range says so.
 fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
+}
+
+/// A key that has no default. Without a place it was not given, and the profile is refused.
+fn required() -> Spanned<String> {
+    unplaced(String::new())
+}
+
+/// Whether a key stands in the file.
+pub(super) fn is_given<T>(value: &Spanned<T>) -> bool {
+    value.span() != (0..0)
 }
 
 /// A whole replay profile.
@@ -67,10 +80,9 @@ impl Default for RawProfile {
     }
 }
 
-/// `model.min_p` unless something else is asked for, in profiles and on the command line. Thousands of draws make a session, and
-/// what a model gives to all the tokens that never follow adds up: without a cut nearly every session has a few of them, and goes
-/// on as none that the model has read (docs/adr/0010).
-pub(crate) const MIN_P: f64 = 0.1;
+/// `model.min_p`. Thousands of draws make a session, and what a model gives to all the tokens that never follow adds up:
+/// without a cut nearly every session has a few of them, and goes on as none that the model has read (docs/adr/0010).
+const MIN_P: f64 = 0.1;
 
 /// `[model]`
 #[derive(Debug, Clone, Deserialize)]
@@ -106,18 +118,19 @@ pub(crate) struct RawModel {
 
 impl Default for RawModel {
     fn default() -> Self {
+        let policy = Policy::default();
         Self {
             checkpoint: unplaced("builtin".into()),
             device: unplaced("auto".into()),
             precision: unplaced(Precision::default().as_str().into()),
             batch: unplaced(32),
             threads: unplaced(0),
-            temperature: unplaced(1.0),
-            top_k: unplaced(0),
-            top_p: unplaced(1.0),
+            temperature: unplaced(policy.temperature),
+            top_k: unplaced(policy.top_k as u64),
+            top_p: unplaced(policy.top_p),
             min_p: unplaced(MIN_P),
-            eta: unplaced(0.0),
-            repetition_penalty: unplaced(1.0),
+            eta: unplaced(policy.eta),
+            repetition_penalty: unplaced(policy.repetition_penalty),
         }
     }
 }
@@ -143,25 +156,21 @@ impl Default for RawPool {
 
 /// `[[traffic]]`
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct RawTraffic {
     /// A label that the model knows; `netssmd check` lists them. No default.
     pub label: Spanned<String>,
     /// Share of sessions with this label, relative to the other entries, above 0. Default: 1.0.
-    #[serde(default = "default_weight")]
     pub weight: Spanned<f64>,
     /// Packets generated for one session, 1 to 1,000,000; a session may end earlier if the model ends it.
     /// Default: 200.
-    #[serde(default = "default_packets")]
     pub packets: Spanned<u64>,
 }
 
-fn default_weight() -> Spanned<f64> {
-    unplaced(1.0)
-}
-
-fn default_packets() -> Spanned<u64> {
-    unplaced(200)
+impl Default for RawTraffic {
+    fn default() -> Self {
+        Self { label: required(), weight: unplaced(1.0), packets: unplaced(200) }
+    }
 }
 
 /// `[schedule]`
@@ -226,73 +235,62 @@ impl Default for RawAddresses {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawOutput {
     /// Interfaces to inject on.
-    pub interface: Vec<RawInterface>,
+    pub interface: Vec<Spanned<RawInterface>>,
     /// Rolling captures to write.
-    pub pcap: Option<RawPcap>,
+    pub pcap: Option<Spanned<RawPcap>>,
 }
 
 /// `[[output.interface]]`
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct RawInterface {
     /// Name of the interface, such as "veth0". No default.
     pub name: Spanned<String>,
     /// "both", "to-server" or "to-client": the direction that leaves here. Two interfaces, one a direction, put a
     /// middlebox in between. Default: "both".
-    #[serde(default = "default_sends")]
     pub sends: Spanned<String>,
     /// What happens to a frame longer than the interface takes: "drop" counts it, "refuse" stops the run.
     /// Default: "drop".
-    #[serde(default = "default_mtu_policy")]
     pub mtu_policy: Spanned<String>,
 }
 
-fn default_sends() -> Spanned<String> {
-    unplaced("both".into())
-}
-
-fn default_mtu_policy() -> Spanned<String> {
-    unplaced("drop".into())
+impl Default for RawInterface {
+    fn default() -> Self {
+        Self { name: required(), sends: unplaced("both".into()), mtu_policy: unplaced("drop".into()) }
+    }
 }
 
 /// `[output.pcap]`
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct RawPcap {
     /// Directory of the captures; it is made if its parent is there. No default.
     pub directory: Spanned<String>,
     /// Start of every file name. Default: "netssmd".
-    #[serde(default = "default_prefix")]
     pub prefix: Spanned<String>,
     /// A file is closed before it grows beyond this many bytes; 0 for no limit. Default: 100,000,000.
-    #[serde(default = "default_max_bytes")]
     pub max_bytes: Spanned<u64>,
     /// A file is closed at every multiple of this many seconds of wall-clock time; 0 for no limit. Default: 60.
-    #[serde(default = "default_max_seconds")]
     pub max_seconds: Spanned<u64>,
     /// A file is closed after this many packets; 0 for no limit. Default: 0.
-    #[serde(default)]
     pub max_packets: u64,
     /// The oldest captures are deleted when the directory holds more bytes than this; 0 for no limit.
     /// Default: 10,000,000,000.
-    #[serde(default = "default_directory_bytes")]
     pub directory_bytes: Spanned<u64>,
 }
 
-fn default_prefix() -> Spanned<String> {
-    unplaced("netssmd".into())
-}
-
-fn default_max_bytes() -> Spanned<u64> {
-    unplaced(100_000_000)
-}
-
-fn default_max_seconds() -> Spanned<u64> {
-    unplaced(60)
-}
-
-fn default_directory_bytes() -> Spanned<u64> {
-    unplaced(10_000_000_000)
+impl Default for RawPcap {
+    fn default() -> Self {
+        let rolling = RollingConfig::new("");
+        Self {
+            directory: required(),
+            prefix: unplaced(rolling.prefix),
+            max_bytes: unplaced(rolling.max_bytes),
+            max_seconds: unplaced(rolling.max_seconds),
+            max_packets: rolling.max_packets,
+            directory_bytes: unplaced(rolling.directory_bytes),
+        }
+    }
 }
 
 /// `[guard]`

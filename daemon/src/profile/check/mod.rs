@@ -5,6 +5,7 @@
 
 mod network;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use toml::Spanned;
 
 use super::Labels;
 use super::problem::{Collector, nearest};
-use super::raw::{RawAddresses, RawModel, RawProfile, RawTraffic};
+use super::raw::{RawAddresses, RawModel, RawProfile, RawTraffic, is_given};
 use super::validated::{CheckpointChoice, DeviceChoice, Model, Outputs, Profile, Traffic};
 use crate::pipeline::Arrivals;
 use network::{check_addresses, check_allow, check_interfaces, check_listen, check_pcap, check_quiet};
@@ -73,6 +74,15 @@ pub(super) fn validate(
 /// Checks `[addresses]` alone.
 pub(super) fn addresses(raw: &RawAddresses, problems: &mut Collector<'_>) -> Option<AddressPlan> {
     check_addresses(raw, problems)
+}
+
+/// Whether a key without a default stands in its table; if not, that is a problem of the table.
+fn given(value: &Spanned<String>, key: &str, table: Range<usize>, problems: &mut Collector<'_>) -> bool {
+    let given = is_given(value);
+    if !given {
+        problems.at(table, format!("missing key \"{key}\""), "it has no default");
+    }
+    given
 }
 
 /// A whole number within `low..=high`.
@@ -184,6 +194,9 @@ fn check_traffic(
     let mut traffic: Vec<Traffic> = Vec::new();
     for entry in &raw.traffic {
         let RawTraffic { label, weight, packets } = entry.get_ref();
+        if !given(label, "label", entry.span(), problems) {
+            continue;
+        }
         let name = label.get_ref();
         if let Some(known) = known.as_ref().filter(|known| !known.contains(name)) {
             let list = known.join(", ");

@@ -9,7 +9,7 @@ use netssm_replay::rewrite::{AddressPlan, GroupPolicy, MacPolicy, PortPolicy, Si
 use netssm_wire::MacAddr;
 use toml::Spanned;
 
-use super::{choice, whole};
+use super::{choice, given, whole};
 use crate::profile::problem::Collector;
 use crate::profile::raw::{RawAddresses, RawInterface, RawPcap, RawProfile};
 use crate::profile::validated::{Interface, MtuChoice, Pcap, Sends};
@@ -110,9 +110,16 @@ fn mac_policy(value: &Spanned<String>, key: &str, problems: &mut Collector<'_>) 
     })
 }
 
-pub(super) fn check_interfaces(list: &[RawInterface], problems: &mut Collector<'_>) -> Vec<Interface> {
+pub(super) fn check_interfaces(
+    list: &[Spanned<RawInterface>],
+    problems: &mut Collector<'_>,
+) -> Vec<Interface> {
     let mut checked: Vec<Interface> = Vec::new();
-    for raw in list {
+    for entry in list {
+        let raw = entry.get_ref();
+        if !given(&raw.name, "name", entry.span(), problems) {
+            continue;
+        }
         let name = interface_name(&raw.name, problems);
         if checked.iter().any(|i| i.name == name) {
             problems.at(
@@ -160,8 +167,9 @@ pub(super) fn check_quiet(list: &[Spanned<String>], problems: &mut Collector<'_>
     list.iter().map(|name| (interface_name(name, problems).to_owned(), problems.place(name.span()))).collect()
 }
 
-pub(super) fn check_pcap(raw: &RawPcap, problems: &mut Collector<'_>) -> Pcap {
-    if raw.directory.get_ref().is_empty() {
+pub(super) fn check_pcap(table: &Spanned<RawPcap>, problems: &mut Collector<'_>) -> Pcap {
+    let raw = table.get_ref();
+    if given(&raw.directory, "directory", table.span(), problems) && raw.directory.get_ref().is_empty() {
         problems.at(
             raw.directory.span(),
             "output.pcap.directory is empty",
