@@ -1,4 +1,4 @@
-//! From errors to exit codes, in one place.
+//! From errors to exit codes: the only place that the process ends from.
 //!
 //! | code | meaning |
 //! |---|---|
@@ -80,6 +80,22 @@ impl fmt::Display for Failure {
     }
 }
 
+/// The code of a command that has come to its end, and its message if it failed.
+pub(crate) fn finish(outcome: &Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(failure),
+    }
+}
+
+/// Ends the process now, with what is open left as it is. For what cannot be waited for: a second signal, or outputs that
+/// do not close. Captures have a hidden name until they are complete, so nothing half-written becomes visible.
+pub(crate) fn at_once(why: impl fmt::Display) -> ! {
+    let failure = Failure::Run(anyhow::anyhow!("{why}"));
+    report(&failure);
+    std::process::exit(failure.code().into())
+}
+
 /// Prints what clap has to say: help and version are not errors, all else is 64.
 pub(crate) fn command_line(error: &clap::Error) -> ExitCode {
     // Nothing sensible is left to do if even this cannot be printed.
@@ -92,7 +108,7 @@ pub(crate) fn command_line(error: &clap::Error) -> ExitCode {
 
 /// Prints a failure and gives its code. Plain text on standard error, also with `--log-format json`: the last line of
 /// a failed run is for people.
-pub(crate) fn report(failure: &Failure) -> ExitCode {
+fn report(failure: &Failure) -> ExitCode {
     eprintln!("netssmd: {failure}");
     ExitCode::from(failure.code())
 }

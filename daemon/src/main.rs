@@ -35,8 +35,5 @@ fn main() -> ExitCode {
         Err(error) => return exit::command_line(&error),
     };
     logging::start(&cli.log);
-    match commands::run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => exit::report(&failure),
-    }
+    exit::finish(&commands::run(cli.command))
 }

@@ -10,6 +10,8 @@ use std::sync::mpsc::Sender;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::exit;
+
 /// What came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -74,7 +76,9 @@ impl StopFlag {
         let set = flag.clone();
         listen(move |signal| match signal {
             Signal::Reload => {}
-            Signal::Stop if set.0.swap(true, Ordering::Relaxed) => std::process::exit(1),
+            Signal::Stop if set.0.swap(true, Ordering::Relaxed) => {
+                exit::at_once("stopped at once by a second signal")
+            }
             Signal::Stop => tracing::info!("stopping; a second signal ends at once"),
         })?;
         Ok(flag)

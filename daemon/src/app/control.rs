@@ -7,7 +7,10 @@
 //!    |  | SIGHUP                 +---- all done, or grace over -----+
 //!    +--+ (good: new sessions follow the new profile; bad: refused)
 //! ```
+//! A reload is read on a thread of its own ([`Reading`]), so that this thread goes on feeding the watchdog while a large
+//! checkpoint is opened.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +19,12 @@ use netssm_replay::guard::Allowlist;
 use netssm_replay::rewrite::Allocator;
 
 use super::notify::Notifier;
-use super::{plan, reload, testbed};
+use super::plan;
+use super::reload::{Loaded, Reading};
 use crate::cli::RunArgs;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::models;
 use crate::notices::{GuardFailed, Notice, ReloadRefused, Reloaded};
 use crate::pipeline::{Control, Engine, Event};
 use crate::profile::Profile;
@@ -29,7 +32,7 @@ use crate::signals::Signal;
 
 /// How often the watchdog, the metrics and the status line get their turn.
 const TURN: Duration = Duration::from_millis(250);
-/// How often a drain that goes on says who is late.
+/// How often a drain that goes on says which sessions it waits for.
 const DRAIN_SAYS: Duration = Duration::from_secs(2);
 /// How long a player that was told to stop at once may take to close its files.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -40,8 +43,13 @@ const START_MORE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
-    Draining,
-    Cutting { since: MonoTime },
+    /// Sessions still live at `cut_at` are cut.
+    Draining {
+        cut_at: MonoTime,
+    },
+    Cutting {
+        since: MonoTime,
+    },
 }
 
 /// See the module.
@@ -54,6 +62,10 @@ pub(crate) struct Controller<'a> {
     health: &'a Health,
     notifier: &'a Notifier,
     phase: Phase,
+    /// The reload that is being read.
+    reading: Option<Reading>,
+    /// Another one was asked for meanwhile.
+    read_again: bool,
     said: MonoTime,
     clock: SystemClock,
 }
@@ -71,7 +83,21 @@ impl<'a> Controller<'a> {
     ) -> Self {
         let clock = SystemClock::new();
         let (phase, said) = (Phase::Running, clock.now());
-        Self { args, profile, allocator, allow, metrics, health, notifier, phase, said, clock }
+        let (reading, read_again) = (None, false);
+        Self {
+            args,
+            profile,
+            allocator,
+            allow,
+            metrics,
+            health,
+            notifier,
+            phase,
+            reading,
+            read_again,
+            said,
+            clock,
+        }
     }
 
     /// Waits until every label has a session. `false` if it was told to stop, or the generator failed, before.
@@ -98,7 +124,7 @@ impl<'a> Controller<'a> {
                 Some(Event::Signal(Signal::Reload)) => {
                     tracing::warn!("not ready yet: the reload is ignored, send SIGHUP again");
                 }
-                Some(Event::PlayerEnded) | None => {}
+                Some(Event::PlayerEnded | Event::ReloadRead) | None => {}
             }
             self.turn();
         }
@@ -122,8 +148,12 @@ impl<'a> Controller<'a> {
             match engine.next(TURN) {
                 Some(Event::PlayerEnded) => break,
                 Some(Event::Signal(Signal::Stop)) => self.stop(engine),
-                Some(Event::Signal(Signal::Reload)) if self.phase == Phase::Running => self.reload(engine),
+                Some(Event::Signal(Signal::Reload)) if self.phase == Phase::Running => {
+                    self.begin_reload(engine);
+                }
                 Some(Event::Signal(Signal::Reload)) => tracing::warn!("stopping: the reload is ignored"),
+                Some(Event::ReloadRead) if self.phase == Phase::Running => self.end_reload(engine),
+                Some(Event::ReloadRead) => tracing::warn!("stopping: the reload is ignored"),
                 Some(Event::GeneratorEnded) if self.phase == Phase::Running => {
                     tracing::error!("the generator failed: no more sessions are started");
                     self.stop(engine);
@@ -132,11 +162,12 @@ impl<'a> Controller<'a> {
             }
             self.turn();
             match self.phase {
-                Phase::Draining => self.say_every(DRAIN_SAYS, "draining: live sessions go on"),
+                Phase::Draining { cut_at } => {
+                    let left = cut_at.since(self.clock.now());
+                    self.say_every(DRAIN_SAYS, &draining(&engine.live(), left));
+                }
                 Phase::Cutting { since } if self.clock.now().since(since) > CLOSING => {
-                    // Captures have a hidden name until they are complete, so nothing half-written becomes visible.
-                    tracing::error!("the outputs do not close: giving up");
-                    std::process::exit(1);
+                    exit::at_once("the outputs do not close: giving up")
                 }
                 _ => {}
             }
@@ -156,9 +187,9 @@ impl<'a> Controller<'a> {
                 );
                 self.notifier.stopping("draining");
                 engine.tell(Control::Drain(grace));
-                self.phase = Phase::Draining;
+                self.phase = Phase::Draining { cut_at: self.clock.now() + grace };
             }
-            Phase::Draining => {
+            Phase::Draining { .. } => {
                 tracing::warn!("second signal: stopping at once");
                 engine.tell(Control::Cut);
                 self.phase = Phase::Cutting { since: self.clock.now() };
@@ -188,41 +219,56 @@ impl<'a> Controller<'a> {
         }
     }
 
-    fn reload(&mut self, engine: &Engine) {
-        self.notifier.reloading();
-        let path = self.args.profile.clone();
-        match self.try_reload(engine) {
-            Ok(model_changed) => Reloaded { profile: path, model_changed }.emit(self.metrics),
-            Err(reason) => ReloadRefused { profile: path, reason }.emit(self.metrics),
+    fn begin_reload(&mut self, engine: &Engine) {
+        if self.reading.is_some() {
+            self.read_again = true;
+            tracing::info!("a reload is being read; another one follows it");
+            return;
         }
-        self.notifier.ready(&format!("playing profile {}", self.profile.name));
+        self.notifier.reloading();
+        if self.args.virtual_clock {
+            self.refuse_reload("a run on the virtual clock cannot be reloaded".into());
+            return;
+        }
+        match Reading::start(&self.args.profile, &self.profile, &self.allow, engine.sender()) {
+            Ok(reading) => self.reading = Some(reading),
+            Err(error) => self.refuse_reload(format!("cannot start a thread for it: {error}")),
+        }
     }
 
-    /// Everything that can go wrong goes wrong before anything changes. Gives whether the model changed.
-    fn try_reload(&mut self, engine: &Engine) -> Result<bool, String> {
-        if self.args.virtual_clock {
-            return Err("a run on the virtual clock cannot be reloaded".into());
+    /// Everything that can go wrong has gone wrong before anything changes.
+    fn end_reload(&mut self, engine: &Engine) {
+        let Some(reading) = self.reading.take() else { return };
+        let loaded = reading.finish().and_then(|loaded| {
+            let plan = plan(&loaded.profile, &self.allocator).map_err(|error| error.to_string())?;
+            Ok((loaded, plan))
+        });
+        match loaded {
+            Ok((Loaded { profile, model }, plan)) => {
+                let model_changed = model.is_some();
+                let model = model.map(|(model, facts)| {
+                    self.metrics.set_model(&facts.sha256, &facts.codec, facts.labels.len());
+                    model
+                });
+                engine.tell(Control::Reload(Box::new(plan), model));
+                self.profile = profile;
+                Reloaded { profile: self.args.profile.clone(), model_changed }.emit(self.metrics);
+                self.end_of_reload();
+            }
+            Err(reason) => self.refuse_reload(reason),
         }
-        let new =
-            Profile::load(&self.args.profile, &models::labels).map_err(|problems| problems.to_string())?;
-        let allow = testbed::allowlist(&new).map_err(|error| error.to_string())?;
-        let changes = reload::needs_restart(&self.profile, &new, &self.allow, &allow);
-        if !changes.is_empty() {
-            return Err(format!("a change of {} needs a restart", changes.join(" and ")));
+        if std::mem::take(&mut self.read_again) {
+            self.begin_reload(engine);
         }
-        let model_changed = new.model != self.profile.model;
-        let model = if model_changed {
-            let labels: Vec<&str> = new.traffic.iter().map(|t| &*t.label).collect();
-            let (model, facts) = models::load(&new.model, &labels).map_err(|error| error.to_string())?;
-            self.metrics.set_model(&facts.sha256, &facts.codec, facts.labels.len());
-            Some(model)
-        } else {
-            None
-        };
-        let plan = plan(&new, &self.allocator).map_err(|error| error.to_string())?;
-        engine.tell(Control::Reload(Box::new(plan), model));
-        self.profile = new;
-        Ok(model_changed)
+    }
+
+    fn refuse_reload(&mut self, reason: String) {
+        ReloadRefused { profile: self.args.profile.clone(), reason }.emit(self.metrics);
+        self.end_of_reload();
+    }
+
+    fn end_of_reload(&self) {
+        self.notifier.ready(&format!("playing profile {}", self.profile.name));
     }
 
     /// What is due every now and then.
@@ -242,5 +288,30 @@ impl<'a> Controller<'a> {
             self.said = now;
             tracing::info!("{line}");
         }
+    }
+}
+
+/// What a drain waits for, and for how long.
+fn draining(live: &BTreeMap<Arc<str>, u64>, left: Duration) -> String {
+    let labels: Vec<String> = live.iter().map(|(label, n)| format!("{label} {n}")).collect();
+    let total: u64 = live.values().sum();
+    format!(
+        "draining: {total} sessions are still live ({}); they are cut in {:.1} s",
+        labels.join(", "),
+        left.as_secs_f64()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_names_the_labels_that_are_late() {
+        let live = [("youtube".into(), 2), ("HueBridge".into(), 1)].into();
+        assert_eq!(
+            draining(&live, Duration::from_millis(4250)),
+            "draining: 3 sessions are still live (HueBridge 1, youtube 2); they are cut in 4.2 s"
+        );
     }
 }

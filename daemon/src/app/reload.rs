@@ -1,15 +1,82 @@
-//! What a reload may change. Pure.
+//! What a reload may change, and reading it without holding anybody up.
 //!
 //! Traffic, schedule, pool, seed, addresses, model and grace period may change: they only concern new sessions. What is
 //! open stays open: outputs, what may leave, the guard's rules and the metrics' address need a restart, and a profile
 //! that changes them is refused as a whole, so that nothing is half in effect.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
 use netssm_replay::guard::Allowlist;
 
+use super::testbed;
+use crate::models::{self, Facts};
+use crate::pipeline::{Event, Model};
 use crate::profile::Profile;
 
+/// A profile that can take effect.
+pub(crate) struct Loaded {
+    /// The profile.
+    pub profile: Profile,
+    /// Its model, if that is another one than before.
+    pub model: Option<(Model, Facts)>,
+}
+
+/// A reload that is being read on a thread of its own: opening a large checkpoint takes longer than a watchdog waits.
+pub(crate) struct Reading(Receiver<Result<Loaded, String>>);
+
+impl Reading {
+    /// Starts to read the profile at `path`, which is to follow `old`. [`Event::ReloadRead`] says when it has been read.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub(crate) fn start(
+        path: &Path,
+        old: &Profile,
+        allow: &Arc<Allowlist>,
+        said: Sender<Event>,
+    ) -> std::io::Result<Self> {
+        let (give, loaded) = channel();
+        let (path, old, allow) = (path.to_owned(), old.clone(), Arc::clone(allow));
+        std::thread::Builder::new().name("reload".into()).spawn(move || {
+            let result = std::panic::catch_unwind(|| load(&path, &old, &allow));
+            let result = result.unwrap_or_else(|_| Err("reading it failed; the log says how".into()));
+            // The receivers are gone when the process is about to end.
+            let _ = give.send(result);
+            let _ = said.send(Event::ReloadRead);
+        })?;
+        Ok(Self(loaded))
+    }
+
+    /// What was read, or why it cannot take effect, one problem a line. To be called after [`Event::ReloadRead`].
+    ///
+    /// # Errors
+    /// The reasons.
+    pub(crate) fn finish(self) -> Result<Loaded, String> {
+        self.0.recv().unwrap_or_else(|_| Err("reading it ended without a result".into()))
+    }
+}
+
+/// Reads and checks a profile, cheapest first, and opens its model if that is another one.
+fn load(path: &Path, old: &Profile, allow: &Allowlist) -> Result<Loaded, String> {
+    let profile = Profile::load(path, &models::labels).map_err(|problems| problems.to_string())?;
+    let new_allow = testbed::allowlist(&profile).map_err(|error| error.to_string())?;
+    let changes = needs_restart(old, &profile, allow, &new_allow);
+    if !changes.is_empty() {
+        return Err(format!("a change of {} needs a restart", changes.join(" and ")));
+    }
+    let model = if profile.model == old.model {
+        None
+    } else {
+        let labels: Vec<&str> = profile.traffic.iter().map(|t| &*t.label).collect();
+        Some(models::load(&profile.model, &labels).map_err(|error| error.to_string())?)
+    };
+    Ok(Loaded { profile, model })
+}
+
 /// What is different and needs a restart, in words. Empty if the new profile can take effect.
-pub(crate) fn needs_restart(
+fn needs_restart(
     old: &Profile,
     new: &Profile,
     old_allow: &Allowlist,

@@ -19,7 +19,7 @@ use crate::app::Summary;
 use crate::cli::generate::GenerateArgs;
 use crate::cli::values::Start;
 use crate::device;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{self, Failure, Outcome};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::models;
@@ -30,8 +30,6 @@ use crate::profile::{CheckpointChoice, Traffic};
 use crate::progress::Progress;
 use crate::signals::{self, Signal};
 
-/// Packets of a session when nothing is said about its length.
-const PACKETS: u64 = 200;
 /// Sessions that may be ahead of the file, in batches: one being generated, one waiting for an earlier session that
 /// takes longer.
 const AHEAD: u64 = 2;
@@ -132,7 +130,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Outcome {
 /// Packets of a session: as said, all links of a chain, or the default.
 fn packets(args: &GenerateArgs) -> u64 {
     match args.chain.as_slice() {
-        [] => args.packets.unwrap_or(PACKETS),
+        [] => args.packets,
         links => links.iter().map(|link| link.packets).sum(),
     }
 }
@@ -230,12 +228,14 @@ fn watch(args: &GenerateArgs, engine: &Engine) -> bool {
             Some(Event::PlayerEnded) => break,
             // Without a generator the player would wait for ever.
             Some(Event::GeneratorEnded) => engine.tell(Control::Cut),
-            Some(Event::Signal(Signal::Stop)) if stopped => std::process::exit(1),
+            Some(Event::Signal(Signal::Stop)) if stopped => {
+                exit::at_once("stopped at once by a second signal")
+            }
             Some(Event::Signal(Signal::Stop)) => {
                 stopped = true;
                 engine.tell(Control::Cut);
             }
-            Some(Event::Signal(Signal::Reload)) | None => {}
+            Some(Event::Signal(Signal::Reload) | Event::ReloadRead) | None => {}
         }
         let stats = engine.stats();
         let done = if args.tokens.is_some() { stats.counts.tokens } else { stats.counts.packets };

@@ -4,6 +4,7 @@
 //! by itself, by an error or by a panic, says so. Stopping goes downstream: first the player stops starting sessions and
 //! closes its outputs, then the pool ends the generator.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -14,6 +15,7 @@ use netssm_model::generate::{GenerateError, Stats};
 use netssm_replay::clock::{Clock, SystemClock};
 
 use super::generator::{Model, Watched, generate};
+use super::live::LiveSessions;
 use super::player::{Control, Parts, Played, Player};
 use super::pool::{Limits, Pool};
 use crate::health::{GENERATOR_LIMIT, Health, PLAYER_LIMIT};
@@ -29,6 +31,8 @@ pub(crate) enum Event {
     PlayerEnded,
     /// The generator's thread ended.
     GeneratorEnded,
+    /// A reload was read on a thread of its own: whoever started it can look at it.
+    ReloadRead,
 }
 
 impl From<Signal> for Event {
@@ -51,6 +55,7 @@ impl Drop for Farewell {
 pub(crate) struct Engine {
     pool: Arc<Pool<Model>>,
     watched: Watched,
+    live: LiveSessions,
     health: Arc<Health>,
     generator: JoinHandle<Result<(), GenerateError>>,
     player: Option<(Sender<Control<Model>>, JoinHandle<Played>)>,
@@ -94,7 +99,16 @@ impl Engine {
             })
         }
         .context("start the generator's thread")?;
-        Ok(Self { pool, watched, health: Arc::clone(health), generator, player: None, said, events })
+        Ok(Self {
+            pool,
+            watched,
+            live: LiveSessions::default(),
+            health: Arc::clone(health),
+            generator,
+            player: None,
+            said,
+            events,
+        })
     }
 
     /// Starts to play. `parts` gets the pool and a pulse.
@@ -106,7 +120,7 @@ impl Engine {
         parts: impl FnOnce(Arc<Pool<Model>>, crate::health::Pulse) -> Parts<Model>,
     ) -> anyhow::Result<()> {
         let pulse = self.health.pulse("player", PLAYER_LIMIT, SystemClock::new().now());
-        let player = Player::new(parts(Arc::clone(&self.pool), pulse));
+        let player = Player::new(parts(Arc::clone(&self.pool), pulse)).telling(self.live.clone());
         let (control, orders) = channel();
         let farewell = Farewell(self.said.clone(), Event::PlayerEnded);
         let thread = std::thread::Builder::new()
@@ -132,6 +146,11 @@ impl Engine {
     pub(crate) fn next(&self, patience: Duration) -> Option<Event> {
         // `self` holds a sender, so an error is never more than that the patience is over.
         self.events.recv_timeout(patience).ok()
+    }
+
+    /// The sessions that a drain still waits for, by label.
+    pub(crate) fn live(&self) -> BTreeMap<Arc<str>, u64> {
+        self.live.by_label()
     }
 
     /// Tells the player something. Nothing happens if it has ended.

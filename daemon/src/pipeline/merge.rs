@@ -104,6 +104,11 @@ impl<S: Source> Merge<S> {
         self.live.get_mut(&number).map(|live| &mut live.source)
     }
 
+    /// The live sessions, in no order.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &S> {
+        self.live.values().map(|live| &live.source)
+    }
+
     /// Live sessions.
     pub(crate) fn len(&self) -> usize {
         self.live.len()

@@ -10,6 +10,7 @@
 mod buffer;
 mod engine;
 mod generator;
+mod live;
 mod merge;
 mod outputs;
 mod player;

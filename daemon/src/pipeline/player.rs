@@ -23,6 +23,7 @@ use netssm_replay::rewrite::{Dropped, Rewriter, SessionReplay, TestbedFrame};
 use netssm_replay::sink::SinkError;
 
 use super::buffer::{Next, Taken};
+use super::live::LiveSessions;
 use super::merge::{Merge, Source};
 use super::outputs::{Closed, Outputs};
 use super::pool::{Limits, Pool};
@@ -126,6 +127,7 @@ pub(crate) struct Player<M> {
     limits: Limits,
     schedule: Schedule,
     merge: Merge<SessionReplay>,
+    live: LiveSessions,
     outputs: Outputs,
     gate: Arc<Gate>,
     metrics: Metrics,
@@ -161,6 +163,7 @@ impl<M> Player<M> {
         Self {
             schedule: Schedule::new(arrivals, limits.seed),
             merge: Merge::new(speed),
+            live: LiveSessions::default(),
             rewriter,
             limits,
             time: parts.time,
@@ -177,6 +180,11 @@ impl<M> Player<M> {
             next_fold: Duration::ZERO,
             next_tick: Duration::ZERO,
         }
+    }
+
+    /// Tells `live` which sessions a drain waits for.
+    pub(crate) fn telling(self, live: LiveSessions) -> Self {
+        Self { live, ..self }
     }
 
     /// Plays until there is nothing more to play or `control` says so, then closes the outputs.
@@ -205,8 +213,11 @@ impl<M> Player<M> {
             self.gate.check()?;
             loop {
                 match control.try_recv() {
-                    Ok(Control::Cut) => return Ok(End::Cut),
-                    Ok(message) => self.obey(message),
+                    Ok(message) => {
+                        if let Some(end) = self.obey(message)? {
+                            return Ok(end);
+                        }
+                    }
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 }
             }
@@ -226,20 +237,26 @@ impl<M> Player<M> {
                     return Ok(End::Done);
                 }
                 // Only a session that ends, or a message, can bring something new.
-                self.wait(now + NAP, control)?;
+                if let Some(end) = self.wait(now + NAP, control)? {
+                    return Ok(end);
+                }
                 continue;
             };
-            if next > now {
-                self.wait(next, control)?;
-            } else {
+            if next <= now {
                 self.work(now)?;
+            } else if let Some(end) = self.wait(next, control)? {
+                return Ok(end);
             }
         }
     }
 
-    fn obey(&mut self, message: Control<M>) {
+    /// Does what it is told. Gives the end of playing if that is what was asked for.
+    fn obey(&mut self, message: Control<M>) -> Result<Option<End>, SinkError> {
         match message {
-            Control::Cut => {}
+            Control::Cut => {
+                self.flush()?;
+                return Ok(Some(End::Cut));
+            }
             Control::Drain(grace) => self.drain(self.time.now() + grace),
             Control::Reload(plan, model) => {
                 let now = self.time.now();
@@ -252,9 +269,11 @@ impl<M> Player<M> {
                 self.dry = None;
             }
         }
+        Ok(None)
     }
 
     fn drain(&mut self, cut_at: Duration) {
+        self.live.set(self.merge.sources().map(|replay| replay.tag().label()));
         self.cut_at = Some(self.cut_at.map_or(cut_at, |earlier| earlier.min(cut_at)));
     }
 
@@ -389,32 +408,35 @@ impl<M> Player<M> {
             self.outputs.report(&self.metrics);
             self.metrics.sessions_live.set(self.merge.len() as f64);
             self.metrics.pool_sessions.set(self.pool.fill().0 as f64);
+            if self.is_draining() {
+                self.live.set(self.merge.sources().map(|replay| replay.tag().label()));
+            }
         }
         Ok(())
     }
 
-    /// Waits until `until`, at most a nap: first listening, then precisely.
-    fn wait(&mut self, until: Duration, control: &Receiver<Control<M>>) -> Result<(), SinkError> {
+    /// Waits until `until`, at most a nap: first listening, then precisely. Gives the end of playing if a message asks
+    /// for it.
+    fn wait(&mut self, until: Duration, control: &Receiver<Control<M>>) -> Result<Option<End>, SinkError> {
         self.flush()?;
         if self.time.is_virtual() {
             self.time.sleep_until(until);
-            return Ok(());
+            return Ok(None);
         }
         let now = self.time.now();
         let until = until.min(now + NAP);
         let listen = until.saturating_sub(now).saturating_sub(PRECISE);
         if listen > Duration::ZERO {
             match control.recv_timeout(listen) {
-                Ok(Control::Cut) => self.cut_at = Some(Duration::ZERO),
-                Ok(message) => self.obey(message),
+                Ok(message) => return self.obey(message),
                 Err(RecvTimeoutError::Timeout) => {}
                 // Nobody is left to say anything: just sleep.
                 Err(RecvTimeoutError::Disconnected) => self.time.sleep_until(until),
             }
-            return Ok(());
+            return Ok(None);
         }
         self.time.sleep_until(until);
-        Ok(())
+        Ok(None)
     }
 }
 

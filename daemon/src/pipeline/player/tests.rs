@@ -66,6 +66,7 @@ struct Bench {
     time: Option<Timeline>,
     stop_after: Option<(Duration, Duration)>,
     metrics: Metrics,
+    live: LiveSessions,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,6 +87,7 @@ impl Bench {
             time: Some(Timeline::from(WallTime::from_secs(1000))),
             stop_after: None,
             metrics: Metrics::new(),
+            live: LiveSessions::default(),
         }
     }
 
@@ -109,7 +111,7 @@ impl Bench {
             let sink = Box::new(Recorder { guard: guard.clone(), kept, stats, queued });
             Output { sink, sends: *sends, kind: OutputKind::Interface }
         });
-        Player::new(Parts {
+        let parts = Parts {
             time: self.time.take().unwrap_or_else(Timeline::real),
             pool: Arc::clone(&self.pool),
             plan,
@@ -118,7 +120,8 @@ impl Bench {
             metrics: self.metrics.clone(),
             pulse: Health::default().pulse("player", SECOND, SystemClock::new().now()),
             stop_after: self.stop_after,
-        })
+        };
+        Player::new(parts).telling(self.live.clone())
     }
 
     /// Plays with a supplier; nobody says anything on the control channel.
@@ -259,6 +262,17 @@ fn a_drain_starts_nothing_and_a_cut_ends_at_once() {
         assert_eq!(started(&played), 0);
         assert_eq!(matches!(played.end, End::Cut), expect_cut);
     }
+}
+
+#[test]
+fn a_drain_says_which_sessions_it_waits_for() {
+    let mut bench = Bench::new(0);
+    bench.stop_after = Some((2 * SECOND, SECOND));
+    let played = bench.play();
+    assert!(matches!(played.end, End::Done));
+    let waited_for = bench.live.by_label();
+    assert!(!waited_for.is_empty(), "sessions were live when the drain began");
+    assert!(waited_for.keys().all(|label| ["a", "b"].contains(&&**label)), "{waited_for:?}");
 }
 
 #[test]

@@ -1,0 +1,29 @@
+//! Which sessions a drain still waits for: counted by the player, read by the main thread.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Live sessions by label. Clones share the counts. Only kept while the player drains, so that playing pays nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LiveSessions(Arc<Mutex<BTreeMap<Arc<str>, u64>>>);
+
+impl LiveSessions {
+    /// Replaces the counts by those of these labels, one a session.
+    pub(crate) fn set<'a>(&self, labels: impl Iterator<Item = &'a Arc<str>>) {
+        let mut counts = BTreeMap::new();
+        for label in labels {
+            *counts.entry(Arc::clone(label)).or_default() += 1;
+        }
+        *self.lock() = counts;
+    }
+
+    /// The counts as the player last told them.
+    pub(crate) fn by_label(&self) -> BTreeMap<Arc<str>, u64> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, u64>> {
+        // A panic elsewhere cannot leave the counts half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
