@@ -19,7 +19,7 @@ pub type Weights = BTreeMap<String, Tensor>;
 
 /// Name of the embedding, whose first `vocab_size` rows are the tokens.
 pub const EMBEDDING: &str = "backbone.embedding.weight";
-/// Name of the table of side information, in a model that reads some (see [`crate::context`]).
+/// Name of the table of side information, in a model that reads some (see [`netssm_tokens::context`]).
 pub const CONTEXT: &str = "backbone.context.weight";
 /// Name of the output projection of a model that does not tie it to the embedding.
 pub const LM_HEAD: &str = "lm_head.weight";

@@ -10,7 +10,7 @@
 //! A model that decodes in f32 is read in passes, one that decodes in eight bits in steps, as it generates: the difference is what
 //! eight bits cost.
 //!
-//! The caller reads captures and encodes them. Packets that the codec cannot carry are in no [`Session`] and predicted by
+//! The caller reads captures and encodes them. Packets that the codec cannot carry are in no [`EncodedSession`] and predicted by
 //! nobody: compare codecs on packets that both carry.
 
 mod predict;
@@ -123,7 +123,7 @@ pub struct Likelihood {
 
 /// A session to be predicted, as its encoder wrote it.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub struct EncodedSession {
     /// Its label, by which the result is parted.
     pub label: String,
     /// All of its tokens, the label's first; at least two.
@@ -141,7 +141,7 @@ pub struct Session {
 /// [`LikelihoodError`]: a stop asked for, or a model that cannot be computed.
 pub fn likelihood(
     (model, codec): (&Mamba2, &dyn Codec),
-    mut sessions: Vec<Session>,
+    mut sessions: Vec<EncodedSession>,
     threads: usize,
     follow: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<Likelihood, LikelihoodError> {
@@ -167,7 +167,7 @@ pub fn likelihood(
 
 impl Nats {
     /// A session of which no token is predicted yet.
-    fn unread(session: &Session) -> Self {
+    fn unread(session: &EncodedSession) -> Self {
         Self {
             sessions: 1,
             packets: session.packets,
@@ -217,13 +217,13 @@ mod tests {
     }
 
     /// A session of bytes that follow no grammar: a likelihood is told of any.
-    fn session(label: &str, packets: u64, tokens: u16) -> Session {
+    fn session(label: &str, packets: u64, tokens: u16) -> EncodedSession {
         let tokens = (0..tokens).map(|at| at.wrapping_mul(at).wrapping_mul(7) % 256).collect();
-        Session { label: label.to_owned(), tokens, packets, beside: Beside::default() }
+        EncodedSession { label: label.to_owned(), tokens, packets, beside: Beside::default() }
     }
 
     /// Two sessions of different lengths, one longer than two windows.
-    fn sessions() -> Vec<Session> {
+    fn sessions() -> Vec<EncodedSession> {
         vec![session("b", 4, 301), session("a", 24, 2 * WINDOW as u16 + 200)]
     }
 
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(got.labels.keys().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(got.total.time_tokens, 0, "the bytes codec has no time");
         let mut nats = 0.0;
-        for Session { tokens, .. } in sessions() {
+        for EncodedSession { tokens, .. } in sessions() {
             let ids: Vec<u32> = tokens.iter().map(|&t| u32::from(t)).collect();
             let inputs = Tensor::from_slice(&ids[..ids.len() - 1], (1, ids.len() - 1), &Device::Cpu);
             let logits = model.forward(&inputs.expect("a row"), None, None).expect("logits");

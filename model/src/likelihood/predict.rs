@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use netssm_tokens::codec::Codec;
 
-use super::{LikelihoodError, Nats, Session};
+use super::{EncodedSession, LikelihoodError, Nats};
 use crate::lm::Mamba2;
 use crate::windows::token_losses;
 
@@ -22,12 +22,12 @@ const ROWS: usize = 4;
 pub(super) fn predict(
     model: &Mamba2,
     codec: &dyn Codec,
-    sessions: &[Session],
+    sessions: &[EncodedSession],
     threads: usize,
     follow: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<Vec<Nats>, LikelihoodError> {
     let all = sessions.iter().map(|session| session.tokens.len() as u64 - 1).sum();
-    let batches: Vec<&[Session]> = sessions.chunks(ROWS).collect();
+    let batches: Vec<&[EncodedSession]> = sessions.chunks(ROWS).collect();
     let done = Mutex::new(vec![Vec::new(); batches.len()]);
     let (next, tokens, stopped) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let told = |n: u64| {
@@ -65,7 +65,7 @@ pub(super) fn predict(
 fn batch_nats(
     model: &Mamba2,
     codec: &dyn Codec,
-    sessions: &[Session],
+    sessions: &[EncodedSession],
     told: &dyn Fn(u64) -> bool,
 ) -> Result<Vec<Nats>, LikelihoodError> {
     let head = codec.head();

@@ -6,7 +6,7 @@
 
 use netssm_tokens::codec::Codec;
 
-use super::{LikelihoodError, Nats, Session};
+use super::{EncodedSession, LikelihoodError, Nats};
 use crate::context::Walk;
 use crate::lm::{Mamba2, Stepped};
 use crate::ops::loss::nats_rows;
@@ -18,7 +18,7 @@ const TELL: usize = 64;
 
 /// A session being read.
 struct Reader<'a> {
-    session: &'a Session,
+    session: &'a EncodedSession,
     codec: &'a dyn Codec,
     head: usize,
     walk: Walk,
@@ -29,7 +29,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(model: &Mamba2, codec: &'a dyn Codec, session: &'a Session) -> Self {
+    fn new(model: &Mamba2, codec: &'a dyn Codec, session: &'a EncodedSession) -> Self {
         let mut walk = Walk::new(codec, model.config().context);
         let mut context = Vec::new();
         walk.push(session.tokens[0], &mut context);
@@ -70,7 +70,7 @@ impl Stepped for Reader<'_> {
 pub(super) fn predict(
     model: &Mamba2,
     codec: &dyn Codec,
-    sessions: &[Session],
+    sessions: &[EncodedSession],
     threads: usize,
     follow: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<Vec<Nats>, LikelihoodError> {

@@ -44,7 +44,7 @@ pub struct Gradients<B> {
 pub struct Input<'a> {
     /// `(b, l)`, below the vocabulary.
     pub tokens: &'a [u32],
-    /// `(b, l, fields)`, rows of the table or [`crate::context`]'s mark of a hidden one.
+    /// `(b, l, fields)`, rows of the table or `context`'s mark of a hidden one.
     pub beside: &'a [u32],
     /// Rows of side information a token.
     pub fields: usize,

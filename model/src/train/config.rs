@@ -70,7 +70,7 @@ pub struct ModelSection {
     pub chunk_size: usize,
     /// Output head is the embedding's transpose.
     pub tie_embeddings: bool,
-    /// The model reads the side information that its codec gives (see [`crate::context`]); false is a plain Mamba-2.
+    /// The model reads the side information that its codec gives (see [`netssm_tokens::context`]); false is a plain Mamba-2.
     pub context: bool,
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
 use netssm_fidelity::{Captures, File, Found, Take, read};
-use netssm_model::likelihood::Session;
+use netssm_model::likelihood::EncodedSession;
 use netssm_tokens::codec::{Codec, Encoder, FrameRef, SessionEnd};
 use netssm_wire::capture::{Progress, Record};
 
@@ -15,7 +15,7 @@ use crate::exit::{Failure, Outcome};
 #[derive(Default)]
 pub(super) struct Encoded {
     /// Sessions with at least one packet, in order of path.
-    pub(super) sessions: Vec<Session>,
+    pub(super) sessions: Vec<EncodedSession>,
     pub(super) found: Found,
     /// Packets that the codec does not carry, by reason.
     pub(super) skipped: BTreeMap<&'static str, u64>,
@@ -66,7 +66,7 @@ pub(super) fn encode(codec: &dyn Codec, captures: &Captures, progress: &dyn Prog
                 *out.skipped.entry(reason).or_default() += count;
             }
             if packets > 0 && tokens.len() > 1 {
-                out.sessions.push(Session { label, tokens, packets, beside: encoder.beside() });
+                out.sessions.push(EncodedSession { label, tokens, packets, beside: encoder.beside() });
             }
         }
     }
