@@ -24,9 +24,9 @@ use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::models;
 use crate::pipeline::{
-    Arrivals, Control, Engine, Event, Finished, Limits, Model, Outputs, Parts, Plan, Schedule, Timeline,
+    Control, Engine, Event, Finished, Limits, Model, Outputs, Parts, Plan, Schedule, Timeline,
 };
-use crate::profile::{CheckpointChoice, Traffic};
+use crate::profile::{Arrivals, CheckpointChoice, Traffic};
 use crate::progress::Progress;
 use crate::signals::{self, Signal};
 

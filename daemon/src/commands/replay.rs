@@ -15,8 +15,8 @@ use crate::cli::wire::ReplayArgs;
 use crate::exit::{Failure, Outcome};
 use crate::health::{Health, PLAYER_LIMIT};
 use crate::metrics::Metrics;
-use crate::pipeline::{Arrivals, Control, Limits, Parts, Plan, Player, Pool, Timeline};
-use crate::profile::{Interface, MtuChoice, Outputs, Sends, Traffic};
+use crate::pipeline::{Control, Limits, Parts, Plan, Player, Pool, Timeline};
+use crate::profile::{Arrivals, Interface, MtuChoice, Outputs, Sends, Traffic};
 use crate::signals::{self, Signal};
 use netssm_replay::clock::{Clock, SystemClock};
 

@@ -26,5 +26,5 @@ pub(crate) use generator::Model;
 pub(crate) use outputs::{Closed, Output, OutputKind, Outputs};
 pub(crate) use player::{Control, End, Parts, Plan, Played, Player};
 pub(crate) use pool::{Limits, Pool};
-pub(crate) use schedule::{Arrivals, Schedule};
+pub(crate) use schedule::Schedule;
 pub(crate) use timeline::Timeline;

@@ -27,12 +27,13 @@ use super::live::LiveSessions;
 use super::merge::{Merge, Source};
 use super::outputs::{Closed, Outputs};
 use super::pool::{Limits, Pool};
-use super::schedule::{Arrivals, Schedule};
+use super::schedule::Schedule;
 use super::tally::Tally;
 use super::timeline::Timeline;
 use crate::health::Pulse;
 use crate::metrics::Metrics;
 use crate::notices::{Notice, SessionRefused, SessionsCut, Underrun};
+use crate::profile::Arrivals;
 use crate::seeds::{Purpose, derive};
 
 /// How long an arrival that found the pool dry is put off; short against the gaps of any sensible rate.

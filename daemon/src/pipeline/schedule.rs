@@ -12,20 +12,8 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::profile::Arrivals;
 use crate::seeds::{Purpose, derive};
-
-/// What decides arrivals.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Arrivals {
-    /// Sessions a second, on average.
-    pub rate: f64,
-    /// Sessions on the wire at one time at most.
-    pub max_concurrent: u64,
-    /// Sessions in all, 0 for no end.
-    pub limit: u64,
-    /// Weight of each label.
-    pub weights: Vec<f64>,
-}
 
 /// One session that starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use problem::Collector;
 pub(crate) use problem::{Problem, Problems};
 pub(crate) use raw::{RawModel, RawSchedule, RawTraffic};
 pub(crate) use validated::{
-    CheckpointChoice, DeviceChoice, Interface, Model, MtuChoice, Outputs, Pcap, Profile, Sends, Traffic,
+    Arrivals, CheckpointChoice, DeviceChoice, Interface, Model, MtuChoice, Outputs, Pcap, Profile, Sends,
+    Traffic,
 };
 
 /// Answers what labels a model has, given the `checkpoint` key; `None` if that does not matter. The error is shown at

@@ -10,8 +10,6 @@ use netssm_model::precision::Precision;
 use netssm_model::sample::Policy;
 use netssm_replay::rewrite::AddressPlan;
 
-use crate::pipeline::Arrivals;
-
 /// A checked profile.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Profile {
@@ -106,6 +104,19 @@ impl std::str::FromStr for DeviceChoice {
                 .ok_or_else(|| format!("unknown device \"{other}\"; expected auto, cpu or cuda:N")),
         }
     }
+}
+
+/// What decides arrivals.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Arrivals {
+    /// Sessions a second, on average.
+    pub rate: f64,
+    /// Sessions on the wire at one time at most.
+    pub max_concurrent: u64,
+    /// Sessions in all, 0 for no end.
+    pub limit: u64,
+    /// Weight of each label.
+    pub weights: Vec<f64>,
 }
 
 /// `[[traffic]]`

@@ -17,8 +17,7 @@ use toml::Spanned;
 use super::Labels;
 use super::problem::{Collector, nearest};
 use super::raw::{RawAddresses, RawModel, RawProfile, RawTraffic, is_given};
-use super::validated::{CheckpointChoice, DeviceChoice, Model, Outputs, Profile, Traffic};
-use crate::pipeline::Arrivals;
+use super::validated::{Arrivals, CheckpointChoice, DeviceChoice, Model, Outputs, Profile, Traffic};
 use network::{check_addresses, check_allow, check_interfaces, check_listen, check_pcap, check_quiet};
 
 /// Checks every value. `None` if a problem was noted.
