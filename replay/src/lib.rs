@@ -19,6 +19,7 @@
 
 pub mod clock;
 mod draw;
+pub mod drop_reason;
 pub mod error;
 pub mod guard;
 pub mod interface;

@@ -137,7 +137,7 @@ fn no_address_survives_and_everything_adds_up() {
                         }
                         replay.recycle(frame);
                     }
-                    Err(reason) if seed == 1 => *dropped.entry(reason.reason()).or_default() += 1,
+                    Err(reason) if seed == 1 => *dropped.entry(reason.reason().as_str()).or_default() += 1,
                     Err(_) => {}
                 }
             }

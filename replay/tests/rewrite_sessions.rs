@@ -108,8 +108,11 @@ fn what_is_not_understood_is_dropped_with_its_reason() {
     };
     let out =
         replay(&rewriter(plan()), &session(vec![lldp, gre, loopback, router_list, long, cut, routed]), 1);
-    let reasons: Vec<&str> = out.iter().map(|item| item.as_ref().unwrap_err().reason()).collect();
-    assert_eq!(reasons, ["not_ip", "protocol", "loopback", "icmp_type", "length", "headers", "source_route"]);
+    let reasons: Vec<&str> = out.iter().map(|item| item.as_ref().unwrap_err().reason().as_str()).collect();
+    assert_eq!(
+        reasons,
+        ["not_ip", "unknown_protocol", "loopback", "icmp_type", "length", "headers", "source_route"]
+    );
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &RewriteArgs) -> Outcome {
                 sink.send(&frame, recording.start + frame.offset())?;
                 replay.recycle(frame);
             }
-            Err(reason) => *dropped.entry(reason.reason()).or_default() += 1,
+            Err(reason) => *dropped.entry(reason.reason().as_str()).or_default() += 1,
         }
     }
     let stats = sink.close().map_err(|error| error.error)?;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use netssm_wire::frame::Stop;
 
+use crate::drop_reason::DropReason;
+
 /// Why a packet of a session gives no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -31,19 +33,19 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    /// Name of the reason, without details, for metrics.
-    pub fn reason(&self) -> &'static str {
+    /// The reason alone, which is what is counted.
+    pub fn reason(&self) -> DropReason {
         match self {
-            Dropped::Headers(_) => "headers",
-            Dropped::Length(_) => "length",
-            Dropped::NotIp(_) => "not_ip",
-            Dropped::Protocol(_) => "protocol",
-            Dropped::IcmpType(_) => "icmp_type",
-            Dropped::SourceRoute => "source_route",
-            Dropped::Loopback => "loopback",
-            Dropped::Group => "group",
-            Dropped::Address => "address",
-            Dropped::NoPrefix => "no_prefix",
+            Dropped::Headers(_) => DropReason::Headers,
+            Dropped::Length(_) => DropReason::Length,
+            Dropped::NotIp(_) => DropReason::NotIp,
+            Dropped::Protocol(_) => DropReason::UnknownProtocol,
+            Dropped::IcmpType(_) => DropReason::IcmpType,
+            Dropped::SourceRoute => DropReason::SourceRoute,
+            Dropped::Loopback => DropReason::Loopback,
+            Dropped::Group => DropReason::Group,
+            Dropped::Address => DropReason::NoHost,
+            Dropped::NoPrefix => DropReason::NoPrefix,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Sinks: where frames go. An interface, rolling captures, a stream, or memory.
+//! Sinks: where frames go. An interface, rolling captures, or a stream.
 //!
 //! A sink takes [`TestbedFrame`]s only, holds a [`Guard`](crate::guard::Guard) from its construction on, and
 //! belongs to one thread. It may queue what it is sent; [`Sink::flush`] pushes that out, and is due whenever
@@ -11,7 +11,6 @@
 
 pub mod afpacket;
 pub mod inject;
-pub mod memory;
 pub mod rolling;
 pub mod stream;
 
@@ -23,6 +22,7 @@ use crate::clock::WallTime;
 use crate::guard::{Refusal, Tripped};
 use crate::rewrite::TestbedFrame;
 
+pub use crate::drop_reason::{DropReason, Drops};
 pub use afpacket::InterfaceError;
 pub use rolling::RollingError;
 pub use stream::StreamError;
@@ -121,83 +121,6 @@ pub enum SinkError {
 impl From<Tripped> for SinkError {
     fn from(tripped: Tripped) -> SinkError {
         SinkError::Refused(tripped.into())
-    }
-}
-
-/// Why a frame was not delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DropReason {
-    /// Longer than the interface takes.
-    OverMtu,
-    /// Refused by the guard, or queued when the gate was shut.
-    Guard,
-    /// The interface failed with this frame queued or offered.
-    Interface,
-    /// The kernel took it and then lost it: the link went down, or (a veth before Linux 6.6) the far end had
-    /// no room.
-    Lost,
-    /// The disk was full (or over quota, or broken).
-    DiskFull,
-    /// Its time cannot be written in a capture: before 1970 or after 2106.
-    Time,
-    /// The pipe or device that it was queued for failed, or its reader went away.
-    Stream,
-}
-
-impl DropReason {
-    /// All of them, in the order of [`DropReason::index`].
-    pub const ALL: [DropReason; 7] = [
-        DropReason::OverMtu,
-        DropReason::Guard,
-        DropReason::Interface,
-        DropReason::Lost,
-        DropReason::DiskFull,
-        DropReason::Time,
-        DropReason::Stream,
-    ];
-
-    /// Place in [`DropReason::ALL`].
-    pub fn index(self) -> usize {
-        self as usize
-    }
-
-    /// Value of the metric's `reason` label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            DropReason::OverMtu => "over_mtu",
-            DropReason::Guard => "guard",
-            DropReason::Interface => "interface",
-            DropReason::Lost => "lost",
-            DropReason::DiskFull => "disk_full",
-            DropReason::Time => "time",
-            DropReason::Stream => "stream",
-        }
-    }
-}
-
-/// Frames dropped, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drops([u64; DropReason::ALL.len()]);
-
-impl Drops {
-    /// Counts `frames` more.
-    pub fn add(&mut self, reason: DropReason, frames: u64) {
-        self.0[reason.index()] += frames;
-    }
-
-    /// Frames dropped for one reason.
-    pub fn get(&self, reason: DropReason) -> u64 {
-        self.0[reason.index()]
-    }
-
-    /// Frames dropped for any reason.
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-
-    /// Each reason with its count, zero or not.
-    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        DropReason::ALL.iter().map(|&reason| (reason, self.get(reason)))
     }
 }
 
@@ -325,24 +248,5 @@ impl FinishReason {
             FinishReason::Stall => "stall",
             FinishReason::Close => "close",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn drops_are_kept_by_reason() {
-        let mut drops = Drops::default();
-        for (i, reason) in DropReason::ALL.into_iter().enumerate() {
-            assert_eq!(reason.index(), i);
-            drops.add(reason, i as u64 + 1);
-        }
-        assert_eq!(drops.get(DropReason::DiskFull), 5);
-        assert_eq!(drops.total(), 28);
-        assert_eq!(drops.iter().map(|(_, n)| n).sum::<u64>(), 28);
-        let names: std::collections::HashSet<_> = DropReason::ALL.iter().map(|r| r.as_str()).collect();
-        assert_eq!(names.len(), DropReason::ALL.len(), "a metric label each");
     }
 }
