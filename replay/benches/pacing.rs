@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netssm_replay::clock::{Clock, MonoTime, SystemClock, WallTime};
-use netssm_replay::pace::{Pace, Pacer, Speed};
+use netssm_replay::pace::{Pacer, Speed};
 use netssm_replay::rewrite::TestbedFrame;
 use netssm_replay::sink::Sink;
 use netssm_replay::sink::afpacket::{InterfaceConfig, InterfaceSink};
@@ -54,16 +54,15 @@ fn send(sink: &mut InterfaceSink, frame: &TestbedFrame) {
 /// How late each packet was.
 fn paced(sent: &[TestbedFrame], clock: SystemClock) -> Vec<Duration> {
     let mut sink = open();
-    let speed = Speed::factor(1.0).unwrap();
-    let pacer = Pacer::new(clock.now() + Duration::from_millis(10), speed);
+    let anchor = clock.now();
+    let pacer = Pacer::new(Duration::from_millis(10), Speed::REAL_TIME);
     let frames = sent.iter().cycle().zip(0..PACKETS);
     frames
         .map(|(frame, i)| {
-            while let Pace::WaitUntil(at) = pacer.next(GAP * i, clock.now()) {
-                clock.sleep_until(at);
-            }
+            let due = anchor + pacer.deadline(GAP * i);
+            clock.sleep_until(due);
             send(&mut sink, frame);
-            clock.now().since(pacer.deadline(GAP * i))
+            clock.now().since(due)
         })
         .collect()
 }

@@ -1,26 +1,25 @@
-//! The pacer: says when the next packet may leave. No clock inside.
+//! The pacer: when each packet of a session is due, in whole nanoseconds. No clock inside.
 //!
-//! Every deadline is computed from one anchor and the packet's own place in the schedule, never from the
-//! packet before it. A late packet is late by itself and moves nothing; errors cannot add up, however long
-//! the run. This is what the replay tools before us got wrong (rates that drift after hours, pacing that
-//! stops in the middle of a file): they slept between packets.
+//! Every deadline is computed from one anchor and the packet's own place in the session, never from the packet before it.
+//! A late packet is late by itself and moves nothing; errors cannot add up, however long the run. This is what the
+//! replay tools before us got wrong (rates that drift after hours, pacing that stops in the middle of a file): they slept
+//! between packets.
+//!
+//! Deadlines are offsets from the start of the run. Whoever plays ties that start to the monotonic clock once
+//! ([`Anchor`](crate::clock::Anchor)) and sleeps until absolute times.
 //!
 //! ```
-//! use netssm_replay::clock::MonoTime;
-//! use netssm_replay::pace::{Pace, Pacer, Speed};
+//! use netssm_replay::pace::{Pacer, Speed};
 //! use std::time::Duration;
-//! let pacer = Pacer::new(MonoTime(1_000), Speed::factor(2.0)?);
+//! let pacer = Pacer::new(Duration::from_nanos(1_000), Speed::factor(2.0)?);
 //! let offset = Duration::from_nanos(500); // half of it at double speed
-//! assert_eq!(pacer.next(offset, MonoTime(1_100)), Pace::WaitUntil(MonoTime(1_250)));
-//! assert_eq!(pacer.next(offset, MonoTime(1_260)), Pace::Send { late: Duration::from_nanos(10) });
+//! assert_eq!(pacer.deadline(offset), Duration::from_nanos(1_250));
 //! # Ok::<(), netssm_replay::pace::SpeedError>(())
 //! ```
 
 use std::time::Duration;
 
-use crate::clock::MonoTime;
-
-/// How fast the schedule runs.
+/// How fast time inside a session runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Speed {
     /// By this factor; 1 is real time. Always within [`Speed::MIN`] and [`Speed::MAX`].
@@ -38,6 +37,19 @@ impl Factor {
     pub fn get(self) -> f64 {
         self.0
     }
+
+    /// `nanos` divided by the factor, rounded to the nearest nanosecond, a half up; saturates at 584 years.
+    ///
+    /// Exact: a double within the limits of a speed is a whole number below 2^53 over a power of two, 2^32 to 2^62.
+    fn divide(self, nanos: u64) -> u64 {
+        const EXPLICIT_BITS: u32 = 52;
+        let bits = self.0.to_bits();
+        let mantissa = u128::from(bits & ((1 << EXPLICIT_BITS) - 1) | 1 << EXPLICIT_BITS);
+        let exponent = (bits >> EXPLICIT_BITS) as u32; // the sign is 0
+        let shift = (1023 + EXPLICIT_BITS).saturating_sub(exponent);
+        let quotient = ((u128::from(nanos) << shift) + mantissa / 2) / mantissa;
+        u64::try_from(quotient).unwrap_or(u64::MAX)
+    }
 }
 
 /// A speed that cannot be.
@@ -53,6 +65,8 @@ impl Speed {
     pub const MIN: f64 = 1e-3;
     /// Fastest factor; beyond it, [`Speed::Top`] is what is meant.
     pub const MAX: f64 = 1e6;
+    /// As fast as the session says.
+    pub const REAL_TIME: Speed = Speed::Factor(Factor(1.0));
 
     /// A speed by factor.
     ///
@@ -67,90 +81,71 @@ impl Speed {
     }
 }
 
-/// What to do with the next packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// It is time.
-    Send {
-        /// How long past its deadline it is; always zero at [`Speed::Top`].
-        late: Duration,
-    },
-    /// Ask again at this moment.
-    WaitUntil(MonoTime),
-}
-
-/// Deadlines from one anchor.
+/// The deadlines of one session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pacer {
-    anchor: MonoTime,
+    start: Duration,
     speed: Speed,
 }
 
 impl Pacer {
-    /// A schedule whose offset zero is at `anchor`.
-    pub fn new(anchor: MonoTime, speed: Speed) -> Pacer {
-        Pacer { anchor, speed }
+    /// Of a session that starts at `start` of the run.
+    pub fn new(start: Duration, speed: Speed) -> Pacer {
+        Pacer { start, speed }
     }
 
-    /// The anchor.
-    pub fn anchor(&self) -> MonoTime {
-        self.anchor
+    /// When the packet at `offset` of the session is due, from the start of the run. At speed 1 it is exact, at others
+    /// rounded to the nearest nanosecond, and the rounding of one packet never reaches the next. At [`Speed::Top`]
+    /// everything is due at the session's start. Saturates after 584 years.
+    pub fn deadline(&self, offset: Duration) -> Duration {
+        self.start.saturating_add(self.scaled(offset))
     }
 
-    /// The speed.
-    pub fn speed(&self) -> Speed {
-        self.speed
+    /// Changes the speed from here on: the packet at `next` of the session stays due when it was, unless that would put
+    /// the session's start before the run's.
+    pub fn set_speed(&mut self, speed: Speed, next: Duration) {
+        let deadline = self.deadline(next);
+        self.speed = speed;
+        self.start = deadline.saturating_sub(self.scaled(next));
     }
 
-    /// When the packet at `offset` of the schedule is due. At speed 1 it is exact; at others it is rounded to
-    /// the nearest nanosecond for the first 104 days of schedule (2^53 ns, what a double holds) and to a few
-    /// nanoseconds for decades after, and the rounding of one packet never reaches the next. At
-    /// [`Speed::Top`] everything is due at the anchor.
-    pub fn deadline(&self, offset: Duration) -> MonoTime {
+    fn scaled(&self, offset: Duration) -> Duration {
         match self.speed {
-            Speed::Top => self.anchor,
-            Speed::Factor(Factor(1.0)) => self.anchor + offset,
-            Speed::Factor(Factor(factor)) => {
-                let scaled = (offset.as_nanos() as f64 / factor).round(); // `as` saturates
-                self.anchor + Duration::from_nanos(scaled as u64)
+            Speed::Top => Duration::ZERO,
+            Speed::REAL_TIME => offset,
+            Speed::Factor(factor) => {
+                let nanos = u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX);
+                Duration::from_nanos(factor.divide(nanos))
             }
         }
-    }
-
-    /// Whether the packet at `offset` of the schedule may leave at `now`. An exact hit is on time.
-    pub fn next(&self, offset: Duration, now: MonoTime) -> Pace {
-        if self.speed == Speed::Top {
-            return Pace::Send { late: Duration::ZERO };
-        }
-        let deadline = self.deadline(offset);
-        if now >= deadline { Pace::Send { late: now.since(deadline) } } else { Pace::WaitUntil(deadline) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Clock, MockClock, WallTime};
+    use crate::clock::{Clock, MockClock, MonoTime, WallTime};
     use proptest::prelude::*;
 
-    /// Plays a schedule on a clock that oversleeps by an unlucky amount each time and takes a while per
-    /// packet.
+    const NS: Duration = Duration::from_nanos(1);
+
+    fn pacer(start: u64, factor: f64) -> Pacer {
+        Pacer::new(NS * u32::try_from(start).unwrap(), Speed::factor(factor).unwrap())
+    }
+
+    /// Plays a session on a clock that oversleeps by an unlucky amount each time and takes a while per packet. The worst
+    /// lateness, and the last.
     fn play(pacer: &Pacer, clock: &MockClock, gap: Duration, packets: u32) -> (Duration, Duration) {
+        let anchor = clock.now();
         let (mut worst, mut last) = (Duration::ZERO, Duration::ZERO);
         for i in 0..packets {
-            let offset = gap * i;
-            loop {
-                match pacer.next(offset, clock.now()) {
-                    Pace::Send { late } => {
-                        (worst, last) = (worst.max(late), late);
-                        break;
-                    }
-                    Pace::WaitUntil(at) => {
-                        clock.sleep_until(at);
-                        clock.advance(Duration::from_nanos(u64::from(i % 53) * 1_000)); // wake-up latency
-                    }
-                }
+            let due = anchor + pacer.deadline(gap * i);
+            if clock.now() < due {
+                clock.sleep_until(due);
+                clock.advance(Duration::from_nanos(u64::from(i % 53) * 1_000)); // wake-up latency
             }
+            last = clock.now().since(due);
+            worst = worst.max(last);
             clock.advance(Duration::from_nanos(700)); // the send itself
         }
         (worst, last)
@@ -162,11 +157,10 @@ mod tests {
         let packets = 5_000_000; // 7.2 ms apart: 10 hours
         for (factor, speedup) in [(1.0, 1), (4.0, 4)] {
             let clock = MockClock::new(MonoTime(123), WallTime(0));
-            let pacer = Pacer::new(clock.now(), Speed::factor(factor).unwrap());
-            let (worst, last) = play(&pacer, &clock, gap, packets);
+            let (worst, last) = play(&pacer(0, factor), &clock, gap, packets);
             assert!(worst <= Duration::from_micros(53), "{worst:?}");
             assert!(last <= Duration::from_micros(53), "{last:?}");
-            let took = clock.now().since(pacer.anchor());
+            let took = clock.now().since(MonoTime(123));
             let planned = gap * (packets - 1) / speedup;
             assert!(
                 took >= planned && took - planned < Duration::from_micros(60),
@@ -176,20 +170,30 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_is_caught_up_without_moving_the_schedule() {
-        let clock = MockClock::new(MonoTime(0), WallTime(0));
-        let pacer = Pacer::new(clock.now(), Speed::factor(1.0).unwrap());
-        let gap = Duration::from_millis(1);
-        clock.advance(Duration::from_millis(100));
-        assert_eq!(pacer.next(gap, clock.now()), Pace::Send { late: Duration::from_millis(99) });
-        assert_eq!(pacer.next(gap * 101, clock.now()), Pace::WaitUntil(MonoTime(101_000_000)));
+    fn years_stay_exact() {
+        let years = Duration::new(10 * 365 * 86_400, 1);
+        assert_eq!(pacer(17, 1.0).deadline(years), years + 17 * NS);
+        // What a double of seconds or of nanoseconds does not hold.
+        assert_eq!(pacer(0, 0.5).deadline(years), 2 * years);
+        assert_eq!(pacer(0, 2.0).deadline(2 * years), years);
+        assert_eq!(pacer(0, 1e6).deadline(1_000_000 * NS), NS);
     }
 
     #[test]
-    fn years_of_schedule_stay_exact_at_speed_one() {
-        let pacer = Pacer::new(MonoTime(17), Speed::factor(1.0).unwrap());
-        let years = Duration::new(10 * 365 * 86_400, 1);
-        assert_eq!(pacer.deadline(years), MonoTime(17 + 315_360_000_000_000_001));
+    fn quotients_are_rounded_to_the_nearest_and_a_half_up() {
+        let at = |factor: f64, nanos: u32| pacer(0, factor).deadline(NS * nanos).as_nanos();
+        assert_eq!([at(2.0, 1), at(2.0, 2), at(2.0, 3), at(3.0, 4), at(3.0, 5)], [1, 1, 2, 1, 2]);
+        assert_eq!((at(1.5, 3), at(1e-3, 7), at(1e6, 499_999), at(1e6, 500_000)), (2, 7_000, 0, 1));
+    }
+
+    #[test]
+    fn a_change_of_speed_moves_no_packet_back() {
+        let mut pacer = pacer(100, 1.0);
+        let before = pacer.deadline(10 * NS);
+        pacer.set_speed(Speed::factor(0.5).unwrap(), 10 * NS);
+        assert_eq!((pacer.deadline(10 * NS), pacer.deadline(30 * NS)), (before, before + 40 * NS));
+        pacer.set_speed(Speed::Top, 30 * NS);
+        assert_eq!(pacer.deadline(90 * NS), before + 40 * NS);
     }
 
     #[test]
@@ -202,23 +206,30 @@ mod tests {
 
     #[test]
     fn top_speed_never_waits() {
-        let pacer = Pacer::new(MonoTime(50), Speed::Top);
-        assert_eq!(pacer.next(Duration::MAX, MonoTime(0)), Pace::Send { late: Duration::ZERO });
+        assert_eq!(Pacer::new(50 * NS, Speed::Top).deadline(Duration::MAX), 50 * NS);
+        assert_eq!(pacer(0, 1e-3).deadline(Duration::MAX), Duration::from_nanos(u64::MAX));
     }
 
     proptest! {
         #[test]
-        fn deadlines_keep_the_order_of_the_schedule(
-            factor in 1e-3..1e6f64, a in 0u64..1 << 60, b in 0u64..1 << 60, anchor in 0u64..1 << 60,
+        fn deadlines_keep_the_order_of_the_session(
+            factor in 1e-3..=1e6f64, a in 0u64..1 << 60, b in 0u64..1 << 60, start: u32,
         ) {
-            let pacer = Pacer::new(MonoTime(anchor), Speed::factor(factor).unwrap());
+            let pacer = pacer(start.into(), factor);
             let (early, late) = (a.min(b), a.max(b));
-            let d = |ns| pacer.deadline(Duration::from_nanos(ns));
-            prop_assert!(d(early) <= d(late));
-            prop_assert!(d(0) == MonoTime(anchor));
-            let expected = early as f64 / factor;
-            let got = d(early).since(MonoTime(anchor)).as_nanos() as f64;
-            prop_assert!((got - expected).abs() <= 1.0 + expected * 1e-15, "{} for {}", got, expected);
+            let due = |ns| pacer.deadline(Duration::from_nanos(ns));
+            prop_assert!(due(early) <= due(late));
+            prop_assert_eq!(due(0), NS * start);
+        }
+
+        /// As doubles of seconds gave them, but where the quotient lies within their error of half a nanosecond.
+        #[test]
+        fn an_hour_is_as_doubles_have_it(factor in 1e-3..=1e3f64, ns in 0u64..3_600_000_000_000) {
+            let offset = Duration::from_nanos(ns);
+            let doubles = Duration::from_secs_f64(offset.as_secs_f64() / factor).as_nanos();
+            let exact = pacer(0, factor).deadline(offset).as_nanos();
+            let allowed = 1 + exact / (1 << 50);
+            prop_assert!(exact.abs_diff(doubles) <= allowed, "{} against {}", exact, doubles);
         }
     }
 }

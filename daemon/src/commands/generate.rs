@@ -9,6 +9,7 @@ use netssm_model::checkpoint::Checkpoint;
 use netssm_model::generate::{ChainSpec, GenerateOptions, Generator, Stage, Stats, prompt_from_capture};
 use netssm_model::precision::Precision;
 use netssm_replay::clock::{Clock, SystemClock};
+use netssm_replay::pace::Speed;
 use netssm_replay::rewrite::{Allocator, Rewriter};
 use netssm_wire::capture::find_captures;
 use serde::Serialize;
@@ -97,7 +98,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Outcome {
         pool.follow(Box::new(Schedule::labels(arrivals.clone(), args.seed, None)), depth);
     })?;
     signals::channel(engine.sender())?;
-    let plan = Plan { arrivals, limits, speed: 1.0, rewriter };
+    let plan = Plan { arrivals, limits, speed: Speed::REAL_TIME, rewriter };
     engine.play(|pool, pulse| Parts {
         time: Timeline::from(start),
         pool,

@@ -58,10 +58,6 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
     let policy = super::rewrite::payload_policy(args.synthetic_payload);
     let rewriter = Rewriter::new(plan, Allocator::new()).map_err(Failure::config)?.payload(policy);
     let arrivals = Arrivals { rate: AT_ONCE, max_concurrent: 1, limit: args.times, weights: vec![1.0] };
-    let speed = match args.speed {
-        Speed::Top => f64::INFINITY,
-        Speed::Factor(factor) => factor.get(),
-    };
     let testbed = Testbed::open(&outputs, allow, !args.no_nftables, &[])?;
     let (control, orders) = channel();
     signals::listen(move |signal| {
@@ -79,7 +75,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
     let played = Player::new(Parts {
         time: Timeline::real(),
         pool,
-        plan: Plan { arrivals, limits, speed, rewriter },
+        plan: Plan { arrivals, limits, speed: args.speed, rewriter },
         outputs: testbed.outputs,
         gate: testbed.gate,
         metrics: Metrics::new(),

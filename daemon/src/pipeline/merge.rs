@@ -1,7 +1,7 @@
 //! Live sessions merged into one stream of packets by deadline. Pure.
 //!
-//! A binary heap holds one entry a session: the deadline of its next packet. Deadlines are offsets from the start of
-//! the run. Equal deadlines go by session number, and a session's own packets keep their order, so the result is a
+//! A binary heap holds one entry a session: the deadline of its next packet, from its [`Pacer`]. Deadlines are offsets from
+//! the start of the run. Equal deadlines go by session number, and a session's own packets keep their order, so the result is a
 //! total order that depends on nothing but the sessions: same sessions, same bytes.
 //!
 //! Packets are built when they are popped, one at a time: memory is bounded by the number of live sessions.
@@ -9,6 +9,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
+
+use netssm_replay::pace::{Pacer, Speed};
 
 /// A session being played: packets in order of time. `next` builds one; `peek` gives its time without building it.
 pub(crate) trait Source {
@@ -23,7 +25,7 @@ pub(crate) trait Source {
 #[derive(Debug)]
 struct Live<S> {
     source: S,
-    start: Duration,
+    pacer: Pacer,
 }
 
 /// What was popped.
@@ -44,24 +46,21 @@ pub(crate) struct Popped<P> {
 pub(crate) struct Merge<S> {
     heap: BinaryHeap<Reverse<(Duration, u64)>>,
     live: HashMap<u64, Live<S>>,
-    speed: f64,
+    speed: Speed,
 }
 
 impl<S: Source> Merge<S> {
-    /// Nothing live. Time inside sessions runs `speed` times as fast as it was generated.
-    pub(crate) fn new(speed: f64) -> Self {
+    /// Nothing live. Time inside sessions runs as fast as `speed` says.
+    pub(crate) fn new(speed: Speed) -> Self {
         Self { heap: BinaryHeap::new(), live: HashMap::new(), speed }
     }
 
-    /// Changes the speed of sessions that are added from now on (a live one keeps its deadlines in order, because
-    /// its start is moved so that its next packet stays where it was).
-    pub(crate) fn set_speed(&mut self, speed: f64) {
-        let (old, new) = (self.speed, speed);
+    /// Changes the speed. A live session's next packet stays due when it was.
+    pub(crate) fn set_speed(&mut self, speed: Speed) {
         self.speed = speed;
         for live in self.live.values_mut() {
             if let Some(next) = live.source.peek() {
-                let deadline = live.start.saturating_add(scale(next, old));
-                live.start = deadline.saturating_sub(scale(next, new));
+                live.pacer.set_speed(speed, next);
             }
         }
     }
@@ -69,8 +68,9 @@ impl<S: Source> Merge<S> {
     /// Adds session `number`, starting at `start`. `false` if it has no packet at all.
     pub(crate) fn add(&mut self, number: u64, start: Duration, source: S) -> bool {
         let Some(first) = source.peek() else { return false };
-        self.heap.push(Reverse((start.saturating_add(scale(first, self.speed)), number)));
-        self.live.insert(number, Live { source, start });
+        let pacer = Pacer::new(start, self.speed);
+        self.heap.push(Reverse((pacer.deadline(first), number)));
+        self.live.insert(number, Live { source, pacer });
         true
     }
 
@@ -89,7 +89,7 @@ impl<S: Source> Merge<S> {
         match following {
             // The entry is changed in place: one sift instead of a pop and a push. A time that runs backwards would
             // break the order of the stream, so the deadline never decreases.
-            Some(time) => top.0.0 = live.start.saturating_add(scale(time, self.speed)).max(deadline),
+            Some(time) => top.0.0 = live.pacer.deadline(time).max(deadline),
             None => {
                 std::collections::binary_heap::PeekMut::pop(top);
                 self.live.remove(&session);
@@ -121,14 +121,6 @@ impl<S: Source> Merge<S> {
         self.live.clear();
         cut
     }
-}
-
-/// `time / speed`, exact at speed 1.
-fn scale(time: Duration, speed: f64) -> Duration {
-    if speed == 1.0 {
-        return time;
-    }
-    Duration::try_from_secs_f64(time.as_secs_f64() / speed).unwrap_or(Duration::MAX / 4)
 }
 
 #[cfg(test)]
@@ -163,11 +155,15 @@ mod tests {
         std::iter::from_fn(|| merge.pop()).map(|p| (p.deadline.as_millis() as u64, p.packet)).collect()
     }
 
+    fn speed(factor: f64) -> Speed {
+        Speed::factor(factor).expect("a speed")
+    }
+
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
     fn packets_come_by_deadline_then_by_session() {
-        let mut merge = Merge::new(1.0);
+        let mut merge = Merge::new(Speed::REAL_TIME);
         assert!(merge.add(2, 10 * MS, fixed(2, &[0, 5, 5])));
         assert!(merge.add(1, 15 * MS, fixed(1, &[0, 1])));
         assert!(!merge.add(3, Duration::ZERO, fixed(3, &[])), "an empty session is not live");
@@ -177,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_last_packet_of_a_session_says_so() {
-        let mut merge = Merge::new(1.0);
+        let mut merge = Merge::new(Speed::REAL_TIME);
         merge.add(1, Duration::ZERO, fixed(1, &[0, 1]));
         let last: Vec<bool> = std::iter::from_fn(|| merge.pop()).map(|p| p.last).collect();
         assert_eq!(last, [false, true]);
@@ -185,23 +181,23 @@ mod tests {
 
     #[test]
     fn speed_scales_time_inside_a_session_only() {
-        let mut merge = Merge::new(2.0);
+        let mut merge = Merge::new(speed(2.0));
         merge.add(1, 100 * MS, fixed(1, &[0, 10, 30]));
         assert_eq!(drain(&mut merge), [(100, (1, 0)), (105, (1, 1)), (115, (1, 2))]);
     }
 
     #[test]
     fn a_change_of_speed_moves_no_packet_back() {
-        let mut merge = Merge::new(1.0);
+        let mut merge = Merge::new(Speed::REAL_TIME);
         merge.add(1, 100 * MS, fixed(1, &[0, 10, 30]));
         merge.pop();
-        merge.set_speed(0.5);
+        merge.set_speed(speed(0.5));
         assert_eq!(drain(&mut merge), [(110, (1, 1)), (150, (1, 2))]);
     }
 
     #[test]
     fn time_that_runs_backwards_does_not_break_the_order() {
-        let mut merge = Merge::new(1.0);
+        let mut merge = Merge::new(Speed::REAL_TIME);
         merge.add(1, Duration::ZERO, fixed(1, &[5, 2, 9]));
         assert_eq!(drain(&mut merge), [(5, (1, 0)), (5, (1, 1)), (9, (1, 2))]);
     }
@@ -210,7 +206,7 @@ mod tests {
     fn many_random_sessions_never_invert() {
         use rand::{Rng, SeedableRng};
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
-        let mut merge = Merge::new(1.0);
+        let mut merge = Merge::new(Speed::REAL_TIME);
         for id in 0..200 {
             let mut time = 0;
             let times: Vec<u64> = (0..rng.random_range(1..50))
@@ -233,7 +229,7 @@ mod tests {
 
     #[test]
     fn cut_ends_everything() {
-        let mut merge = Merge::new(1.0);
+        let mut merge = Merge::new(Speed::REAL_TIME);
         merge.add(1, Duration::ZERO, fixed(1, &[0, 1]));
         merge.add(2, Duration::ZERO, fixed(2, &[0, 1]));
         assert_eq!((merge.cut(), merge.len(), merge.pop().is_none()), (2, 0, true));

@@ -19,6 +19,7 @@ use std::time::Duration;
 use netssm_replay::clock::{Clock, SystemClock};
 use netssm_replay::error::RewriteError;
 use netssm_replay::guard::Gate;
+use netssm_replay::pace::Speed;
 use netssm_replay::rewrite::{Dropped, Rewriter, SessionReplay, TestbedFrame};
 use netssm_replay::sink::SinkError;
 
@@ -68,8 +69,8 @@ pub(crate) struct Plan {
     pub arrivals: Arrivals,
     /// Which sessions there are.
     pub limits: Limits,
-    /// Factor on time inside sessions.
-    pub speed: f64,
+    /// How fast time inside sessions runs.
+    pub speed: Speed,
     /// Where hosts go.
     pub rewriter: Rewriter,
 }

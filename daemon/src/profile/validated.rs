@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use netssm_model::precision::Precision;
 use netssm_model::sample::Policy;
+use netssm_replay::pace::Speed;
 use netssm_replay::rewrite::AddressPlan;
 
 /// A checked profile.
@@ -27,8 +28,8 @@ pub(crate) struct Profile {
     pub traffic: Vec<Traffic>,
     /// When sessions start.
     pub arrivals: Arrivals,
-    /// Factor on time inside sessions.
-    pub speed: f64,
+    /// How fast time inside sessions runs.
+    pub speed: Speed,
     /// Where hosts are mapped to; passed [`AddressPlan::validate`].
     pub addresses: AddressPlan,
     /// At least one.

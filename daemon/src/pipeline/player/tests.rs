@@ -95,7 +95,7 @@ impl Bench {
         Plan {
             arrivals: self.arrivals.clone(),
             limits: self.limits.clone(),
-            speed: 1.0,
+            speed: netssm_replay::pace::Speed::REAL_TIME,
             rewriter: Rewriter::new(default_addresses(), Allocator::new()).unwrap(),
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use netssm_model::precision::Precision;
 use netssm_model::sample::Policy;
+use netssm_replay::pace::Speed;
 use netssm_replay::rewrite::AddressPlan;
 use toml::Spanned;
 
@@ -33,7 +34,7 @@ pub(super) fn validate(
     let rate = number(&raw.schedule.rate, "schedule.rate", 1e-6, 1e6, problems);
     let max_concurrent =
         whole(&raw.schedule.max_concurrent, "schedule.max_concurrent", 1, 1_000_000, problems);
-    let speed = number(&raw.schedule.speed, "schedule.speed", 1e-3, 1e6, problems);
+    let speed = number(&raw.schedule.speed, "schedule.speed", Speed::MIN, Speed::MAX, problems);
     let addresses = check_addresses(&raw.addresses, problems);
     let interfaces = check_interfaces(&raw.output.interface, problems);
     let pcap = raw.output.pcap.as_ref().map(|p| check_pcap(p, problems));
@@ -59,7 +60,7 @@ pub(super) fn validate(
         reuse,
         traffic,
         arrivals: Arrivals { rate, max_concurrent, limit: raw.schedule.sessions, weights },
-        speed,
+        speed: Speed::factor(speed).ok()?,
         addresses: addresses?,
         outputs: Outputs { interfaces, pcap },
         allow,
