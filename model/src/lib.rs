@@ -49,7 +49,7 @@ pub mod config;
 mod context;
 mod conv;
 #[cfg(feature = "cuda")]
-#[allow(unsafe_code, reason = "launching kernels is unsafe; the only folder where it is")]
+#[allow(unsafe_code, reason = "launching kernels is unsafe")]
 pub mod cuda;
 pub mod decode;
 pub mod error;

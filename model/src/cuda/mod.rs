@@ -2,7 +2,7 @@
 //!
 //! [`Gpu`] is the door: it checks driver and capability, and gives functions of `model/kernels` by name. Buffers and
 //! launches are cudarc's, the version that candle uses, so that a [`candle_core::Device`] and this module share one
-//! context. This folder is the crate's only place for `unsafe`: each block says why it is sound.
+//! context. Launching kernels is `unsafe`: each block says why it is sound. (On the CPU, `ops` has the other unsafe code.)
 //!
 //! Every failure is a [`CudaError`]; nothing here falls back to the CPU.
 

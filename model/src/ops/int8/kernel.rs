@@ -1,4 +1,4 @@
-//! The kernels of int8 products and the choice among them: with unsafe code, as no other file of arithmetic.
+//! The kernels of int8 products and the choice among them, with unsafe code.
 //!
 //! Each kernel is the same loops compiled for other instructions. Unsafe is one thing only: calling a function that was
 //! compiled for instructions that this processor must have, which a [`Kernel`] is the proof of. Their arithmetic is that
