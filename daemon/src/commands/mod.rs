@@ -7,6 +7,7 @@ mod check;
 mod codec;
 mod evaluate;
 mod files;
+mod follow;
 mod generate;
 mod prepare;
 mod replay;

@@ -1,66 +1,21 @@
 //! `netssmd prepare`: captures to a corpus.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use netssm_tokens::DataError;
 use netssm_tokens::codec::{CodecId, Vocab};
 use netssm_tokens::corpus::Split;
 use netssm_tokens::prepare::{PrepareOptions, PrepareReport, Validation, prepare};
-use netssm_wire::capture::{InputError, Progress as Follow};
+use netssm_wire::capture::InputError;
 use serde::Serialize;
 
+use super::follow::Follower;
 use super::tell;
 use crate::cli::train::PrepareArgs;
 use crate::exit::{Failure, Outcome};
 use crate::models;
 use crate::profile::CheckpointChoice;
-use crate::progress::Progress;
 use crate::signals::StopFlag;
-
-/// Passes the library's progress on. Files are done on several threads.
-struct Follower {
-    shown: Mutex<Shown>,
-    stop: StopFlag,
-    quiet: bool,
-}
-
-#[derive(Default)]
-struct Shown {
-    progress: Option<Progress>,
-    files: u64,
-    bytes: u64,
-    packets: u64,
-}
-
-impl Follow for Follower {
-    fn begin(&self, files: u64, bytes: u64) {
-        let progress = Progress::new(format!("prepare {files} captures"), "bytes", bytes, self.quiet);
-        self.lock().progress = Some(progress);
-    }
-
-    fn file(&self, bytes: u64, packets: u64) {
-        let mut shown = self.lock();
-        shown.files += 1;
-        shown.bytes += bytes;
-        shown.packets += packets;
-        let note = format!("{} files, {} packets", shown.files, shown.packets);
-        let done = shown.bytes;
-        if let Some(progress) = &mut shown.progress {
-            progress.set(done, &note);
-        }
-    }
-
-    fn stop(&self) -> bool {
-        self.stop.is_set()
-    }
-}
-
-impl Follower {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Shown> {
-        self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
 
 #[derive(Debug, Serialize)]
 struct Report {
@@ -108,13 +63,13 @@ pub(crate) fn run(args: &PrepareArgs) -> Outcome {
         gap: (!args.gap.is_zero()).then_some(args.gap),
         seed: args.seed,
     };
-    let follower = Follower { shown: Mutex::default(), stop: StopFlag::install()?, quiet: args.json };
+    let follower = Follower::new("prepare", StopFlag::install()?, args.json);
     let report = prepare(&options, &follower).map_err(|error| match error {
         DataError::Options(_) => Failure::Usage(error.into()),
         DataError::Input(InputError::Labels { .. }) => Failure::Config(error.into()),
         other => Failure::Run(other.into()),
     })?;
-    let seconds = follower.lock().progress.as_ref().map_or(0.0, |p| p.finish().as_secs_f64());
+    let seconds = follower.finish().as_secs_f64();
     tell(args.json, &summarise(args, &report, seconds), |r| {
         let mut text = String::new();
         for (path, why) in &r.faults {

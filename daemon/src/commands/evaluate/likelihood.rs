@@ -10,9 +10,9 @@ use netssm_model::precision::Precision;
 use serde::Serialize;
 
 use super::encode::{Encoded, encode};
-use super::follow::Follower;
 use super::{captures, write};
 use crate::cli::evaluate::EvaluateArgs;
+use crate::commands::follow::Follower;
 use crate::commands::tell;
 use crate::device;
 use crate::exit::{Failure, Outcome};

@@ -1,7 +1,6 @@
 //! `netssmd evaluate`: synthetic captures against real ones, or a checkpoint's likelihood of real ones.
 
 mod encode;
-mod follow;
 mod ids;
 mod likelihood;
 
@@ -14,8 +13,8 @@ use netssm_fidelity::{Captures, Evaluation, FidelityError, Input, Side};
 use netssm_wire::capture::InputError;
 use serde::Serialize;
 
-use self::follow::Follower;
 use self::ids::Ids;
+use super::follow::Follower;
 use super::{files, tell};
 use crate::cli::evaluate::{EvaluateArgs, IDS};
 use crate::device;

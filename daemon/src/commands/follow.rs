@@ -1,13 +1,16 @@
-//! Progress of reading captures, and of predicting them.
+//! Progress of what a library reads, measures or predicts.
+//!
+//! The library calls from several threads and is told whether to stop.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use netssm_wire::capture::Progress as Follow;
 
 use crate::progress::Progress;
 use crate::signals::StopFlag;
 
-/// Passes the library's progress on. Files are done on several threads.
+/// Shows a library's progress.
 pub(super) struct Follower {
     what: String,
     shown: Mutex<Shown>,
@@ -24,6 +27,7 @@ struct Shown {
 }
 
 impl Follower {
+    /// Progress of `what`; nothing is shown with `quiet`.
     pub(super) fn new(what: &str, stop: StopFlag, quiet: bool) -> Self {
         Self { what: what.to_owned(), shown: Mutex::default(), stop, quiet }
     }
@@ -44,11 +48,9 @@ impl Follower {
         !self.stop.is_set()
     }
 
-    /// Takes the bar off the screen.
-    pub(super) fn finish(&self) {
-        if let Some(progress) = &self.lock().progress {
-            progress.finish();
-        }
+    /// Takes the bar off the screen. Gives how long the job took, zero if it never began.
+    pub(super) fn finish(&self) -> Duration {
+        self.lock().progress.as_ref().map_or(Duration::ZERO, Progress::finish)
     }
 
     /// Tokens predicted so far and in all; gives whether to stop.
