@@ -1,6 +1,6 @@
 //! Compiles `kernels/*.cu`, only with feature `cuda`: each to one fatbin with machine code for the capabilities of
 //! [`CAPABILITIES`] and PTX of the newest, from which drivers make code for later devices. They are embedded by
-//! `src/cuda/images.rs`. Without the feature this does nothing; see `kernels/README.md`.
+//! `src/engine/gpu/images.rs`. Without the feature this does nothing; see `kernels/README.md`.
 
 use std::env;
 use std::fmt::Write as _;

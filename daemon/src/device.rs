@@ -28,7 +28,7 @@ pub(crate) fn open(choice: DeviceChoice) -> Outcome<Device> {
 #[cfg(feature = "cuda")]
 fn cuda(n: usize) -> Outcome<Device> {
     // First, since what candle meets without these checks are panics.
-    netssm_model::cuda::Gpu::check(n)
+    netssm_model::engine::gpu::Gpu::check(n)
         .with_context(|| format!("open device cuda:{n}"))
         .map_err(Failure::Config)?;
     Device::new_cuda(n).with_context(|| format!("open device cuda:{n}")).map_err(Failure::Config)

@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use candle_core::{DType, Device, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use netssm_model::ssd::{Form, ScanInput, scan_as};
+use netssm_model::engine::scan::{Form, ScanInput, scan_as};
 
 const BATCH: usize = 2;
 const LENGTH: usize = 512;

@@ -11,12 +11,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
-use netssm_model::config::ModelConfig;
-use netssm_model::init::init_weights;
 use netssm_model::lm::Mamba2;
+use netssm_model::network::config::ModelConfig;
+use netssm_model::network::init::init_weights;
+use netssm_model::network::weights::Parameters;
 use netssm_model::optim::AdamW;
 use netssm_model::train::TrainConfig;
-use netssm_model::weights::Parameters;
 
 const LENGTHS: [usize; 4] = [512, 2_048, 8_192, 32_768];
 /// Steps go on for this long, two at least.

@@ -96,7 +96,7 @@ pub enum Error {
     /// The GPU could not be used.
     #[cfg(feature = "cuda")]
     #[error(transparent)]
-    Cuda(#[from] crate::cuda::CudaError),
+    Cuda(#[from] crate::engine::gpu::CudaError),
 }
 
 impl Error {

@@ -12,11 +12,10 @@
 //! `netssm-replay`, which this crate does not know.
 //!
 //! # Reading order
-//! 1. [`config`], [`ssd`], `conv`, `norm`, `block`, `context`, [`lm`], [`state`]: the model, from the scan up.
-//! 2. [`optim`], [`train`], [`checkpoint`]: fitting it and keeping it.
-//! 3. [`sample`], [`generate`]: tokens to sessions; [`likelihood`]: sessions to nats.
-//! 4. [`ops`]: the CPU's engine. [`decode`] and [`pass`]: a decoded token and a training pass as lists of kernels, which
-//!    `cuda` (feature `cuda`) launches on a GPU and the tests on the host; `kernels/README.md`.
+//! 1. [`network`]: what the model is: configuration, parameters, state.
+//! 2. [`engine`]: how it is computed: on the CPU, as tensor operations, on a GPU (`kernels/README.md`).
+//! 3. [`lm`]: the model that is called. [`optim`], [`train`], [`checkpoint`]: fitting it and keeping it.
+//! 4. [`sample`], [`generate`]: tokens to sessions; [`likelihood`]: sessions to nats.
 //!
 //! # Letters
 //! Tensor code names its axes with the letters of the papers; each such line ends with its shape.
@@ -37,34 +36,21 @@
 //!   bad model output is a value that is counted.
 //! - Randomness has an explicit seed everywhere. The same build, checkpoint, options and seed give
 //!   the same packets on the CPU, whatever the batch.
-//! - One definition of correct for the scan: `ssd::reference`, a plain loop.
+//! - One definition of correct for the scan: [`engine::tensors::reference`], a plain loop.
 //!
 //! # Sources
 //! NetSSM (Chu et al., arXiv 2503.22663) for the method; Mamba-2 (Dao and Gu, arXiv 2405.21060) for
 //! the model; the reference implementation state-spaces/mamba for names and defaults.
 
-mod block;
 pub mod checkpoint;
-pub mod config;
-mod context;
-mod conv;
-#[cfg(feature = "cuda")]
-#[allow(unsafe_code, reason = "launching kernels is unsafe")]
-pub mod cuda;
-pub mod decode;
+pub mod engine;
 pub mod error;
 pub mod generate;
-pub mod init;
 pub mod likelihood;
 pub mod lm;
-mod norm;
-pub mod ops;
+pub mod network;
 pub mod optim;
-pub mod pass;
 pub mod precision;
 pub mod sample;
-pub mod ssd;
-pub mod state;
 pub mod train;
-pub mod weights;
 pub(crate) mod windows;

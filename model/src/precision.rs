@@ -14,7 +14,7 @@ pub enum Precision {
     #[default]
     F32,
     /// Weights and activations as whole numbers of eight bits with a scale for each output and each row; on the CPU only.
-    /// What is lost, and that nothing more is: [`crate::ops`].
+    /// What is lost, and that nothing more is: [`crate::engine::cpu`].
     Int8,
     /// Weights and what they are multiplied with as bf16, the state as f32; on a GPU only.
     Bf16,

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use candle_core::Tensor;
 use netssm_tokens::codec::Codec;
 
-use crate::context::Walk;
+use crate::engine::cpu::loss::{IGNORE, token_nats};
 use crate::error::Result;
 use crate::lm::{Input, Mamba2};
-use crate::ops::loss::{IGNORE, token_nats};
+use crate::network::context::Walk;
 
 /// Tokens a pass: long enough for the products, short enough for the caches.
 pub(crate) const WINDOW: usize = 512;

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
-use netssm_model::config::ModelConfig;
+use netssm_model::engine::cpu::loss::IGNORE;
 use netssm_model::lm::{Engine, Mamba2};
-use netssm_model::ops::loss::IGNORE;
-use netssm_model::weights::{self, Parameters, Weights};
+use netssm_model::network::config::ModelConfig;
+use netssm_model::network::weights::{self, Parameters, Weights};
 
 const LOGITS: f64 = 1e-4;
 const GRADIENTS: f64 = 1e-3;

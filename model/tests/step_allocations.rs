@@ -3,8 +3,8 @@
 use std::alloc::System;
 
 use candle_core::Device;
-use netssm_model::config::ModelConfig;
 use netssm_model::lm::{Mamba2, Stepped};
+use netssm_model::network::config::ModelConfig;
 use netssm_model::precision::Precision;
 use netssm_model::sample::{Policy, Recent, Sampler};
 use netssm_tokens::context::ContextShape;

@@ -12,9 +12,9 @@ use netssm_tokens::timing::TimingTable;
 use sha2::{Digest, Sha256};
 
 use super::{Checkpoint, CheckpointError, FORMAT, Manifest, TrainFacts, WEIGHTS_FILE};
-use crate::config::ModelConfig;
 use crate::error::Error;
-use crate::weights::{self, Weights};
+use crate::network::config::ModelConfig;
+use crate::network::weights::{self, Weights};
 
 impl Checkpoint {
     /// Opens a directory with config.json, tokenizer.json and model.safetensors or

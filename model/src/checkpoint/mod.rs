@@ -26,11 +26,11 @@ use sha2::{Digest, Sha256};
 
 pub use self::error::CheckpointError;
 pub use self::manifest::{FORMAT, Manifest, TrainFacts};
-use crate::config::ModelConfig;
 use crate::error::Error;
-use crate::init::init_weights;
 use crate::lm::Mamba2;
-use crate::weights::{self, Weights};
+use crate::network::config::ModelConfig;
+use crate::network::init::init_weights;
+use crate::network::weights::{self, Weights};
 
 /// File names of a checkpoint directory.
 pub const CONFIG_FILE: &str = "config.json";

@@ -7,7 +7,7 @@ use netssm_tokens::codec::{BytesCodec, Form, Vocab, Width};
 use netssm_tokens::timing::TimingTable;
 
 use super::*;
-use crate::init::init_weights;
+use crate::network::init::init_weights;
 
 fn config(vocab: usize) -> ModelConfig {
     ModelConfig {

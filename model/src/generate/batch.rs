@@ -13,8 +13,8 @@ use super::tail::Beside;
 use super::tally::Tally;
 use super::{GenerateError, Generated, Generator, SessionRequest, Stats};
 use crate::lm::Stepped;
+use crate::network::state::State;
 use crate::sample::Sampler;
-use crate::state::State;
 
 /// Rows of one stage and their state, in the same order.
 struct Group<'g> {

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use super::{GenerateError, Generated, Generator, SessionRequest, Stats, pipeline};
-use crate::cuda::decode::{Order, Plan};
-use crate::decode::{Float, Types};
+use crate::engine::gpu::step::{Order, Plan};
+use crate::engine::step_program::{Float, Types};
 use crate::error::Error;
 use crate::precision::Precision;
 

@@ -22,8 +22,8 @@ use super::row::{Next, Row};
 use super::tail::Beside;
 use super::tally::Tally;
 use super::{GenerateError, Generated, Generator, SessionRequest, Stats};
-use crate::decode::lane::Lane;
-use crate::decode::{Choice, DITHER, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN};
+use crate::engine::step_program::stream::Lane;
+use crate::engine::step_program::{Choice, DITHER, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN};
 use crate::error::Error;
 use crate::sample::{SampleError, Sampler};
 

@@ -6,10 +6,12 @@ use rand_chacha::ChaCha8Rng;
 use super::stateful_tests as stateful;
 use super::tests::{options, request, run, trained};
 use super::*;
-use crate::decode::lane::{Inputs, Lane};
-use crate::decode::{Choice, DITHER, Decoding, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN, Types};
+use crate::engine::step_program::stream::{Inputs, Lane};
+use crate::engine::step_program::{
+    Choice, DITHER, Decoding, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN, Types,
+};
+use crate::network::state::State;
 use crate::sample::{Recent, Sampler};
-use crate::state::State;
 
 /// A generator of random numbers that has one.
 struct Drawn(u64);

@@ -11,7 +11,7 @@ use netssm_tokens::codec::{Decoder, Encoder, FrameRef, RawPacket, SessionEnd, Sk
 use netssm_tokens::timing::TimingTable;
 
 use super::*;
-use crate::config::ModelConfig;
+use crate::network::config::ModelConfig;
 
 const END: u32 = 257;
 const TIME: std::ops::Range<u32> = 300..310;

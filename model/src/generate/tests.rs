@@ -10,11 +10,11 @@ use netssm_tokens::codec::{BytesCodec, Form, FrameRef, SessionEnd, Vocab, Width}
 
 use super::*;
 use crate::checkpoint::{FORMAT, Manifest, TrainFacts};
-use crate::config::ModelConfig;
-use crate::init::init_weights;
-use crate::ops::product;
+use crate::engine::cpu::packed;
+use crate::network::config::ModelConfig;
+use crate::network::init::init_weights;
+use crate::network::weights::Weights;
 use crate::train::{Dataset, Event, Sequence, Start, TrainConfig, train};
-use crate::weights::Weights;
 
 /// A UDP frame of `wire_len` bytes from or to the client at 192.168.1.2.
 fn frame(to_server: bool, client_port: u16, payload: u16) -> Vec<u8> {
@@ -175,7 +175,7 @@ fn in_eight_bits_a_session_depends_on_its_seed_alone() {
     let mut full = Generator::new(trained(), GenerateOptions { ignore_end: true, ..options(8) }).unwrap();
     let (full, _) = run(&mut full, requests());
     assert!(full.iter().zip(&one).any(|(a, b)| a.session != b.session), "another precision, other sessions");
-    assert_eq!(alone.kernel(), product::kernel(Precision::Int8));
+    assert_eq!(alone.kernel(), packed::kernel(Precision::Int8));
 }
 
 #[test]

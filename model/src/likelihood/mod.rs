@@ -196,8 +196,8 @@ mod tests {
     use netssm_tokens::codec::{BytesCodec, Form, Vocab, Width};
 
     use super::*;
-    use crate::config::ModelConfig;
-    use crate::ops::loss::token_nats;
+    use crate::engine::cpu::loss::token_nats;
+    use crate::network::config::ModelConfig;
     use crate::windows::WINDOW;
 
     fn model(vocab: usize) -> Mamba2 {

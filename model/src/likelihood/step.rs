@@ -7,9 +7,9 @@
 use netssm_tokens::codec::Codec;
 
 use super::{EncodedSession, LikelihoodError, Nats};
-use crate::context::Walk;
+use crate::engine::cpu::loss::nats_rows;
 use crate::lm::{Mamba2, Stepped};
-use crate::ops::loss::nats_rows;
+use crate::network::context::Walk;
 
 /// Sessions side by side: blocks of rows for every thread.
 const ROWS: usize = 64;

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 
 use super::{Engine, Input, Mamba2};
-use crate::block;
+use crate::engine::cpu::gradient::{ModelTensors, loss_and_gradient};
+use crate::engine::cpu::loss::{IGNORE, check_range};
+use crate::engine::tensors::block;
 use crate::error::{Error, Result};
-use crate::ops::gradient::{ModelTensors, loss_and_gradient};
-use crate::ops::loss::{IGNORE, check_range};
-use crate::state::State;
-use crate::weights;
+use crate::network::state::State;
+use crate::network::weights;
 
 impl Mamba2 {
     /// [`Mamba2::loss`] and its gradient by every tensor's reference name.
@@ -136,7 +136,7 @@ impl Mamba2 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ModelConfig;
+    use crate::network::config::ModelConfig;
 
     /// Buffers of passes are full of NaN when a test's pass takes them.
     #[test]

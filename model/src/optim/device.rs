@@ -10,7 +10,7 @@ use crate::error::Result;
 #[derive(Default)]
 pub(super) struct Loaded {
     #[cfg(feature = "cuda")]
-    runner: std::sync::OnceLock<crate::cuda::train::Runner>,
+    runner: std::sync::OnceLock<crate::engine::gpu::train::Runner>,
 }
 
 impl Loaded {
@@ -18,7 +18,7 @@ impl Loaded {
     pub(super) fn squares(&self, gradients: &[&Tensor]) -> Result<f64> {
         #[cfg(feature = "cuda")]
         if let Some(device) = gradients.first().map(|gradient| gradient.device()).filter(|d| d.is_cuda()) {
-            let length = crate::cuda::train::length(self.get(device)?, gradients)?;
+            let length = crate::engine::gpu::train::length(self.get(device)?, gradients)?;
             return Ok(length * length);
         }
         let square = |gradient: &&Tensor| -> Result<f64> {
@@ -38,17 +38,23 @@ impl Loaded {
         #[cfg(feature = "cuda")]
         if var.device().is_cuda() {
             let runner = self.get(var.device())?;
-            return crate::cuda::train::adamw(runner, var.as_tensor(), gradient, (first, second), factors);
+            return crate::engine::gpu::train::adamw(
+                runner,
+                var.as_tensor(),
+                gradient,
+                (first, second),
+                factors,
+            );
         }
         by_tensors(var, gradient, first, second, factors)
     }
 
     #[cfg(feature = "cuda")]
-    fn get(&self, device: &candle_core::Device) -> Result<&crate::cuda::train::Runner> {
+    fn get(&self, device: &candle_core::Device) -> Result<&crate::engine::gpu::train::Runner> {
         if let Some(runner) = self.runner.get() {
             return Ok(runner);
         }
-        let runner = crate::cuda::train::Runner::new(device)?;
+        let runner = crate::engine::gpu::train::Runner::new(device)?;
         Ok(self.runner.get_or_init(|| runner))
     }
 }

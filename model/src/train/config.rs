@@ -25,9 +25,9 @@ use netssm_tokens::context::ContextShape;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::config::ModelConfig;
+use crate::engine::train_pass::Float;
+use crate::network::config::ModelConfig;
 use crate::optim::AdamWConfig;
-use crate::pass::Float;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

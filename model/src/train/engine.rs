@@ -14,9 +14,9 @@ use rayon::ThreadPool;
 
 use super::TrainError;
 use super::streams::{Window, counted};
-use crate::config::ModelConfig;
 use crate::lm::{Input, Mamba2};
-use crate::state::State;
+use crate::network::config::ModelConfig;
+use crate::network::state::State;
 
 /// What one shard found in a window.
 pub(super) struct ShardGradients {

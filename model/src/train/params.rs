@@ -6,11 +6,11 @@ use netssm_tokens::context::ContextShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::init::init_weights;
 use crate::lm::Mamba2;
-use crate::weights::{CONTEXT, EMBEDDING, LM_HEAD, Parameters, Weights};
+use crate::network::config::ModelConfig;
+use crate::network::init::init_weights;
+use crate::network::weights::{CONTEXT, EMBEDDING, LM_HEAD, Parameters, Weights};
 
 /// Noise on a new label's row, as a share of the label rows' root mean square: enough to tell two
 /// new labels apart, little against what labels have in common.

@@ -20,8 +20,8 @@ use super::streams::Cursor;
 use super::{TrainError, engine::Engine};
 use crate::checkpoint::{CheckpointError, files};
 use crate::error::Error;
+use crate::network::state::{State, Store};
 use crate::optim::AdamW;
-use crate::state::{State, Store};
 
 const DIRECTORY: &str = "resume";
 const RUN_FILE: &str = "run.json";

@@ -29,8 +29,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::context::{HIDDEN, Walk};
-pub(super) use crate::ops::loss::IGNORE;
+pub(super) use crate::engine::cpu::loss::IGNORE;
+use crate::network::context::{HIDDEN, Walk};
 
 /// Where a run stands in its data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

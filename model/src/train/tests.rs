@@ -311,7 +311,8 @@ fn validation_is_the_same_however_it_is_cut() {
         let mut state = model.zero_state(1).unwrap();
         for pair in session.tokens.windows(2) {
             let logits = model.step(&[u32::from(pair[0])], &mut state).unwrap();
-            nats += f64::from(crate::ops::loss::token_nats(&logits, &[u32::from(pair[1])]).unwrap()[0]);
+            nats +=
+                f64::from(crate::engine::cpu::loss::token_nats(&logits, &[u32::from(pair[1])]).unwrap()[0]);
         }
     }
     let tokens: usize = data.val.iter().map(|s| s.tokens.len() - 1).sum();
@@ -331,7 +332,7 @@ fn validation_reads_what_decoders_say() {
     let data = flows(&["a", "b"], 2);
     let codec = data.open_codec().unwrap();
     let config = config(1).model.config(data.vocab.size(), codec.context()).unwrap();
-    let mut weights = crate::init::init_weights(&config, 5, &Device::Cpu).unwrap();
+    let mut weights = crate::network::init::init_weights(&config, 5, &Device::Cpu).unwrap();
     let table = weights.get_mut("backbone.context.weight").unwrap();
     *table = candle_core::Tensor::rand(-0.1f32, 0.1, table.shape(), &Device::Cpu).unwrap();
     let model = Mamba2::load(&config, &weights).unwrap();
@@ -350,7 +351,8 @@ fn validation_reads_what_decoders_say() {
             let mut context = Vec::new();
             decoder.context(&mut context);
             let logits = model.step_beside(&[u32::from(pair[0])], &context, &mut state).unwrap();
-            nats += f64::from(crate::ops::loss::token_nats(&logits, &[u32::from(pair[1])]).unwrap()[0]);
+            nats +=
+                f64::from(crate::engine::cpu::loss::token_nats(&logits, &[u32::from(pair[1])]).unwrap()[0]);
         }
     }
     let tokens: usize = data.val.iter().map(|s| s.tokens.len() - 1).sum();

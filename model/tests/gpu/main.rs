@@ -2,11 +2,11 @@
 //! fails where `NETSSMD_REQUIRE_GPU` is set. One program, so that `make gpu-kit` packs candle's kernels once.
 #![cfg(feature = "cuda")]
 
-mod decode;
+mod step;
 mod train;
 
 use candle_core::Device;
-use netssm_model::cuda::Gpu;
+use netssm_model::engine::gpu::Gpu;
 
 /// The first GPU, or a loud word that there is none.
 fn gpu() -> Option<Device> {

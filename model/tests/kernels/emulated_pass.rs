@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use candle_core::{Device, Tensor};
+use netssm_model::engine::train_pass::{self, Backend, Call, Float, Order, Product};
 use netssm_model::error::Result;
-use netssm_model::pass::{self, Backend, Call, Float, Order, Product};
 
 use crate::emulated::{Argument, Buffer, Kernels, Launch};
 
@@ -96,17 +96,17 @@ impl Backend for Emulated<'_> {
             .arguments
             .iter()
             .map(|argument| match *argument {
-                pass::Argument::Buffer(memory) => {
+                train_pass::Argument::Buffer(memory) => {
                     let at = used.iter().position(|m| std::ptr::eq(*m, memory)).unwrap_or_else(|| {
                         used.push(memory);
                         used.len() - 1
                     });
                     Argument::Buffer(at)
                 }
-                pass::Argument::Null => Argument::Null,
-                pass::Argument::Int(value) => Argument::Int(i32::try_from(value).expect("an int")),
-                pass::Argument::Size(value) => Argument::Size(value),
-                pass::Argument::Float(value) => Argument::Float(value),
+                train_pass::Argument::Null => Argument::Null,
+                train_pass::Argument::Int(value) => Argument::Int(i32::try_from(value).expect("an int")),
+                train_pass::Argument::Size(value) => Argument::Size(value),
+                train_pass::Argument::Float(value) => Argument::Float(value),
             })
             .collect();
         let size = |blocks| u32::try_from(blocks).expect("a grid's size");

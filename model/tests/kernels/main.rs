@@ -3,18 +3,18 @@
 
 mod conv;
 mod emulated;
-mod emulated_model;
 mod emulated_pass;
+mod emulated_step;
 mod fragments;
 mod loss;
+mod matmuls;
 mod norms;
 mod optimizer;
-mod products;
 mod sampling;
 mod steps;
 mod train;
 
-use netssm_model::pass::Float;
+use netssm_model::engine::train_pass::Float;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

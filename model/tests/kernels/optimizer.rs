@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
+use netssm_model::engine::train_pass::{self, Backend, Float};
 use netssm_model::optim::{AdamW, AdamWConfig, decays};
-use netssm_model::pass::{self, Backend, Float};
 
 use crate::emulated::{self, close};
 use crate::emulated_pass::Emulated;
@@ -43,13 +43,13 @@ fn updates_are_the_cpus() {
 
         let grads = values.map(|values| k.of(&values, Float::F32));
         let arrays: Vec<_> = grads.iter().zip(PARAMETERS).map(|(grad, (_, len))| (grad, len)).collect();
-        let length = pass::length(&k, &arrays).expect("a length");
+        let length = train_pass::length(&k, &arrays).expect("a length");
         assert!((length - norm).abs() < 1e-7 * norm, "{length}, expected {norm}");
         let scale = if length > clip { clip / length } else { 1.0 };
         assert_eq!(scale < 1.0, step % 2 == 1, "both cases are there");
         for ((name, len), ((theta, first, second), grad)) in PARAMETERS.iter().zip(ours.iter().zip(&grads)) {
             let factors = CONFIG.factors(step, lr, scale, decays(name));
-            pass::adamw(&k, theta, grad, (first, second), *len, &factors).expect("an update");
+            train_pass::adamw(&k, theta, grad, (first, second), *len, &factors).expect("an update");
         }
     }
     let moments = truth.moments().expect("moments");
@@ -69,6 +69,6 @@ fn a_length_is_not_finite_where_a_value_is_not() {
     let k = Emulated::new(kernels);
     for bad in [f32::NAN, f32::INFINITY] {
         let (fine, wrong) = (k.of(&[1.0, 2.0], Float::F32), k.of(&[0.0, bad], Float::F32));
-        assert!(!pass::length(&k, &[(&fine, 2), (&wrong, 2)]).expect("a length").is_finite());
+        assert!(!train_pass::length(&k, &[(&fine, 2), (&wrong, 2)]).expect("a length").is_finite());
     }
 }

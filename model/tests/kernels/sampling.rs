@@ -1,6 +1,6 @@
 //! The sampler against the CPU's: given the same logits and the same number, the same token.
 
-use netssm_model::decode::{Choice, SILENT, choices};
+use netssm_model::engine::step_program::{Choice, SILENT, choices};
 use netssm_model::sample::{Policy, Recent, SampleError, Sampler};
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;

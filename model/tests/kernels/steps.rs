@@ -1,16 +1,16 @@
 //! Whole models decoded by the kernels, and what becomes of a state that is kept in bf16.
 
 use candle_core::Device;
-use netssm_model::config::ModelConfig;
-use netssm_model::decode::{FRESH, Float, SILENT, Types};
+use netssm_model::engine::step_program::{FRESH, Float, SILENT, Types};
 use netssm_model::lm::Mamba2;
+use netssm_model::network::config::ModelConfig;
 use netssm_model::sample::Policy;
 use netssm_tokens::context::ContextShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::emulated::{self, Argument, Buffer, Kernels, Launch, close, from_bf16};
-use crate::emulated_model::Emulated;
+use crate::emulated_step::Emulated;
 use crate::noise;
 
 /// A small model: groups, channels a head, state.

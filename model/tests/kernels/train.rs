@@ -6,12 +6,12 @@
 use crate::emulated::{self, Kernels, close};
 use crate::emulated_pass::Emulated;
 use candle_core::{DType, Device, Tensor, Var};
-use netssm_model::config::ModelConfig;
-use netssm_model::init::init_weights;
+use netssm_model::engine::cpu::loss::IGNORE;
+use netssm_model::engine::scan::{Form, ScanInput, scan_as};
+use netssm_model::engine::train_pass::{self, Backend, Carried, Float, ScanBuffers, Sizes, Weights};
 use netssm_model::lm::{Input, Mamba2};
-use netssm_model::ops::loss::IGNORE;
-use netssm_model::pass::{self, Backend, Carried, Float, ScanBuffers, Sizes, Weights};
-use netssm_model::ssd::{Form, ScanInput, scan_as};
+use netssm_model::network::config::ModelConfig;
+use netssm_model::network::init::init_weights;
 use netssm_tokens::context::ContextShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -147,12 +147,13 @@ fn run(kernels: &Kernels, scan: &Scan, float: Float, backward: bool) -> Vec<Vec<
     };
     let after = k.room("after", Float::F32, b * h * n * p).expect("room");
     if !backward {
-        let y = pass::scan(&k, &sizes, &input, Some(&after)).expect("a scan");
+        let y = train_pass::scan(&k, &sizes, &input, Some(&after)).expect("a scan");
         return vec![k.values_of(&y, float), k.values_of(&after, Float::F32)];
     }
     let grad_rows = k.room("steps", float, b * l * h).expect("room");
     let above = k.of(&scan.above, float);
-    let [x, bc, heads] = pass::scan_gradient(&k, &sizes, &input, &above, &grad_rows).expect("a gradient");
+    let [x, bc, heads] =
+        train_pass::scan_gradient(&k, &sizes, &input, &above, &grad_rows).expect("a gradient");
     let (x, bc, heads) =
         (k.values_of(&x, float), k.values_of(&bc, Float::F32), k.values_of(&heads, Float::F32));
     let (e, width, parts) = (h * p, 2 * g * n, bc.len() / (b * l * 2 * g * n));
@@ -263,14 +264,14 @@ fn model(kernels: &Kernels, cfg: &ModelConfig, (b, l): (usize, usize), float: Fl
         let lengths = Some(&batch.lengths[..]);
         let (nats, want) =
             truth.loss_and_gradients(input, &batch.targets, lengths, Some(&mut state)).expect("gradients");
-        let input = pass::Input {
+        let input = train_pass::Input {
             tokens: &batch.tokens,
             beside: &batch.beside,
             fields: cfg.context_fields(),
             lengths: &batch.lengths,
         };
         let (got, gradients) =
-            pass::loss_and_gradient(&k, &sizes, &weights, &input, &batch.targets, &mut carried)
+            train_pass::loss_and_gradient(&k, &sizes, &weights, &input, &batch.targets, &mut carried)
                 .expect("gradients");
         assert!((got - nats).abs() < f64::from(tolerance) * nats, "{what}: {got}, expected {nats}");
         let named = gradients.named(cfg);
@@ -308,13 +309,13 @@ fn a_pass_takes_the_memory_that_was_said() {
             ssm: k.zeros("states", shape.0 * cfg.d_inner() * cfg.d_state).expect("room"),
         };
         let mut carried: Vec<_> = (0..cfg.n_layer).map(zero).collect();
-        let input = pass::Input {
+        let input = train_pass::Input {
             tokens: &batch.tokens,
             beside: &batch.beside,
             fields: cfg.context_fields(),
             lengths: &batch.lengths,
         };
-        pass::loss_and_gradient(&k, &sizes, &weights, &input, &batch.targets, &mut carried)
+        train_pass::loss_and_gradient(&k, &sizes, &weights, &input, &batch.targets, &mut carried)
             .expect("gradients");
         let own = 2 * cfg.parameters() * 4;
         let (most, said) = (k.counted.most.get(), sizes.memory() + own);

@@ -3,7 +3,7 @@
 //! Letters as in the model crate: L layers, D width, E = 2 D inside, H heads of P, G groups, N state, K taps, V vocabulary,
 //! F fields of side information. A multiply-add is two FLOP.
 
-use netssm_model::config::ModelConfig;
+use netssm_model::network::config::ModelConfig;
 use netssm_model::precision::Precision;
 use serde::Serialize;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use candle_core::{DType, Device, Tensor};
-use netssm_model::ops::product::{Product, Scratch};
+use netssm_model::engine::cpu::packed::{Product, Scratch};
 use netssm_model::precision::Precision;
 use netssm_replay::clock::{Clock, SystemClock};
 use rayon::prelude::*;

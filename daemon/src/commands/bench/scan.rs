@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use candle_core::{DType, Device, Tensor};
-use netssm_model::ssd::{Form, ScanInput, scan_as};
+use netssm_model::engine::scan::{Form, ScanInput, scan_as};
 use netssm_replay::clock::{Clock, SystemClock};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

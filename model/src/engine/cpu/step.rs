@@ -1,0 +1,207 @@
+//! One token of many sequences on the CPU: every layer of a few rows at a time, without tensors in between, in f32 but for
+//! the matrix products of a model that is decoded in eight bits.
+//!
+//! Rows are split among threads once a token, not once a layer, so that threads never wait for one another. No row's
+//! result depends on another's (see [`super::packed`]); the generator's promise of "same seed, same bytes" rests on it.
+
+use std::borrow::BorrowMut;
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::packed::Product;
+use super::workspace::{Mixing, Pool, Share};
+use super::{conv, math, norm};
+use crate::engine::cpu::recurrence;
+use crate::lm::Stepped;
+use crate::network::config::ModelConfig;
+use crate::network::context;
+use crate::network::state::RowState;
+
+/// One layer's parameters, ready to use.
+#[derive(Clone)]
+pub(crate) struct StepLayer {
+    pub(crate) norm: Vec<f32>,
+    pub(crate) in_proj: Product,
+    pub(crate) taps: Vec<f32>, // (K, C)
+    pub(crate) conv_b: Vec<f32>,
+    pub(crate) dt_bias: Vec<f32>,
+    pub(crate) a: Vec<f32>, // -exp(a_log)
+    pub(crate) d: Vec<f32>,
+    pub(crate) gated_norm: Vec<f32>,
+    pub(crate) out_proj: Product,
+}
+
+/// A model's parameters, packed for decoding.
+#[derive(Clone)]
+pub(crate) struct StepModel {
+    cfg: ModelConfig,
+    embedding: Vec<f32>, // (padded vocabulary, d)
+    context: Vec<f32>,   // (rows, d)
+    layers: Vec<StepLayer>,
+    norm: Vec<f32>,
+    head: Product, // (vocabulary, d)
+    pool: Pool,
+}
+
+impl StepModel {
+    pub(crate) fn new(
+        cfg: &ModelConfig,
+        (embedding, context): (Vec<f32>, Vec<f32>),
+        layers: Vec<StepLayer>,
+        norm: Vec<f32>,
+        head: Product,
+    ) -> Self {
+        Self { cfg: cfg.clone(), embedding, context, layers, norm, head, pool: Pool::default() }
+    }
+
+    /// Steps every row by its token with the side information `(rows, fields)` beside it, and returns the logits `(rows,
+    /// vocabulary)`. Tokens and side information are in range.
+    pub(crate) fn step(&self, (tokens, context): (&[u32], &[u32]), rows: &mut [&mut RowState]) -> Vec<f32> {
+        let (v, fields) = (self.head.outputs(), self.cfg.context_fields());
+        let mut logits = vec![0f32; tokens.len() * v];
+        let split = split(tokens.len());
+        let mut workspace = self.pool.take(&self.cfg, v, split);
+        let (_, share) = split;
+        logits
+            .par_chunks_mut(share * v)
+            .zip(rows.par_chunks_mut(share).zip(tokens.par_chunks(share)))
+            .zip(&mut workspace.shares)
+            .enumerate()
+            .for_each(|(i, ((logits, (rows, tokens)), work))| {
+                work.clear(v);
+                work.tokens.extend_from_slice(tokens);
+                work.context.extend_from_slice(&context[i * share * fields..][..tokens.len() * fields]);
+                self.step_rows(rows, work);
+                logits.copy_from_slice(&work.logits);
+            });
+        self.pool.give_back(workspace);
+        logits
+    }
+
+    /// Steps every row by its token and hands it its logits, on the thread that stepped it. Tokens are in range. Allocates
+    /// nothing once it had as many rows.
+    pub(crate) fn step_each<R: Stepped>(&self, rows: &mut [R], states: &mut [RowState]) {
+        let v = self.head.outputs();
+        let split = split(rows.len());
+        let mut workspace = self.pool.take(&self.cfg, v, split);
+        let (_, share) = split;
+        rows.par_chunks_mut(share).zip(states.par_chunks_mut(share)).zip(&mut workspace.shares).for_each(
+            |((rows, states), work)| {
+                work.clear(v);
+                for row in rows.iter() {
+                    work.tokens.push(row.token());
+                    work.context.extend_from_slice(row.context());
+                    work.wanted.push(row.wanted());
+                }
+                self.step_rows(states, work);
+                for (row, logits) in rows.iter_mut().zip(work.logits.chunks_exact(v)) {
+                    row.take(logits);
+                }
+            },
+        );
+        self.pool.give_back(workspace);
+    }
+
+    /// Steps the rows whose tokens, side information and wishes were read into `work`, which receives their logits.
+    fn step_rows(&self, states: &mut [impl BorrowMut<RowState>], work: &mut Share) {
+        let cfg = &self.cfg;
+        let (d, e, j) = (cfg.d_model, cfg.d_inner(), cfg.d_in_proj());
+        work.fit(cfg, self.head.outputs());
+        let Share { tokens, context, wanted, x, normed, zx, gated, logits, mixing, scratch } = work;
+        x.clear();
+        for &t in tokens.iter() {
+            x.extend_from_slice(&self.embedding[t as usize * d..(t as usize + 1) * d]);
+        }
+        context::add(x, &self.context, context, (cfg.context_fields(), d));
+        for (i, layer) in self.layers.iter().enumerate() {
+            norm::rms_rows(x, &layer.norm, cfg.norm_eps as f32, normed);
+            layer.in_proj.multiply(normed, zx, false, scratch);
+            for ((state, zx), gated) in
+                states.iter_mut().zip(zx.chunks_exact(j)).zip(gated.chunks_exact_mut(e))
+            {
+                let (conv, ssm) = state.borrow_mut().layer_mut(i);
+                pulp::Arch::new().dispatch(Mix { cfg, layer, zx, conv, ssm, mixing, gated });
+            }
+            layer.out_proj.multiply(gated, x, true, scratch);
+        }
+        norm::rms_rows(x, &self.norm, cfg.norm_eps as f32, normed);
+        self.head.multiply_wanted(normed, logits, false, wanted, scratch);
+    }
+}
+
+/// How many shares there are of so many rows, and the rows of one: a share a thread.
+fn split(rows: usize) -> (usize, usize) {
+    let share = rows.div_ceil(rayon::current_num_threads()).max(1);
+    (rows.div_ceil(share), share)
+}
+
+/// One row between the two products of a layer: convolution, recurrence, gated norm.
+struct Mix<'a> {
+    cfg: &'a ModelConfig,
+    layer: &'a StepLayer,
+    zx: &'a [f32],
+    conv: &'a mut [f32], // (K-1, C), oldest first
+    ssm: &'a mut [f32],  // (H, N, P)
+    mixing: &'a mut Mixing,
+    gated: &'a mut [f32],
+}
+
+impl WithSimd for Mix<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { cfg, layer, zx, conv, ssm, mixing, gated } = self;
+        let Mixing { xbc, dtx, y } = mixing;
+        let (e, h, p, n, g) = (cfg.d_inner(), cfg.nheads(), cfg.headdim, cfg.d_state, cfg.ngroups);
+        let c = cfg.conv_dim();
+        let (z, rest) = zx.split_at(e);
+        let (input, raw) = rest.split_at(c);
+
+        xbc.copy_from_slice(&layer.conv_b);
+        for (x, w) in conv.chunks_exact(c).chain(std::iter::once(input)).zip(layer.taps.chunks_exact(c)) {
+            for ((o, x), w) in xbc.iter_mut().zip(x).zip(w) {
+                *o = x.mul_add(*w, *o);
+            }
+        }
+        for v in xbc.iter_mut() {
+            *v = math::silu(*v);
+        }
+        conv.copy_within(c.., 0);
+        let last = conv.len() - c;
+        conv[last..].copy_from_slice(input);
+
+        let (x, bc) = xbc.split_at(e);
+        let (bs, cs) = bc.split_at(g * n);
+        for head in 0..h {
+            let range = head * p..(head + 1) * p;
+            let dt = math::softplus(raw[head] + layer.dt_bias[head]);
+            let decay = (dt * layer.a[head]).exp();
+            for i in range.clone() {
+                dtx[i] = dt * x[i];
+                y[i] = layer.d[head] * x[i];
+            }
+            let group = head / (h / g);
+            let (b, c) = (&bs[group * n..(group + 1) * n], &cs[group * n..(group + 1) * n]);
+            let state = &mut ssm[head * n * p..(head + 1) * n * p];
+            let (dtx, y) = (&dtx[range.clone()], &mut y[range]);
+            if p % S::F32_LANES == 0 {
+                recurrence::advance(simd, state, dtx, decay, b, c, y);
+            } else {
+                for ((s, &b), &c) in state.chunks_exact_mut(p).zip(b).zip(c) {
+                    for ((s, x), y) in s.iter_mut().zip(dtx).zip(y.iter_mut()) {
+                        *s = decay.mul_add(*s, b * x);
+                        *y = c.mul_add(*s, *y);
+                    }
+                }
+            }
+        }
+        norm::gated_row(y, z, &layer.gated_norm, g, cfg.norm_eps as f32, gated);
+    }
+}
+
+/// `(C, K)` weights as the step wants them.
+pub(crate) fn taps(cfg: &ModelConfig, conv_w: &[f32]) -> Vec<f32> {
+    conv::taps(conv_w, cfg.conv_dim(), cfg.d_conv)
+}

@@ -1,0 +1,17 @@
+//! The GPU: opening a device, its kernels, and what runs on it. Only with feature `cuda`.
+//!
+//! [`Gpu`] is the door: it checks driver and capability, and gives functions of `model/kernels` by name. Buffers and
+//! launches are cudarc's, the version that candle uses, so that a [`candle_core::Device`] and this module share one
+//! context. Launching kernels is `unsafe`: each block says why it is sound. (On the CPU, `ops` has the other unsafe code.)
+//!
+//! Every failure is a [`CudaError`]; nothing here falls back to the CPU.
+
+mod error;
+mod gpu;
+mod images;
+pub mod step;
+pub(crate) mod train;
+
+pub use error::CudaError;
+pub(crate) use error::{Attempt, allocation};
+pub use gpu::Gpu;

@@ -1,0 +1,79 @@
+//! Single steps with their logits: for comparing a GPU with the CPU, and for measuring.
+
+use candle_core::Device;
+
+use super::super::{Attempt, CudaError};
+use super::{GpuLane, Order, Plan};
+use crate::engine::step_program::stream::Lane;
+use crate::engine::step_program::{DITHER, FLAGS, FRESH, Region, SILENT, SLOT, TICKET_WORDS, TOKEN, Types};
+use crate::error::{Error, Result};
+use crate::lm::Mamba2;
+use crate::sample::Policy;
+
+/// Rows of one model on the GPU, stepped one token at a time.
+pub struct Probe {
+    lane: GpuLane,
+    rows: usize,
+    steps: u32,
+}
+
+impl Probe {
+    /// `rows` rows of `model`, which may be on any device, decoded on the GPU `device`.
+    ///
+    /// # Errors
+    /// As [`crate::generate::Generator::new`].
+    pub fn new(device: &Device, model: &Mamba2, types: Types, rows: usize) -> Result<Self> {
+        let plan = Plan { batches: 1, rows, types, policy: Policy::default() };
+        let vocab = model.config().vocab_size;
+        let mut lanes = plan.lanes(device, &[Order { model, vocab }])?;
+        let lane = lanes.pop().ok_or_else(|| Error::input("lanes", "one", "none"))?;
+        Ok(Self { lane, rows, steps: 0 })
+    }
+
+    /// Feeds each row its token with the side information `(rows, fields)` beside it, and returns the logits
+    /// `(rows, vocabulary)`. Rows in `fresh` begin anew, in the first step all do.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for as many tokens as there are no rows, [`Error::Cuda`].
+    pub fn step(&mut self, tokens: &[u32], context: &[u32], fresh: &[usize]) -> Result<Vec<f32>> {
+        let (words, rows) = (self.lane.decoding().ticket_words(), self.rows);
+        let fields = words - TICKET_WORDS;
+        if tokens.len() != rows || context.len() != rows * fields {
+            let got = format!("{} and {}", tokens.len(), context.len());
+            return Err(Error::input("tokens and context", format!("{rows} and {}", rows * fields), got));
+        }
+        let first = self.steps == 0;
+        let steps = self.steps;
+        let inputs = self.lane.inputs(rows)?;
+        for (row, ticket) in inputs.tickets.chunks_exact_mut(words).enumerate() {
+            ticket.fill(0);
+            ticket[SLOT] = row as u32;
+            ticket[FLAGS] = SILENT;
+            if first || row >= rows || fresh.contains(&row) {
+                ticket[FLAGS] |= FRESH;
+            }
+            ticket[DITHER] = steps.wrapping_mul(0x9e37_79b9).wrapping_add(row as u32);
+            if row < rows {
+                ticket[TOKEN] = tokens[row];
+                ticket[TICKET_WORDS..].copy_from_slice(&context[row * fields..(row + 1) * fields]);
+            }
+        }
+        self.steps += 1;
+        self.lane.start()?;
+        self.lane.finish(&mut Vec::new())?;
+        self.lane.read(Region::Logits, rows * self.lane.decoding().vocab())
+    }
+}
+
+impl GpuLane {
+    /// The first `len` floats of a region, when nothing is in flight.
+    fn read(&self, region: Region, len: usize) -> Result<Vec<f32>> {
+        let bytes = self
+            .bytes(region)
+            .ok_or_else(|| CudaError::NoKernel { module: "decode", function: format!("{region:?}") })?;
+        let bytes = self.stream().clone_dtoh(bytes).to("copy from the device")?;
+        self.stream().synchronize().to("copy from the device")?;
+        let (words, _) = bytes.as_chunks::<4>();
+        Ok(words.iter().take(len).map(|&word| f32::from_le_bytes(word)).collect())
+    }
+}

@@ -1,0 +1,233 @@
+//! A half-batch on the GPU: its sessions' state, its buffers, and a captured step for each size.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cudarc::driver::sys::{CUdeviceptr, CUfunction_attribute, CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{CudaFunction, CudaGraph, CudaSlice, CudaStream, LaunchConfig, PushKernelArg, result};
+
+use super::super::{Attempt, CudaError, Gpu};
+use super::memory::{Memory, Pinned};
+use crate::engine::step_program::stream::{Inputs, Lane};
+use crate::engine::step_program::{
+    Argument, Choice, Decoding, FLAGS, FRESH, Launch, Region, SILENT, SLOT, choices,
+};
+use crate::error::Result;
+
+/// Shared memory that a block gets without being asked about it.
+const SHARED_WITHOUT_ASKING: u32 = 48 * 1024;
+/// Words of a row that comes back.
+const CHOICE_WORDS: usize = 3;
+
+/// See the module. Used from one thread at a time.
+pub(crate) struct GpuLane {
+    // Before what they use: fields are dropped in order.
+    graphs: BTreeMap<usize, CudaGraph>,
+    decoding: Decoding,
+    weights: Arc<Memory>,
+    memory: Memory,
+    stream: Arc<CudaStream>,
+    tickets: Pinned<u32>,
+    draws: Pinned<u64>,
+    choices: Pinned<u32>,
+    slots: usize,
+    /// Rows of the step that is prepared or in flight, padded.
+    rows: usize,
+}
+
+impl GpuLane {
+    /// Allocates and captures for up to `rows` rows.
+    ///
+    /// # Errors
+    /// [`CudaError`].
+    pub(super) fn new(gpu: &Gpu, decoding: &Decoding, weights: &Arc<Memory>, rows: usize) -> Result<Self> {
+        let sizes = Decoding::buckets(rows);
+        let slots = sizes.last().copied().unwrap_or(rows);
+        let stream = gpu.context().new_stream().to("make a stream")?;
+        let regions = decoding.state().into_iter().chain(decoding.batch());
+        let memory = Memory::zeros(gpu, &stream, decoding, regions, slots)?;
+        let mut lane = Self {
+            graphs: BTreeMap::new(),
+            decoding: decoding.clone(),
+            weights: weights.clone(),
+            memory,
+            tickets: Pinned::zeros(gpu, slots * decoding.ticket_words())?,
+            draws: Pinned::zeros(gpu, slots * decoding.draw_words())?,
+            choices: Pinned::zeros(gpu, slots * CHOICE_WORDS)?,
+            stream,
+            slots,
+            rows: 0,
+        };
+        for size in sizes {
+            let graph = lane.capture(gpu, size)?;
+            lane.graphs.insert(size, graph);
+        }
+        Ok(lane)
+    }
+
+    /// Makes a step of `rows` rows that can be launched again and again.
+    fn capture(&mut self, gpu: &Gpu, rows: usize) -> Result<CudaGraph, CudaError> {
+        let launches = self.decoding.program(rows);
+        let functions = launches.iter().map(|launch| function(gpu, launch)).collect::<Result<Vec<_>, _>>()?;
+        // Once for real, with sessions that begin and choose nothing: functions that the driver loads when they are first used
+        // are loaded then, which it may not do within a capture.
+        let words = self.decoding.ticket_words();
+        let tickets = self.tickets.values_mut();
+        for (slot, ticket) in tickets.chunks_exact_mut(words).enumerate() {
+            ticket.fill(0);
+            ticket[SLOT] = slot as u32;
+            ticket[FLAGS] = FRESH | SILENT;
+        }
+        self.issue(rows, &launches, &functions)?;
+        self.stream.synchronize().to("run a first step")?;
+        // Other threads of the process may go on with theirs.
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.stream.begin_capture(mode).to("begin a graph")?;
+        let issued = self.issue(rows, &launches, &functions);
+        // Ended in any case, or the stream stays in capture.
+        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0)).to("end a graph");
+        issued?;
+        let missing = || CudaError::NoKernel { module: "decode", function: "an empty graph".to_owned() };
+        let graph = graph?.ok_or_else(missing)?;
+        graph.upload().to("bring a graph to the device")?;
+        Ok(graph)
+    }
+
+    /// Puts a step on the stream: up, kernels, down.
+    fn issue(
+        &mut self,
+        rows: usize,
+        launches: &[Launch],
+        functions: &[CudaFunction],
+    ) -> Result<(), CudaError> {
+        let (ticket, draw) = (self.decoding.ticket_words(), self.decoding.draw_words());
+        let address = |region| self.address(region);
+        let stream = self.stream.cu_stream();
+        let to = (address(Region::Tickets)?, address(Region::Draws)?, address(Region::Choices)?);
+        let tickets = &self.tickets.values()[..rows * ticket];
+        // SAFETY: the region has room for as many rows; both live as long as the lane, which waits for its stream on drop.
+        unsafe { result::memcpy_htod_async(to.0, tickets, stream) }.to("copy to the device")?;
+        let draws = &self.draws.values()[..rows * draw];
+        // SAFETY: as above.
+        unsafe { result::memcpy_htod_async(to.1, draws, stream) }.to("copy to the device")?;
+        for (launch, function) in launches.iter().zip(functions) {
+            self.launch(launch, function)?;
+        }
+        let stream = self.stream.cu_stream();
+        let choices = &mut self.choices.values_mut()[..rows * CHOICE_WORDS];
+        // SAFETY: as above; the host reads them only after it has waited for the stream.
+        unsafe { result::memcpy_dtoh_async(choices, to.2, stream) }.to("copy from the device")?;
+        Ok(())
+    }
+
+    /// What a region of the lane's own holds.
+    pub(super) fn bytes(&self, region: Region) -> Option<&CudaSlice<u8>> {
+        self.memory.slice(region)
+    }
+
+    /// The stream that everything of the lane is done on.
+    pub(super) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    fn address(&self, region: Region) -> Result<CUdeviceptr, CudaError> {
+        let found = self.memory.address(region).or_else(|| self.weights.address(region));
+        found.ok_or_else(|| CudaError::NoKernel { module: "decode", function: format!("{region:?}") })
+    }
+
+    fn launch(&self, launch: &Launch, function: &CudaFunction) -> Result<(), CudaError> {
+        /// A parameter as the kernel takes it; the driver reads it through a pointer while it launches.
+        enum Value {
+            Address(CUdeviceptr),
+            Int(i32),
+            Float(f32),
+            Double(f64),
+        }
+        let values = launch
+            .arguments
+            .iter()
+            .map(|argument| {
+                Ok(match *argument {
+                    Argument::Region(region) => Value::Address(self.address(region)?),
+                    Argument::Int(value) => Value::Int(value),
+                    Argument::Float(value) => Value::Float(value),
+                    Argument::Double(value) => Value::Double(value),
+                })
+            })
+            .collect::<Result<Vec<_>, CudaError>>()?;
+        let mut builder = self.stream.launch_builder(function);
+        for value in &values {
+            match value {
+                Value::Address(value) => builder.arg(value),
+                Value::Int(value) => builder.arg(value),
+                Value::Float(value) => builder.arg(value),
+                Value::Double(value) => builder.arg(value),
+            };
+        }
+        let config = LaunchConfig {
+            grid_dim: launch.grid,
+            block_dim: (launch.block, 1, 1),
+            shared_mem_bytes: launch.shared,
+        };
+        // SAFETY: arguments and geometry are those of `Decoding::program`, which the kernels' tests run on the host with guards
+        // around every region; the regions have the sizes that it was made for.
+        unsafe { builder.launch(config) }.to("launch a kernel")?;
+        Ok(())
+    }
+}
+
+/// A launch's kernel, allowed the shared memory that it needs.
+fn function(gpu: &Gpu, launch: &Launch) -> Result<CudaFunction, CudaError> {
+    let function = gpu.function(launch.module, &launch.function)?;
+    if launch.shared > SHARED_WITHOUT_ASKING {
+        let bytes = i32::try_from(launch.shared).unwrap_or(i32::MAX);
+        let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        function.set_attribute(attribute, bytes).to("give a kernel its shared memory")?;
+    }
+    Ok(function)
+}
+
+impl Lane for GpuLane {
+    fn decoding(&self) -> &Decoding {
+        &self.decoding
+    }
+
+    fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn inputs(&mut self, rows: usize) -> Result<Inputs<'_>> {
+        let found = self.graphs.range(rows..).next().map(|(&size, _)| size);
+        self.rows = found.ok_or_else(|| {
+            crate::error::Error::input("rows of a step", format!("at most {}", self.slots), rows)
+        })?;
+        let (tickets, draws) =
+            (self.rows * self.decoding.ticket_words(), self.rows * self.decoding.draw_words());
+        Ok(Inputs {
+            tickets: &mut self.tickets.values_mut()[..tickets],
+            draws: &mut self.draws.values_mut()[..draws],
+        })
+    }
+
+    fn start(&mut self) -> Result<()> {
+        if let Some(graph) = self.graphs.get(&self.rows) {
+            graph.launch().to("start a step")?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<Choice>) -> Result<()> {
+        self.stream.synchronize().to("finish a step")?;
+        let words = &self.choices.values()[..self.rows * CHOICE_WORDS];
+        out.clear();
+        out.extend(choices(words, self.decoding.vocab()));
+        Ok(())
+    }
+}
+
+impl Drop for GpuLane {
+    fn drop(&mut self) {
+        // What is in flight writes to the buffers that are freed next. A device that failed has nothing in flight.
+        let _ = self.stream.synchronize();
+    }
+}

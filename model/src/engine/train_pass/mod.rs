@@ -1,0 +1,166 @@
+//! A training pass as a GPU is told to compute it: which kernels run with what, from tokens to loss and gradients.
+//!
+//! Nothing here touches a GPU, and nothing needs feature `cuda`: a [`Backend`] allocates, launches and multiplies. That of
+//! `crate::engine::gpu::train` is a device; that of the tests runs the same kernels compiled for the host, so that whole models are
+//! compared with [`crate::lm::Mamba2::loss_and_gradients`] without one.
+//!
+//! ```text
+//! model    tokens -> embedding -> blocks -> norm -> logits -> loss, and all the way back
+//! block    norm, in_proj, convolution, scan, gated norm, out_proj; backward recomputes them from the block's input
+//! scan     the chunked scan's kernels        calls    the other kernels        sizes    shapes, memory
+//! optimizer   the update that follows a pass
+//! ```
+//! The residual stream, weights, their gradients, the scan's state and every sum are f32. What lies between two kernels or is
+//! multiplied is f32 or bf16 ([`Sizes::float`]); of a matrix in bf16 the f32 one remains the truth.
+//!
+//! Rows of a batch do not know of one another, and nothing is added by two threads in an order left open: the same call
+//! gives the same bits on the same device.
+
+mod block;
+mod calls;
+mod model;
+mod names;
+mod optimizer;
+mod scan;
+mod scatter;
+mod sizes;
+
+pub use block::{BlockGrads, BlockWeights, Carried};
+pub use model::{Gradients, Input, Weights, blocks, loss_and_gradient};
+pub use names::Named;
+pub use optimizer::{adamw, length};
+pub use scan::{ScanBuffers, scan, scan_gradient};
+pub use sizes::{CHUNK, CONV_STEPS, NORM_ROWS, Sizes};
+
+pub use crate::engine::step_program::Float;
+use crate::error::Result;
+
+/// A parameter of a kernel.
+#[derive(Debug)]
+pub enum Argument<'a, B> {
+    /// A pointer to a buffer, which the kernel may write whatever the reference says.
+    Buffer(&'a B),
+    /// A pointer to nothing.
+    Null,
+    /// `int`.
+    Int(usize),
+    /// `size_t`.
+    Size(usize),
+    /// `float`.
+    Float(f32),
+}
+
+/// One kernel launch.
+#[derive(Debug)]
+pub struct Call<'a, B> {
+    /// File of `model/kernels`, without its ending.
+    pub module: &'static str,
+    /// Kernel, without the suffix that says its float format.
+    pub function: &'static str,
+    /// The suffix, where it has one.
+    pub float: Option<Float>,
+    /// Blocks.
+    pub grid: (usize, usize, usize),
+    /// Threads a block.
+    pub block: usize,
+    /// Bytes of dynamic shared memory.
+    pub shared: usize,
+    /// Parameters in order.
+    pub arguments: Vec<Argument<'a, B>>,
+}
+
+impl<B> Call<'_, B> {
+    /// The kernel's whole name.
+    pub fn name(&self) -> String {
+        match self.float {
+            Some(float) => format!("{}_{}", self.function, float.name()),
+            None => self.function.to_owned(),
+        }
+    }
+}
+
+/// Which of a product's operands are transposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// `a (m, k) b (n, k)^T`.
+    TimesTransposed,
+    /// `a (m, k) b (k, n)`.
+    Times,
+    /// `a (k, m)^T b (k, n)`.
+    TransposedTimes,
+}
+
+/// A matrix product of row-major matrices, summed in f32.
+#[derive(Debug)]
+pub struct Product<'a, B> {
+    /// What is transposed.
+    pub order: Order,
+    /// Left operand.
+    pub a: &'a B,
+    /// Right operand.
+    pub b: &'a B,
+    /// Result `(m, n)`.
+    pub to: &'a B,
+    /// m, n, k.
+    pub sizes: (usize, usize, usize),
+    /// Of both operands.
+    pub operands: Float,
+    /// Of the result.
+    pub result: Float,
+    /// Adds to what is there (f32 results only).
+    pub add: bool,
+}
+
+/// A device that a pass runs on. Work is done in the order of the calls.
+pub trait Backend {
+    /// Device memory of one array. Dropping it may free it, after the calls made so far.
+    type Buffer;
+
+    /// Room for `len` values that were never written.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    fn room(&self, what: &'static str, float: Float, len: usize) -> Result<Self::Buffer>;
+
+    /// `len` f32 zeros.
+    ///
+    /// # Errors
+    /// As [`Self::room`].
+    fn zeros(&self, what: &'static str, len: usize) -> Result<Self::Buffer>;
+
+    /// A copy of `len` f32 values.
+    ///
+    /// # Errors
+    /// As [`Self::room`].
+    fn copy(&self, what: &'static str, from: &Self::Buffer, len: usize) -> Result<Self::Buffer>;
+
+    /// Whole numbers from the host.
+    ///
+    /// # Errors
+    /// As [`Self::room`].
+    fn numbers(&self, what: &'static str, values: &[u32]) -> Result<Self::Buffer>;
+
+    /// f32 values from the host.
+    ///
+    /// # Errors
+    /// As [`Self::room`].
+    fn values(&self, what: &'static str, values: &[f32]) -> Result<Self::Buffer>;
+
+    /// `len` f32 values to the host.
+    ///
+    /// # Errors
+    /// If the device failed.
+    fn read(&self, from: &Self::Buffer, len: usize) -> Result<Vec<f32>>;
+
+    /// Launches a kernel. A grid without blocks is no launch.
+    ///
+    /// # Errors
+    /// If the device refuses.
+    fn launch(&self, call: &Call<'_, Self::Buffer>) -> Result<()>;
+
+    /// Multiplies.
+    ///
+    /// # Errors
+    /// If the device refuses.
+    fn product(&self, product: &Product<'_, Self::Buffer>) -> Result<()>;
+}

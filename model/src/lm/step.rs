@@ -1,0 +1,284 @@
+//! Prompts and single tokens: the two calls of a generator.
+//!
+//! On the f32 CPU engine a row's result depends, to the last bit, neither on the other rows nor on their number: a
+//! session's bytes then follow from its seed alone, whatever the batch. Steps have this from [`crate::engine::cpu::step`]; a
+//! short prompt is stepped; a long one is a chunk-wise pass of its own, since the blocking of a matrix product, and so
+//! its rounding, may change with the number of rows.
+//!
+//! Steps may multiply in eight bits ([`Mamba2::set_precision`]); passes over long prompts are f32 always.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
+
+use super::{Engine, Input, Mamba2, Prompt};
+use crate::engine::cpu::packed::{Product, kernel};
+use crate::engine::cpu::step::StepModel;
+use crate::error::{Error, Result};
+use crate::network::state::{RowState, State, Store};
+use crate::precision::Precision;
+
+/// A row of a batch that is generated, as [`Mamba2::step_each`] sees it.
+pub trait Stepped: Send {
+    /// The token to feed.
+    fn token(&self) -> u32;
+
+    /// The side information beside it: a row a field, none for a model that reads none.
+    fn context(&self) -> &[u32] {
+        &[]
+    }
+
+    /// Tokens whose logits are wanted: bit `t % 64` of word `t / 64`, those beyond the last word not; `None` is all.
+    fn wanted(&self) -> Option<&[u64]>;
+
+    /// Takes the logits; those that were not wanted mean nothing.
+    fn take(&mut self, logits: &[f32]);
+}
+
+/// Prompts up to this many tokens are stepped: below it a pass by matrix products is not faster.
+const STEPPED_TOKENS: usize = 32;
+/// Tokens of a prompt that one pass takes: bounds the memory whatever the prompt's length.
+const PASS_TOKENS: usize = 4096;
+
+impl Mamba2 {
+    /// Chooses what steps multiply in, and with [`Precision::Int8`] quantises the weights, once.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for the bf16 ones, which only a generator on a GPU has; for [`Precision::Int8`] on anything but
+    /// the fused f32 engine on the CPU, and for weights that
+    /// are not finite.
+    pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
+        let got = || format!("{:?} at {:?}", self.dtype(), self.device().location());
+        if matches!(precision, Precision::Bf16 | Precision::Bf16State) {
+            return Err(Error::input("bf16 precision", "generation on a GPU (device cuda:N)", got()));
+        }
+        if precision == Precision::Int8 && self.engine != Engine::Fused {
+            return Err(Error::input("int8 precision", "an f32 model on the cpu", got()));
+        }
+        self.precision = precision;
+        // Clones go on with what they have.
+        self.stepper = Arc::default();
+        if precision == Precision::Int8 {
+            self.stepper()?;
+        }
+        Ok(())
+    }
+
+    /// What steps multiply in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The instructions that steps multiply with, in a word.
+    pub fn kernel(&self) -> &'static str {
+        match self.engine {
+            Engine::Fused => kernel(self.precision),
+            Engine::Tensors => "tensors",
+            Engine::Kernels(_) => "kernels",
+        }
+    }
+
+    /// Feeds each row its tokens and returns the logits after each row's last, `(b, vocab_size)`.
+    ///
+    /// Without gradients. Long prompts are taken in pieces, so memory does not grow with their length. After an error
+    /// the state is the one before the call.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a row is empty, a token is outside the vocabulary or the state does not fit.
+    pub fn prefill(&self, tokens: &[&[u32]], state: &mut State) -> Result<Tensor> {
+        self.prefill_prompts(&tokens.iter().map(|&row| Prompt::from(row)).collect::<Vec<_>>(), state)
+    }
+
+    /// As [`Self::prefill`], with side information.
+    ///
+    /// # Errors
+    /// As [`Self::prefill`], and if the side information does not fit.
+    pub fn prefill_prompts(&self, prompts: &[Prompt<'_>], state: &mut State) -> Result<Tensor> {
+        state.fits(&self.cfg, prompts.len())?;
+        for row in prompts {
+            if row.tokens.is_empty() {
+                return Err(Error::input("prompt", "at least one token a row", "an empty row"));
+            }
+            self.check_tokens(row.tokens)?;
+            self.check_context(row.context, row.tokens.len())?;
+        }
+        let mut work = state.clone();
+        let logits = match (self.engine, &mut work.store) {
+            _ if prompts.is_empty() => self.no_logits()?,
+            (Engine::Fused, Store::Rows(_)) => self.prefill_rows(prompts, &mut work)?,
+            _ => self.prefill_padded(prompts, &mut work)?,
+        };
+        *state = work;
+        Ok(logits)
+    }
+
+    /// Each row by itself: short prompts in lock step, long ones in passes.
+    fn prefill_rows(&self, prompts: &[Prompt<'_>], state: &mut State) -> Result<Tensor> {
+        let (v, fields) = (self.cfg.vocab_size, self.cfg.context_fields());
+        let tokens: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.tokens).collect();
+        let mut logits = vec![0f32; tokens.len() * v];
+        for i in (0..tokens.len()).filter(|&i| tokens[i].len() > STEPPED_TOKENS) {
+            let mut own = state.select(&[i])?;
+            let last = self.prefill_padded(&prompts[i..=i], &mut own)?.flatten_all()?.to_vec1::<f32>()?;
+            logits[i * v..(i + 1) * v].copy_from_slice(&last);
+            state.replace_row(i, own)?;
+        }
+        let short = tokens.iter().map(|row| row.len()).filter(|&n| n <= STEPPED_TOKENS).max().unwrap_or(0);
+        if short == 0 {
+            return Ok(Tensor::from_vec(logits, (tokens.len(), v), self.device())?);
+        }
+        let stepper = self.stepper()?;
+        let Store::Rows(rows) = &mut state.store else {
+            return Err(Error::input("state", "one on the cpu in f32", "one of another device or dtype"));
+        };
+        for t in 0..short {
+            let active = |i: usize| tokens[i].len() <= STEPPED_TOKENS && t < tokens[i].len();
+            let which: Vec<usize> = (0..tokens.len()).filter(|&i| active(i)).collect();
+            let input: Vec<u32> = which.iter().map(|&i| tokens[i][t]).collect();
+            let context: Vec<u32> = which
+                .iter()
+                .flat_map(|&i| &prompts[i].context[t * fields..(t + 1) * fields])
+                .copied()
+                .collect();
+            let mut states: Vec<&mut RowState> =
+                rows.iter_mut().enumerate().filter(|(i, _)| active(*i)).map(|(_, row)| row).collect();
+            let out = stepper.step((&input, &context), &mut states);
+            for (&i, out) in which.iter().zip(out.chunks_exact(v)) {
+                if t + 1 == tokens[i].len() {
+                    logits[i * v..(i + 1) * v].copy_from_slice(out);
+                }
+            }
+        }
+        Ok(Tensor::from_vec(logits, (tokens.len(), v), self.device())?)
+    }
+
+    /// All rows together, padded to the longest.
+    fn prefill_padded(&self, prompts: &[Prompt<'_>], state: &mut State) -> Result<Tensor> {
+        let fields = self.cfg.context_fields();
+        let tokens: Vec<&[u32]> = prompts.iter().map(|prompt| prompt.tokens).collect();
+        let longest = tokens.iter().map(|row| row.len()).max().unwrap_or(0);
+        let mut last: Vec<Option<Tensor>> = vec![None; tokens.len()];
+        for from in (0..longest).step_by(PASS_TOKENS) {
+            let width = PASS_TOKENS.min(longest - from);
+            let mut padded = vec![0u32; tokens.len() * width];
+            let mut context = vec![0u32; padded.len() * fields];
+            let mut lengths = vec![0; tokens.len()];
+            for (prompt, out) in prompts.iter().zip(context.chunks_exact_mut((width * fields).max(1))) {
+                let from = (from * fields).min(prompt.context.len());
+                let piece = &prompt.context[from..(from + width * fields).min(prompt.context.len())];
+                out[..piece.len()].copy_from_slice(piece);
+            }
+            for ((row, out), len) in tokens.iter().zip(padded.chunks_exact_mut(width)).zip(&mut lengths) {
+                let piece = &row[from.min(row.len())..(from + width).min(row.len())];
+                out[..piece.len()].copy_from_slice(piece);
+                *len = piece.len();
+            }
+            let input = Tensor::from_vec(padded, (tokens.len(), width), self.device())?;
+            let input = Input { tokens: &input, context: &context };
+            let hidden = self.hidden(input, Some(&lengths), Some(state))?.detach();
+            for (i, row) in tokens.iter().enumerate() {
+                if (from..from + width).contains(&(row.len() - 1)) {
+                    last[i] = Some(hidden.narrow(0, i, 1)?.narrow(1, row.len() - 1 - from, 1)?);
+                }
+            }
+        }
+        let last: Vec<Tensor> = last.into_iter().flatten().collect();
+        Ok(self.logits(&Tensor::cat(&last, 0)?)?.squeeze(1)?.detach())
+    }
+
+    /// Feeds each row one token and returns the logits after it, `(b, vocab_size)`. Without gradients.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.
+    pub fn step(&self, tokens: &[u32], state: &mut State) -> Result<Tensor> {
+        self.step_beside(tokens, &[], state)
+    }
+
+    /// As [`Self::step`], with side information `(b, fields)`.
+    ///
+    /// # Errors
+    /// As [`Self::step`], and if the side information does not fit.
+    pub fn step_beside(&self, tokens: &[u32], context: &[u32], state: &mut State) -> Result<Tensor> {
+        state.fits(&self.cfg, tokens.len())?;
+        self.check_tokens(tokens)?;
+        self.check_context(context, tokens.len())?;
+        if tokens.is_empty() {
+            return self.no_logits();
+        }
+        if self.engine == Engine::Fused
+            && let Store::Rows(rows) = &mut state.store
+        {
+            let mut rows: Vec<&mut RowState> = rows.iter_mut().collect();
+            let logits = self.stepper()?.step((tokens, context), &mut rows);
+            return Ok(Tensor::from_vec(logits, (tokens.len(), self.cfg.vocab_size), self.device())?);
+        }
+        let input = Tensor::from_slice(tokens, (tokens.len(), 1), self.device())?;
+        let input = Input { tokens: &input, context };
+        Ok(self.logits(&self.hidden(input, None, Some(state))?)?.squeeze(1)?.detach())
+    }
+
+    /// Feeds each row its token and hands it its logits. Without gradients.
+    ///
+    /// As [`Self::step`], but only the logits that are wanted are computed, and on the f32 CPU engine rows take theirs on
+    /// the threads that stepped them. A logit is the same, to the last bit, whatever else is wanted. There, a step allocates
+    /// nothing once it had as many rows (a call from outside of the threads' pool is handed in by a queue, which may).
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.
+    pub fn step_each<R: Stepped>(&self, rows: &mut [R], state: &mut State) -> Result<()> {
+        state.fits(&self.cfg, rows.len())?;
+        for row in rows.iter() {
+            self.check_tokens(&[row.token()])?;
+            self.check_context(row.context(), 1)?;
+        }
+        if self.engine == Engine::Fused
+            && let Store::Rows(states) = &mut state.store
+        {
+            self.stepper()?.step_each(rows, states);
+            return Ok(());
+        }
+        let tokens: Vec<u32> = rows.iter().map(Stepped::token).collect();
+        let context: Vec<u32> = rows.iter().flat_map(|row| row.context()).copied().collect();
+        let logits = self
+            .step_beside(&tokens, &context, state)?
+            .to_dtype(DType::F32)?
+            .flatten_all()?
+            .to_vec1::<f32>()?;
+        for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(self.cfg.vocab_size)) {
+            row.take(logits);
+        }
+        Ok(())
+    }
+
+    fn no_logits(&self) -> Result<Tensor> {
+        Ok(Tensor::zeros((0, self.cfg.vocab_size), self.dtype(), self.device())?)
+    }
+
+    /// The parameters packed for steps: once for plain tensors, every time for variables, which may have changed.
+    fn stepper(&self) -> Result<Cow<'_, StepModel>> {
+        if self.trainable {
+            return Ok(Cow::Owned(self.pack_steps()?));
+        }
+        match self.stepper.get() {
+            Some(stepper) => Ok(Cow::Borrowed(stepper)),
+            None => {
+                let stepper = self.pack_steps()?;
+                Ok(Cow::Borrowed(self.stepper.get_or_init(|| stepper)))
+            }
+        }
+    }
+
+    fn pack_steps(&self) -> Result<StepModel> {
+        let values =
+            |t: &Tensor| -> Result<Vec<f32>> { Ok(t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?) };
+        let layers =
+            self.blocks.iter().map(|b| b.pack_step(&self.cfg, self.precision)).collect::<Result<Vec<_>>>()?;
+        let head = values(&self.head)?;
+        let (v, d) = (self.cfg.vocab_size, self.cfg.d_model);
+        let head = Product::new(self.precision, &head[..v * d], v, d)?;
+        let context = self.context.as_ref().map(values).transpose()?.unwrap_or_default();
+        let tables = (values(&self.embedding)?, context);
+        Ok(StepModel::new(&self.cfg, tables, layers, values(&self.norm)?, head))
+    }
+}

@@ -1,0 +1,7 @@
+//! What the model is: its configuration, its parameters by the reference's names, its state. No computation.
+
+pub mod config;
+pub(crate) mod context;
+pub mod init;
+pub mod state;
+pub mod weights;

@@ -1,0 +1,79 @@
+//! A whole model decoded by the emulated kernels, from the same list of launches that a GPU gets.
+
+use std::collections::BTreeMap;
+
+use netssm_model::engine::step_program::{self, Decoding, Region, Types};
+use netssm_model::lm::Mamba2;
+use netssm_model::sample::Policy;
+
+use crate::emulated::{Argument, Buffer, Kernels, Launch};
+
+pub(crate) struct Emulated<'k> {
+    kernels: &'k Kernels,
+    pub(crate) decoding: Decoding,
+    memory: BTreeMap<Region, Buffer>,
+}
+
+impl<'k> Emulated<'k> {
+    /// Packs the model and makes room for `rows` rows and `slots` slots; state was never written, so it is NaN.
+    pub(crate) fn new(
+        kernels: &'k Kernels,
+        model: &Mamba2,
+        types: Types,
+        policy: Policy,
+        slots: usize,
+    ) -> Self {
+        let decoding = Decoding::new(model.config(), types, policy, model.config().vocab_size).expect("fits");
+        let mut memory = BTreeMap::new();
+        for (region, bytes) in step_program::pack(model, types).expect("packs") {
+            memory.insert(region, Buffer::of(&bytes));
+        }
+        for region in decoding.state() {
+            memory.insert(region, Buffer::unwritten::<u8>(decoding.bytes(region, 0, slots)));
+        }
+        Self { kernels, decoding, memory }
+    }
+
+    /// Steps `rows` rows and gives their choices' words; logits lie in [`Self::logits`].
+    pub(crate) fn step(&mut self, rows: usize, tickets: &[u32], draws: &[u64]) -> Vec<u32> {
+        for region in self.decoding.batch() {
+            let bytes = self.decoding.bytes(region, rows, 0);
+            self.memory.insert(region, Buffer::unwritten::<u8>(bytes));
+        }
+        self.memory.insert(Region::Tickets, Buffer::of(tickets));
+        self.memory.insert(Region::Draws, Buffer::of(draws));
+        for launch in self.decoding.program(rows) {
+            self.launch(&launch);
+        }
+        self.memory[&Region::Choices].values()
+    }
+
+    fn launch(&mut self, launch: &step_program::Launch) {
+        let mut regions: Vec<Region> = Vec::new();
+        let arguments: Vec<Argument> = launch
+            .arguments
+            .iter()
+            .map(|argument| match *argument {
+                step_program::Argument::Region(region) => {
+                    let at = regions.iter().position(|&r| r == region).unwrap_or_else(|| {
+                        regions.push(region);
+                        regions.len() - 1
+                    });
+                    Argument::Buffer(at)
+                }
+                step_program::Argument::Int(value) => Argument::Int(value),
+                step_program::Argument::Float(value) => Argument::Float(value),
+                step_program::Argument::Double(value) => Argument::Double(value),
+            })
+            .collect();
+        let buffers = regions.iter().map(|region| self.memory.remove(region).expect("allocated")).collect();
+        let geometry = Launch { grid: launch.grid, block: launch.block, shared: launch.shared as usize };
+        let after = self.kernels.launch(&launch.function, geometry, buffers, &arguments);
+        self.memory.extend(regions.into_iter().zip(after));
+    }
+
+    /// `(rows, vocabulary)` of the last step.
+    pub(crate) fn logits(&self) -> Vec<f32> {
+        self.memory[&Region::Logits].values()
+    }
+}
