@@ -7,7 +7,7 @@ use candle_core::Device;
 use netssm_model::checkpoint::{Checkpoint, FORMAT, Manifest, TrainFacts};
 use netssm_model::network::config::ModelConfig;
 use netssm_model::network::init::{embedding_rows, init_weights};
-use netssm_model::network::weights::CONTEXT;
+use netssm_model::network::params::CONTEXT;
 use netssm_tokens::codec::CodecChoice;
 use netssm_tokens::timing::TimingTable;
 

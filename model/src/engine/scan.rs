@@ -16,7 +16,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Layout, Shape, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::cpu::buffers::{Buffer, Buffers};
-use crate::engine::cpu::mixer::{self, Dims, Params};
+use crate::engine::cpu::mixer::{self, Dims, HeadParams};
 use crate::engine::cpu::{slice, with_slice};
 use crate::engine::tensors::{chunked, reference};
 use crate::engine::train_pass::{Float, Sizes};
@@ -226,10 +226,10 @@ struct ScanOp {
 }
 
 impl ScanOp {
-    fn params<'a>(&self, flat: &'a [f32]) -> Params<'a> {
+    /// The heads' parameters and the steps' bias `(H)`.
+    fn params<'a>(&self, flat: &'a [f32]) -> (HeadParams<'a>, &'a [f32]) {
         let h = self.dims.h;
-        let (a_log, d, dt_bias) = (&flat[..h], &flat[h..2 * h], &flat[2 * h..]);
-        Params { conv_w: &[], conv_b: &[], dt_bias, a_log, d, norm_w: &[] }
+        (HeadParams { a_log: &flat[..h], d: &flat[h..2 * h] }, &flat[2 * h..])
     }
 }
 
@@ -249,10 +249,10 @@ impl CustomOp3 for ScanOp {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let dims = &self.dims;
         let (xbc, dt) = (slice(xbc, lx, "scan input")?, slice(dt, ld, "scan dt")?);
-        let params = self.params(slice(flat, lf, "scan parameters")?);
-        let raw_dt = mixer::raw_steps(dims, dt, dims.h, 0, params.dt_bias);
+        let (heads, dt_bias) = self.params(slice(flat, lf, "scan parameters")?);
+        let raw_dt = mixer::raw_steps(dims, dt, dims.h, 0, dt_bias);
         let mut state = self.initial.clone();
-        let scanned = mixer::scan_forward(dims, &params, xbc, &raw_dt, &mut state, self.keep, &self.buffers);
+        let scanned = mixer::scan_forward(dims, heads, xbc, &raw_dt, &mut state, self.keep, &self.buffers);
         *self.after.lock().unwrap_or_else(PoisonError::into_inner) = state;
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = self.keep.then_some(scanned.kept);
         let y = mixer::gather(dims, &scanned.y);
@@ -279,9 +279,9 @@ impl CustomOp3 for ScanOp {
             with_slice(dt, "scan dt", |dts| {
                 with_slice(flat, "scan parameters", |flat| {
                     with_slice(grad, "scan gradient", |grad| {
-                        let params = self.params(flat);
-                        let raw = mixer::raw_steps(dims, dts, h, 0, params.dt_bias);
-                        let g = mixer::scan_backward(dims, &params, xs, &raw, kept, grad, &self.buffers);
+                        let (heads, dt_bias) = self.params(flat);
+                        let raw = mixer::raw_steps(dims, dts, h, 0, dt_bias);
+                        let g = mixer::scan_backward(dims, heads, xs, &raw, kept, grad, &self.buffers);
                         for r in 0..rows {
                             let (b, t) = (r / dims.l, r % dims.l);
                             mixer::gather_grad(

@@ -23,7 +23,11 @@ fn plan(generator: &Generator) -> Result<Plan, GenerateError> {
 
 fn orders(generator: &Generator) -> Vec<Order<'_>> {
     let vocab = generator.codec.vocab().size();
-    generator.stages.iter().map(|stage| Order { model: &stage.model, vocab }).collect()
+    let order = |stage: &super::StageModel| {
+        let (cfg, params) = (stage.model.config(), stage.model.params());
+        Order { cfg, params, vocab }
+    };
+    generator.stages.iter().map(order).collect()
 }
 
 /// Whether the device runs the kernels and has room for the models and the batch.

@@ -75,7 +75,7 @@ impl Mamba2 {
     ) -> Result<Tensor> {
         let (b, l, _) = x.dims3()?;
         let sizes = Sizes::new(&self.cfg, (b, l), float)?;
-        let call = crate::engine::gpu::train::Call { cfg: &self.cfg, sizes: &sizes, named: &self.named() };
+        let call = crate::engine::gpu::train::Call { cfg: &self.cfg, sizes: &sizes, params: &self.params };
         let mut own;
         let state = match state {
             Some(state) => state,
@@ -102,7 +102,7 @@ impl Mamba2 {
         state: Option<&mut State>,
     ) -> Result<(f64, BTreeMap<String, Tensor>)> {
         let sizes = Sizes::new(&self.cfg, input.shape, float)?;
-        let call = crate::engine::gpu::train::Call { cfg: &self.cfg, sizes: &sizes, named: &self.named() };
+        let call = crate::engine::gpu::train::Call { cfg: &self.cfg, sizes: &sizes, params: &self.params };
         let mut own;
         let state = match state {
             Some(state) => state,

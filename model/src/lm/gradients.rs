@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor};
 
 use super::{Engine, Input, Mamba2};
-use crate::engine::cpu::gradient::{ModelTensors, loss_and_gradient};
+use crate::engine::cpu::gradient::loss_and_gradient;
 use crate::engine::cpu::loss::{IGNORE, check_range};
-use crate::engine::tensors::block;
+use crate::engine::cpu::mixer::Dims;
 use crate::error::{Error, Result};
+use crate::network::params::Params;
 use crate::network::state::State;
-use crate::network::weights;
 
 impl Mamba2 {
     /// [`Mamba2::loss`] and its gradient by every tensor's reference name.
@@ -46,6 +46,8 @@ impl Mamba2 {
         let loss = self.loss(input, targets, lengths, state)?;
         let mut store = loss.backward()?;
         let gradients = self
+            .params
+            .as_ref()
             .named()
             .into_iter()
             .map(|(name, t)| match store.remove(t) {
@@ -82,54 +84,24 @@ impl Mamba2 {
         state: Option<&mut State>,
     ) -> Result<(f64, BTreeMap<String, Tensor>)> {
         let (b, l) = self.check_call(input, targets, lengths, state.as_deref())?;
-        let v = self.cfg.vocab_size;
         let whole = vec![l; b];
-        let dims = block::dims(&self.cfg, b, l, lengths.unwrap_or(&whole));
+        let dims = Dims::new(&self.cfg, b, l, lengths.unwrap_or(&whole));
         let mut carried = (0..self.cfg.n_layer)
             .map(|i| self.carried(i, b, state.as_deref()))
             .collect::<Result<Vec<_>>>()?;
-        let no_bias = Tensor::zeros(self.cfg.conv_dim(), DType::F32, &Device::Cpu)?;
-        let model = ModelTensors {
-            embedding: &self.embedding,
-            context: self.context.as_ref(),
-            blocks: self.blocks.iter().map(|b| b.borrow(&no_bias)).collect(),
-            norm: &self.norm,
-            head: &self.head,
-            tied: self.cfg.tie_embeddings,
-            vocab: v,
-        };
         let flat = input.tokens.flatten_all()?.to_vec1::<u32>()?;
+        let model = (&self.params, self.cfg.vocab_size);
         let beside = (&flat[..], input.context, self.cfg.context_fields());
-        let (nats, grads) = loss_and_gradient(&model, &dims, beside, targets, &mut carried, &self.buffers)?;
+        let (nats, grads) = loss_and_gradient(model, &dims, beside, targets, &mut carried, &self.buffers)?;
         if let Some(state) = state {
             for (i, carried) in carried.iter().enumerate() {
                 state.set_carried(i, carried);
             }
         }
-        let mut by_name = BTreeMap::from([
-            (weights::EMBEDDING.to_string(), grads.embedding),
-            (weights::NORM_F.to_string(), grads.norm),
-        ]);
-        by_name.extend(grads.context.map(|g| (weights::CONTEXT.to_string(), g)));
-        by_name.extend(grads.head.map(|g| (weights::LM_HEAD.to_string(), g)));
-        for (i, g) in grads.blocks.into_iter().enumerate() {
-            let mut add = |part: &str, values| by_name.insert(weights::layer_name(i, part), values);
-            add("norm.weight", g.norm);
-            add("mixer.in_proj.weight", g.in_proj);
-            add("mixer.conv1d.weight", g.conv_w);
-            add("mixer.conv1d.bias", g.conv_b);
-            add("mixer.dt_bias", g.dt_bias);
-            add("mixer.A_log", g.a_log);
-            add("mixer.D", g.d);
-            add("mixer.norm.weight", g.gated_norm);
-            add("mixer.out_proj.weight", g.out_proj);
-        }
-        let mut out = BTreeMap::new();
-        for (name, shape) in weights::expected(&self.cfg) {
-            let values = by_name.remove(&name).expect("every tensor of `weights::expected` has a gradient");
-            out.insert(name, Tensor::from_vec(values, shape, &Device::Cpu)?);
-        }
-        Ok((nats, out))
+        let gradients = grads.named().into_iter().zip(Params::shapes(&self.cfg).named());
+        let gradients = gradients
+            .map(|((name, values), (_, shape))| Ok((name, Tensor::from_vec(values, shape, &Device::Cpu)?)));
+        Ok((nats, gradients.collect::<Result<_>>()?))
     }
 }
 

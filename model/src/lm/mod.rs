@@ -7,21 +7,23 @@
 //! f32 on the CPU takes the fused operations of `ops`, f32 on a GPU the kernels of `model/kernels` (in a build that has them);
 //! everything else takes tensor operations with the chunked scan. [`Mamba2::set_engine`] chooses by hand, for comparison.
 
+use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::engine::cpu::block::Carried;
+use crate::engine::cpu;
 use crate::engine::cpu::buffers::Buffers;
 use crate::engine::cpu::loss::cross_entropy;
+use crate::engine::cpu::mixer::Dims;
 use crate::engine::cpu::step::StepModel;
-use crate::engine::tensors::block::Block;
-use crate::engine::tensors::norm;
+use crate::engine::tensors::{self, norm};
 use crate::engine::train_pass::Float;
 use crate::error::{Error, Result};
 use crate::network::config::ModelConfig;
 use crate::network::context;
-use crate::network::state::State;
+use crate::network::params::Params;
+use crate::network::state::{LayerState, State};
 use crate::network::weights::{self, Weights};
 use crate::precision::Precision;
 
@@ -77,11 +79,9 @@ impl<'a> From<&'a [u32]> for Prompt<'a> {
 #[derive(Clone)]
 pub struct Mamba2 {
     cfg: ModelConfig,
-    embedding: Tensor,       // (padded vocabulary, d)
-    context: Option<Tensor>, // (rows, d)
-    blocks: Vec<Block>,
-    norm: Tensor, // (d)
-    head: Tensor, // (padded vocabulary, d)
+    params: Params<Tensor>,
+    /// Each block's parameters in one, if they never change and are f32 on the CPU; else empty.
+    flat: Vec<Tensor>,
     engine: Engine,
     precision: Precision,
     trainable: bool,
@@ -106,30 +106,31 @@ impl Mamba2 {
     ) -> Result<Self> {
         cfg.validate()?;
         let w = weights::checked(cfg, tensors)?;
-        let embedding = w[weights::EMBEDDING].clone();
+        let Ok(params) = Params::by_name(cfg, |name| Ok::<_, Infallible>(w[name].clone()));
+        let embedding = &params.embedding;
         for (name, t) in &w {
             if t.dtype() != embedding.dtype() || !t.device().same_device(embedding.device()) {
                 let got = format!("{name} in {:?} at {:?}", t.dtype(), t.device().location());
                 return Err(Error::input("model tensors", "one dtype and device", got));
             }
         }
-        let blocks =
-            (0..cfg.n_layer).map(|i| Block::new(&w, i, cfg.conv_bias)).collect::<Result<Vec<_>>>()?;
-        let head = if cfg.tie_embeddings { embedding.clone() } else { w[weights::LM_HEAD].clone() };
         let fused = embedding.device().is_cpu() && embedding.dtype() == DType::F32;
+        let trainable = w.values().any(Tensor::track_op);
+        let flat = if fused && !trainable {
+            params.blocks.iter().map(cpu::block::flatten).collect::<candle_core::Result<_>>()?
+        } else {
+            vec![]
+        };
         let mut model = Self {
             cfg: cfg.clone(),
-            blocks,
-            norm: w[weights::NORM_F].clone(),
-            head,
+            params,
+            flat,
             engine: if fused { Engine::Fused } else { Engine::Tensors },
             precision: Precision::F32,
-            trainable: w.values().any(Tensor::track_op),
+            trainable,
             stepper: Arc::default(),
             buffers: Buffers::default(),
             loaded: gpu::Loaded::default(),
-            context: w.get(weights::CONTEXT).cloned(),
-            embedding,
         };
         if model.has_kernels() {
             model.engine = Engine::Kernels(Float::F32);
@@ -151,14 +152,19 @@ impl Mamba2 {
         &self.cfg
     }
 
+    /// The parameters.
+    pub fn params(&self) -> &Params<Tensor> {
+        &self.params
+    }
+
     /// The device that the model computes on.
     pub fn device(&self) -> &Device {
-        self.embedding.device()
+        self.params.embedding.device()
     }
 
     /// The dtype that the model computes in.
     pub fn dtype(&self) -> DType {
-        self.embedding.dtype()
+        self.params.embedding.dtype()
     }
 
     /// The state before the first token of `batch` sequences.
@@ -244,7 +250,8 @@ impl Mamba2 {
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         let (b, l, d) = hidden.dims3()?;
         let v = self.cfg.vocab_size;
-        let head = if self.head.dim(0)? == v { self.head.clone() } else { self.head.narrow(0, 0, v)? };
+        let head = self.params.output();
+        let head = if head.dim(0)? == v { head.clone() } else { head.narrow(0, 0, v)? };
         let out = hidden.reshape((b * l, d))?.matmul(&head.t()?)?; // (b l, v)
         Ok(out.reshape((b, l, v))?)
     }
@@ -276,20 +283,6 @@ impl Mamba2 {
         Ok((b, l))
     }
 
-    /// The tensors by their reference names.
-    pub(crate) fn named(&self) -> Vec<(String, &Tensor)> {
-        let mut all = vec![(weights::EMBEDDING.to_string(), &self.embedding)];
-        all.extend(self.context.iter().map(|context| (weights::CONTEXT.to_string(), context)));
-        for (i, block) in self.blocks.iter().enumerate() {
-            all.extend(block.named(i));
-        }
-        all.push((weights::NORM_F.to_string(), &self.norm));
-        if !self.cfg.tie_embeddings {
-            all.push((weights::LM_HEAD.to_string(), &self.head));
-        }
-        all
-    }
-
     /// What the output projection reads, `(b, l, d)`.
     fn hidden(
         &self,
@@ -299,8 +292,8 @@ impl Mamba2 {
     ) -> Result<Tensor> {
         let (b, l) = self.check_input(input, lengths, state.as_deref())?;
         let flat = input.tokens.flatten_all()?;
-        let mut x = self.embedding.index_select(&flat, 0)?; // (b l, d)
-        if let Some(table) = &self.context {
+        let mut x = self.params.embedding.index_select(&flat, 0)?; // (b l, d)
+        if let Some(table) = &self.params.context {
             let fields = self.cfg.context_fields();
             let scales: Vec<f32> = input.context.chunks_exact(fields.max(1)).map(context::scale).collect();
             for field in 0..fields {
@@ -321,7 +314,7 @@ impl Mamba2 {
             Engine::Tensors => self.tensors(x, lengths, state)?,
             Engine::Kernels(float) => self.kernel_blocks(float, &x, lengths, state)?,
         };
-        norm::rms_norm(&x, &self.norm, self.cfg.norm_eps)
+        norm::rms_norm(&x, &self.params.norm, self.cfg.norm_eps)
     }
 
     fn fused(
@@ -335,10 +328,12 @@ impl Mamba2 {
         let lengths = lengths.unwrap_or(&whole);
         // One block's for the next; a long prompt's are not kept behind it.
         let buffers = Buffers::default();
-        for (i, block) in self.blocks.iter().enumerate() {
+        for (i, block) in self.params.blocks.iter().enumerate() {
             let carried = self.carried(i, b, state.as_deref())?;
+            let dims = Dims::new(&self.cfg, b, l, lengths);
+            let params = (block, self.flat.get(i));
             let after;
-            (x, after) = block.fused(&self.cfg, &x, lengths, carried, &buffers)?;
+            (x, after) = cpu::block::fused(dims, params, &x, carried, &buffers)?;
             if let Some(state) = state.as_deref_mut() {
                 state.set_carried(i, &after);
             }
@@ -347,13 +342,13 @@ impl Mamba2 {
     }
 
     /// Block `i`'s state before the sequences: the one given, or zero.
-    fn carried(&self, i: usize, batch: usize, state: Option<&State>) -> Result<Carried> {
+    fn carried(&self, i: usize, batch: usize, state: Option<&State>) -> Result<LayerState<Vec<f32>>> {
         match state {
             Some(state) => state.carried(i),
             None => {
                 let (conv, ssm) =
                     ((self.cfg.d_conv - 1) * self.cfg.conv_dim(), self.cfg.d_inner() * self.cfg.d_state);
-                Ok(Carried { conv: vec![0f32; batch * conv], ssm: vec![0f32; batch * ssm] })
+                Ok(LayerState { conv: vec![0f32; batch * conv], ssm: vec![0f32; batch * ssm] })
             }
         }
     }
@@ -369,8 +364,8 @@ impl Mamba2 {
             }
         };
         let mut layers = state.tensors(self.dtype(), self.device())?;
-        for (block, layer) in self.blocks.iter().zip(&mut layers) {
-            (x, *layer) = block.tensors(&self.cfg, &x, lengths, layer)?;
+        for (block, layer) in self.params.blocks.iter().zip(&mut layers) {
+            (x, *layer) = tensors::block::forward(&self.cfg, block, &x, lengths, layer)?;
         }
         state.set_tensors(layers)?;
         Ok(x)

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use super::{Engine, Input, Mamba2, Prompt};
-use crate::engine::cpu::packed::{Product, kernel};
+use crate::engine::cpu::packed::kernel;
 use crate::engine::cpu::step::StepModel;
 use crate::error::{Error, Result};
 use crate::network::state::{RowState, State, Store};
@@ -258,27 +258,14 @@ impl Mamba2 {
     /// The parameters packed for steps: once for plain tensors, every time for variables, which may have changed.
     fn stepper(&self) -> Result<Cow<'_, StepModel>> {
         if self.trainable {
-            return Ok(Cow::Owned(self.pack_steps()?));
+            return Ok(Cow::Owned(StepModel::new(&self.cfg, &self.params, self.precision)?));
         }
         match self.stepper.get() {
             Some(stepper) => Ok(Cow::Borrowed(stepper)),
             None => {
-                let stepper = self.pack_steps()?;
+                let stepper = StepModel::new(&self.cfg, &self.params, self.precision)?;
                 Ok(Cow::Borrowed(self.stepper.get_or_init(|| stepper)))
             }
         }
-    }
-
-    fn pack_steps(&self) -> Result<StepModel> {
-        let values =
-            |t: &Tensor| -> Result<Vec<f32>> { Ok(t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?) };
-        let layers =
-            self.blocks.iter().map(|b| b.pack_step(&self.cfg, self.precision)).collect::<Result<Vec<_>>>()?;
-        let head = values(&self.head)?;
-        let (v, d) = (self.cfg.vocab_size, self.cfg.d_model);
-        let head = Product::new(self.precision, &head[..v * d], v, d)?;
-        let context = self.context.as_ref().map(values).transpose()?.unwrap_or_default();
-        let tables = (values(&self.embedding)?, context);
-        Ok(StepModel::new(&self.cfg, tables, layers, values(&self.norm)?, head))
     }
 }

@@ -10,7 +10,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
 use crate::network::config::ModelConfig;
-use crate::network::weights::{self, Weights};
+use crate::network::params::{self, Params};
+use crate::network::weights::Weights;
 
 /// Standard deviation of the embedding.
 const EMBEDDING_STD: f64 = 0.02;
@@ -23,7 +24,7 @@ const EMBEDDING_STD: f64 = 0.02;
 pub fn init_weights(cfg: &ModelConfig, seed: u64, device: &Device) -> Result<Weights> {
     cfg.validate()?;
     let mut out = Weights::new();
-    for (stream, (name, shape)) in weights::expected(cfg).into_iter().enumerate() {
+    for (stream, (name, shape)) in Params::shapes(cfg).named().into_iter().enumerate() {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream as u64);
         let values = init_tensor(cfg, &name, &shape, &mut rng);
@@ -44,10 +45,10 @@ fn init_tensor(cfg: &ModelConfig, name: &str, shape: &[usize], rng: &mut ChaCha8
         "in_proj.weight" => uniform(cfg.d_model, 1.0),
         "conv1d.weight" | "conv1d.bias" => uniform(cfg.d_conv, 1.0),
         "out_proj.weight" => uniform(cfg.d_inner(), 1.0 / (cfg.n_layer as f64).sqrt()),
-        weights::LM_HEAD => uniform(cfg.d_model, 1.0),
+        params::LM_HEAD => uniform(cfg.d_model, 1.0),
         // The model begins as one without side information.
-        weights::CONTEXT => vec![0.0; count],
-        weights::EMBEDDING => (0..count).map(|_| (EMBEDDING_STD * normal(rng)) as f32).collect(),
+        params::CONTEXT => vec![0.0; count],
+        params::EMBEDDING => (0..count).map(|_| (EMBEDDING_STD * normal(rng)) as f32).collect(),
         "dt_bias" => (0..count).map(|_| dt_bias(cfg, rng.random()) as f32).collect(),
         "A_log" => {
             let (lo, hi) = cfg.a_init_range;
@@ -84,6 +85,7 @@ fn normal(rng: &mut ChaCha8Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::weights;
 
     fn values(t: &Tensor) -> Vec<f32> {
         t.flatten_all().unwrap().to_vec1().unwrap()
@@ -100,7 +102,7 @@ mod tests {
             ..Default::default()
         };
         let w = init_weights(&cfg, 7, &Device::Cpu).unwrap();
-        let e = values(&w[weights::EMBEDDING]);
+        let e = values(&w[params::EMBEDDING]);
         let std = (e.iter().map(|x| x * x).sum::<f32>() / e.len() as f32).sqrt();
         assert!((std - 0.02).abs() < 3e-4, "{std}");
         for x in values(&w["backbone.layers.2.mixer.dt_bias"]) {

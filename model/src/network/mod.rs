@@ -3,5 +3,6 @@
 pub mod config;
 pub(crate) mod context;
 pub mod init;
+pub mod params;
 pub mod state;
 pub mod weights;

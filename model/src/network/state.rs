@@ -7,7 +7,6 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::engine::cpu::block::Carried;
 use crate::error::{Error, Result};
 use crate::network::config::ModelConfig;
 
@@ -61,17 +60,22 @@ impl RowState {
     }
 }
 
-/// One layer's state as tensors: `conv (b, K-1, conv_dim)`, `ssm (b, H, P, N)`.
-#[derive(Debug, Clone)]
-pub(crate) struct TensorState {
-    pub(crate) conv: Tensor,
-    pub(crate) ssm: Tensor,
+/// One layer's state of a batch: the convolution's last inputs `(b, K-1, C)`, oldest first, and the scan's state.
+///
+/// As tensors the scan's state is `(b, H, P, N)`, as the reference has it; as values of the CPU and as a buffer of a
+/// device it is `(b, H, N, P)`, so that the channel is contiguous.
+#[derive(Debug, Clone, Default)]
+pub struct LayerState<T> {
+    /// The convolution's tail.
+    pub conv: T,
+    /// The scan's state.
+    pub ssm: T,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) enum Store {
     Rows(Vec<RowState>),
-    Tensors { device: Device, dtype: DType, layers: Vec<TensorState> },
+    Tensors { device: Device, dtype: DType, layers: Vec<LayerState<Tensor>> },
 }
 
 /// Carried state of a batch of sequences.
@@ -102,7 +106,7 @@ impl State {
         } else {
             let layers = (0..dims.layers)
                 .map(|_| {
-                    Ok(TensorState {
+                    Ok(LayerState {
                         conv: Tensor::zeros((batch, cfg.d_conv - 1, cfg.conv_dim()), dtype, device)?,
                         ssm: Tensor::zeros((batch, cfg.nheads(), cfg.headdim, cfg.d_state), dtype, device)?,
                     })
@@ -168,7 +172,7 @@ impl State {
                 let layers = layers
                     .iter()
                     .map(|l| {
-                        Ok(TensorState {
+                        Ok(LayerState {
                             conv: l.conv.index_select(&ids, 0)?,
                             ssm: l.ssm.index_select(&ids, 0)?,
                         })
@@ -236,15 +240,15 @@ impl State {
         }
     }
 
-    /// Layer `i`'s state of all rows, for the fused engine.
+    /// Layer `i`'s state of all rows, for the CPU's engine.
     ///
     /// # Errors
     /// [`Error::Input`] if the state is not one of the CPU in f32.
-    pub(crate) fn carried(&self, i: usize) -> Result<Carried> {
+    pub(crate) fn carried(&self, i: usize) -> Result<LayerState<Vec<f32>>> {
         let Store::Rows(rows) = &self.store else {
             return Err(Error::input("state", "one on the cpu in f32", "one of another device or dtype"));
         };
-        let mut carried = Carried {
+        let mut carried = LayerState {
             conv: Vec::with_capacity(rows.len() * self.dims.conv),
             ssm: Vec::with_capacity(rows.len() * self.dims.ssm),
         };
@@ -256,8 +260,8 @@ impl State {
         Ok(carried)
     }
 
-    /// Takes layer `i`'s state of all rows from the fused engine.
-    pub(crate) fn set_carried(&mut self, i: usize, carried: &Carried) {
+    /// Takes layer `i`'s state of all rows from the CPU's engine.
+    pub(crate) fn set_carried(&mut self, i: usize, carried: &LayerState<Vec<f32>>) {
         if let Store::Rows(rows) = &mut self.store {
             let parts =
                 carried.conv.chunks_exact(self.dims.conv).zip(carried.ssm.chunks_exact(self.dims.ssm));
@@ -270,7 +274,7 @@ impl State {
     }
 
     /// Every layer's state as tensors, whatever it is kept in.
-    pub(crate) fn tensors(&self, dtype: DType, device: &Device) -> Result<Vec<TensorState>> {
+    pub(crate) fn tensors(&self, dtype: DType, device: &Device) -> Result<Vec<LayerState<Tensor>>> {
         let (b, cfg) = (self.batch(), &self.cfg);
         match &self.store {
             Store::Tensors { layers, .. } => Ok(layers.clone()),
@@ -283,14 +287,14 @@ impl State {
                         Tensor::from_vec(ssm, (b, cfg.nheads(), cfg.d_state, cfg.headdim), &Device::Cpu)?;
                     let ssm = ssm.transpose(2, 3)?.contiguous()?; // (b, H, P, N)
                     let to = |t: Tensor| t.to_dtype(dtype)?.to_device(device);
-                    Ok(TensorState { conv: to(conv)?, ssm: to(ssm)? })
+                    Ok(LayerState { conv: to(conv)?, ssm: to(ssm)? })
                 })
                 .collect(),
         }
     }
 
     /// Takes every layer's state from tensors.
-    pub(crate) fn set_tensors(&mut self, new: Vec<TensorState>) -> Result<()> {
+    pub(crate) fn set_tensors(&mut self, new: Vec<LayerState<Tensor>>) -> Result<()> {
         match &mut self.store {
             Store::Tensors { layers, .. } => *layers = new,
             Store::Rows(rows) => {

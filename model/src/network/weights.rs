@@ -13,49 +13,10 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use crate::error::{Error, Result};
 use crate::network::config::ModelConfig;
+use crate::network::params::{EMBEDDING, LM_HEAD, Params};
 
 /// Tensors by the reference's names, in alphabetical order.
 pub type Weights = BTreeMap<String, Tensor>;
-
-/// Name of the embedding, whose first `vocab_size` rows are the tokens.
-pub const EMBEDDING: &str = "backbone.embedding.weight";
-/// Name of the table of side information, in a model that reads some (see [`netssm_tokens::context`]).
-pub const CONTEXT: &str = "backbone.context.weight";
-/// Name of the output projection of a model that does not tie it to the embedding.
-pub const LM_HEAD: &str = "lm_head.weight";
-/// Name of the last norm's weight.
-pub const NORM_F: &str = "backbone.norm_f.weight";
-
-/// Name of a tensor of block `layer`.
-pub fn layer_name(layer: usize, part: &str) -> String {
-    format!("backbone.layers.{layer}.{part}")
-}
-
-/// Every tensor of a model, with its shape, in the order of the forward pass.
-pub fn expected(cfg: &ModelConfig) -> Vec<(String, Vec<usize>)> {
-    let (d, e, h, c) = (cfg.d_model, cfg.d_inner(), cfg.nheads(), cfg.conv_dim());
-    let mut all = vec![(EMBEDDING.to_string(), vec![cfg.padded_vocab(), d])];
-    all.extend(cfg.context.map(|context| (CONTEXT.to_string(), vec![context.rows, d])));
-    for i in 0..cfg.n_layer {
-        let mut add = |part: &str, shape: Vec<usize>| all.push((layer_name(i, part), shape));
-        add("norm.weight", vec![d]);
-        add("mixer.in_proj.weight", vec![cfg.d_in_proj(), d]);
-        add("mixer.conv1d.weight", vec![c, 1, cfg.d_conv]);
-        if cfg.conv_bias {
-            add("mixer.conv1d.bias", vec![c]);
-        }
-        add("mixer.dt_bias", vec![h]);
-        add("mixer.A_log", vec![h]);
-        add("mixer.D", vec![h]);
-        add("mixer.norm.weight", vec![e]);
-        add("mixer.out_proj.weight", vec![d, e]);
-    }
-    all.push((NORM_F.to_string(), vec![d]));
-    if !cfg.tie_embeddings {
-        all.push((LM_HEAD.to_string(), vec![cfg.padded_vocab(), d]));
-    }
-    all
-}
 
 /// The reference's name for a tensor named by the reference or by Hugging Face.
 fn canonical(name: &str) -> String {
@@ -75,7 +36,7 @@ pub fn checked<'a>(
 ) -> Result<Weights> {
     let mut found: BTreeMap<String, &Tensor> = tensors.into_iter().map(|(n, t)| (canonical(n), t)).collect();
     let mut out = Weights::new();
-    for (name, expected) in expected(cfg) {
+    for (name, expected) in Params::shapes(cfg).named() {
         let Some(t) = found.remove(&name) else {
             return Err(Error::MissingTensor { name, expected });
         };
@@ -224,6 +185,7 @@ impl Parameters {
 mod tests {
     use super::*;
     use crate::network::init::init_weights;
+    use crate::network::params::{NORM_F, layer_name};
 
     fn cfg() -> ModelConfig {
         ModelConfig { d_model: 16, n_layer: 2, vocab_size: 13, d_state: 4, headdim: 8, ..Default::default() }
@@ -254,7 +216,7 @@ mod tests {
         candle_core::safetensors::save(&data.into_iter().collect(), &file).unwrap();
         let got = read(&cfg(), &file, &Device::Cpu).unwrap();
         assert_eq!(got[EMBEDDING].dtype(), DType::F32);
-        assert_eq!(got.len(), expected(&cfg()).len());
+        assert_eq!(got.len(), Params::shapes(&cfg()).named().len());
     }
 
     #[test]

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::lm::Mamba2;
 use crate::network::config::ModelConfig;
 use crate::network::init::init_weights;
-use crate::network::weights::{CONTEXT, EMBEDDING, LM_HEAD, Parameters, Weights};
+use crate::network::params::{CONTEXT, EMBEDDING, LM_HEAD};
+use crate::network::weights::{Parameters, Weights};
 
 /// Noise on a new label's row, as a share of the label rows' root mean square: enough to tell two
 /// new labels apart, little against what labels have in common.

@@ -42,7 +42,8 @@ fn steps_are_the_cpus() {
             (Float::F32, Float::Bf16, 2e-2),
             (Float::Bf16, Float::Bf16, 2e-2),
         ] {
-            let mut probe = Probe::new(&device, &host, Types { weights, state }, rows).expect("a probe");
+            let mut probe =
+                Probe::new(&device, (&cfg, host.params()), Types { weights, state }, rows).expect("a probe");
             let mut carried = host.zero_state(rows).expect("a state");
             let mut rng = ChaCha8Rng::seed_from_u64(rows as u64);
             for step in 0..20 {
@@ -123,7 +124,9 @@ fn too_large_a_batch_is_refused_before_anything_runs() {
     let Some(device) = gpu() else { return };
     let cfg = ModelConfig { d_model: 2048, n_layer: 8, vocab_size: 300, ..Default::default() };
     let host = Mamba2::init(&cfg, 1, &Device::Cpu).expect("a model");
-    let Err(error) = Probe::new(&device, &host, Types::default(), 1 << 20) else { panic!("it fits") };
+    let Err(error) = Probe::new(&device, (&cfg, host.params()), Types::default(), 1 << 20) else {
+        panic!("it fits")
+    };
     let text = error.to_string();
     assert!(text.contains("MiB are free") && text.contains("a batch of"), "{text}");
 }

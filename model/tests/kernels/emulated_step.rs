@@ -25,7 +25,7 @@ impl<'k> Emulated<'k> {
     ) -> Self {
         let decoding = Decoding::new(model.config(), types, policy, model.config().vocab_size).expect("fits");
         let mut memory = BTreeMap::new();
-        for (region, bytes) in step_program::pack(model, types).expect("packs") {
+        for (region, bytes) in step_program::pack(model.config(), model.params(), types).expect("packs") {
             memory.insert(region, Buffer::of(&bytes));
         }
         for region in decoding.state() {

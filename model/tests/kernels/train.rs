@@ -8,10 +8,12 @@ use crate::emulated_pass::Emulated;
 use candle_core::{DType, Device, Tensor, Var};
 use netssm_model::engine::cpu::loss::IGNORE;
 use netssm_model::engine::scan::{Form, ScanInput, scan_as};
-use netssm_model::engine::train_pass::{self, Backend, Carried, Float, ScanBuffers, Sizes, Weights};
+use netssm_model::engine::train_pass::{self, Backend, Float, ScanBuffers, Sizes};
 use netssm_model::lm::{Input, Mamba2};
 use netssm_model::network::config::ModelConfig;
 use netssm_model::network::init::init_weights;
+use netssm_model::network::params::Params;
+use netssm_model::network::state::LayerState;
 use netssm_tokens::context::ContextShape;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -248,10 +250,10 @@ fn model(kernels: &Kernels, cfg: &ModelConfig, (b, l): (usize, usize), float: Fl
     let truth = Mamba2::load(cfg, &tensors).expect("a model");
     let mut state = truth.zero_state(b).expect("a state");
     let flat = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
-    let weights = Weights::new(cfg, |name| k.values("weights", &flat(&tensors[name]))).expect("room");
+    let weights = Params::by_name(cfg, |name| k.values("weights", &flat(&tensors[name]))).expect("room");
     let sizes = Sizes::new(cfg, (b, l), float).expect("fits");
-    let mut carried: Vec<Carried<_>> = (0..cfg.n_layer)
-        .map(|_| Carried {
+    let mut carried: Vec<LayerState<_>> = (0..cfg.n_layer)
+        .map(|_| LayerState {
             conv: k.zeros("tails", b * (cfg.d_conv - 1) * cfg.conv_dim()).expect("room"),
             ssm: k.zeros("states", b * cfg.d_inner() * cfg.d_state).expect("room"),
         })
@@ -274,12 +276,12 @@ fn model(kernels: &Kernels, cfg: &ModelConfig, (b, l): (usize, usize), float: Fl
             train_pass::loss_and_gradient(&k, &sizes, &weights, &input, &batch.targets, &mut carried)
                 .expect("gradients");
         assert!((got - nats).abs() < f64::from(tolerance) * nats, "{what}: {got}, expected {nats}");
-        let named = gradients.named(cfg);
-        assert_eq!(named.len(), want.len());
-        for named in named {
-            let want = flat(&want[&named.name]);
-            let got = &k.values_of(named.buffer, Float::F32)[named.at..named.at + want.len()];
-            close(&format!("call {call} of {what}: gradient of {}", named.name), got, &want, tolerance);
+        let places = gradients.places(cfg).named();
+        assert_eq!(places.len(), want.len());
+        for (name, place) in places {
+            let want = flat(&want[&name]);
+            let got = &k.values_of(place.buffer, Float::F32)[place.at..place.at + want.len()];
+            close(&format!("call {call} of {what}: gradient of {name}"), got, &want, tolerance);
         }
     }
 }
@@ -302,9 +304,9 @@ fn a_pass_takes_the_memory_that_was_said() {
     let flat = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
     for float in [Float::F32, Float::Bf16] {
         let k = Emulated::new(kernels);
-        let weights = Weights::new(&cfg, |name| k.values("weights", &flat(&tensors[name]))).expect("room");
+        let weights = Params::by_name(&cfg, |name| k.values("weights", &flat(&tensors[name]))).expect("room");
         let sizes = Sizes::new(&cfg, shape, float).expect("fits");
-        let zero = |_| Carried {
+        let zero = |_| LayerState {
             conv: k.zeros("tails", shape.0 * (cfg.d_conv - 1) * cfg.conv_dim()).expect("room"),
             ssm: k.zeros("states", shape.0 * cfg.d_inner() * cfg.d_state).expect("room"),
         };

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::buffers::{Buffer, Buffers};
 use super::math;
-use super::mixer::{Dims, Params, STEPS, ScanGrads, gather_grad, scatter_dt};
+use super::mixer::{Dims, STEPS, ScanGrads, gather_grad, scatter_dt};
 use super::norm::sum_parts;
 use super::simd::vectorized;
 
@@ -51,23 +51,23 @@ fn conv_row(dims: &Dims, zx: &[f32], tail: &[f32], taps: &[f32], bias: &[f32], t
 }
 
 /// Causal depthwise convolution, bias and SiLU: `zx` (b, l, J) to (b, l, C), whatever it is beyond a sequence's length.
-/// `tails` are `(b, K-1, C)`, oldest first.
+/// The weight is `(C, K)`, the bias `(C)`; `tails` are `(b, K-1, C)`, oldest first.
 pub(crate) fn forward(
     dims: &Dims,
-    params: &Params<'_>,
+    (weight, bias): (&[f32], &[f32]),
     zx: &[f32],
     tails: &[f32],
     buffers: &Buffers,
 ) -> Buffer {
     let (c, j, l) = (dims.c(), dims.j(), dims.l);
-    let taps = taps(params.conv_w, c, dims.k);
+    let taps = taps(weight, c, dims.k);
     let mut out = buffers.take(dims.b * l * c);
     out.par_chunks_mut(l * c).enumerate().for_each(|(b, out)| {
         let zx = &zx[b * l * j..(b + 1) * l * j];
         let tail = &tails[b * (dims.k - 1) * c..(b + 1) * (dims.k - 1) * c];
         out.par_chunks_mut(STEPS * c).enumerate().for_each(|(piece, out)| {
             let steps = piece * STEPS..dims.lengths[b];
-            conv_rows(dims, zx, tail, &taps, params.conv_b, steps, out);
+            conv_rows(dims, zx, tail, &taps, bias, steps, out);
         });
     });
     out
@@ -112,14 +112,14 @@ pub(crate) fn tails(dims: &Dims, zx: &[f32], before: &[f32]) -> Vec<f32> {
 /// `(C, K)` and the bias.
 pub(crate) fn backward(
     dims: &Dims,
-    params: &Params<'_>,
+    (weight, bias): (&[f32], &[f32]),
     zx: &[f32],
     tails: &[f32],
     grads: &ScanGrads,
     grad_zx: &mut [f32],
 ) -> (Vec<f32>, Vec<f32>) {
     let (c, j, l, keep) = (dims.c(), dims.j(), dims.l, dims.k - 1);
-    let taps = taps(params.conv_w, c, dims.k);
+    let taps = taps(weight, c, dims.k);
     let parts: Vec<Vec<f32>> = grad_zx
         .par_chunks_mut(l * j)
         .enumerate()
@@ -129,8 +129,7 @@ pub(crate) fn backward(
             let taps = &taps;
             grad_zx.par_chunks_mut(STEPS * j).enumerate().map(move |(piece, out)| {
                 let mut part = vec![0f32; (dims.k + 1) * c]; // the weight's (K, C), then the bias' (C)
-                let job =
-                    ConvBackward { dims, bias: params.conv_b, zx, tail, taps, grads, b, from: piece * STEPS };
+                let job = ConvBackward { dims, bias, zx, tail, taps, grads, b, from: piece * STEPS };
                 conv_rows_backward(&job, out, &mut part);
                 part
             })

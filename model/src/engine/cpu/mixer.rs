@@ -12,6 +12,7 @@ use super::math;
 use super::norm::{GatedScratch, gated_row, gated_row_backward, sum_parts};
 use super::simd::vectorized;
 use crate::engine::cpu::recurrence::{self, HeadGrad, HeadInput, HeadShape};
+use crate::network::config::ModelConfig;
 
 /// Steps per parallel task of the convolution and the norm.
 pub(crate) const STEPS: usize = 64;
@@ -39,6 +40,22 @@ pub(crate) struct Dims {
 }
 
 impl Dims {
+    /// Those of `b` sequences of `l` steps, of which `lengths` count, for a block of a model.
+    pub(crate) fn new(cfg: &ModelConfig, b: usize, l: usize, lengths: &[usize]) -> Self {
+        Self {
+            b,
+            l,
+            e: cfg.d_inner(),
+            h: cfg.nheads(),
+            p: cfg.headdim,
+            g: cfg.ngroups,
+            n: cfg.d_state,
+            k: cfg.d_conv,
+            lengths: lengths.to_vec(),
+            eps: cfg.norm_eps as f32,
+        }
+    }
+
     /// Channels through the convolution.
     pub(crate) fn c(&self) -> usize {
         self.e + 2 * self.g * self.n
@@ -58,7 +75,7 @@ impl Dims {
         &self,
         xbc: &'a [f32],
         raw_dt: &'a [f32],
-        params: &Params<'_>,
+        heads: HeadParams<'_>,
         h: usize,
     ) -> HeadInput<'a> {
         let group = h / (self.h / self.g);
@@ -70,27 +87,19 @@ impl Dims {
             b_at: self.e + group * self.n,
             c_at: self.e + (self.g + group) * self.n,
             raw_dt,
-            a: -params.a_log[h].exp(),
-            d: params.d[h],
+            a: -heads.a_log[h].exp(),
+            d: heads.d[h],
         }
     }
 }
 
-/// The small parameters of a block.
+/// What a scan reads of its heads.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Params<'a> {
-    /// `(C, K)`.
-    pub(crate) conv_w: &'a [f32],
-    /// `(C)`.
-    pub(crate) conv_b: &'a [f32],
-    /// `(H)`.
-    pub(crate) dt_bias: &'a [f32],
-    /// `(H)`.
+pub(crate) struct HeadParams<'a> {
+    /// Logarithm of `-A`, `(H)`.
     pub(crate) a_log: &'a [f32],
-    /// `(H)`.
+    /// Skip weight D, `(H)`.
     pub(crate) d: &'a [f32],
-    /// `(E)`.
-    pub(crate) norm_w: &'a [f32],
 }
 
 /// Raw steps plus bias by head: from column `at` of rows of `width` to `(b, H, l)`.
@@ -119,7 +128,7 @@ pub(crate) struct Scanned {
 /// The scan over every sequence and head. `states` are `(b, H, N, P)`, read and overwritten. `xbc` is `(b, l, C)`.
 pub(crate) fn scan_forward(
     dims: &Dims,
-    params: &Params<'_>,
+    heads: HeadParams<'_>,
     xbc: &[f32],
     raw_dt: &[f32],
     states: &mut [f32],
@@ -145,7 +154,7 @@ pub(crate) fn scan_forward(
             let rows = &xbc[b * l * dims.c()..(b + 1) * l * dims.c()];
             let raw = &raw_dt[i * l..i * l + len];
             let (y, beyond) = y.split_at_mut(len * p);
-            recurrence::forward(dims.head_input(rows, raw, params, head), state, y, kept.as_deref_mut());
+            recurrence::forward(dims.head_input(rows, raw, heads, head), state, y, kept.as_deref_mut());
             beyond.fill(0.0);
         });
     Scanned { y, kept }
@@ -162,17 +171,11 @@ fn gather_row(dims: &Dims, y: &[f32], b: usize, t: usize, out: &mut [f32]) {
 }
 
 /// Gated norm of the scan's output: `(b, H, l, P)` and `zx` to `(b, l, E)`.
-pub(crate) fn gated_forward(
-    dims: &Dims,
-    params: &Params<'_>,
-    y: &[f32],
-    zx: &[f32],
-    buffers: &Buffers,
-) -> Buffer {
+pub(crate) fn gated_forward(dims: &Dims, weight: &[f32], y: &[f32], zx: &[f32], buffers: &Buffers) -> Buffer {
     let e = dims.e;
     let mut out = buffers.take(dims.b * dims.l * e);
     out.par_chunks_mut(STEPS * e).enumerate().for_each(|(piece, out)| {
-        gated_rows(dims, params.norm_w, y, zx, piece * STEPS, out);
+        gated_rows(dims, weight, y, zx, piece * STEPS, out);
     });
     out
 }
@@ -199,7 +202,7 @@ vectorized! {
 /// Backward of [`gated_forward`]: writes z's columns of `grad_zx`, returns the gradients of y `(b, l, E)` and weight.
 pub(crate) fn gated_backward(
     dims: &Dims,
-    params: &Params<'_>,
+    weight: &[f32],
     y: &[f32],
     zx: &[f32],
     grad: &[f32],
@@ -214,17 +217,7 @@ pub(crate) fn gated_backward(
         .enumerate()
         .map(|(piece, (grad_y, grad_zx))| {
             let mut grad_w = vec![0f32; e];
-            gated_rows_backward(
-                dims,
-                params.norm_w,
-                y,
-                zx,
-                grad,
-                piece * STEPS,
-                grad_y,
-                grad_zx,
-                &mut grad_w,
-            );
+            gated_rows_backward(dims, weight, y, zx, grad, piece * STEPS, grad_y, grad_zx, &mut grad_w);
             grad_w
         })
         .collect();
@@ -277,7 +270,7 @@ pub(crate) struct ScanGrads {
 /// Backward of [`scan_forward`]. `grad_y` is `(b, l, E)`.
 pub(crate) fn scan_backward(
     dims: &Dims,
-    params: &Params<'_>,
+    params: HeadParams<'_>,
     xbc: &[f32],
     raw_dt: &[f32],
     kept: &[f32],

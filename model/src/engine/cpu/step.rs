@@ -6,6 +6,7 @@
 
 use std::borrow::BorrowMut;
 
+use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -13,26 +14,23 @@ use super::packed::Product;
 use super::workspace::{Mixing, Pool, Share};
 use super::{conv, math, norm};
 use crate::engine::cpu::recurrence;
+use crate::error::Result;
 use crate::lm::Stepped;
 use crate::network::config::ModelConfig;
 use crate::network::context;
+use crate::network::params::{BlockParams, Params};
 use crate::network::state::RowState;
+use crate::precision::Precision;
 
 /// One layer's parameters, ready to use.
 #[derive(Clone)]
-pub(crate) struct StepLayer {
-    pub(crate) norm: Vec<f32>,
-    pub(crate) in_proj: Product,
-    pub(crate) taps: Vec<f32>, // (K, C)
-    pub(crate) conv_b: Vec<f32>,
-    pub(crate) dt_bias: Vec<f32>,
-    pub(crate) a: Vec<f32>, // -exp(a_log)
-    pub(crate) d: Vec<f32>,
-    pub(crate) gated_norm: Vec<f32>,
-    pub(crate) out_proj: Product,
+struct StepLayer {
+    params: BlockParams<Vec<f32>, Product>,
+    taps: Vec<f32>, // the convolution's weight as (K, C)
+    a: Vec<f32>,    // -exp(a_log)
 }
 
-/// A model's parameters, packed for decoding.
+/// A model's parameters, packed for single tokens.
 #[derive(Clone)]
 pub(crate) struct StepModel {
     cfg: ModelConfig,
@@ -44,15 +42,34 @@ pub(crate) struct StepModel {
     pool: Pool,
 }
 
+/// A tensor's values in row-major order.
+fn values(t: &Tensor) -> Result<Vec<f32>> {
+    Ok(t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+}
+
 impl StepModel {
-    pub(crate) fn new(
-        cfg: &ModelConfig,
-        (embedding, context): (Vec<f32>, Vec<f32>),
-        layers: Vec<StepLayer>,
-        norm: Vec<f32>,
-        head: Product,
-    ) -> Self {
-        Self { cfg: cfg.clone(), embedding, context, layers, norm, head, pool: Pool::default() }
+    /// Packs the parameters for steps that multiply in `precision`.
+    ///
+    /// # Errors
+    /// As [`Product::new`].
+    pub(crate) fn new(cfg: &ModelConfig, params: &Params<Tensor>, precision: Precision) -> Result<Self> {
+        let matrix = |t: &Tensor| Product::new(precision, &values(t)?, t.dim(0)?, t.dim(1)?);
+        let layer = |block: &BlockParams<Tensor>| -> Result<StepLayer> {
+            let params = block.as_ref().try_map_each(values, matrix)?;
+            let taps = conv::taps(&params.conv_weight, cfg.conv_dim(), cfg.d_conv);
+            let a = params.a_log.iter().map(|a| -a.exp()).collect();
+            Ok(StepLayer { params, taps, a })
+        };
+        let (v, d) = (cfg.vocab_size, cfg.d_model);
+        Ok(Self {
+            cfg: cfg.clone(),
+            embedding: values(&params.embedding)?,
+            context: params.context.as_ref().map(values).transpose()?.unwrap_or_default(),
+            layers: params.blocks.iter().map(layer).collect::<Result<_>>()?,
+            norm: values(&params.norm)?,
+            head: Product::new(precision, &values(params.output())?[..v * d], v, d)?,
+            pool: Pool::default(),
+        })
     }
 
     /// Steps every row by its token with the side information `(rows, fields)` beside it, and returns the logits `(rows,
@@ -115,15 +132,16 @@ impl StepModel {
         }
         context::add(x, &self.context, context, (cfg.context_fields(), d));
         for (i, layer) in self.layers.iter().enumerate() {
-            norm::rms_rows(x, &layer.norm, cfg.norm_eps as f32, normed);
-            layer.in_proj.multiply(normed, zx, false, scratch);
+            let params = &layer.params;
+            norm::rms_rows(x, &params.norm, cfg.norm_eps as f32, normed);
+            params.in_proj.multiply(normed, zx, false, scratch);
             for ((state, zx), gated) in
                 states.iter_mut().zip(zx.chunks_exact(j)).zip(gated.chunks_exact_mut(e))
             {
                 let (conv, ssm) = state.borrow_mut().layer_mut(i);
                 pulp::Arch::new().dispatch(Mix { cfg, layer, zx, conv, ssm, mixing, gated });
             }
-            layer.out_proj.multiply(gated, x, true, scratch);
+            params.out_proj.multiply(gated, x, true, scratch);
         }
         norm::rms_rows(x, &self.norm, cfg.norm_eps as f32, normed);
         self.head.multiply_wanted(normed, logits, false, wanted, scratch);
@@ -153,14 +171,18 @@ impl WithSimd for Mix<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { cfg, layer, zx, conv, ssm, mixing, gated } = self;
+        let StepLayer { params, taps, a } = layer;
         let Mixing { xbc, dtx, y } = mixing;
         let (e, h, p, n, g) = (cfg.d_inner(), cfg.nheads(), cfg.headdim, cfg.d_state, cfg.ngroups);
         let c = cfg.conv_dim();
         let (z, rest) = zx.split_at(e);
         let (input, raw) = rest.split_at(c);
 
-        xbc.copy_from_slice(&layer.conv_b);
-        for (x, w) in conv.chunks_exact(c).chain(std::iter::once(input)).zip(layer.taps.chunks_exact(c)) {
+        match &params.conv_bias {
+            Some(bias) => xbc.copy_from_slice(bias),
+            None => xbc.fill(0.0),
+        }
+        for (x, w) in conv.chunks_exact(c).chain(std::iter::once(input)).zip(taps.chunks_exact(c)) {
             for ((o, x), w) in xbc.iter_mut().zip(x).zip(w) {
                 *o = x.mul_add(*w, *o);
             }
@@ -176,11 +198,11 @@ impl WithSimd for Mix<'_> {
         let (bs, cs) = bc.split_at(g * n);
         for head in 0..h {
             let range = head * p..(head + 1) * p;
-            let dt = math::softplus(raw[head] + layer.dt_bias[head]);
-            let decay = (dt * layer.a[head]).exp();
+            let dt = math::softplus(raw[head] + params.dt_bias[head]);
+            let decay = (dt * a[head]).exp();
             for i in range.clone() {
                 dtx[i] = dt * x[i];
-                y[i] = layer.d[head] * x[i];
+                y[i] = params.d[head] * x[i];
             }
             let group = head / (h / g);
             let (b, c) = (&bs[group * n..(group + 1) * n], &cs[group * n..(group + 1) * n]);
@@ -197,11 +219,6 @@ impl WithSimd for Mix<'_> {
                 }
             }
         }
-        norm::gated_row(y, z, &layer.gated_norm, g, cfg.norm_eps as f32, gated);
+        norm::gated_row(y, z, &params.gated_norm, g, cfg.norm_eps as f32, gated);
     }
-}
-
-/// `(C, K)` weights as the step wants them.
-pub(crate) fn taps(cfg: &ModelConfig, conv_w: &[f32]) -> Vec<f32> {
-    conv::taps(conv_w, cfg.conv_dim(), cfg.d_conv)
 }

@@ -23,6 +23,7 @@ pub(crate) mod stream;
 
 use crate::error::{Error, Result};
 use crate::network::config::ModelConfig;
+use crate::network::params::{BlockParams, Params};
 use crate::sample::Policy;
 
 pub use pack::pack;
@@ -117,6 +118,35 @@ pub enum Region {
     SampleIds,
     /// What comes back: `(rows, 3)` u32, see [`Choice`].
     Choices,
+}
+
+/// Where each parameter of a model of this configuration lies.
+fn regions(cfg: &ModelConfig) -> Params<Region> {
+    let block = |i| BlockParams {
+        norm: Region::Norm(i),
+        in_proj: Region::InProj(i),
+        conv_weight: Region::Taps(i),
+        conv_bias: cfg.conv_bias.then_some(Region::ConvBias(i)),
+        dt_bias: Region::DtBias(i),
+        a_log: Region::A(i),
+        d: Region::Skip(i),
+        gated_norm: Region::GatedNorm(i),
+        out_proj: Region::OutProj(i),
+    };
+    Params {
+        embedding: Region::Embedding,
+        context: cfg.context.map(|_| Region::Context),
+        blocks: (0..cfg.n_layer).map(block).collect(),
+        norm: Region::FinalNorm,
+        head: (!cfg.tie_embeddings).then_some(Region::Head),
+    }
+}
+
+impl Region {
+    /// Whether it is a table or a matrix of parameters, which has the format of weights. The other parameters are f32.
+    fn is_matrix(self) -> bool {
+        matches!(self, Self::Embedding | Self::Context | Self::Head | Self::InProj(_) | Self::OutProj(_))
+    }
 }
 
 /// Bytes of dynamic shared memory that every GPU with kernels gives a block that asks for it.
@@ -219,24 +249,10 @@ impl Decoding {
         }
     }
 
-    /// Regions of the parameters.
+    /// Regions of the parameters. A model without a bias of the convolution has zeros in its place.
     pub fn weights(&self) -> Vec<Region> {
-        let mut all = vec![Region::Embedding, Region::FinalNorm];
-        all.extend(self.cfg.context.map(|_| Region::Context));
-        all.extend((!self.cfg.tie_embeddings).then_some(Region::Head));
-        let layer = [
-            Region::Norm,
-            Region::InProj,
-            Region::Taps,
-            Region::ConvBias,
-            Region::DtBias,
-            Region::A,
-            Region::Skip,
-            Region::GatedNorm,
-            Region::OutProj,
-        ];
-        all.extend((0..self.cfg.n_layer).flat_map(|i| layer.map(|region| region(i))));
-        all
+        let cfg = ModelConfig { conv_bias: true, ..self.cfg.clone() };
+        regions(&cfg).named().into_iter().map(|(_, region)| region).collect()
     }
 
     /// Regions of the sessions' state.

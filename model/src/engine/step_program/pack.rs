@@ -2,72 +2,44 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Float, Region, Types};
-use crate::engine::cpu::step::taps;
+use super::{Float, Region, Types, regions};
+use crate::engine::cpu::conv::taps;
 use crate::error::{Error, Result};
-use crate::lm::Mamba2;
-use crate::network::weights;
+use crate::network::config::ModelConfig;
+use crate::network::params::Params;
 
-/// The bytes of every region of [`super::Decoding::weights`].
+/// The bytes of every region of [`super::Decoding::weights`], for the parameters of a model of this configuration.
 ///
 /// # Errors
 /// [`Error::NotFinite`] for a value that is none or does not fit the format, naming its tensor.
-pub fn pack(model: &Mamba2, types: Types) -> Result<Vec<(Region, Vec<u8>)>> {
-    let cfg = model.config();
+pub fn pack(cfg: &ModelConfig, params: &Params<Tensor>, types: Types) -> Result<Vec<(Region, Vec<u8>)>> {
     let mut out = Vec::new();
-    let mut no_bias: Vec<usize> = (0..cfg.n_layer).collect();
-    for (name, tensor) in model.named() {
-        let Some((region, kind)) = place(&name, types) else { continue };
+    for ((name, tensor), (_, region)) in params.as_ref().named().into_iter().zip(regions(cfg).named()) {
         let mut values = values(tensor)?;
         match region {
-            Region::Taps(_) => values = taps(cfg, &values),
+            Region::Taps(_) => values = taps(&values, cfg.conv_dim(), cfg.d_conv),
             Region::A(_) => values.iter_mut().for_each(|a| *a = -a.exp()),
-            Region::ConvBias(i) => no_bias.retain(|&layer| layer != i),
             _ => {}
         }
-        out.push((region, bytes(&name, &values, kind)?));
+        let float = if region.is_matrix() { types.weights } else { Float::F32 };
+        out.push((region, bytes(&name, &values, float)?));
     }
-    out.extend(no_bias.into_iter().map(|i| (Region::ConvBias(i), vec![0; cfg.conv_dim() * 4])));
+    if !cfg.conv_bias {
+        out.extend((0..cfg.n_layer).map(|i| (Region::ConvBias(i), vec![0; cfg.conv_dim() * 4])));
+    }
     Ok(out)
-}
-
-/// Where a tensor goes, and in which format.
-fn place(name: &str, types: Types) -> Option<(Region, Float)> {
-    let whole = |region| Some((region, types.weights));
-    match name {
-        weights::EMBEDDING => return whole(Region::Embedding),
-        weights::CONTEXT => return whole(Region::Context),
-        weights::LM_HEAD => return whole(Region::Head),
-        weights::NORM_F => return Some((Region::FinalNorm, Float::F32)),
-        _ => {}
-    }
-    let (layer, part) = name.strip_prefix("backbone.layers.")?.split_once('.')?;
-    let i = layer.parse().ok()?;
-    let single = |region| Some((region, Float::F32));
-    match part {
-        "mixer.in_proj.weight" => whole(Region::InProj(i)),
-        "mixer.out_proj.weight" => whole(Region::OutProj(i)),
-        "norm.weight" => single(Region::Norm(i)),
-        "mixer.conv1d.weight" => single(Region::Taps(i)),
-        "mixer.conv1d.bias" => single(Region::ConvBias(i)),
-        "mixer.dt_bias" => single(Region::DtBias(i)),
-        "mixer.A_log" => single(Region::A(i)),
-        "mixer.D" => single(Region::Skip(i)),
-        "mixer.norm.weight" => single(Region::GatedNorm(i)),
-        _ => None,
-    }
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
 }
 
-fn bytes(name: &str, values: &[f32], kind: Float) -> Result<Vec<u8>> {
+fn bytes(name: &str, values: &[f32], float: Float) -> Result<Vec<u8>> {
     let bad = |at: usize, got: f64| Err(Error::NotFinite { name: name.to_owned(), got, at });
-    let mut out = Vec::with_capacity(values.len() * kind.size());
+    let mut out = Vec::with_capacity(values.len() * float.size());
     for (at, &value) in values.iter().enumerate() {
         let upper = bf16(value);
-        match kind {
+        match float {
             Float::F32 if value.is_finite() => out.extend(value.to_le_bytes()),
             // The largest floats round to infinity.
             Float::Bf16 if value.is_finite() && upper & 0x7f80 != 0x7f80 => out.extend(upper.to_le_bytes()),
@@ -89,8 +61,9 @@ mod tests {
 
     use super::*;
     use crate::engine::step_program::Decoding;
-    use crate::network::config::ModelConfig;
+    use crate::lm::Mamba2;
     use crate::network::init::init_weights;
+    use crate::network::params::layer_name;
     use crate::sample::Policy;
 
     #[test]
@@ -110,7 +83,8 @@ mod tests {
             };
             let types = Types { weights, state: Float::F32 };
             let decoding = Decoding::new(&cfg, types, Policy::default(), 13).unwrap();
-            let packed = pack(&Mamba2::init(&cfg, 1, &Device::Cpu).unwrap(), types).unwrap();
+            let model = Mamba2::init(&cfg, 1, &Device::Cpu).unwrap();
+            let packed = pack(&cfg, model.params(), types).unwrap();
             let mut got: Vec<(Region, usize)> = packed.iter().map(|(r, bytes)| (*r, bytes.len())).collect();
             let mut want: Vec<(Region, usize)> =
                 decoding.weights().into_iter().map(|r| (r, decoding.bytes(r, 0, 0))).collect();
@@ -131,10 +105,10 @@ mod tests {
             ..Default::default()
         };
         let mut weights = init_weights(&cfg, 1, &Device::Cpu).unwrap();
-        let name = crate::network::weights::layer_name(0, "mixer.D");
+        let name = layer_name(0, "mixer.D");
         weights.insert(name.clone(), Tensor::new(&[1f32, f32::NAN, 1.0, 1.0], &Device::Cpu).unwrap());
         let model = Mamba2::load(&cfg, &weights).unwrap();
-        let error = pack(&model, Types::default()).unwrap_err().to_string();
+        let error = pack(&cfg, model.params(), Types::default()).unwrap_err().to_string();
         assert_eq!(error, format!("tensor {name} holds NaN at element 1: expected finite values"));
     }
 }

@@ -7,29 +7,8 @@ use super::calls::{self, ConvBuffers, operand, product};
 use super::scan::{self, ScanBuffers, Scanned};
 use super::{Backend, Float, Order, Product, Sizes};
 use crate::error::Result;
-
-/// The parameters of a block, f32.
-#[derive(Debug)]
-pub struct BlockWeights<B> {
-    /// `(d)`.
-    pub norm: B,
-    /// `(J, d)`.
-    pub in_proj: B,
-    /// `(C, K)`.
-    pub conv_w: B,
-    /// `(C)`, where there is one.
-    pub conv_b: Option<B>,
-    /// `(H)`.
-    pub dt_bias: B,
-    /// `(H)`.
-    pub a_log: B,
-    /// `(H)`.
-    pub d: B,
-    /// `(E)`.
-    pub gated_norm: B,
-    /// `(d, E)`.
-    pub out_proj: B,
-}
+use crate::network::params::BlockParams;
+use crate::network::state::LayerState;
 
 /// Gradients of a block's parameters, f32.
 #[derive(Debug)]
@@ -46,15 +25,6 @@ pub struct BlockGrads<B> {
     pub gated_norm: B,
     /// `(d, E)`.
     pub out_proj: B,
-}
-
-/// State carried in and out of a block, f32.
-#[derive(Debug)]
-pub struct Carried<B> {
-    /// The convolution's last inputs `(b, K - 1, C)`, oldest first.
-    pub conv: B,
-    /// `(b, H, N, P)`.
-    pub ssm: B,
 }
 
 /// What a block computes on its way to its output, without the last product.
@@ -76,17 +46,17 @@ pub(super) struct Common<'a, K: Backend> {
 impl<K: Backend> Common<'_, K> {
     fn conv<'b>(
         &'b self,
-        weights: &'b BlockWeights<K::Buffer>,
+        weights: &'b BlockParams<K::Buffer>,
         rows: &'b K::Buffer,
         tails: &'b K::Buffer,
     ) -> ConvBuffers<'b, K::Buffer> {
-        let bias = weights.conv_b.as_ref();
-        ConvBuffers { rows, tails, weight: &weights.conv_w, bias, lengths: self.lengths }
+        let bias = weights.conv_bias.as_ref();
+        ConvBuffers { rows, tails, weight: &weights.conv_weight, bias, lengths: self.lengths }
     }
 
     fn scan<'b>(
         &'b self,
-        weights: &'b BlockWeights<K::Buffer>,
+        weights: &'b BlockParams<K::Buffer>,
         (zx, xbc): (&'b K::Buffer, &'b K::Buffer),
         initial: &'b K::Buffer,
     ) -> ScanBuffers<'b, K::Buffer> {
@@ -105,9 +75,9 @@ impl<K: Backend> Common<'_, K> {
 
     fn inside(
         &self,
-        weights: &BlockWeights<K::Buffer>,
+        weights: &BlockParams<K::Buffer>,
         x: &K::Buffer,
-        before: &Carried<K::Buffer>,
+        before: &LayerState<K::Buffer>,
         after: Option<&K::Buffer>,
     ) -> Result<Inside<K::Buffer>> {
         let (k, sizes, float) = (self.k, self.sizes, self.sizes.float);
@@ -125,10 +95,10 @@ impl<K: Backend> Common<'_, K> {
     /// The block's output `(rows, d)` and the state after the sequences.
     pub(super) fn forward(
         &self,
-        weights: &BlockWeights<K::Buffer>,
+        weights: &BlockParams<K::Buffer>,
         x: &K::Buffer,
-        before: &Carried<K::Buffer>,
-    ) -> Result<(K::Buffer, Carried<K::Buffer>)> {
+        before: &LayerState<K::Buffer>,
+    ) -> Result<(K::Buffer, LayerState<K::Buffer>)> {
         let (k, sizes, float) = (self.k, self.sizes, self.sizes.float);
         let (rows, d, e) = (sizes.rows(), sizes.d, sizes.e);
         let ssm = k.room("state after the sequences", Float::F32, sizes.b * sizes.h * sizes.n * sizes.p)?;
@@ -146,14 +116,14 @@ impl<K: Backend> Common<'_, K> {
             result: Float::F32,
             add: true,
         })?;
-        Ok((out, Carried { conv, ssm }))
+        Ok((out, LayerState { conv, ssm }))
     }
 
     /// Turns the gradient of the block's output, `grad (rows, d)`, into that of its input; gives the parameters'.
     pub(super) fn backward(
         &self,
-        weights: &BlockWeights<K::Buffer>,
-        (x, before): (&K::Buffer, &Carried<K::Buffer>),
+        weights: &BlockParams<K::Buffer>,
+        (x, before): (&K::Buffer, &LayerState<K::Buffer>),
         grad: &K::Buffer,
     ) -> Result<BlockGrads<K::Buffer>> {
         let (k, sizes, float) = (self.k, self.sizes, self.sizes.float);

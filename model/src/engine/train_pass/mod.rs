@@ -19,16 +19,16 @@
 mod block;
 mod calls;
 mod model;
-mod names;
 mod optimizer;
+mod places;
 mod scan;
 mod scatter;
 mod sizes;
 
-pub use block::{BlockGrads, BlockWeights, Carried};
-pub use model::{Gradients, Input, Weights, blocks, loss_and_gradient};
-pub use names::Named;
+pub use block::BlockGrads;
+pub use model::{Gradients, Input, blocks, loss_and_gradient};
 pub use optimizer::{adamw, length};
+pub use places::Place;
 pub use scan::{ScanBuffers, scan, scan_gradient};
 pub use sizes::{CHUNK, CONV_STEPS, NORM_ROWS, Sizes};
 

@@ -1,30 +1,15 @@
 //! The whole model: logits, or loss and gradient without autograd, as [`crate::engine::cpu::gradient`] does on the CPU.
 
-use super::block::{BlockGrads, BlockWeights, Carried, Common};
+use super::block::{BlockGrads, Common};
 use super::calls::{self, operand, product, sum_rows};
 use super::scatter::{self, Lists};
 use super::{Backend, Float, Order, Product, Sizes};
 use crate::engine::cpu::loss::IGNORE;
 use crate::error::Result;
+use crate::network::params::Params;
+use crate::network::state::LayerState;
 
-/// The model's parameters, f32.
-#[derive(Debug)]
-pub struct Weights<B> {
-    /// `(padded vocabulary, d)`.
-    pub embedding: B,
-    /// Rows of the embedding, and of the head.
-    pub padded: usize,
-    /// Table of side information and its rows, `(rows, d)`.
-    pub context: Option<(B, usize)>,
-    /// In order.
-    pub blocks: Vec<BlockWeights<B>>,
-    /// The last norm's, `(d)`.
-    pub norm: B,
-    /// `(padded vocabulary, d)`; absent where it is the embedding.
-    pub head: Option<B>,
-}
-
-/// Their gradients, f32.
+/// Gradients of the model's parameters, f32.
 #[derive(Debug)]
 pub struct Gradients<B> {
     /// `(padded vocabulary, d)`, the head's with it where they are one.
@@ -68,13 +53,13 @@ fn on_device<K: Backend>(k: &K, lengths: &[usize]) -> Result<K::Buffer> {
 fn embed<K: Backend>(
     k: &K,
     sizes: &Sizes,
-    weights: &Weights<K::Buffer>,
+    weights: &Params<K::Buffer>,
     input: &Input<'_>,
     beside: Option<&Lists>,
 ) -> Result<K::Buffer> {
     let x = k.room("embedded tokens", Float::F32, sizes.rows() * sizes.d)?;
     sum_rows(k, &Lists::tokens(input.tokens), &weights.embedding, &x, sizes.d, false)?;
-    if let (Some((table, _)), Some(beside)) = (&weights.context, beside) {
+    if let (Some(table), Some(beside)) = (&weights.context, beside) {
         sum_rows(k, beside, table, &x, sizes.d, true)?;
     }
     Ok(x)
@@ -88,10 +73,10 @@ fn embed<K: Backend>(
 pub fn blocks<K: Backend>(
     k: &K,
     sizes: &Sizes,
-    weights: &Weights<K::Buffer>,
+    weights: &Params<K::Buffer>,
     mut x: K::Buffer,
     lengths: &[usize],
-    carried: &mut [Carried<K::Buffer>],
+    carried: &mut [LayerState<K::Buffer>],
 ) -> Result<K::Buffer> {
     let lengths = on_device(k, lengths)?;
     let common = Common { k, sizes, lengths: &lengths };
@@ -110,10 +95,10 @@ pub fn blocks<K: Backend>(
 pub fn loss_and_gradient<K: Backend>(
     k: &K,
     sizes: &Sizes,
-    weights: &Weights<K::Buffer>,
+    weights: &Params<K::Buffer>,
     input: &Input<'_>,
     targets: &[u32],
-    carried: &mut [Carried<K::Buffer>],
+    carried: &mut [LayerState<K::Buffer>],
 ) -> Result<(f64, Gradients<K::Buffer>)> {
     let (rows, d, v, float) = (sizes.rows(), sizes.d, sizes.v, sizes.float);
     let lengths = on_device(k, input.lengths)?;
@@ -127,7 +112,7 @@ pub fn loss_and_gradient<K: Backend>(
     }
 
     let normed = calls::rms_norm(k, sizes, &x, &weights.norm)?;
-    let head = operand(k, float, weights.head.as_ref().unwrap_or(&weights.embedding), v * d)?;
+    let head = operand(k, float, weights.output(), v * d)?;
     let form = ("logits", Order::TimesTransposed, Float::F32);
     let logits = product(k, form, (&normed, head.buffer()), (rows, v, d), float)?;
     let counted = targets.iter().filter(|&&t| t != IGNORE).count().max(1);
@@ -135,7 +120,7 @@ pub fn loss_and_gradient<K: Backend>(
     let (nats, grad_logits) = calls::cross_entropy(k, sizes, (logits, &targets), 1.0 / counted as f32)?;
 
     // Rows behind the vocabulary are padding: no logit, no gradient.
-    let grad_head = k.zeros("gradient of the head", weights.padded * d)?;
+    let grad_head = k.zeros("gradient of the head", sizes.padded * d)?;
     k.product(&Product {
         order: Order::TransposedTimes,
         a: &grad_logits,
@@ -161,14 +146,14 @@ pub fn loss_and_gradient<K: Backend>(
 
     let (embedding, head) = match weights.head {
         None => (grad_head, None),
-        Some(_) => (k.zeros("gradient of the embedding", weights.padded * d)?, Some(grad_head)),
+        Some(_) => (k.zeros("gradient of the embedding", sizes.padded * d)?, Some(grad_head)),
     };
-    scatter::add_gradient(k, &Lists::tokens(input.tokens), &grad, &embedding, (weights.padded, d))?;
+    scatter::add_gradient(k, &Lists::tokens(input.tokens), &grad, &embedding, (sizes.padded, d))?;
     let context = match (&weights.context, &beside) {
-        (Some((_, table)), lists) => {
-            let out = k.zeros("gradient of side information", table * d)?;
+        (Some(_), lists) => {
+            let out = k.zeros("gradient of side information", sizes.context_rows * d)?;
             if let Some(lists) = lists {
-                scatter::add_gradient(k, lists, &grad, &out, (*table, d))?;
+                scatter::add_gradient(k, lists, &grad, &out, (sizes.context_rows, d))?;
             }
             Some(out)
         }

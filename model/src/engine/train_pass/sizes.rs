@@ -41,6 +41,10 @@ pub struct Sizes {
     pub layers: usize,
     /// Vocabulary.
     pub v: usize,
+    /// Rows of the embedding and of the output projection.
+    pub padded: usize,
+    /// Rows of the table of side information.
+    pub context_rows: usize,
     /// The norms'.
     pub eps: f32,
     /// What lies between kernels and is multiplied.
@@ -72,6 +76,8 @@ impl Sizes {
             k: cfg.d_conv,
             layers: cfg.n_layer,
             v: cfg.vocab_size,
+            padded: cfg.padded_vocab(),
+            context_rows: cfg.context.map_or(0, |context| context.rows),
             eps: cfg.norm_eps as f32,
             float,
         };

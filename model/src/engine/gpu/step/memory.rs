@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use candle_core::Tensor;
 use cudarc::driver::sys::CUdeviceptr;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr, PinnedHostSlice, ValidAsZeroBits};
 
 use super::super::{Attempt, CudaError, Gpu, allocation};
 use crate::engine::step_program::{self, Decoding, Region};
 use crate::error::Result;
-use crate::lm::Mamba2;
+use crate::network::params::Params;
 
 /// Device memory by what it holds. Freed on drop: whoever launches with the addresses waits for its stream before.
 pub(super) struct Memory {
@@ -59,10 +60,10 @@ impl Memory {
 }
 
 /// The model's parameters on the device, there when this returns.
-pub(super) fn weights(gpu: &Gpu, model: &Mamba2, decoding: &Decoding) -> Result<Arc<Memory>> {
+pub(super) fn weights(gpu: &Gpu, params: &Params<Tensor>, decoding: &Decoding) -> Result<Arc<Memory>> {
     let stream = gpu.context().new_stream().to("make a stream")?;
     let mut memory = Memory::new();
-    for (region, bytes) in step_program::pack(model, decoding.types())? {
+    for (region, bytes) in step_program::pack(decoding.config(), params, decoding.types())? {
         let slice =
             stream.clone_htod(&bytes).map_err(|source| allocation(source, "the model", bytes.len()))?;
         memory.insert(region, slice);

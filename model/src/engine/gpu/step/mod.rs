@@ -13,12 +13,13 @@ mod memory;
 mod probe;
 mod stream;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::{CudaError, Gpu};
 use crate::engine::step_program::{Decoding, Types};
 use crate::error::Result;
-use crate::lm::Mamba2;
+use crate::network::config::ModelConfig;
+use crate::network::params::Params;
 use crate::sample::Policy;
 
 pub use probe::Probe;
@@ -29,8 +30,10 @@ const RESERVE: usize = 256 << 20;
 
 /// A model to decode.
 pub(crate) struct Order<'a> {
-    /// The model, on any device.
-    pub(crate) model: &'a Mamba2,
+    /// The model's configuration.
+    pub(crate) cfg: &'a ModelConfig,
+    /// Its parameters, on any device.
+    pub(crate) params: &'a Params<Tensor>,
     /// Tokens that may be chosen.
     pub(crate) vocab: usize,
 }
@@ -55,7 +58,7 @@ impl Plan {
     }
 
     fn decoding(&self, order: &Order<'_>) -> Result<Decoding> {
-        Decoding::new(order.model.config(), self.types, self.policy, order.vocab)
+        Decoding::new(order.cfg, self.types, self.policy, order.vocab)
     }
 
     /// Checks, before anything is allocated, that the models and their sessions fit the device.
@@ -91,7 +94,7 @@ impl Plan {
         let mut lanes = Vec::new();
         for order in orders {
             let decoding = self.decoding(order)?;
-            let weights = memory::weights(&gpu, order.model, &decoding)?;
+            let weights = memory::weights(&gpu, order.params, &decoding)?;
             for _ in 0..self.batches {
                 lanes.push(GpuLane::new(&gpu, &decoding, &weights, self.rows)?);
             }

@@ -1,13 +1,14 @@
 //! Single steps with their logits: for comparing a GPU with the CPU, and for measuring.
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::super::{Attempt, CudaError};
 use super::{GpuLane, Order, Plan};
 use crate::engine::step_program::stream::Lane;
 use crate::engine::step_program::{DITHER, FLAGS, FRESH, Region, SILENT, SLOT, TICKET_WORDS, TOKEN, Types};
 use crate::error::{Error, Result};
-use crate::lm::Mamba2;
+use crate::network::config::ModelConfig;
+use crate::network::params::Params;
 use crate::sample::Policy;
 
 /// Rows of one model on the GPU, stepped one token at a time.
@@ -18,14 +19,19 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// `rows` rows of `model`, which may be on any device, decoded on the GPU `device`.
+    /// `rows` rows of a model, whose parameters may be on any device, stepped on the GPU `device`.
     ///
     /// # Errors
     /// As [`crate::generate::Generator::new`].
-    pub fn new(device: &Device, model: &Mamba2, types: Types, rows: usize) -> Result<Self> {
+    pub fn new(
+        device: &Device,
+        (cfg, params): (&ModelConfig, &Params<Tensor>),
+        types: Types,
+        rows: usize,
+    ) -> Result<Self> {
         let plan = Plan { batches: 1, rows, types, policy: Policy::default() };
-        let vocab = model.config().vocab_size;
-        let mut lanes = plan.lanes(device, &[Order { model, vocab }])?;
+        let vocab = cfg.vocab_size;
+        let mut lanes = plan.lanes(device, &[Order { cfg, params, vocab }])?;
         let lane = lanes.pop().ok_or_else(|| Error::input("lanes", "one", "none"))?;
         Ok(Self { lane, rows, steps: 0 })
     }

@@ -18,10 +18,11 @@ pub(crate) use optimizer::{adamw, length};
 pub(crate) use scan::scan;
 
 use super::{CudaError, Gpu};
-use crate::engine::train_pass::{self, Carried, Sizes, Weights};
-use crate::error::{Error, Result};
+use crate::engine::train_pass::{self, Sizes};
+use crate::error::Result;
 use crate::network::config::ModelConfig;
-use crate::network::state::TensorState;
+use crate::network::params::Params;
+use crate::network::state::LayerState;
 use backend::Memory;
 
 /// Refuses a run that the device has no room for: `what` needs `passes` bytes at once besides five numbers for each of
@@ -47,38 +48,34 @@ pub(crate) fn check_memory(
 pub(crate) struct Call<'a> {
     pub(crate) cfg: &'a ModelConfig,
     pub(crate) sizes: &'a Sizes,
-    /// Parameters by name, f32 on the runner's device.
-    pub(crate) named: &'a [(String, &'a Tensor)],
+    /// f32 on the runner's device.
+    pub(crate) params: &'a Params<Tensor>,
 }
 
 impl Call<'_> {
-    fn weights(&self, runner: &Runner) -> Result<Weights<Memory>> {
-        let by_name: BTreeMap<&str, &Tensor> = self.named.iter().map(|(n, t)| (n.as_str(), *t)).collect();
-        Weights::new(self.cfg, |name| match by_name.get(name) {
-            Some(tensor) => Ok(runner.borrow(tensor)?),
-            None => Err(Error::MissingTensor { name: name.to_owned(), expected: vec![] }),
-        })
+    fn weights(&self, runner: &Runner) -> Result<Params<Memory>> {
+        self.params.as_ref().try_map(|tensor| runner.borrow(tensor))
     }
 }
 
 /// As the passes have it: `(b, K - 1, C)` and `(b, H, N, P)`.
-fn carried(runner: &Runner, layers: &[TensorState]) -> Result<Vec<Carried<Memory>>> {
-    let of = |layer: &TensorState| -> Result<_> {
+fn carried(runner: &Runner, layers: &[LayerState<Tensor>]) -> Result<Vec<LayerState<Memory>>> {
+    let of = |layer: &LayerState<Tensor>| -> Result<_> {
         let ssm = layer.ssm.transpose(2, 3)?;
-        Ok(Carried { conv: runner.borrow(&layer.conv)?, ssm: runner.borrow(&ssm)? })
+        Ok(LayerState { conv: runner.borrow(&layer.conv)?, ssm: runner.borrow(&ssm)? })
     };
     layers.iter().map(of).collect()
 }
 
 /// As the state has it: `(b, K - 1, C)` and `(b, H, P, N)`.
-fn uncarried(sizes: &Sizes, layers: Vec<Carried<Memory>>) -> Result<Vec<TensorState>> {
+fn uncarried(sizes: &Sizes, layers: Vec<LayerState<Memory>>) -> Result<Vec<LayerState<Tensor>>> {
     let Sizes { b, h, p, n, k, .. } = *sizes;
-    let of = |layer: Carried<Memory>| -> Result<_> {
+    let of = |layer: LayerState<Memory>| -> Result<_> {
         let conv =
             layer.conv.tensor()?.narrow(0, 0, b * (k - 1) * sizes.c())?.reshape((b, k - 1, sizes.c()))?;
         let ssm = layer.ssm.tensor()?.narrow(0, 0, b * h * n * p)?.reshape((b, h, n, p))?;
         let ssm = ssm.transpose(2, 3)?.contiguous()?;
-        Ok(TensorState { conv, ssm })
+        Ok(LayerState { conv, ssm })
     };
     layers.into_iter().map(of).collect()
 }
@@ -92,21 +89,18 @@ pub(crate) fn loss_and_gradients(
     call: &Call<'_>,
     input: &train_pass::Input<'_>,
     targets: &[u32],
-    layers: &[TensorState],
-) -> Result<(f64, BTreeMap<String, Tensor>, Vec<TensorState>)> {
+    layers: &[LayerState<Tensor>],
+) -> Result<(f64, BTreeMap<String, Tensor>, Vec<LayerState<Tensor>>)> {
     let weights = call.weights(runner)?;
     let mut state = carried(runner, layers)?;
     let (nats, gradients) =
         train_pass::loss_and_gradient(runner, call.sizes, &weights, input, targets, &mut state)?;
-    let shapes: BTreeMap<String, Vec<usize>> =
-        crate::network::weights::expected(call.cfg).into_iter().collect();
-    let mut out = BTreeMap::new();
-    // Some arrays hold several gradients, one after the other.
-    for train_pass::Named { name, buffer, at } in gradients.named(call.cfg) {
-        let shape = shapes.get(&name).cloned().unwrap_or_default();
+    let places = gradients.places(call.cfg).named().into_iter();
+    let out = places.zip(Params::shapes(call.cfg).named()).map(|((name, place), (_, shape))| {
         let len = shape.iter().product();
-        out.insert(name, buffer.tensor()?.narrow(0, at, len)?.reshape(shape)?);
-    }
+        Ok((name, place.buffer.tensor()?.narrow(0, place.at, len)?.reshape(shape)?))
+    });
+    let out = out.collect::<Result<BTreeMap<_, _>>>()?;
     Ok((nats, out, uncarried(call.sizes, state)?))
 }
 
@@ -119,8 +113,8 @@ pub(crate) fn blocks(
     call: &Call<'_>,
     x: &Tensor,
     lengths: &[usize],
-    layers: &[TensorState],
-) -> Result<(Tensor, Vec<TensorState>)> {
+    layers: &[LayerState<Tensor>],
+) -> Result<(Tensor, Vec<LayerState<Tensor>>)> {
     let Sizes { b, l, d, .. } = *call.sizes;
     let weights = call.weights(runner)?;
     let mut state = carried(runner, layers)?;
