@@ -6,7 +6,7 @@
 //! (times, packets and bytes are of the part). Session, flow and Community ID are the same in all of them, so
 //! they can be joined.
 //!
-//! The five-tuple is the opener's, in testbed addresses. Frames without a flow (ARP, fragments whose first part
+//! The five-tuple is the initiator's, in testbed addresses. Frames without a flow (ARP, fragments whose first part
 //! is missing) have no record; ICMP flows have type and code as ports, as Zeek's logs do.
 
 use std::borrow::Cow;
@@ -27,7 +27,7 @@ pub struct LabelRecord {
     pub session: u64,
     /// Traffic label.
     pub label: String,
-    /// Address of the flow's opener.
+    /// Address of the flow's initiator.
     pub src: IpAddr,
     /// Its port; the ICMP type for ICMP.
     pub src_port: u16,
@@ -55,13 +55,13 @@ pub struct LabelRecord {
     pub first_ns: i64,
     /// Time of its last one.
     pub last_ns: i64,
-    /// Frames sent by the opener.
+    /// Frames sent by the initiator.
     pub packets_to_server: u64,
-    /// Frames sent to the opener.
+    /// Frames sent to the initiator.
     pub packets_to_client: u64,
-    /// Bytes of the opener's frames, Ethernet headers included.
+    /// Bytes of the initiator's frames, Ethernet headers included.
     pub bytes_to_server: u64,
-    /// Bytes of the frames sent to the opener.
+    /// Bytes of the frames sent to the initiator.
     pub bytes_to_client: u64,
 }
 
@@ -80,19 +80,19 @@ impl LabelRecord {
 #[derive(Debug, Default)]
 pub struct LabelTracker {
     index: HashMap<(u64, FlowId), usize>,
-    flows: Vec<Tally>,
+    flows: Vec<FlowTotals>,
 }
 
 /// A flow so far. The session's facts are shared, and hold no lease.
 #[derive(Debug)]
-struct Tally {
+struct FlowTotals {
     facts: Arc<SessionFacts>,
-    opener: FiveTuple,
+    initiator: FiveTuple,
     first_ns: i64,
     last_ns: i64,
-    /// Packets and bytes, from the opener and to it.
-    from_opener: (u64, u64),
-    to_opener: (u64, u64),
+    /// Packets and bytes, from the initiator and to it.
+    from_initiator: (u64, u64),
+    to_initiator: (u64, u64),
 }
 
 impl LabelTracker {
@@ -118,18 +118,19 @@ impl LabelTracker {
         let next = self.flows.len();
         let number = *self.index.entry((session.id(), flow.id)).or_insert(next);
         if number == next {
-            self.flows.push(Tally {
+            self.flows.push(FlowTotals {
                 facts: Arc::clone(session.facts()),
-                opener: flow.opener,
+                initiator: flow.initiator,
                 first_ns: at_ns,
                 last_ns: at_ns,
-                from_opener: (0, 0),
-                to_opener: (0, 0),
+                from_initiator: (0, 0),
+                to_initiator: (0, 0),
             });
         }
-        let tally = &mut self.flows[number];
-        (tally.first_ns, tally.last_ns) = (tally.first_ns.min(at_ns), tally.last_ns.max(at_ns));
-        let (packets, bytes) = if flow.from_opener { &mut tally.from_opener } else { &mut tally.to_opener };
+        let totals = &mut self.flows[number];
+        (totals.first_ns, totals.last_ns) = (totals.first_ns.min(at_ns), totals.last_ns.max(at_ns));
+        let (packets, bytes) =
+            if flow.from_initiator { &mut totals.from_initiator } else { &mut totals.to_initiator };
         *packets += 1;
         *bytes += frame.len() as u64;
     }
@@ -137,22 +138,22 @@ impl LabelTracker {
     /// The flows observed since the last call, by first frame; starts anew.
     pub fn drain(&mut self) -> Vec<LabelRecord> {
         self.index.clear();
-        self.flows.drain(..).map(Tally::record).collect()
+        self.flows.drain(..).map(FlowTotals::record).collect()
     }
 }
 
-impl Tally {
+impl FlowTotals {
     fn record(self) -> LabelRecord {
-        let Tally { facts, opener, .. } = self;
+        let FlowTotals { facts, initiator, .. } = self;
         LabelRecord {
             session: facts.id,
             label: facts.label.to_string(),
-            src: opener.src,
-            src_port: opener.src_port,
-            dst: opener.dst,
-            dst_port: opener.dst_port,
-            protocol: opener.protocol,
-            community_id: community_id(&opener, 0),
+            src: initiator.src,
+            src_port: initiator.src_port,
+            dst: initiator.dst,
+            dst_port: initiator.dst_port,
+            protocol: initiator.protocol,
+            community_id: community_id(&initiator, 0),
             model: facts.origin.model().to_owned(),
             precision: facts.origin.precision().to_owned(),
             seed: facts.seed,
@@ -160,10 +161,10 @@ impl Tally {
             timing: facts.origin.timing().into(),
             first_ns: self.first_ns,
             last_ns: self.last_ns,
-            packets_to_server: self.from_opener.0,
-            packets_to_client: self.to_opener.0,
-            bytes_to_server: self.from_opener.1,
-            bytes_to_client: self.to_opener.1,
+            packets_to_server: self.from_initiator.0,
+            packets_to_client: self.to_initiator.0,
+            bytes_to_server: self.from_initiator.1,
+            bytes_to_client: self.to_initiator.1,
         }
     }
 }

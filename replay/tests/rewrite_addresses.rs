@@ -20,9 +20,9 @@ fn clients_and_servers_go_to_their_prefixes_and_directions() {
     assert_eq!((source(&out[0]), destination(&out[0])), (destination(&out[1]), source(&out[1])));
     assert_eq!([out[0].direction(), out[1].direction()], [Direction::ToServer, Direction::ToClient]);
     let flow = *out[1].flow().unwrap();
-    assert!(!flow.from_opener);
-    assert_eq!((flow.opener.src.to_string(), flow.opener.dst_port), (source(&out[0]), 443));
-    assert!(flow.opener.src_port >= 49_152, "ephemeral ports are drawn from the dynamic range");
+    assert!(!flow.from_initiator);
+    assert_eq!((flow.initiator.src.to_string(), flow.initiator.dst_port), (source(&out[0]), 443));
+    assert!(flow.initiator.src_port >= 49_152, "ephemeral ports are drawn from the dynamic range");
     // Both stations are locally administered, differ, and are not the session's.
     let (a, b) = (&out[0].bytes()[..6], &out[0].bytes()[6..12]);
     assert!(a != b && a[0] & 3 == 2 && b[0] & 3 == 2);
@@ -46,7 +46,7 @@ fn mid_stream_and_datagram_flows_have_their_opener_by_port() {
     );
     for frame in &out {
         assert_eq!(frame.direction(), Direction::ToClient);
-        assert!(!frame.flow().unwrap().from_opener);
+        assert!(!frame.flow().unwrap().from_initiator);
     }
 }
 

@@ -211,7 +211,7 @@ fn labels_add_up_flows_and_start_anew_with_each_file() {
     assert_eq!((web.packets_to_server, web.packets_to_client), (2, 1));
     assert_eq!((web.bytes_to_server, web.bytes_to_client), (108, 54));
     assert_eq!((web.src.to_string(), web.dst_port, web.protocol), (source(&out[0]), 443, 6));
-    let tuple = out[1].flow().unwrap().opener.reversed();
+    let tuple = out[1].flow().unwrap().initiator.reversed();
     assert_eq!(web.community_id, community_id(&tuple, 0));
     assert_eq!(tuple, Layout::parse(out[1].bytes()).five_tuple(out[1].bytes()).unwrap());
     let mut line = Vec::new();

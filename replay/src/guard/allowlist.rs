@@ -266,7 +266,7 @@ impl Allowlist {
     fn check_ipv6(&self, frame: &[u8], ip: &Ipv6Layout, layout: &Layout) -> Result<(), Violation> {
         self.source(Place::Ipv6, "source", v6_at(frame, ip.at + 8))?;
         self.destination(Place::Ipv6, "destination", v6_at(frame, ip.at + 24))?;
-        if has_routing_header(&frame[ip.at..ip.upper_at.clamp(ip.at, frame.len())]) {
+        if has_routing_header(&frame[ip.at..ip.transport_at.clamp(ip.at, frame.len())]) {
             return Err(Violation::Route(Place::Ipv6));
         }
         match (layout.transport, ip.fragment) {
@@ -277,7 +277,7 @@ impl Allowlist {
                 _ => self.check_icmpv6(&frame[at..]),
             },
             (Transport::None, Some(_)) => Ok(()),
-            (Transport::None | Transport::Other { .. }, _) if ip.upper == ICMPV6 => {
+            (Transport::None | Transport::Other { .. }, _) if ip.protocol == ICMPV6 => {
                 Err(Violation::Unreadable(Place::Icmpv6))
             }
             _ => Ok(()),

@@ -13,11 +13,11 @@ pub(super) const LEAST: usize = 244;
 
 /// Fills `out`, of at least [`LEAST`] bytes, with a message between port 68 and port 67.
 pub(super) fn fill(facts: &FlowFacts, datagram: &Datagram<'_>, out: &mut [u8]) {
-    let opener = facts.opener;
-    let (from, to) = if datagram.from_opener {
-        (opener.src, (opener.dst, opener.dst_port))
+    let initiator = facts.initiator;
+    let (from, to) = if datagram.from_initiator {
+        (initiator.src, (initiator.dst, initiator.dst_port))
     } else {
-        (opener.dst, (opener.src, opener.src_port))
+        (initiator.dst, (initiator.src, initiator.src_port))
     };
     let is_request = to.1 == DHCP_SERVER;
     let number = draw(facts.seed, Draw::Payload, datagram.ordinal / 2, 1);

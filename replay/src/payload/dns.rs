@@ -68,8 +68,8 @@ pub(super) struct Wish<'a> {
     pub(super) flavour: Flavour,
     /// The model's header, if it made one.
     pub(super) header: Option<&'a [u8; HEADER]>,
-    /// Whether the flow's opener sends it.
-    pub(super) from_opener: bool,
+    /// Whether the flow's initiator sends it.
+    pub(super) from_initiator: bool,
     /// Key of the flow.
     pub(super) key: u64,
     /// Number of the message in its direction.
@@ -101,7 +101,7 @@ impl Wish<'_> {
     fn flags(&self) -> u16 {
         let response = match (self.flavour, self.word(2)) {
             // Who serves is known from the port; multicast peers are equal.
-            (Flavour::Unicast, _) | (_, None) => !self.from_opener,
+            (Flavour::Unicast, _) | (_, None) => !self.from_initiator,
             (_, Some(flags)) => flags & RESPONSE != 0,
         };
         let default = if self.flavour == Flavour::Unicast { RECURSION_DESIRED } else { 0 };
@@ -381,8 +381,8 @@ mod tests {
         Ok((counts, first))
     }
 
-    fn wish(flavour: Flavour, header: Option<&[u8; 12]>, from_opener: bool, ordinal: u64) -> Wish<'_> {
-        Wish { flavour, header, from_opener, key: 77, ordinal }
+    fn wish(flavour: Flavour, header: Option<&[u8; 12]>, from_initiator: bool, ordinal: u64) -> Wish<'_> {
+        Wish { flavour, header, from_initiator, key: 77, ordinal }
     }
 
     #[test]
@@ -391,12 +391,12 @@ mod tests {
         let answers = [0, 9, 0x81, 0x80, 0, 1, 0, 3, 0, 0, 0, 0];
         for flavour in [Flavour::Unicast, Flavour::Multicast, Flavour::NetBios] {
             for header in [None, Some(&asks), Some(&answers), Some(&[0xff; 12])] {
-                for from_opener in [true, false] {
+                for from_initiator in [true, false] {
                     let mut full = 0;
                     for len in HEADER..1500 {
                         let mut out = vec![0xee; len];
                         fill(
-                            &wish(flavour, header, from_opener, len as u64),
+                            &wish(flavour, header, from_initiator, len as u64),
                             &mut Memory::default(),
                             &mut out,
                         );
@@ -406,7 +406,7 @@ mod tests {
                     }
                     assert!(
                         full > 1400,
-                        "{flavour:?} {header:?} {from_opener}: only {full} lengths have content"
+                        "{flavour:?} {header:?} {from_initiator}: only {full} lengths have content"
                     );
                 }
             }

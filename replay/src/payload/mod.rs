@@ -68,8 +68,8 @@ pub struct FlowShape {
 pub struct FlowFacts {
     /// Key for everything random in the flow: a function of the session's seed and the number of the flow.
     pub seed: u64,
-    /// Addresses and ports as the opener sends them, in the testbed.
-    pub opener: FiveTuple,
+    /// Addresses and ports as the initiator sends them, in the testbed.
+    pub initiator: FiveTuple,
     /// Its shape over the whole session.
     pub shape: FlowShape,
     /// Traffic label of the session.
@@ -82,7 +82,7 @@ pub trait FlowPayload: Send {
     ///
     /// A byte of the stream, once given, must be the same whenever it is asked for again: ranges repeat
     /// (retransmission), overlap and come in any order. Offsets wrap at 2^32, where the sequence number does.
-    fn stream(&mut self, from_opener: bool, offset: u64, out: &mut [u8]);
+    fn stream(&mut self, from_initiator: bool, offset: u64, out: &mut [u8]);
 
     /// Fills `out` with the payload of one datagram. The same ordinal may be asked for again, shorter, when an
     /// ICMP error quotes it.
@@ -92,8 +92,8 @@ pub trait FlowPayload: Send {
 /// One datagram to fill.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
-    /// Whether the flow's opener sends it.
-    pub from_opener: bool,
+    /// Whether the flow's initiator sends it.
+    pub from_initiator: bool,
     /// How many datagrams its sender sent before it in this flow.
     pub ordinal: u64,
     /// The first payload bytes that the session has for it, at most 12; made by the model, so anything. Only the

@@ -35,8 +35,8 @@ impl PayloadModel for Builtin {
     }
 
     fn flow(&self, facts: &FlowFacts) -> Box<dyn FlowPayload> {
-        let (a, b) = (facts.opener.src_port, facts.opener.dst_port);
-        if facts.opener.protocol == protocol::TCP {
+        let (a, b) = (facts.initiator.src_port, facts.initiator.dst_port);
+        if facts.initiator.protocol == protocol::TCP {
             let content = |port| ports::tcp(port).map(|content| tcp_content(content, port, facts.shape));
             let content = ports::by_ports(content, a, b).unwrap_or(Tcp::Filler(Filler::Masked));
             Box::new(Streams::new(content, facts.seed))
@@ -81,8 +81,8 @@ struct Datagrams {
 const MASKED_START: usize = 8;
 
 impl FlowPayload for Datagrams {
-    fn stream(&mut self, from_opener: bool, offset: u64, out: &mut [u8]) {
-        self.random.fill(u64::from(from_opener), offset, out);
+    fn stream(&mut self, from_initiator: bool, offset: u64, out: &mut [u8]) {
+        self.random.fill(u64::from(from_initiator), offset, out);
     }
 
     fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut [u8]) {
@@ -117,7 +117,7 @@ impl Datagrams {
         let wish = dns::Wish {
             flavour,
             header: datagram.prefix.first_chunk(),
-            from_opener: datagram.from_opener,
+            from_initiator: datagram.from_initiator,
             key: self.facts.seed,
             ordinal: datagram.ordinal,
         };
@@ -131,7 +131,7 @@ impl Datagrams {
             Filler::Text => text::lines(0, out),
             Filler::Random | Filler::Masked => {
                 // A stream for each datagram.
-                let stream = draw(0, Draw::Payload, datagram.ordinal, u64::from(datagram.from_opener));
+                let stream = draw(0, Draw::Payload, datagram.ordinal, u64::from(datagram.from_initiator));
                 self.random.fill(stream, 0, out);
                 let len = if filler == Filler::Masked { out.len() } else { MASKED_START.min(out.len()) };
                 mask(&mut out[..len]);

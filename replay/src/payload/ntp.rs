@@ -20,7 +20,7 @@ pub(super) fn fill(facts: &FlowFacts, datagram: &Datagram<'_>, out: &mut [u8]) {
     let ask = draw(facts.seed, Draw::Payload, datagram.ordinal, 2);
     out.fill(0);
     let time = |later: u64| ((EPOCH + ask % 100_000_000) << 32 | ask >> 32).wrapping_add(later).to_be_bytes();
-    if datagram.from_opener {
+    if datagram.from_initiator {
         out[0] = 4 << 3 | 3; // version 4, client
         out[40..48].copy_from_slice(&time(0));
     } else {

@@ -20,7 +20,7 @@ use super::{Datagram, FlowPayload, text};
 pub(super) struct Streams {
     content: Tcp,
     key: u64,
-    /// The opener's direction, then the acceptor's.
+    /// The initiator's direction, then the responder's.
     ways: [Way; 2],
     asked: dns::Memory,
 }
@@ -28,7 +28,7 @@ pub(super) struct Streams {
 /// One direction.
 #[derive(Debug)]
 struct Way {
-    from_opener: bool,
+    from_initiator: bool,
     random: Keystream,
     pieces: Pieces,
 }
@@ -50,14 +50,15 @@ struct Piece {
 
 impl Streams {
     pub(super) fn new(content: Tcp, key: u64) -> Streams {
-        let way = |from_opener| Way { from_opener, random: Keystream::new(key), pieces: Pieces::default() };
+        let way =
+            |from_initiator| Way { from_initiator, random: Keystream::new(key), pieces: Pieces::default() };
         Streams { content, key, ways: [way(true), way(false)], asked: dns::Memory::default() }
     }
 }
 
 impl FlowPayload for Streams {
-    fn stream(&mut self, from_opener: bool, offset: u64, out: &mut [u8]) {
-        let way = &mut self.ways[usize::from(!from_opener)];
+    fn stream(&mut self, from_initiator: bool, offset: u64, out: &mut [u8]) {
+        let way = &mut self.ways[usize::from(!from_initiator)];
         match self.content {
             Tcp::Filler(filler) => way.filler(filler, offset, out),
             // The rewriter moves such flows away; a caller that does not gets what unknown ports get.
@@ -70,7 +71,7 @@ impl FlowPayload for Streams {
 
     /// TCP has no datagrams; a caller that has them gets the stream's start.
     fn datagram(&mut self, datagram: &Datagram<'_>, out: &mut [u8]) {
-        self.stream(datagram.from_opener, 0, out);
+        self.stream(datagram.from_initiator, 0, out);
     }
 }
 
@@ -80,9 +81,9 @@ impl Way {
             Filler::Zeros => out.fill(0),
             Filler::Ones => out.fill(0xff),
             Filler::Text => text::lines(offset, out),
-            Filler::Random => self.random.fill(u64::from(self.from_opener), offset, out),
+            Filler::Random => self.random.fill(u64::from(self.from_initiator), offset, out),
             Filler::Masked => {
-                self.random.fill(u64::from(self.from_opener), offset, out);
+                self.random.fill(u64::from(self.from_initiator), offset, out);
                 mask(out);
             }
         }
@@ -130,7 +131,7 @@ impl Way {
 
     fn message(&mut self, content: Tcp, key: u64, start: u64, number: u64, out: &mut [u8]) {
         self.filler(Filler::Random, start, out);
-        match (content, self.from_opener) {
+        match (content, self.from_initiator) {
             (Tcp::Tls, _) => tls_records(out),
             (Tcp::Ssh, _) => ssh_packets(number == 0, out),
             (_, true) => http_request(draw(key, Draw::Payload, number, 31), out),
@@ -155,8 +156,8 @@ impl Way {
             return out;
         };
         out[..2].copy_from_slice(&(size as u16).to_be_bytes()); // filtered to fit
-        let (flavour, from_opener) = (dns::Flavour::Unicast, self.from_opener);
-        let wish = dns::Wish { flavour, header: None, from_opener, key, ordinal: number };
+        let (flavour, from_initiator) = (dns::Flavour::Unicast, self.from_initiator);
+        let wish = dns::Wish { flavour, header: None, from_initiator, key, ordinal: number };
         dns::fill(&wish, asked, &mut out[2..]);
         out
     }
@@ -261,7 +262,7 @@ mod tests {
     #[test]
     fn what_was_sent_is_sent_again_however_it_is_cut() {
         for content in CONTENTS {
-            for from_opener in [true, false] {
+            for from_initiator in [true, false] {
                 let mut streams = Streams::new(content, 5);
                 let mut sent = vec![0; 9000];
                 // Out of order, with a gap that is filled by a segment which overlaps both sides.
@@ -269,7 +270,7 @@ mod tests {
                     [(0, 300), (300, 1760), (3000, 4460), (1700, 3100), (4460, 4461), (4461, 9000)]
                 {
                     let mut segment = vec![0; to - from];
-                    streams.stream(from_opener, from as u64, &mut segment);
+                    streams.stream(from_initiator, from as u64, &mut segment);
                     for (at, byte) in (from..to).zip(segment) {
                         assert!(
                             sent[at] == 0 || sent[at] == byte,
@@ -280,7 +281,7 @@ mod tests {
                 }
                 for (from, len) in [(0, 3), (1, 1), (3, 40), (1999, 3000), (20, 1460), (8999, 1), (77, 5)] {
                     let mut again = vec![0; len];
-                    streams.stream(from_opener, from as u64, &mut again);
+                    streams.stream(from_initiator, from as u64, &mut again);
                     assert_eq!(again, sent[from..from + len], "{content:?} {from}+{len}");
                 }
             }

@@ -23,8 +23,8 @@ pub(super) const SSDP_LEAST: usize = 28;
 /// its length: as many header lines as there is room for, and a last one that takes the rest.
 pub(super) fn ssdp(facts: &FlowFacts, datagram: &Datagram<'_>, out: &mut [u8]) {
     let device = draw(facts.seed, Draw::Payload, 0, 20);
-    let host = SocketAddr::new(facts.opener.dst, facts.opener.dst_port);
-    let lines = match (datagram.from_opener, out.len() < 200) {
+    let host = SocketAddr::new(facts.initiator.dst, facts.initiator.dst_port);
+    let lines = match (datagram.from_initiator, out.len() < 200) {
         (true, true) => [
             "M-SEARCH * HTTP/1.1\r\n".to_owned(),
             format!("HOST: {host}\r\n"),
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn ssdp_messages_are_lines_to_their_end() {
-        let opener = FiveTuple {
+        let initiator = FiveTuple {
             src: [10, 0, 0, 1].into(),
             dst: [239, 255, 255, 250].into(),
             src_port: 50_000,
@@ -89,12 +89,16 @@ mod tests {
             protocol: 17,
         };
         let shape = FlowShape { least_payload: None, orderly: true };
-        let facts = FlowFacts { seed: 1, opener, shape, label: "test".into() };
+        let facts = FlowFacts { seed: 1, initiator, shape, label: "test".into() };
         for len in SSDP_LEAST..400 {
-            for from_opener in [true, false] {
+            for from_initiator in [true, false] {
                 let (sender, receiver) = (MacAddr::ZERO, MacAddr::ZERO);
                 let mut out = vec![0; len];
-                ssdp(&facts, &Datagram { from_opener, ordinal: 2, prefix: &[], sender, receiver }, &mut out);
+                ssdp(
+                    &facts,
+                    &Datagram { from_initiator, ordinal: 2, prefix: &[], sender, receiver },
+                    &mut out,
+                );
                 let text = String::from_utf8(out).unwrap();
                 let lines: Vec<&str> = text.strip_suffix("\r\n\r\n").unwrap().split("\r\n").collect();
                 assert!(lines[0].contains("HTTP/1.1"), "{text:?}");

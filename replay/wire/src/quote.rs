@@ -120,7 +120,7 @@ pub fn is_quote_for(bytes: &[u8], receiver: IpAddr) -> bool {
     let layout = Layout::parse_ip(bytes);
     let header_len = match (&layout.net, receiver) {
         (Net::Ipv4(ip), IpAddr::V4(_)) => ip.header_len,
-        (Net::Ipv6(ip), IpAddr::V6(_)) => ip.upper_at,
+        (Net::Ipv6(ip), IpAddr::V6(_)) => ip.transport_at,
         _ => return false,
     };
     let legal = matches!(layout.stop, Stop::Whole | Stop::Cut(_));

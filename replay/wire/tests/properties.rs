@@ -53,7 +53,9 @@ fn promises(frame: &[u8], layout: &Layout) {
         }
         Net::Ipv6(ip) => {
             fits(ip.at, 40);
-            assert!(ip.upper_at >= ip.at + 40 && ip.upper_at <= frame.len() && frame[ip.at] >> 4 == 6);
+            assert!(
+                ip.transport_at >= ip.at + 40 && ip.transport_at <= frame.len() && frame[ip.at] >> 4 == 6
+            );
         }
         Net::Other { at } => fits(at, 0),
     }

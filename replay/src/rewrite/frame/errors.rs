@@ -53,7 +53,8 @@ impl SessionReplay {
     fn quoted_ends(&self, tuple: &FiveTuple, error: &Ends) -> Result<Ends, Dropped> {
         let flow = self.map.find_flow(tuple);
         let forward = flow.map(|id| &self.map.flows[id.index()]).is_none_or(|flow| {
-            let first = if flow.opener_is_first { flow.opener } else { flow.opener.map(|o| o.reversed()) };
+            let first =
+                if flow.initiator_is_first { flow.initiator } else { flow.initiator.map(|o| o.reversed()) };
             first == self.map.tuple(tuple)
         });
         let facts = PacketFacts {

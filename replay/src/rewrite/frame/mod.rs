@@ -152,8 +152,8 @@ impl SessionReplay {
     fn flow_tag(&self, facts: PacketFacts) -> Option<FlowTag> {
         let id = facts.flow?;
         let flow = &self.map.flows[id.index()];
-        let from_opener = facts.forward == flow.opener_is_first;
-        Some(FlowTag { id, opener: flow.opener?, from_opener })
+        let from_initiator = facts.forward == flow.initiator_is_first;
+        Some(FlowTag { id, initiator: flow.initiator?, from_initiator })
     }
 
     fn fill(
@@ -383,7 +383,7 @@ fn moved(layout: &Layout, from: usize, to: usize) -> Layout {
         Net::Ipv4(ip) => shift(&mut ip.at),
         Net::Ipv6(ip) => {
             shift(&mut ip.at);
-            shift(&mut ip.upper_at);
+            shift(&mut ip.transport_at);
         }
         Net::None => {}
     }

@@ -117,11 +117,11 @@ impl fmt::Debug for SessionTag {
 pub struct FlowTag {
     /// The flow in its session.
     pub id: FlowId,
-    /// Addresses and ports as the opener sends them, after rewriting. For ICMP the ports are type and code, as
+    /// Addresses and ports as the initiator sends them, after rewriting. For ICMP the ports are type and code, as
     /// [`FiveTuple`] has them.
-    pub opener: FiveTuple,
-    /// Whether this frame is from the opener.
-    pub from_opener: bool,
+    pub initiator: FiveTuple,
+    /// Whether this frame is from the initiator.
+    pub from_initiator: bool,
 }
 
 /// A complete Ethernet frame (without frame check sequence) whose every address lies in the testbed: headers

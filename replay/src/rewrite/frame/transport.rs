@@ -101,9 +101,9 @@ impl SessionReplay {
         }
     }
 
-    /// Whether a packet that goes this way is the opener's.
-    fn is_openers(&self, facts: PacketFacts) -> bool {
-        facts.flow.is_none_or(|id| facts.forward == self.map.flows[id.index()].opener_is_first)
+    /// Whether a packet that goes this way is the initiator's.
+    fn is_initiators(&self, facts: PacketFacts) -> bool {
+        facts.flow.is_none_or(|id| facts.forward == self.map.flows[id.index()].initiator_is_first)
     }
 
     fn tcp(&mut self, ends: &Ends, keep: bool, out: &mut [u8]) {
@@ -128,11 +128,11 @@ impl SessionReplay {
 
     /// Fills stream bytes from the original sequence number `first` on.
     pub(super) fn stream(&mut self, facts: PacketFacts, first: Seq, out: &mut [u8]) {
-        let from_opener = self.is_openers(facts);
+        let from_initiator = self.is_initiators(facts);
         let base = facts.flow.and_then(|id| self.flows[id.index()].base[usize::from(facts.forward)]);
         let offset = first - base.unwrap_or(first);
         if let Some(payload) = self.payload_of(facts) {
-            payload.stream(from_opener, u64::from(offset), out);
+            payload.stream(from_initiator, u64::from(offset), out);
         }
     }
 
@@ -163,10 +163,10 @@ impl SessionReplay {
         link: [netssm_wire::MacAddr; 2],
         out: &mut [u8],
     ) {
-        let from_opener = self.is_openers(facts);
+        let from_initiator = self.is_initiators(facts);
         let [sender, receiver] = link;
         let datagram =
-            Datagram { from_opener, ordinal, prefix: &prefix.bytes[..prefix.len], sender, receiver };
+            Datagram { from_initiator, ordinal, prefix: &prefix.bytes[..prefix.len], sender, receiver };
         if let Some(payload) = self.payload_of(facts) {
             payload.datagram(&datagram, out);
         }
@@ -188,12 +188,12 @@ impl SessionReplay {
     fn payload_of(&mut self, facts: PacketFacts) -> Option<&mut dyn FlowPayload> {
         let id = facts.flow?;
         let (state, mapped) = (&mut self.flows[id.index()], &self.map.flows[id.index()]);
-        let (opener, shape) = (mapped.opener?, mapped.shape);
+        let (initiator, shape) = (mapped.initiator?, mapped.shape);
         let session = self.tag.facts();
         let payload = state.payload.get_or_insert_with(|| {
             self.payload.flow(&FlowFacts {
                 seed: draw(session.seed, Draw::Payload, draw_key(facts.flow.map(FlowId::index)), 0),
-                opener,
+                initiator,
                 shape,
                 label: session.label.clone(),
             })

@@ -21,7 +21,7 @@ use crate::draw::{Draw, draw};
 use crate::error::RewriteError;
 use crate::payload::{FlowShape, PayloadModel};
 use crate::rewrite::dropped::Dropped;
-use crate::rewrite::plan::allocator::{Allocator, Lease, Want};
+use crate::rewrite::plan::allocator::{AddressRequest, Allocator, Lease};
 use crate::rewrite::plan::{AddressPlan, MacPolicy, Side, has_family};
 use crate::rewrite::protocol::addresses::Addresses;
 use crate::rewrite::survey::flows::Flow;
@@ -42,10 +42,10 @@ pub(crate) struct MappedHost {
 /// A flow's place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MappedFlow {
-    /// As the opener sends it, in new addresses; `None` when an end has no place.
-    pub(crate) opener: Option<FiveTuple>,
-    /// Whether the flow's first packet is the opener's.
-    pub(crate) opener_is_first: bool,
+    /// As the initiator sends it, in new addresses; `None` when an end has no place.
+    pub(crate) initiator: Option<FiveTuple>,
+    /// Whether the flow's first packet is the initiator's.
+    pub(crate) initiator_is_first: bool,
     /// What content has to cope with.
     pub(crate) shape: FlowShape,
     /// What moves for a packet that goes against the flow's first packet, and for one that goes its way.
@@ -94,9 +94,9 @@ impl SessionMap {
             IpNet::V4(net) => Some(IpAddr::V4(net.broadcast())),
             IpNet::V6(_) => None,
         });
-        let wants: Vec<Want> =
-            survey.hosts.iter().zip(&roles.hosts).map(|(host, side)| want(host, *side, plan)).collect();
-        let lease = allocator.lease(plan, &wants, &survey.host_index, replay_seed)?;
+        let requests: Vec<AddressRequest> =
+            survey.hosts.iter().zip(&roles.hosts).map(|(host, side)| request(host, *side, plan)).collect();
+        let lease = allocator.lease(plan, &requests, &survey.host_index, replay_seed)?;
         let hosts: Vec<MappedHost> = survey
             .hosts
             .iter()
@@ -142,9 +142,9 @@ impl SessionMap {
     }
 
     fn flow(&self, number: usize, flow: &Flow, replay_seed: u64) -> MappedFlow {
-        let opener = self.tuple(&flow.opener());
+        let initiator = self.tuple(&flow.initiator());
         let way = |forward: bool| {
-            let tuple = opener.map(|o| if forward == flow.opener_is_first { o } else { o.reversed() });
+            let tuple = initiator.map(|o| if forward == flow.initiator_is_first { o } else { o.reversed() });
             let sender = if forward { flow.ends.0 } else { flow.ends.1 };
             Moves {
                 ports: tuple.map_or((0, 0), |t| (t.src_port, t.dst_port)),
@@ -153,8 +153,8 @@ impl SessionMap {
             }
         };
         MappedFlow {
-            opener,
-            opener_is_first: flow.opener_is_first,
+            initiator,
+            initiator_is_first: flow.initiator_is_first,
             shape: flow.shape,
             ways: [way(false), way(true)],
         }
@@ -227,14 +227,14 @@ impl SessionMap {
 }
 
 /// What a host needs.
-fn want(host: &Host, side: Side, plan: &AddressPlan) -> Want {
+fn request(host: &Host, side: Side, plan: &AddressPlan) -> AddressRequest {
     if host.is_broadcast() || (host.scope != Scope::LinkLocal && !has_family(plan.prefixes(side), host.ip)) {
-        return Want::Nothing;
+        return AddressRequest::None;
     }
     match host.ip {
-        IpAddr::V4(_) => Want::V4(side),
-        IpAddr::V6(ip) if host.scope == Scope::LinkLocal => Want::LinkLocal(low24(ip)),
-        IpAddr::V6(ip) => Want::V6(side, low24(ip)),
+        IpAddr::V4(_) => AddressRequest::V4(side),
+        IpAddr::V6(ip) if host.scope == Scope::LinkLocal => AddressRequest::LinkLocal(low24(ip)),
+        IpAddr::V6(ip) => AddressRequest::V6(side, low24(ip)),
     }
 }
 

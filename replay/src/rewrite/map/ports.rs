@@ -146,10 +146,10 @@ fn uses(flows: &[&Flow]) -> (Vec<Use>, Vec<[usize; 2]>) {
     let mut index: HashMap<End, usize> = HashMap::new();
     let mut ends = Vec::with_capacity(flows.len());
     for flow in flows {
-        let opener = flow.opener();
-        let meets_itself = opener.src_port == opener.dst_port;
+        let initiator = flow.initiator();
+        let meets_itself = initiator.src_port == initiator.dst_port;
         let mut number = |ip, port, opens| {
-            let end = (ip, opener.protocol, port);
+            let end = (ip, initiator.protocol, port);
             let number = *index.entry(end).or_insert_with(|| {
                 uses.push(Use { end, always_opens: true, meets_itself: false, keeps: Keeps::Yes });
                 uses.len() - 1
@@ -158,7 +158,10 @@ fn uses(flows: &[&Flow]) -> (Vec<Use>, Vec<[usize; 2]>) {
             uses[number].meets_itself |= meets_itself;
             number
         };
-        ends.push([number(opener.src, opener.src_port, true), number(opener.dst, opener.dst_port, false)]);
+        ends.push([
+            number(initiator.src, initiator.src_port, true),
+            number(initiator.dst, initiator.dst_port, false),
+        ]);
     }
     (uses, ends)
 }

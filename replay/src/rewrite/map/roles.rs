@@ -2,7 +2,7 @@
 //!
 //! The rule, in order:
 //!
-//! 1. **Opener of a flow**: the sender of a SYN, the receiver of a SYN and ACK, the sender of an ICMP request or
+//! 1. **Initiator of a flow**: the sender of a SYN, the receiver of a SYN and ACK, the sender of an ICMP request or
 //!    of anything to a group; else the end whose peer has a port below 1024; else the one with a port of 32768 or
 //!    more; else the end with a private address; else who sent first (`survey`).
 //! 2. **Near and far**: if flows join private hosts with global ones, all private hosts that take part in such flows
@@ -44,17 +44,17 @@ impl Roles {
         let mut votes = vec![Votes::default(); survey.hosts.len()];
         let (mut crossing, mut near_opened) = (0u32, 0u32);
         for flow in &survey.flows {
-            let (Some(opener), Some(acceptor)) = flow.roles() else { continue };
-            if opener == acceptor {
+            let (Some(initiator), Some(responder)) = flow.roles() else { continue };
+            if initiator == responder {
                 continue;
             }
-            votes[opener.index()].opened += 1;
-            votes[acceptor.index()].accepted += 1;
-            if near(opener) != near(acceptor) {
+            votes[initiator.index()].opened += 1;
+            votes[responder.index()].accepted += 1;
+            if near(initiator) != near(responder) {
                 crossing += 1;
-                near_opened += u32::from(near(opener));
-                votes[opener.index()].crosses = true;
-                votes[acceptor.index()].crosses = true;
+                near_opened += u32::from(near(initiator));
+                votes[initiator.index()].crosses = true;
+                votes[responder.index()].crosses = true;
             }
         }
         let near_side = if near_opened * 2 >= crossing { Side::Client } else { Side::Server };
@@ -83,22 +83,22 @@ impl Roles {
 /// Rule 4; hosts that follow their MAC endpoint do not vote, unless it has no others.
 fn mac_endpoints(survey: &Survey, hosts: &[Side], link_local: &dyn Fn(HostId) -> bool) -> Vec<Side> {
     #[derive(Clone, Default)]
-    struct Tally {
-        balance: i64,
+    struct Balance {
+        clients_over_servers: i64,
         first: Option<Side>,
     }
-    let mut tallies = vec![(Tally::default(), Tally::default()); survey.mac_endpoints.len()];
+    let mut balances = vec![(Balance::default(), Balance::default()); survey.mac_endpoints.len()];
     for &(mac_endpoint, host) in &survey.bindings {
-        let (others, locals) = &mut tallies[mac_endpoint.index()];
-        let tally = if link_local(host) { locals } else { others };
+        let (others, locals) = &mut balances[mac_endpoint.index()];
+        let balance = if link_local(host) { locals } else { others };
         let side = hosts[host.index()];
-        tally.balance += if side == Side::Client { 1 } else { -1 };
-        tally.first.get_or_insert(side);
+        balance.clients_over_servers += if side == Side::Client { 1 } else { -1 };
+        balance.first.get_or_insert(side);
     }
-    let side = |tally: &Tally| match tally.balance.signum() {
+    let side = |balance: &Balance| match balance.clients_over_servers.signum() {
         1 => Some(Side::Client),
         -1 => Some(Side::Server),
-        _ => tally.first,
+        _ => balance.first,
     };
-    tallies.iter().map(|(others, locals)| side(others).or(side(locals)).unwrap_or(Side::Client)).collect()
+    balances.iter().map(|(others, locals)| side(others).or(side(locals)).unwrap_or(Side::Client)).collect()
 }

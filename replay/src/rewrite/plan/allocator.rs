@@ -37,24 +37,24 @@ pub struct Allocator {
     replays: AtomicU64,
 }
 
-/// A host that needs an address.
+/// What a host asks the allocator for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum AddressRequest {
     /// An IPv4 address of this side.
     V4(Side),
     /// An IPv6 address of this side; hosts with the same value share their new low 24 bits.
     V6(Side, u32),
     /// A link-local IPv6 address.
     LinkLocal(u32),
-    /// Nothing: the plan has no prefix for it.
-    Nothing,
+    /// No address: the plan has no prefix for it.
+    None,
 }
 
 /// The addresses of one running replay; they are free again when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
     allocator: Arc<Allocator>,
-    /// One per [`Want`], in order.
+    /// One per [`AddressRequest`], in order.
     addresses: Vec<Option<IpAddr>>,
 }
 
@@ -95,26 +95,27 @@ impl Allocator {
         self.leased.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leases one address for each of `wants`. Addresses of `originals` are not given, so that a session captured in
+    /// Leases one address for each of `requests`. Addresses of `originals` are not given, so that a session captured in
     /// the testbed's own prefixes does not get its old addresses in new roles.
     pub(crate) fn lease<H>(
         self: &Arc<Self>,
         plan: &AddressPlan,
-        wants: &[Want],
+        requests: &[AddressRequest],
         originals: &HashMap<IpAddr, H>,
         replay_seed: u64,
     ) -> Result<Lease, RewriteError> {
         let mut leased = self.lock();
-        let taken = vec![None; wants.len()];
-        let mut taking = Taking { leased: &mut leased, plan, wants, originals, seed: replay_seed, taken };
-        match taking.v4().and_then(|()| taking.v6()) {
+        let taken = vec![None; requests.len()];
+        let mut allocation =
+            Allocation { leased: &mut leased, plan, requests, originals, seed: replay_seed, taken };
+        match allocation.v4().and_then(|()| allocation.v6()) {
             Ok(()) => {
-                let addresses = taking.taken;
+                let addresses = allocation.taken;
                 drop(leased);
                 Ok(Lease { allocator: Arc::clone(self), addresses })
             }
             Err(error) => {
-                taking.give_back();
+                allocation.give_back();
                 Err(error)
             }
         }
@@ -161,22 +162,22 @@ impl PoolV4 {
     }
 }
 
-/// One request under way.
-struct Taking<'a, H> {
+/// The allocation for one replay, under way.
+struct Allocation<'a, H> {
     leased: &'a mut HashSet<IpAddr>,
     plan: &'a AddressPlan,
-    wants: &'a [Want],
+    requests: &'a [AddressRequest],
     originals: &'a HashMap<IpAddr, H>,
     seed: u64,
     taken: Vec<Option<IpAddr>>,
 }
 
-impl<H> Taking<'_, H> {
+impl<H> Allocation<'_, H> {
     /// Takes an address if nobody has it.
-    fn take(&mut self, want: usize, ip: IpAddr) -> bool {
+    fn take(&mut self, request: usize, ip: IpAddr) -> bool {
         let free = !self.originals.contains_key(&ip) && self.leased.insert(ip);
         if free {
-            self.taken[want] = Some(ip);
+            self.taken[request] = Some(ip);
         }
         free
     }
@@ -191,7 +192,7 @@ impl<H> Taking<'_, H> {
     fn v4(&mut self) -> Result<(), RewriteError> {
         for side in [Side::Client, Side::Server] {
             let members: Vec<usize> =
-                (0..self.wants.len()).filter(|i| self.wants[*i] == Want::V4(side)).collect();
+                (0..self.requests.len()).filter(|i| self.requests[*i] == AddressRequest::V4(side)).collect();
             if members.is_empty() {
                 continue;
             }
@@ -232,7 +233,7 @@ impl<H> Taking<'_, H> {
         };
         let nets = [nets(Side::Client), nets(Side::Server)];
         let mut low_used = HashSet::new();
-        for (number, members) in groups(self.wants).into_iter().enumerate() {
+        for (number, members) in groups(self.requests).into_iter().enumerate() {
             let mut tries = 0;
             loop {
                 let low = draw(self.seed, Draw::InterfaceId, number as u64, u64::from(tries)) & 0xff_ffff;
@@ -256,14 +257,14 @@ impl<H> Taking<'_, H> {
             let high = draw(self.seed, Draw::Address, i as u64, low);
             let random =
                 (u128::from(high) << 64) | u128::from(draw(self.seed, Draw::Address, i as u64, !low));
-            let place = match self.wants[i] {
-                Want::V6(side, _) => {
+            let place = match self.requests[i] {
+                AddressRequest::V6(side, _) => {
                     let nets = &nets[side as usize];
                     let net = nets.get((high % nets.len().max(1) as u64) as usize); // below the length of a list
                     net.map(|net| (u128::from(net.network()), u128::from(net.hostmask())))
                 }
-                Want::LinkLocal(_) => Some((LINK_LOCAL, u128::from(u64::MAX))),
-                Want::V4(_) | Want::Nothing => None,
+                AddressRequest::LinkLocal(_) => Some((LINK_LOCAL, u128::from(u64::MAX))),
+                AddressRequest::V4(_) | AddressRequest::None => None,
             };
             let ip = place.map(|(base, hosts)| base | (random & hosts & !0xff_ffff) | u128::from(low));
             if !ip.is_some_and(|ip| self.take(i, Ipv6Addr::from(ip).into())) {
@@ -279,12 +280,12 @@ impl<H> Taking<'_, H> {
     }
 }
 
-/// The IPv6 wants, in groups of the same low bits, in order of their first host.
-fn groups(wants: &[Want]) -> Vec<Vec<usize>> {
+/// The IPv6 requests, in groups of the same low bits, in order of their first host.
+fn groups(requests: &[AddressRequest]) -> Vec<Vec<usize>> {
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut group_of: HashMap<u32, usize> = HashMap::new();
-    for (i, want) in wants.iter().enumerate() {
-        if let Want::V6(_, low) | Want::LinkLocal(low) = want {
+    for (i, request) in requests.iter().enumerate() {
+        if let AddressRequest::V6(_, low) | AddressRequest::LinkLocal(low) = request {
             let group = *group_of.entry(*low).or_insert_with(|| {
                 groups.push(Vec::new());
                 groups.len() - 1
@@ -320,9 +321,9 @@ mod tests {
         let allocator = Allocator::new();
         let plan = plan(&["10.0.0.0/29", "10.0.1.0/30"], &["10.1.0.0/24"]);
         let none = HashMap::<IpAddr, ()>::new();
-        let wants = [Want::V4(Side::Client); 4];
-        let first = allocator.lease(&plan, &wants, &none, 1).unwrap();
-        let second = allocator.lease(&plan, &wants, &none, 1).unwrap();
+        let requests = [AddressRequest::V4(Side::Client); 4];
+        let first = allocator.lease(&plan, &requests, &none, 1).unwrap();
+        let second = allocator.lease(&plan, &requests, &none, 1).unwrap();
         let mut all: Vec<_> =
             first.addresses().iter().chain(second.addresses()).map(|a| a.unwrap()).collect();
         all.sort();
@@ -332,8 +333,9 @@ mod tests {
             all.iter()
                 .all(|ip| !["10.0.0.0", "10.0.0.7", "10.0.1.0", "10.0.1.3"].contains(&&*ip.to_string()))
         );
-        let error =
-            allocator.lease(&plan, &[Want::V4(Side::Server), Want::V4(Side::Client)], &none, 2).unwrap_err();
+        let error = allocator
+            .lease(&plan, &[AddressRequest::V4(Side::Server), AddressRequest::V4(Side::Client)], &none, 2)
+            .unwrap_err();
         assert_eq!(
             error,
             RewriteError::AddressesExhausted { side: Side::Client, wanted: 1, free: 0, in_use: 8 }
@@ -341,16 +343,16 @@ mod tests {
         assert_eq!(allocator.leased(), 8, "the server address that was taken first is back");
         drop(first);
         assert_eq!(allocator.leased(), 4);
-        assert!(allocator.lease(&plan, &wants, &none, 3).is_ok());
+        assert!(allocator.lease(&plan, &requests, &none, 3).is_ok());
     }
 
     #[test]
     fn leases_depend_on_the_seed_alone_when_nothing_else_runs() {
         let plan = plan(&["10.0.0.0/8"], &["10.64.0.0/10"]);
-        let wants = [Want::V4(Side::Client), Want::V4(Side::Server)];
+        let requests = [AddressRequest::V4(Side::Client), AddressRequest::V4(Side::Server)];
         let lease = |seed| {
             Allocator::new()
-                .lease(&plan, &wants, &HashMap::<IpAddr, ()>::new(), seed)
+                .lease(&plan, &requests, &HashMap::<IpAddr, ()>::new(), seed)
                 .unwrap()
                 .addresses()
                 .to_vec()
@@ -365,10 +367,12 @@ mod tests {
         let originals = HashMap::from([("192.168.0.1".parse().unwrap(), ())]);
         let allocator = Allocator::new();
         for seed in 0..20 {
-            let lease = allocator.lease(&plan, &[Want::V4(Side::Client)], &originals, seed).unwrap();
+            let lease =
+                allocator.lease(&plan, &[AddressRequest::V4(Side::Client)], &originals, seed).unwrap();
             assert_eq!(lease.addresses()[0].unwrap().to_string(), "192.168.0.2");
         }
-        let error = allocator.lease(&plan, &[Want::V4(Side::Client); 2], &originals, 0).unwrap_err();
+        let error =
+            allocator.lease(&plan, &[AddressRequest::V4(Side::Client); 2], &originals, 0).unwrap_err();
         assert_eq!(
             error.to_string(),
             "client prefixes have 1 free addresses for the 2 hosts of the session (0 are leased to running sessions)"
@@ -378,14 +382,14 @@ mod tests {
     #[test]
     fn hosts_with_shared_low_bits_keep_sharing_them() {
         let plan = plan(&["fd11::/64", "10.0.0.0/24"], &["fd22::/96"]);
-        let wants = [
-            Want::LinkLocal(1),
-            Want::V6(Side::Client, 1),
-            Want::V6(Side::Server, 1),
-            Want::V6(Side::Server, 2),
+        let requests = [
+            AddressRequest::LinkLocal(1),
+            AddressRequest::V6(Side::Client, 1),
+            AddressRequest::V6(Side::Server, 1),
+            AddressRequest::V6(Side::Server, 2),
         ];
         let allocator = Allocator::new();
-        let lease = allocator.lease(&plan, &wants, &HashMap::<IpAddr, ()>::new(), 9).unwrap();
+        let lease = allocator.lease(&plan, &requests, &HashMap::<IpAddr, ()>::new(), 9).unwrap();
         let low: Vec<u32> = lease
             .addresses()
             .iter()
@@ -402,9 +406,9 @@ mod tests {
     fn more_hosts_than_identifiers_is_an_error() {
         let plan = plan(&["fd11::/64"], &["fd22::/96"]);
         // 257 hosts with the same low 24 bits do not fit in 8 bits before them.
-        let wants = vec![Want::V6(Side::Server, 1); 257];
+        let requests = vec![AddressRequest::V6(Side::Server, 1); 257];
         let allocator = Allocator::new();
-        let error = allocator.lease(&plan, &wants, &HashMap::<IpAddr, ()>::new(), 9).unwrap_err();
+        let error = allocator.lease(&plan, &requests, &HashMap::<IpAddr, ()>::new(), 9).unwrap_err();
         assert!(matches!(error, RewriteError::IdentifiersExhausted { hosts: 257, .. }), "{error}");
         assert_eq!(allocator.leased(), 0);
     }

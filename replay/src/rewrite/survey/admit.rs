@@ -74,7 +74,7 @@ pub(crate) fn admit(packet: &Packet, groups: GroupPolicy) -> Result<Admitted, Dr
         Net::Ipv4(ip) => Admitted { protocol: ip.protocol, ..admit_ip(packet, layout, ip.at, groups)? },
         Net::Ipv6(ip) => {
             check_extensions(frame, ip)?;
-            Admitted { protocol: ip.upper, ..admit_ip(packet, layout, ip.at, groups)? }
+            Admitted { protocol: ip.protocol, ..admit_ip(packet, layout, ip.at, groups)? }
         }
         Net::None | Net::Other { .. } => return Err(Dropped::NotIp(layout.ethertype)),
     };
@@ -131,7 +131,7 @@ fn check_transport(frame: &[u8], layout: &Layout, v4: bool) -> Result<(), Droppe
         Transport::None => {
             let number = match layout.net {
                 Net::Ipv4(ip) => ip.protocol,
-                Net::Ipv6(ip) => ip.upper,
+                Net::Ipv6(ip) => ip.protocol,
                 _ => protocol::NO_NEXT,
             };
             let known = match number {

@@ -18,8 +18,8 @@ use crate::rewrite::protocol::tcp;
 pub(crate) struct Flow {
     /// As the first packet has it.
     pub(crate) first: FiveTuple,
-    /// Whether the first packet is the opener's.
-    pub(crate) opener_is_first: bool,
+    /// Whether the first packet is the initiator's.
+    pub(crate) initiator_is_first: bool,
     evidence: Evidence,
     /// What content has to cope with.
     pub(crate) shape: FlowShape,
@@ -35,19 +35,19 @@ pub(crate) type Segments = HashSet<(FlowId, bool, Seq, usize)>;
 impl Flow {
     /// A flow whose first packet is this.
     pub(crate) fn new(first: &FiveTuple, ends: (Option<HostId>, Option<HostId>)) -> Flow {
-        let Guess { sender: opener_is_first, evidence } = Guess::of(first);
+        let Guess { sender: initiator_is_first, evidence } = Guess::of(first);
         let shape = FlowShape { least_payload: None, orderly: true };
-        Flow { first: *first, opener_is_first, evidence, shape, next: [None; 2], ends }
+        Flow { first: *first, initiator_is_first, evidence, shape, next: [None; 2], ends }
     }
 
-    /// The five-tuple as the opener sends it.
-    pub(crate) fn opener(&self) -> FiveTuple {
-        if self.opener_is_first { self.first } else { self.first.reversed() }
+    /// The five-tuple as the initiator sends it.
+    pub(crate) fn initiator(&self) -> FiveTuple {
+        if self.initiator_is_first { self.first } else { self.first.reversed() }
     }
 
-    /// Opener and acceptor among the hosts.
+    /// Initiator and responder among the hosts.
     pub(crate) fn roles(&self) -> (Option<HostId>, Option<HostId>) {
-        if self.opener_is_first { self.ends } else { (self.ends.1, self.ends.0) }
+        if self.initiator_is_first { self.ends } else { (self.ends.1, self.ends.0) }
     }
 
     /// Takes in what the transport header of a packet says; `id` is the flow's.
@@ -70,7 +70,7 @@ impl Flow {
         if let Some(by_sender) = initiator::by_flags(tcp::flags(header))
             && self.evidence < Evidence::Stated
         {
-            (self.opener_is_first, self.evidence) = (by_sender == forward, Evidence::Stated);
+            (self.initiator_is_first, self.evidence) = (by_sender == forward, Evidence::Stated);
         }
     }
 

@@ -12,7 +12,7 @@ fuzz_target!(|frame: &[u8]| {
             Net::None => {}
             Net::Arp { at } => assert!(at + 8 <= frame.len()),
             Net::Ipv4(ip) => assert!(ip.at + 20 <= frame.len() && (20..=60).contains(&ip.header_len)),
-            Net::Ipv6(ip) => assert!(ip.at + 40 <= ip.upper_at && ip.upper_at <= frame.len()),
+            Net::Ipv6(ip) => assert!(ip.at + 40 <= ip.transport_at && ip.transport_at <= frame.len()),
             Net::Other { at } => assert!(at <= frame.len()),
         }
         match layout.transport {

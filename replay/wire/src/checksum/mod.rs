@@ -126,7 +126,7 @@ pub fn verify(frame: &[u8]) -> Checks {
 fn verify_transport(frame: &[u8], layout: &Layout) -> Check {
     let number = match layout.net {
         Net::Ipv4(ip) => ip.protocol,
-        Net::Ipv6(ip) => ip.upper,
+        Net::Ipv6(ip) => ip.protocol,
         _ => return Check::Absent,
     };
     let known = [protocol::TCP, protocol::UDP, protocol::ICMP, protocol::ICMPV6, protocol::IGMP];

@@ -15,13 +15,13 @@ pub struct Extension {
 }
 
 impl Ipv6Layout {
-    /// The extension headers between the fixed header and what [`Ipv6Layout::upper`] names. `frame` must be the one that
+    /// The extension headers between the fixed header and what [`Ipv6Layout::protocol`] names. `frame` must be the one that
     /// this was found in: then each of them is there to its end.
     pub fn extensions(self, frame: &[u8]) -> impl Iterator<Item = Extension> + '_ {
         let mut number = frame.get(self.at + 6).copied().unwrap_or(protocol::NO_NEXT);
         let mut at = self.at + 40;
         std::iter::from_fn(move || {
-            if at >= self.upper_at {
+            if at >= self.transport_at {
                 return None;
             }
             let [next, field] = array(frame, at)?;
@@ -74,6 +74,6 @@ mod tests {
         let Net::Ipv6(ip) = Layout::parse_ip(&packet).net else { panic!("no IPv6") };
         let found: Vec<_> = ip.extensions(&packet).map(|e| (e.number, e.at, e.len)).collect();
         assert_eq!(found, [(0, 40, 8), (60, 48, 16), (51, 64, 16)]);
-        assert_eq!((ip.upper, ip.upper_at), (17, 80));
+        assert_eq!((ip.protocol, ip.transport_at), (17, 80));
     }
 }

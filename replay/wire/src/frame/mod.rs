@@ -93,7 +93,7 @@ impl Layout {
     pub fn l4_at(&self) -> Option<usize> {
         match self.net {
             Net::Ipv4(ip) => Some(ip.at + ip.header_len),
-            Net::Ipv6(ip) => Some(ip.upper_at),
+            Net::Ipv6(ip) => Some(ip.transport_at),
             _ => None,
         }
     }
@@ -135,7 +135,7 @@ impl Layout {
             Net::Ipv4(ip) => ip.protocol,
             Net::Ipv6(ip) => match self.stop {
                 Stop::Cut(Layer::Ipv6) | Stop::Invalid(Layer::Ipv6, _) => return None,
-                _ => ip.upper,
+                _ => ip.protocol,
             },
             _ => return None,
         };

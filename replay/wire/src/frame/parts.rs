@@ -101,9 +101,9 @@ pub struct Ipv6Layout {
     pub payload_len: usize,
     /// The last next-header value of the chain; where the chain is cut or malformed, that of the header which
     /// is.
-    pub upper: u8,
-    /// Offset of what `upper` names.
-    pub upper_at: usize,
+    pub protocol: u8,
+    /// Offset of what `protocol` names.
+    pub transport_at: usize,
     /// From the last fragment header that fragments; an atomic one (RFC 6946) leaves it empty.
     pub fragment: Option<Fragment>,
 }

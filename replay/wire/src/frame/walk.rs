@@ -114,8 +114,9 @@ fn ipv4(frame: &[u8], at: usize, layout: &mut Layout) {
     } else if frame.len() < at + header_len {
         layout.stop = Stop::Cut(Layer::Ipv4);
     } else if offset == 0 {
-        let upper = Upper { at: at + header_len, end: at + total_len, number: head[9], fragment: more };
-        upper.walk(frame, layout);
+        let transport =
+            TransportWalk { at: at + header_len, end: at + total_len, number: head[9], fragment: more };
+        transport.walk(frame, layout);
     }
 }
 
@@ -131,59 +132,63 @@ fn ipv6(frame: &[u8], at: usize, layout: &mut Layout) {
     }
     let payload_len = usize::from(u16::from_be_bytes([head[4], head[5]]));
     let end = at + 40 + payload_len;
-    let mut ip = Ipv6Layout { at, payload_len, upper: head[6], upper_at: at + 40, fragment: None };
+    let mut ip = Ipv6Layout { at, payload_len, protocol: head[6], transport_at: at + 40, fragment: None };
     layout.stop = chain(frame, end, &mut ip);
     layout.net = Net::Ipv6(ip);
     let first = ip.fragment.is_none_or(|f| f.offset == 0);
-    if layout.stop == Stop::Whole && first && ip.upper != protocol::NO_NEXT {
-        let upper =
-            Upper { at: ip.upper_at, end, number: ip.upper, fragment: ip.fragment.is_some_and(|f| f.more) };
-        upper.walk(frame, layout);
+    if layout.stop == Stop::Whole && first && ip.protocol != protocol::NO_NEXT {
+        let transport = TransportWalk {
+            at: ip.transport_at,
+            end,
+            number: ip.protocol,
+            fragment: ip.fragment.is_some_and(|f| f.more),
+        };
+        transport.walk(frame, layout);
     }
 }
 
-/// Follows the extension headers from `ip.upper` on, leaving in `ip` what follows the last whole one.
+/// Follows the extension headers from `ip.protocol` on, leaving in `ip` what follows the last whole one.
 fn chain(frame: &[u8], end: usize, ip: &mut Ipv6Layout) -> Stop {
     for _ in 0..MAX_EXTENSIONS {
-        if !is_extension(ip.upper) {
+        if !is_extension(ip.protocol) {
             return Stop::Whole;
         }
-        let at = ip.upper_at;
+        let at = ip.transport_at;
         if at + 8 > end {
             return Stop::Invalid(Layer::Ipv6, "extension header beyond the payload length");
         }
         let Some(head) = frame.get(at..at + 8) else {
             return Stop::Cut(Layer::Ipv6);
         };
-        let len = extension_len(ip.upper, head[1]);
+        let len = extension_len(ip.protocol, head[1]);
         if at + len > end {
             return Stop::Invalid(Layer::Ipv6, "extension header beyond the payload length");
         }
         if at + len > frame.len() {
             return Stop::Cut(Layer::Ipv6);
         }
-        if ip.upper == protocol::FRAGMENT {
+        if ip.protocol == protocol::FRAGMENT {
             let word = u16::from_be_bytes([head[2], head[3]]);
             let (offset, more) = (usize::from(word & 0xfff8), word & 1 == 1);
             if more || offset > 0 {
                 ip.fragment = Some(Fragment { offset, more, id: be32(head, 4).unwrap_or_default() });
             }
         }
-        ip.upper = head[0];
-        ip.upper_at = at + len;
+        ip.protocol = head[0];
+        ip.transport_at = at + len;
         // What follows in a later fragment is not a header.
         if ip.fragment.is_some_and(|f| f.offset > 0) {
             return Stop::Whole;
         }
     }
-    if is_extension(ip.upper) {
+    if is_extension(ip.protocol) {
         return Stop::Invalid(Layer::Ipv6, "more extension headers than are followed");
     }
     Stop::Whole
 }
 
 /// What follows the IP headers, up to `end` by the IP length.
-struct Upper {
+struct TransportWalk {
     at: usize,
     end: usize,
     number: u8,
@@ -191,7 +196,7 @@ struct Upper {
     fragment: bool,
 }
 
-impl Upper {
+impl TransportWalk {
     fn walk(&self, frame: &[u8], layout: &mut Layout) {
         let at = self.at;
         let (layer, fixed) = match self.number {
@@ -349,7 +354,7 @@ mod tests {
         let layout = Layout::parse(&packet(0, &chain));
         let Net::Ipv6(ip) = layout.net else { panic!("{layout:?}") };
         assert_eq!(
-            (ip.upper, ip.upper_at, layout.transport, layout.stop),
+            (ip.protocol, ip.transport_at, layout.transport, layout.stop),
             (59, 78, Transport::None, Stop::Whole)
         );
         let endless = [0, 0, 1, 4, 0, 0, 0, 0].repeat(MAX_EXTENSIONS + 1);

@@ -155,7 +155,7 @@ fn shape(session: &Session, number: usize) -> (u64, u32) {
     let layout = Layout::parse(session.frame(number));
     let protocol = match layout.net {
         Net::Ipv4(ip) => ip.protocol,
-        Net::Ipv6(ip) => ip.upper,
+        Net::Ipv6(ip) => ip.protocol,
         _ => 0,
     };
     let direction = session.direction(packet).map_or(0, |d| 1 + d as u64);

@@ -83,7 +83,7 @@ impl Counts {
             }
             Net::Ipv6(ip) => {
                 self.header(IPV6, &frame[ip.at..], 40);
-                (4, ip.upper)
+                (4, ip.protocol)
             }
             _ => {
                 self.without_ip += 1;
