@@ -20,7 +20,6 @@
 pub mod clock;
 mod draw;
 pub mod drop_reason;
-pub mod error;
 pub mod guard;
 pub mod interface;
 pub mod label;

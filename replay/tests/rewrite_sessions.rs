@@ -6,9 +6,9 @@ mod rewrite_support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netssm_replay::error::{PlanError, RewriteError};
 use netssm_replay::label::{LabelRecord, LabelTracker};
 use netssm_replay::rewrite::*;
+use netssm_replay::rewrite::{PlanError, RewriteError};
 use netssm_wire::MacAddr;
 use netssm_wire::checksum::{Check, verify};
 use netssm_wire::flow::community_id;

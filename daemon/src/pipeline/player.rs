@@ -17,9 +17,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use netssm_replay::clock::{Clock, SystemClock};
-use netssm_replay::error::RewriteError;
 use netssm_replay::guard::Gate;
 use netssm_replay::pace::Speed;
+use netssm_replay::rewrite::RewriteError;
 use netssm_replay::rewrite::{Dropped, Rewriter, SessionReplay, TestbedFrame};
 use netssm_replay::sink::SinkError;
 

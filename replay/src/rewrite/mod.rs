@@ -50,6 +50,7 @@
 //! How the side of a host is found is documented in `map::roles`; which ports are ephemeral in `map::ports`.
 
 mod dropped;
+mod error;
 mod frame;
 mod map;
 mod plan;
@@ -57,6 +58,7 @@ mod protocol;
 mod survey;
 
 pub use dropped::Dropped;
+pub use error::{PlanError, RewriteError};
 pub use frame::{
     Direction, FlowTag, PayloadPolicy, Rewriter, SessionFacts, SessionReplay, SessionTag, TestbedFrame,
 };

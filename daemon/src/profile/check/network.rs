@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use ipnet::IpNet;
-use netssm_replay::error::PlanError;
+use netssm_replay::rewrite::PlanError;
 use netssm_replay::rewrite::{AddressPlan, GroupPolicy, MacPolicy, PortPolicy, Side, VlanId};
 use netssm_wire::MacAddr;
 use toml::Spanned;

@@ -24,8 +24,8 @@ use netssm_wire::frame::{ETHERNET_LEN, Extension, Layout, Net, TAG_LEN, Transpor
 use netssm_wire::session::{Packet, Session};
 
 use crate::draw::{Draw, draw};
-use crate::error::RewriteError;
 use crate::payload::PayloadModel;
+use crate::rewrite::RewriteError;
 use crate::rewrite::dropped::Dropped;
 use crate::rewrite::map::SessionMap;
 use crate::rewrite::plan::{AddressPlan, Allocator, Side};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use netssm_wire::session::Session;
 
 use super::SessionReplay;
-use crate::error::{PlanError, RewriteError};
 use crate::payload::{Builtin, PayloadModel};
 use crate::rewrite::plan::{AddressPlan, Allocator};
+use crate::rewrite::{PlanError, RewriteError};
 
 /// Which payload a frame gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

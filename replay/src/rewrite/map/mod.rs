@@ -18,8 +18,8 @@ use netssm_wire::flow::{FiveTuple, FlowKey};
 use netssm_wire::frame::protocol;
 
 use crate::draw::{Draw, draw};
-use crate::error::RewriteError;
 use crate::payload::{FlowShape, PayloadModel};
+use crate::rewrite::RewriteError;
 use crate::rewrite::dropped::Dropped;
 use crate::rewrite::plan::allocator::{AddressRequest, Allocator, Lease};
 use crate::rewrite::plan::{AddressPlan, MacPolicy, Side, has_family};

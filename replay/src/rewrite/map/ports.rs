@@ -16,8 +16,8 @@ use netssm_wire::frame::protocol;
 use netssm_wire::ports::{FIRST_DYNAMIC, FIRST_EPHEMERAL, FIRST_USER, is_service};
 
 use crate::draw::{Draw, draw};
-use crate::error::RewriteError;
 use crate::payload::{PayloadModel, is_known_port};
+use crate::rewrite::RewriteError;
 use crate::rewrite::plan::PortPolicy;
 use crate::rewrite::survey::Survey;
 use crate::rewrite::survey::flows::Flow;

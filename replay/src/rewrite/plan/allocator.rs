@@ -21,7 +21,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{AddressPlan, Side};
 use crate::draw::{Draw, draw};
-use crate::error::RewriteError;
+use crate::rewrite::RewriteError;
 
 /// Candidates tried for the low bits of one interface identifier. With /64 prefixes the first is free but for
 /// one case in 2^60; with the shortest host part allowed (32 bits) and 1,000,000 leased hosts 999 of 1,000 are.

@@ -14,7 +14,7 @@ use netssm_wire::MacAddr;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-use crate::error::PlanError;
+use crate::rewrite::PlanError;
 
 /// Shortest IPv4 host part that is of use: a /30 has two addresses.
 const LONGEST_V4: u8 = 30;

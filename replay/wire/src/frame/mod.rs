@@ -28,8 +28,7 @@ pub use parts::{Fragment, Ipv4Layout, Ipv6Layout, Layer, Net, Stop, Tag, Tags, T
 
 use std::net::IpAddr;
 
-use crate::bytes::{array, be16};
-use crate::flow::FiveTuple;
+use crate::bytes::array;
 
 /// Bytes of an Ethernet header without tags.
 pub const ETHERNET_LEN: usize = 14;
@@ -122,37 +121,5 @@ impl Layout {
             }
             _ => None,
         }
-    }
-
-    /// The five-tuple as sent. `frame` must be the one that was parsed.
-    ///
-    /// TCP, UDP, SCTP, DCCP and UDP-Lite give ports, ICMP and ICMPv6 type and code, later fragments and
-    /// everything else zeros. `None` without IP addresses, when the ports were cut off, and when a cut or
-    /// malformed chain of IPv6 headers hides the protocol.
-    pub fn five_tuple(&self, frame: &[u8]) -> Option<FiveTuple> {
-        let (src, dst) = self.addresses(frame)?;
-        let number = match self.net {
-            Net::Ipv4(ip) => ip.protocol,
-            Net::Ipv6(ip) => match self.stop {
-                Stop::Cut(Layer::Ipv6) | Stop::Invalid(Layer::Ipv6, _) => return None,
-                _ => ip.protocol,
-            },
-            _ => return None,
-        };
-        let ports = |at| Some((be16(frame, at)?, be16(frame, at + 2)?));
-        let (src_port, dst_port) = match self.transport {
-            Transport::Tcp { at, .. } | Transport::Udp { at } => ports(at)?,
-            Transport::Icmp { at } | Transport::Icmpv6 { at } => {
-                let [kind, code] = array(frame, at)?;
-                (u16::from(kind), u16::from(code))
-            }
-            Transport::Other { at, protocol } if protocol::has_ports(protocol) => ports(at)?,
-            Transport::Other { at, protocol: protocol::ICMP | protocol::ICMPV6 } => {
-                let [kind, code] = array(frame, at)?;
-                (u16::from(kind), u16::from(code))
-            }
-            Transport::Igmp { .. } | Transport::Other { .. } | Transport::None => (0, 0),
-        };
-        Some(FiveTuple { src, dst, src_port, dst_port, protocol: number })
     }
 }

@@ -1,13 +1,13 @@
-//! What goes wrong in this crate, except in sinks and guard, which have their own enums beside their code.
+//! Why a plan cannot be used and why a session cannot be begun.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netssm_wire::MacAddr;
 
-use crate::rewrite::Side;
+use super::Side;
 
-/// Why an [`AddressPlan`](crate::rewrite::AddressPlan) cannot be used.
+/// Why an [`AddressPlan`](super::AddressPlan) cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
