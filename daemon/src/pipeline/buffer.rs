@@ -1,12 +1,13 @@
-//! Sessions that are ready, queue by queue: which one to generate next, which one to play next. Pure.
+//! The session buffer: sessions that are ready to play, in one queue per label. It decides which session to generate
+//! next and which to play next. Pure.
 //!
-//! There is one queue per label. The pool's depth is shared among the queues by weight, so that a rare label does not
-//! crowd out a frequent one. Sessions of a queue are numbered in the order in which they are ordered from the model,
-//! and the number decides the seed; which thread is how fast changes neither.
+//! The queues share the pool's depth by weight, so a rare label keeps room beside a frequent one. Each queue numbers
+//! its sessions in the order in which it asks the model for them. The seed follows from the label and this number, so
+//! thread timing cannot change it.
 //!
-//! A session leaves the queue when it is played. It is kept aside for a while, so that it can be played again (with
-//! fresh addresses and all else that a replay renews) when the queue is empty: the wire never waits for the model as
-//! long as there is something left to replay.
+//! A session leaves the queue when it is played. The queue then keeps it aside for a while. When the queue has no fresh
+//! session, it plays such a session again, and the replay draws new addresses, ports and the like. So the player never
+//! waits for the model while there is a session left to replay.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -19,41 +20,42 @@ use crate::seeds::{Purpose, derive};
 /// A session to be generated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Order {
-    /// Which queue it is for; only meaningful to the buffer that gave it, in the same epoch.
+    /// Index of the queue that this order is for. It has a meaning only to the buffer that gave the order, within the
+    /// same epoch.
     pub queue: usize,
-    /// Which reload of the profile this order belongs to.
+    /// How often orders were voided before this one. An order of an earlier epoch is void.
     pub epoch: u64,
-    /// Number of the session on its queue.
+    /// Number of the session within its queue.
     pub number: u64,
-    /// What to generate.
+    /// Label of the session.
     pub label: Arc<str>,
     /// Seed of the session.
     pub seed: u64,
-    /// Packets to generate at most.
+    /// Most packets to generate.
     pub packets: u64,
 }
 
-/// What a queue had to offer.
+/// What a queue gives the player.
 #[derive(Debug, Clone)]
 pub(crate) enum Taken {
-    /// A session that was never played.
+    /// A session that was never played before.
     Fresh(Arc<Session>),
-    /// One that was played before.
+    /// A session that was played before.
     Again(Arc<Session>),
-    /// Nothing is ready and all that was played is used up.
+    /// No session is ready, and every played session has used up its replays.
     Dry,
-    /// The queue's first session is not there yet.
+    /// No session of this queue has been played yet, and none is ready.
     Early,
 }
 
-/// What comes next in strict order.
+/// What a queue gives the player in strict order.
 #[derive(Debug, Clone)]
 pub(crate) enum Next {
-    /// This session.
+    /// The next session.
     Session(Arc<Session>),
-    /// The model made nothing of this one.
+    /// The model gave no session for this order.
     Nothing,
-    /// It is not there yet.
+    /// The session is not ready yet.
     Later,
 }
 
@@ -62,24 +64,24 @@ struct LabelQueue {
     label: Arc<str>,
     weight: f64,
     packets: u64,
-    /// Fresh sessions that should be ready.
+    /// How many fresh sessions should be ready.
     target: u64,
     /// Number of the next order.
     next: u64,
-    /// Orders that are out.
+    /// Orders that the generator has not delivered yet.
     ordered: u64,
-    /// Sessions in `fresh`, without the orders that came to nothing.
+    /// Sessions in `fresh`, without the orders that gave no session.
     ready: u64,
-    /// Fresh sessions by number; `None` marks an order that came to nothing.
+    /// Fresh sessions by number. `None` marks an order that gave no session.
     fresh: BTreeMap<u64, Option<Arc<Session>>>,
     /// Number of the next session in strict order.
     next_played: u64,
-    /// Played sessions and how often, least recently played first; at most `target` of them.
+    /// Played sessions and how often each was played, least recently played first. At most `target` of them.
     played: VecDeque<(Arc<Session>, u64)>,
 }
 
 impl LabelQueue {
-    /// Notes that no session of an order that is out will come.
+    /// Marks every order that is out as one that gave no session.
     fn void_orders(&mut self) {
         for number in self.next_played..self.next {
             self.fresh.entry(number).or_insert(None);
@@ -88,8 +90,9 @@ impl LabelQueue {
         self.skip_voids();
     }
 
-    /// Forgets orders that came to nothing as soon as no earlier session is awaited, so that they do not pile up. Not
-    /// with a plan, where each arrival must learn what became of its own session.
+    /// Forgets orders that gave no session, up to the first number whose session is ready or still awaited. This keeps
+    /// such marks from piling up. [`SessionBuffer::deliver`] does not call it with a plan: there each arrival must
+    /// learn what became of its own session.
     fn skip_voids(&mut self) {
         while self.fresh.first_key_value().is_some_and(|(n, s)| *n == self.next_played && s.is_none()) {
             self.fresh.pop_first();
@@ -97,7 +100,7 @@ impl LabelQueue {
         }
     }
 
-    /// Keeps a played session for another use, if it has one left; the one played longest ago makes room.
+    /// Keeps a played session for another replay if it has one left. The sessions played longest ago make room for it.
     fn keep(&mut self, session: Arc<Session>, uses: u64, reuse: u64) {
         if uses >= reuse {
             return;
@@ -109,7 +112,7 @@ impl LabelQueue {
     }
 }
 
-/// All queues.
+/// The queues of all labels.
 pub(crate) struct SessionBuffer {
     queues: Vec<LabelQueue>,
     seed: u64,
@@ -118,7 +121,7 @@ pub(crate) struct SessionBuffer {
     planned: Option<Planned>,
 }
 
-/// Queues of the sessions that will be played, in order, and how many may be ahead of the player.
+/// A plan: the queues of the sessions that will be played, in order, and how many sessions may wait for the player.
 struct Planned {
     labels: std::iter::Peekable<Box<dyn Iterator<Item = usize> + Send>>,
     depth: u64,
@@ -134,22 +137,24 @@ impl std::fmt::Debug for SessionBuffer {
 }
 
 impl SessionBuffer {
-    /// Empty queues for `traffic`, `depth` sessions in all, each played at most `reuse` times.
+    /// Empty queues for `traffic`, with `depth` sessions in all. Each session is played at most `reuse` times.
     pub(crate) fn new(traffic: &[Traffic], depth: u64, reuse: u64, seed: u64) -> Self {
         let mut buffer = Self { queues: Vec::new(), seed, reuse, epoch: 0, planned: None };
         buffer.set(traffic, depth, reuse, seed);
         buffer
     }
 
-    /// Orders exactly the sessions that will be played, in that order, instead of filling queues: `labels` are the
-    /// queues of the arrivals to come. For runs whose player waits for the model ([`SessionBuffer::take_in_order`]): nothing
-    /// is generated in vain, and at most `depth` sessions are held.
+    /// Follows a plan instead of filling queues: orders exactly the sessions that will be played, in that order.
+    /// `labels` gives the queue of each arrival to come. This is for runs whose player waits for the model
+    /// ([`SessionBuffer::take_in_order`]). No session is generated in vain, and the buffer holds at most `depth`
+    /// sessions.
     pub(crate) fn follow(&mut self, labels: Box<dyn Iterator<Item = usize> + Send>, depth: u64) {
         self.planned = Some(Planned { labels: labels.peekable(), depth });
     }
 
-    /// Changes to another profile. A queue whose label, length and seed stay the same keeps its sessions if
-    /// `keep` says that the model stays the same too; all others start empty. Orders given before are void.
+    /// Changes to another profile. A queue keeps its sessions if its label and its packet limit stay the same, the seed
+    /// stays the same, and `keep` says that the model stays the same. All other queues start empty. Orders given before
+    /// are void.
     pub(crate) fn replace(&mut self, traffic: &[Traffic], depth: u64, reuse: u64, seed: u64, keep: bool) {
         let old = std::mem::take(&mut self.queues);
         let same_seed = seed == self.seed;
@@ -166,7 +171,7 @@ impl SessionBuffer {
                 twin.fresh = queue.fresh;
                 twin.ready = queue.ready;
                 twin.played = queue.played;
-                // The strict order must not wait for what is on order: it will be ignored.
+                // Late deliveries will be ignored, so the strict order must not wait for them.
                 twin.void_orders();
             }
         }
@@ -193,8 +198,8 @@ impl SessionBuffer {
             .collect();
     }
 
-    /// The next session worth generating, or `None` while all queues are full: the queue that is emptiest for its
-    /// size comes first, the heavier one on a tie.
+    /// The next session to generate, or `None` while all queues are full. The queue with the lowest share of its target
+    /// comes first. On a tie the heavier label comes first.
     pub(crate) fn order(&mut self) -> Option<Order> {
         let index = self.next_queue()?;
         if let Some(planned) = &mut self.planned {
@@ -214,7 +219,7 @@ impl SessionBuffer {
         })
     }
 
-    /// The queue that the next order is for.
+    /// Index of the queue that the next order is for.
     fn next_queue(&mut self) -> Option<usize> {
         let out: u64 = self.queues.iter().map(|s| s.ready + s.ordered).sum();
         if let Some(planned) = &mut self.planned {
@@ -226,7 +231,8 @@ impl SessionBuffer {
             .map(|(index, _)| index)
     }
 
-    /// Takes in what came of an order; `None` if it came to nothing. An order of an earlier epoch is ignored.
+    /// Takes the outcome of an order: a session, or `None` if the model gave none. Ignores an order of an earlier
+    /// epoch.
     pub(crate) fn deliver(&mut self, order: &Order, session: Option<Arc<Session>>) {
         if order.epoch != self.epoch {
             return;
@@ -241,13 +247,14 @@ impl SessionBuffer {
         }
     }
 
-    /// Takes back all orders that are out, because generation was stopped: late deliveries are ignored.
+    /// Voids all orders that are out, because generation was stopped. Late deliveries are ignored.
     pub(crate) fn void_orders(&mut self) {
         self.epoch += 1;
         self.queues.iter_mut().for_each(LabelQueue::void_orders);
     }
 
-    /// A session of this queue to play now: the oldest fresh one, else the least recently played one with uses left.
+    /// A session of this queue to play now: the oldest fresh one, else the least recently played one that has a replay
+    /// left.
     pub(crate) fn take(&mut self, queue: usize) -> Taken {
         let (reuse, Some(queue)) = (self.reuse, self.queues.get_mut(queue)) else { return Taken::Dry };
         while let Some((number, session)) = queue.fresh.pop_first() {
@@ -268,8 +275,8 @@ impl SessionBuffer {
         }
     }
 
-    /// The next session of this queue by number, never one that was played: the same sequence however fast the model
-    /// is.
+    /// The next session of this queue by number. It never gives a session twice, and the sequence does not depend on
+    /// the speed of the model.
     pub(crate) fn take_in_order(&mut self, queue: usize) -> Next {
         let Some(queue) = self.queues.get_mut(queue) else { return Next::Later };
         let Some(session) = queue.fresh.remove(&queue.next_played) else { return Next::Later };
@@ -283,27 +290,27 @@ impl SessionBuffer {
         }
     }
 
-    /// Whether [`SessionBuffer::order`] has something to give.
+    /// Whether [`SessionBuffer::order`] would give an order.
     pub(crate) fn has_room(&mut self) -> bool {
         self.next_queue().is_some()
     }
 
-    /// Fresh sessions ready, over all queues.
+    /// Number of fresh sessions that are ready, over all queues.
     pub(crate) fn ready(&self) -> u64 {
         self.queues.iter().map(|s| s.ready).sum()
     }
 
-    /// Every queue has at least one session to play.
+    /// Whether every queue has at least one session to play.
     pub(crate) fn all_stocked(&self) -> bool {
         self.queues.iter().all(|s| s.ready > 0 || !s.played.is_empty())
     }
 
-    /// Labels that have nothing to play yet.
+    /// Labels without a fresh session.
     pub(crate) fn empty_labels(&self) -> Vec<Arc<str>> {
         self.queues.iter().filter(|s| s.ready == 0).map(|s| s.label.clone()).collect()
     }
 
-    /// Sessions wanted in all.
+    /// Number of fresh sessions that should be ready, over all queues.
     pub(crate) fn depth(&self) -> u64 {
         self.queues.iter().map(|s| s.target).sum()
     }
@@ -346,7 +353,8 @@ mod tests {
     fn orders_go_to_the_emptiest_shelf_first() {
         let mut buffer = SessionBuffer::new(&traffic(&[("a", 3.0), ("b", 1.0)]), 8, 1, 7);
         let labels: String = std::iter::from_fn(|| buffer.order()).map(|o| o.label.to_string()).collect();
-        // a (6 wanted) and b (2 wanted) fill in step: never is one full while the other is empty.
+        // Queue a wants 6 sessions and queue b wants 2. They fill in proportion: neither is full while the other is
+        // empty.
         assert_eq!(labels, "abaaabaa");
     }
 

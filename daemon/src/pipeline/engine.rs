@@ -1,8 +1,8 @@
-//! Generator and player as two threads, and the channel on which everything that happens to them arrives.
+//! The generator and the player as two threads, and the channel that carries their events.
 //!
-//! The main thread owns an [`Engine`], waits for [`Event`]s and tells the player what to do. A thread that ends,
-//! by itself, by an error or by a panic, says so. Stopping goes downstream: first the player stops starting sessions and
-//! closes its outputs, then the pool ends the generator.
+//! The main thread owns an [`Engine`], waits for [`Event`]s and sends the player its orders. A thread that ends sends
+//! an event, whether it ended by itself, by an error or by a panic. A stop goes downstream: first the player stops
+//! starting sessions and closes its outputs, then the pool ends the generator.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use crate::health::{GENERATOR_LIMIT, Health, PLAYER_LIMIT};
 use crate::metrics::Metrics;
 use crate::signals::Signal;
 
-/// Something that the main thread must know.
+/// What the main thread waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A signal came.
+    /// A signal arrived.
     Signal(Signal),
     /// The player's thread ended.
     PlayerEnded,
     /// The generator's thread ended.
     GeneratorEnded,
-    /// A reload was read on a thread of its own: whoever started it can look at it.
+    /// A thread has read the profile for a reload. The result is ready for the thread that asked for it.
     ReloadRead,
 }
 
@@ -41,17 +41,17 @@ impl From<Signal> for Event {
     }
 }
 
-/// Says that a thread ended when it is dropped, also by a panic.
+/// Sends an event when it is dropped. A thread holds one, so its end is reported even after a panic.
 struct Farewell(Sender<Event>, Event);
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        // The receiver is gone only when nobody wants to know any more.
+        // The receiver is gone only when no thread waits for events any more.
         let _ = self.0.send(self.1);
     }
 }
 
-/// Both threads.
+/// The generator, the player, and their events.
 pub(crate) struct Engine {
     pool: Arc<Pool<Model>>,
     watched: Watched,
@@ -63,18 +63,18 @@ pub(crate) struct Engine {
     events: Receiver<Event>,
 }
 
-/// What is left when both threads have ended.
+/// The outcome of a run, after both threads have ended.
 pub(crate) struct Finished {
-    /// What was played; `None` if the player was never started.
+    /// What was played. `None` if the player was never started.
     pub played: Option<Played>,
     /// What was generated.
     pub generated: Stats,
-    /// Why the generator failed, if it did.
+    /// Why the generator failed, if it failed.
     pub failure: Option<anyhow::Error>,
 }
 
 impl Engine {
-    /// Starts to fill an empty pool.
+    /// Starts the generator on an empty pool. `prepare` may set up the pool first.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -111,7 +111,7 @@ impl Engine {
         })
     }
 
-    /// Starts to play. `parts` gets the pool and a pulse.
+    /// Starts the player. `parts` gets the pool and the player's pulse.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -137,23 +137,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Where signals and other news are to be sent to.
+    /// A sender for events from other threads, such as signals.
     pub(crate) fn sender(&self) -> Sender<Event> {
         self.said.clone()
     }
 
-    /// The next event, if there is one within `patience`.
+    /// The next event, or `None` if none comes within `patience`.
     pub(crate) fn next(&self, patience: Duration) -> Option<Event> {
-        // `self` holds a sender, so an error is never more than that the patience is over.
+        // `self` holds a sender, so the only possible error is a timeout.
         self.events.recv_timeout(patience).ok()
     }
 
-    /// The sessions that a drain still waits for, by label.
+    /// The live sessions that a drain waits for, counted by label.
     pub(crate) fn live(&self) -> BTreeMap<Arc<str>, u64> {
         self.live.by_label()
     }
 
-    /// Tells the player something. Nothing happens if it has ended.
+    /// Sends the player an order. Does nothing if the player has ended.
     pub(crate) fn tell(&self, message: Control<Model>) {
         if let Some((control, _)) = &self.player {
             let _ = control.send(message);
@@ -170,10 +170,10 @@ impl Engine {
         self.watched.stats()
     }
 
-    /// Waits for the player's end, then ends the generator and waits for that too.
+    /// Waits for the player to end, then ends the generator and waits for it too.
     ///
     /// # Errors
-    /// If the player panicked; the outputs were then not closed.
+    /// If the player panicked. Its outputs were then not closed.
     pub(crate) fn finish(self) -> anyhow::Result<Finished> {
         let played = match self.player {
             None => None,

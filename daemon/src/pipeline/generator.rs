@@ -1,8 +1,8 @@
 //! The generator: one thread that owns the model and keeps the pool filled.
 //!
-//! It takes orders from the pool whenever a row of the batch is free, delivers sessions as they finish, and sleeps
-//! while the queues are full. Its pulse beats once a decode step. A reload that voids the running orders, or a stop,
-//! ends the batch at the next step.
+//! It takes an order from the pool whenever a row of the batch is free, delivers each session as it finishes, and
+//! sleeps while the queues are full. Its pulse beats once per decode step. A stop, or a reload that voids the running
+//! orders, ends the batch at the next step.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,24 +19,24 @@ use crate::health::Pulse;
 use crate::metrics::Metrics;
 use crate::notices::{Notice, SessionEmpty};
 
-/// The prompt of a label's session.
+/// The prompt for session `number` of a label: the label's prompts are used in turn. `None` if it has none.
 fn in_turn(prompts: &[Arc<[u16]>], number: u64) -> Option<Arc<[u16]>> {
     let at = number.checked_rem(prompts.len() as u64)?;
     prompts.get(usize::try_from(at).ok()?).cloned()
 }
 
-/// How long it sleeps without a beat while the pool is full.
+/// How long the thread sleeps without a beat while the pool is full.
 const NAP: Duration = Duration::from_millis(500);
 
-/// A generator, its threads, and what it adds to every order.
+/// A generator, its threads, and the settings that it adds to every order.
 pub(crate) struct Model {
-    /// What generates.
+    /// Generates the sessions.
     pub generator: Generator,
-    /// The threads that it computes on.
+    /// The threads that the generator computes on.
     pub threads: rayon::ThreadPool,
-    /// Tokens of a session instead of the order's packets.
+    /// A limit in tokens per session. If it is set, it replaces the order's limit in packets.
     pub tokens: Option<u64>,
-    /// By label, the tokens that its sessions begin with, in turn.
+    /// For each label, the prompts of its sessions, in tokens. Sessions use them in turn.
     pub prompts: HashMap<String, Vec<Arc<[u16]>>>,
 }
 
@@ -46,12 +46,12 @@ impl std::fmt::Debug for Model {
     }
 }
 
-/// What was generated so far, for whoever watches from another thread.
+/// What was generated so far, shared with the threads that watch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Watched(Arc<Mutex<Stats>>);
 
 impl Watched {
-    /// The numbers now.
+    /// The statistics now.
     pub(crate) fn stats(&self) -> Stats {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -61,10 +61,10 @@ impl Watched {
     }
 }
 
-/// Generates for the pool until it stops.
+/// Generates sessions for the pool until it stops.
 ///
 /// # Errors
-/// What stopped the model; the pool is then stopped too, since nothing will fill it any more.
+/// The error that stopped the model. The pool is then stopped too, because nothing will fill it any more.
 pub(crate) fn generate(
     mut model: Model,
     pool: &Pool<Model>,
@@ -91,7 +91,7 @@ pub(crate) fn generate(
     }
 }
 
-/// Generates until nothing is ordered any more. Gives the numbers of all batches so far.
+/// Generates until no order is left. Gives the statistics of all batches so far.
 fn one_batch(
     model: &mut Model,
     pool: &Pool<Model>,
@@ -102,7 +102,7 @@ fn one_batch(
 ) -> Result<Stats, GenerateError> {
     let epoch = pool.epoch();
     let Model { generator, threads, tokens, prompts } = model;
-    // Everything that is not shared is made inside: the closure moves to one of the model's threads.
+    // The closure moves to one of the model's threads, so it makes everything that is not shared itself.
     threads.install(|| {
         let clock = SystemClock::new();
         let orders: RefCell<HashMap<u64, Order>> = RefCell::default();
@@ -146,7 +146,7 @@ fn one_batch(
     })
 }
 
-/// Counts a finished session and puts it on its queue.
+/// Counts a finished session and delivers it to its queue.
 fn take_in(pool: &Pool<Model>, metrics: &Metrics, order: &Order, generated: Generated) {
     let Generated { session, ending, counts, repairs, .. } = generated;
     metrics.packets_generated(&order.label).increment(counts.packets);
@@ -175,7 +175,7 @@ fn describe(ending: Ending) -> String {
     }
 }
 
-/// The numbers of two runs one after the other; what is live is live in the later one.
+/// The sum of the statistics of two runs, one after the other. Live values come from the later run.
 fn sum(before: &Stats, now: &Stats) -> Stats {
     let mut all = now.clone();
     all.sessions += before.sessions;

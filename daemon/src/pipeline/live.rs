@@ -1,14 +1,15 @@
-//! Which sessions a drain still waits for: counted by the player, read by the main thread.
+//! The sessions that a drain still waits for. The player counts them, the main thread reads the counts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Live sessions by label. Clones share the counts. Only kept while the player drains, so that playing pays nothing.
+/// Number of live sessions by label. Clones share the counts. The player keeps them only while it drains, so playing
+/// costs nothing extra.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LiveSessions(Arc<Mutex<BTreeMap<Arc<str>, u64>>>);
 
 impl LiveSessions {
-    /// Replaces the counts by those of these labels, one a session.
+    /// Replaces the counts. `labels` gives one label per live session.
     pub(crate) fn set<'a>(&self, labels: impl Iterator<Item = &'a Arc<str>>) {
         let mut counts = BTreeMap::new();
         for label in labels {
@@ -17,7 +18,7 @@ impl LiveSessions {
         *self.lock() = counts;
     }
 
-    /// The counts as the player last told them.
+    /// The counts as the player last set them.
     pub(crate) fn by_label(&self) -> BTreeMap<Arc<str>, u64> {
         self.lock().clone()
     }

@@ -1,10 +1,11 @@
-//! Live sessions merged into one stream of packets by deadline. Pure.
+//! Merges live sessions into one stream of packets, ordered by deadline. Pure.
 //!
-//! A binary heap holds one entry a session: the deadline of its next packet, from its [`Pacer`]. Deadlines are offsets from
-//! the start of the run. Equal deadlines go by session number, and a session's own packets keep their order, so the result is a
-//! total order that depends on nothing but the sessions: same sessions, same bytes.
+//! A binary heap holds one entry per session: the deadline of its next packet, from its [`Pacer`]. Deadlines are
+//! offsets from the start of the run. Packets with equal deadlines leave in order of session number, and a session's
+//! packets keep their order. So the order is total and depends on the sessions alone: the same sessions give the same
+//! bytes.
 //!
-//! Packets are built when they are popped, one at a time: memory is bounded by the number of live sessions.
+//! A packet is built when it is popped, one at a time. So the number of live sessions bounds the memory.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -12,11 +13,12 @@ use std::time::Duration;
 
 use netssm_replay::pace::{Pacer, Speed};
 
-/// A session being played: packets in order of time. `next` builds one; `peek` gives its time without building it.
+/// A session being played: its packets in order of time. `peek` gives the time of the next packet without building it,
+/// and `next` builds it.
 pub(crate) trait Source {
-    /// A packet, or the reason why one was left out.
+    /// A packet, or the reason why it was dropped.
     type Packet;
-    /// Time of the next packet from the start of the session, `None` at the end.
+    /// Time of the next packet, counted from the start of the session. `None` at the end.
     fn peek(&self) -> Option<Duration>;
     /// Builds the next packet.
     fn next(&mut self) -> Option<Self::Packet>;
@@ -28,16 +30,16 @@ struct Live<S> {
     pacer: Pacer,
 }
 
-/// What was popped.
+/// One popped packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Popped<P> {
-    /// When it is due, from the start of the run.
+    /// Deadline of the packet, counted from the start of the run.
     pub deadline: Duration,
     /// Number of its session.
     pub session: u64,
     /// The packet.
     pub packet: P,
-    /// It was the last one of its session.
+    /// Whether it was the last packet of its session.
     pub last: bool,
 }
 
@@ -50,12 +52,12 @@ pub(crate) struct Merge<S> {
 }
 
 impl<S: Source> Merge<S> {
-    /// Nothing live. Time inside sessions runs as fast as `speed` says.
+    /// A merge without live sessions. `speed` scales the time inside sessions.
     pub(crate) fn new(speed: Speed) -> Self {
         Self { heap: BinaryHeap::new(), live: HashMap::new(), speed }
     }
 
-    /// Changes the speed. A live session's next packet stays due when it was.
+    /// Changes the speed. The next packet of each live session keeps its deadline.
     pub(crate) fn set_speed(&mut self, speed: Speed) {
         self.speed = speed;
         for live in self.live.values_mut() {
@@ -65,7 +67,7 @@ impl<S: Source> Merge<S> {
         }
     }
 
-    /// Adds session `number`, starting at `start`. `false` if it has no packet at all.
+    /// Adds session `number` with its start at `start`. Gives `false`, and adds nothing, if the session has no packet.
     pub(crate) fn add(&mut self, number: u64, start: Duration, source: S) -> bool {
         let Some(first) = source.peek() else { return false };
         let pacer = Pacer::new(start, self.speed);
@@ -79,7 +81,7 @@ impl<S: Source> Merge<S> {
         self.heap.peek().map(|Reverse((deadline, _))| *deadline)
     }
 
-    /// Builds the packet that is due next.
+    /// Builds and removes the packet with the earliest deadline.
     pub(crate) fn pop(&mut self) -> Option<Popped<S::Packet>> {
         let mut top = self.heap.peek_mut()?;
         let Reverse((deadline, session)) = *top;
@@ -87,8 +89,8 @@ impl<S: Source> Merge<S> {
         let packet = live.source.next();
         let following = live.source.peek();
         match following {
-            // The entry is changed in place: one sift instead of a pop and a push. A time that runs backwards would
-            // break the order of the stream, so the deadline never decreases.
+            // The entry is changed in place: one sift instead of a pop and a push. A session time that runs backwards
+            // would break the order of the stream, so the deadline never decreases.
             Some(time) => top.0.0 = live.pacer.deadline(time).max(deadline),
             None => {
                 std::collections::binary_heap::PeekMut::pop(top);
@@ -99,22 +101,22 @@ impl<S: Source> Merge<S> {
         Some(Popped { deadline, session, packet, last: following.is_none() })
     }
 
-    /// A live session.
+    /// The live session with this number.
     pub(crate) fn source_mut(&mut self, number: u64) -> Option<&mut S> {
         self.live.get_mut(&number).map(|live| &mut live.source)
     }
 
-    /// The live sessions, in no order.
+    /// The live sessions, in no particular order.
     pub(crate) fn sources(&self) -> impl Iterator<Item = &S> {
         self.live.values().map(|live| &live.source)
     }
 
-    /// Live sessions.
+    /// Number of live sessions.
     pub(crate) fn len(&self) -> usize {
         self.live.len()
     }
 
-    /// Cuts all live sessions and says how many there were.
+    /// Drops all live sessions and gives their number.
     pub(crate) fn cut(&mut self) -> usize {
         let cut = self.live.len();
         self.heap.clear();
@@ -127,7 +129,7 @@ impl<S: Source> Merge<S> {
 mod tests {
     use super::*;
 
-    /// Packets are (session, index); times are given in milliseconds.
+    /// A packet is (session, index). Times are in milliseconds.
     struct Fixed {
         id: u64,
         times: Vec<u64>,

@@ -1,11 +1,12 @@
-//! From a model to the wire: generator thread, pool, schedule, merge, player.
+//! From a model to the wire: generator, pool, schedule, merge, player.
 //!
 //! ```text
 //! generator ---> pool ---> player: schedule -> rewrite -> merge by deadline -> allowlist -> sinks
 //! (own thread)  (bounded)  (own thread)
 //! ```
-//! [`buffer`], [`schedule`] and [`merge`] are pure and hold all decisions; the threads only move things. Time is a
-//! [`Timeline`]: real for the daemon, virtual for `generate` and `run --virtual-clock`, which are the same pipeline.
+//! [`buffer`], [`schedule`] and [`merge`] are pure and make all decisions. The threads only move data. Time is a
+//! [`Timeline`]: real for the daemon, virtual for `generate` and `run --virtual-clock`. All three run the same
+//! pipeline.
 
 mod buffer;
 mod engine;

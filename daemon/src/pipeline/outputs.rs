@@ -1,4 +1,4 @@
-//! All sinks of a run as one: who gets a frame, what happened to it.
+//! All sinks of a run as one: sends each frame to the sinks that want it, and counts the outcome.
 
 use netssm_replay::clock::WallTime;
 use netssm_replay::rewrite::{Direction, TestbedFrame};
@@ -8,52 +8,52 @@ use crate::metrics::Metrics;
 use crate::notices::{Notice, log_sink_event};
 use crate::profile::Sends;
 
-/// What kind of sink, which decides how its frames are counted.
+/// The kind of a sink. It decides which metrics count its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OutputKind {
-    /// Frames are sent.
+    /// The sink sends frames on an interface.
     Interface,
-    /// Frames are written.
+    /// The sink writes frames to capture files.
     Capture,
 }
 
-/// One sink and what it is for.
+/// One sink and the frames that it takes.
 pub(crate) struct Output {
-    /// Where frames go.
+    /// The sink.
     pub sink: Box<dyn Sink>,
-    /// Which ones.
+    /// The direction of the frames that it takes.
     pub sends: Sends,
-    /// Interface or capture.
+    /// Whether it is an interface or a capture.
     pub kind: OutputKind,
 }
 
 /// The final numbers of one sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Closed {
-    /// Interface name, or what the sink calls itself.
+    /// Name of the interface, or the name that the sink gives itself.
     pub name: String,
-    /// Interface or capture.
+    /// Whether it is an interface or a capture.
     pub kind: OutputKind,
-    /// Its numbers.
+    /// Its final statistics.
     pub stats: SinkStats,
 }
 
-/// All sinks. They belong to the player's thread.
+/// All sinks of a run. The player's thread owns them.
 pub(crate) struct Outputs {
-    /// With what was counted of each so far.
+    /// Each output with the statistics that the metrics already have.
     list: Vec<(Output, SinkStats)>,
 }
 
 impl Outputs {
-    /// At least one.
+    /// Combines these outputs. There must be at least one.
     pub(crate) fn new(list: Vec<Output>) -> Self {
         Self { list: list.into_iter().map(|output| (output, SinkStats::default())).collect() }
     }
 
-    /// Gives a frame to every sink that wants its direction.
+    /// Sends a frame to every sink that takes its direction.
     ///
     /// # Errors
-    /// The first sink that cannot go on.
+    /// The error of the first sink that fails.
     pub(crate) fn send(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
         for (output, _) in &mut self.list {
             let wanted = match output.sends {
@@ -68,23 +68,23 @@ impl Outputs {
         Ok(())
     }
 
-    /// Pushes out what is queued.
+    /// Sends all queued frames.
     ///
     /// # Errors
-    /// The first sink that cannot go on.
+    /// The error of the first sink that fails.
     pub(crate) fn flush(&mut self) -> Result<(), SinkError> {
         self.list.iter_mut().try_for_each(|(output, _)| output.sink.flush())
     }
 
-    /// About once a second, also when nothing is sent.
+    /// Ticks every sink. The player calls it about once a second, even if it sends nothing.
     ///
     /// # Errors
-    /// The first sink that cannot go on.
+    /// The error of the first sink that fails.
     pub(crate) fn tick(&mut self, now: WallTime) -> Result<(), SinkError> {
         self.list.iter_mut().try_for_each(|(output, _)| output.sink.tick(now))
     }
 
-    /// Adds what the sinks have done since the last call to the metrics, and logs their events.
+    /// Adds to the metrics what the sinks did since the last call, and logs their events.
     pub(crate) fn report(&mut self, metrics: &Metrics) {
         for (output, counted) in &mut self.list {
             let stats = output.sink.stats();
@@ -96,7 +96,7 @@ impl Outputs {
         }
     }
 
-    /// Closes all, whatever one of them says. Gives the final numbers and the first failure.
+    /// Closes all sinks, even if one fails. Gives the final statistics and the first failure.
     pub(crate) fn close(self, metrics: &Metrics) -> (Vec<Closed>, Option<SinkError>) {
         let mut failure = None;
         let mut closed = Vec::new();

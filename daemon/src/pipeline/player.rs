@@ -5,12 +5,12 @@
 //! wait ---->                                          ----> outputs (allowlist, interfaces, captures) ----> wait
 //!            packet due:  merge -> frame
 //! ```
-//! Deadlines are offsets from one anchor ([`Timeline`]), so nothing drifts. Packets are rewritten when they are due,
-//! not before. When the host is late, packets leave back to back in order until the plan is caught up with.
+//! Deadlines are offsets from one anchor ([`Timeline`]), so errors do not add up. A packet is rewritten when it is due,
+//! not before. When the host is late, packets leave back to back, in order, until no deadline is in the past.
 //!
-//! The player owns the outputs and closes them whatever happens. It never waits for the model: an arrival whose label
-//! has nothing left to play is put off and looked at again. Only on the virtual timeline, where waiting costs no
-//! time, does it wait, and takes sessions strictly in order.
+//! The player owns the outputs and closes them however it ends. On the real timeline it never waits for the model: it
+//! delays an arrival whose label has no session to play, and tries again later. On the virtual timeline waiting costs
+//! no time, so there it waits for the model and takes sessions in strict order.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -37,91 +37,92 @@ use crate::notices::{Notice, SessionRefused, SessionsCut, Underrun};
 use crate::profile::Arrivals;
 use crate::seeds::{Purpose, derive};
 
-/// How long an arrival that found the pool dry is put off; short against the gaps of any sensible rate.
+/// How long an arrival is delayed when its label has no session to play. It is short compared with the gaps of any
+/// sensible rate.
 const RETRY: Duration = Duration::from_millis(20);
-/// The longest nap: control messages, gate and pulse are looked at this often.
+/// The longest sleep. The player looks at control messages, the gate and the pulse at least this often.
 const NAP: Duration = Duration::from_millis(50);
-/// The last stretch before a deadline is slept through without listening, because a condition variable wakes up
-/// later than `clock_nanosleep` does.
+/// The last stretch before a deadline. The player sleeps through it without listening for messages, because a condition
+/// variable wakes up later than `clock_nanosleep` does.
 const PRECISE: Duration = Duration::from_millis(2);
-/// Frames between two looks at the clock and the control messages while catching up.
+/// Most frames sent between two looks at the clock and the control messages, while the player catches up.
 const BATCH: usize = 64;
-/// How often the metrics are told.
+/// How often the player updates the metrics.
 const FOLD: Duration = Duration::from_millis(250);
-/// How often sinks get their tick.
+/// How often sinks are ticked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What the player is told.
+/// An order to the player.
 #[derive(Debug)]
 pub(crate) enum Control<M> {
-    /// Start no more sessions; live ones may go on for this long.
+    /// Start no more sessions. Live sessions may go on for this long.
     Drain(Duration),
-    /// Stop sending now.
+    /// Stop sending now, without a grace period.
     Cut,
-    /// Another profile for new sessions, perhaps with another model.
+    /// Use another profile for new sessions, perhaps with another model.
     Reload(Box<Plan>, Option<M>),
 }
 
-/// What a profile tells the player.
+/// The part of a profile that the player needs.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// When sessions start.
     pub arrivals: Arrivals,
-    /// Which sessions there are.
+    /// The labels, depth, replays and seed of the pool.
     pub limits: Limits,
-    /// How fast time inside sessions runs.
+    /// How fast time runs inside sessions.
     pub speed: Speed,
-    /// Where hosts go.
+    /// Gives hosts their addresses.
     pub rewriter: Rewriter,
 }
 
 /// Why the player ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// Every session that was to be played was played, or the drain was complete.
+    /// Every planned session was played, or the drain was complete.
     Done,
     /// It was told to stop at once, or the grace period was over.
     Cut,
-    /// The guard refused, or an output failed.
+    /// The guard refused a frame, or an output failed.
     Failed(SinkError),
 }
 
-/// What is left of a run.
+/// The outcome of a run.
 #[derive(Debug)]
 pub(crate) struct Played {
-    /// Why it ended.
+    /// Why the player ended.
     pub end: End,
-    /// Sessions that were cut.
+    /// Number of sessions that were cut.
     pub cut: u64,
     /// What was counted.
     pub tally: Tally,
-    /// Each sink's final numbers.
+    /// Final statistics of each sink.
     pub outputs: Vec<Closed>,
-    /// How long it played, in its own time.
+    /// How long it played, on its timeline.
     pub took: Duration,
 }
 
-/// The parts that a player is made of.
+/// What a player is made of.
 pub(crate) struct Parts<M> {
-    /// Time.
+    /// The clock of the run.
     pub time: Timeline,
-    /// Where sessions come from.
+    /// Gives sessions.
     pub pool: Arc<Pool<M>>,
     /// What to play.
     pub plan: Plan,
-    /// Where frames go.
+    /// Takes frames.
     pub outputs: Outputs,
-    /// Looked at also while nothing is sent.
+    /// The gate. The player checks it even while it sends nothing.
     pub gate: Arc<Gate>,
-    /// Counted into.
+    /// The metrics that the player updates.
     pub metrics: Metrics,
-    /// Shows that the thread moves.
+    /// Shows the watchdog that the thread makes progress.
     pub pulse: Pulse,
-    /// Drain by itself at this offset, with this grace.
+    /// An offset at which the player starts a drain by itself, and the grace period of that drain.
     pub stop_after: Option<(Duration, Duration)>,
 }
 
-/// See the module.
+/// The player's state. The module describes what it does.
 pub(crate) struct Player<M> {
     time: Timeline,
     pool: Arc<Pool<M>>,
@@ -135,9 +136,9 @@ pub(crate) struct Player<M> {
     metrics: Metrics,
     pulse: Pulse,
     stop_after: Option<(Duration, Duration)>,
-    /// While draining: when live sessions are cut.
+    /// When a drain cuts the live sessions. `None` while nothing drains.
     cut_at: Option<Duration>,
-    /// The label of an arrival that waits for the model; said once.
+    /// Index of the label whose arrival waits for the model, so that one wait is counted as one underrun.
     dry: Option<usize>,
     tally: Tally,
     /// Deadlines of the frames since the last flush.
@@ -184,12 +185,12 @@ impl<M> Player<M> {
         }
     }
 
-    /// Tells `live` which sessions a drain waits for.
+    /// Shares the live sessions of a drain through `live`.
     pub(crate) fn telling(self, live: LiveSessions) -> Self {
         Self { live, ..self }
     }
 
-    /// Plays until there is nothing more to play or `control` says so, then closes the outputs.
+    /// Plays until nothing is left to play or `control` ends it, then closes the outputs.
     pub(crate) fn run(mut self, control: &Receiver<Control<M>>) -> Played {
         let end = match self.play(control) {
             Ok(end) => end,
@@ -238,7 +239,7 @@ impl<M> Player<M> {
                     self.flush()?;
                     return Ok(End::Done);
                 }
-                // Only a session that ends, or a message, can bring something new.
+                // Only the end of a session, or a message, can change anything now.
                 if let Some(end) = self.wait(now + NAP, control)? {
                     return Ok(end);
                 }
@@ -252,7 +253,7 @@ impl<M> Player<M> {
         }
     }
 
-    /// Does what it is told. Gives the end of playing if that is what was asked for.
+    /// Obeys an order. Gives how the run ends if the order ends it.
     fn obey(&mut self, message: Control<M>) -> Result<Option<End>, SinkError> {
         match message {
             Control::Cut => {
@@ -287,19 +288,19 @@ impl<M> Player<M> {
         self.merge.len() == 0 && (self.is_draining() || self.schedule.is_over())
     }
 
-    /// When the next arrival is due, if any may start.
+    /// When the next arrival is due. `None` if no arrival may start.
     fn next_arrival(&self) -> Option<Duration> {
         if self.is_draining() { None } else { self.schedule.next().map(|arrival| arrival.at) }
     }
 
-    /// When something is due: an arrival, a packet, or an end that was asked for.
+    /// When the next thing is due: an arrival, a packet, or a planned stop.
     fn next_event(&self) -> Option<Duration> {
         let work = [self.next_arrival(), self.merge.next_deadline()].into_iter().flatten().min()?;
         let ends = [self.cut_at, self.stop_after.map(|(at, _)| at)];
         Some(ends.into_iter().flatten().fold(work, Duration::min))
     }
 
-    /// Does what is due, in order of time; an arrival goes before a packet of the same moment.
+    /// Does what is due, in order of time. An arrival goes before a packet of the same moment.
     fn work(&mut self, now: Duration) -> Result<(), SinkError> {
         while self.unflushed.len() < BATCH {
             let (arrival, packet) = (self.next_arrival(), self.merge.next_deadline());
@@ -312,7 +313,7 @@ impl<M> Player<M> {
         self.flush()
     }
 
-    /// Starts the session that is due, or puts it off.
+    /// Starts the session of the next arrival, or delays the arrival.
     fn start(&mut self, at: Duration) {
         let Some(arrival) = self.schedule.next() else { return };
         let label = self.limits.traffic[arrival.label].label.clone();
@@ -320,7 +321,7 @@ impl<M> Player<M> {
             match self.pool.take_in_order(arrival.label, NAP) {
                 Next::Session(session) => session,
                 Next::Later => return,
-                // An arrival of which nothing came: the generator has said so.
+                // The model gave no session for this arrival. The generator has logged it.
                 Next::Nothing => {
                     self.schedule.started();
                     self.schedule.ended(at);
@@ -335,13 +336,13 @@ impl<M> Player<M> {
                     session
                 }
                 dry @ (Taken::Dry | Taken::Early) => {
-                    // A model that has only begun is not too slow.
+                    // Waiting for a label's first session is not an underrun.
                     if matches!(dry, Taken::Dry) && self.dry != Some(arrival.label) {
                         self.dry = Some(arrival.label);
                         self.tally.underruns += 1;
                         Underrun { label }.emit(&self.metrics);
                     }
-                    // Counted from now, not from when it was due: no burst follows a dry spell.
+                    // The delay counts from now, not from the arrival's time, so no burst follows the wait.
                     self.schedule.delay(self.time.now() + RETRY);
                     return;
                 }
@@ -388,7 +389,7 @@ impl<M> Player<M> {
         Ok(())
     }
 
-    /// Hands over what is queued and notes how late it is.
+    /// Flushes the outputs and notes how late the frames are.
     fn flush(&mut self) -> Result<(), SinkError> {
         if self.unflushed.is_empty() {
             return Ok(());
@@ -417,8 +418,8 @@ impl<M> Player<M> {
         Ok(())
     }
 
-    /// Waits until `until`, at most a nap: first listening, then precisely. Gives the end of playing if a message asks
-    /// for it.
+    /// Waits until `until`, but at most [`NAP`]. It first listens for messages, then sleeps precisely. Gives how the
+    /// run ends if a message ends it.
     fn wait(&mut self, until: Duration, control: &Receiver<Control<M>>) -> Result<Option<End>, SinkError> {
         self.flush()?;
         if self.time.is_virtual() {
@@ -432,7 +433,7 @@ impl<M> Player<M> {
             match control.recv_timeout(listen) {
                 Ok(message) => return self.obey(message),
                 Err(RecvTimeoutError::Timeout) => {}
-                // Nobody is left to say anything: just sleep.
+                // All senders are gone, so no message can come: just sleep.
                 Err(RecvTimeoutError::Disconnected) => self.time.sleep_until(until),
             }
             return Ok(None);

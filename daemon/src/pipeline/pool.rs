@@ -1,7 +1,7 @@
 //! The pool between the generator and the player: a [`SessionBuffer`] behind a lock.
 //!
-//! The player never waits for the lock longer than a few map operations take: nothing is generated, loaded or freed
-//! in it. The generator waits on a condition while the queues are full, which bounds memory.
+//! The lock is held for a few map operations only. No thread generates, loads or frees a model while it holds the lock.
+//! The generator waits on a condition variable while the queues are full, which bounds the memory.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,18 +11,18 @@ use netssm_wire::session::Session;
 use super::buffer::{Next, Order, SessionBuffer, Taken};
 use crate::profile::Traffic;
 
-/// What a waiting generator is woken for.
+/// Why a waiting generator wakes up.
 #[derive(Debug)]
 pub(crate) enum Work<M> {
-    /// There is room on a queue.
+    /// A queue has room for a session.
     Orders,
-    /// Another model is to be used from now on.
+    /// The generator must use this model from now on.
     Model(M),
     /// No more sessions are needed.
     Stop,
 }
 
-/// The shared pool. `M` is what generates, passed on to the generator's thread by a reload.
+/// The shared pool. `M` is the model. A reload passes a new one through the pool to the generator's thread.
 #[derive(Debug)]
 pub(crate) struct Pool<M> {
     state: Mutex<State<M>>,
@@ -33,22 +33,22 @@ pub(crate) struct Pool<M> {
 #[derive(Debug)]
 struct State<M> {
     buffer: SessionBuffer,
-    /// Changes whenever running orders become useless.
+    /// Grows with every change of the profile, which makes the running orders void.
     epoch: u64,
     model: Option<M>,
     stop: bool,
 }
 
-/// What a profile says about the pool.
+/// What a profile sets for the pool.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Limits {
     /// Labels and their weights.
     pub traffic: Vec<Traffic>,
-    /// Sessions kept ready.
+    /// Number of sessions that should be ready.
     pub depth: u64,
-    /// Plays of one session.
+    /// How often one session may be played.
     pub reuse: u64,
-    /// Seed of the sessions.
+    /// Seed that the seeds of all sessions follow from.
     pub seed: u64,
 }
 
@@ -60,12 +60,12 @@ impl<M> Pool<M> {
         Self { state: Mutex::new(state), demand: Condvar::new(), supply: Condvar::new() }
     }
 
-    /// Orders exactly the sessions of the arrivals to come: see [`SessionBuffer::follow`].
+    /// Orders exactly the sessions of the arrivals to come, see [`SessionBuffer::follow`].
     pub(crate) fn follow(&self, labels: Box<dyn Iterator<Item = usize> + Send>, depth: u64) {
         self.lock().buffer.follow(labels, depth);
     }
 
-    /// Changes to another profile, and to another model if there is one; sessions of an old model are thrown away.
+    /// Changes to another profile, and to another model if one is given. A new model makes all ready sessions void.
     pub(crate) fn replace(&self, limits: &Limits, model: Option<M>) {
         let mut state = self.lock();
         let keep = model.is_none();
@@ -78,16 +78,16 @@ impl<M> Pool<M> {
         self.supply.notify_all();
     }
 
-    /// No more sessions are needed: the generator ends, and nobody waits any more.
+    /// Stops the pool: the generator ends, and no thread waits for the pool any more.
     pub(crate) fn stop(&self) {
         self.lock().stop = true;
         self.demand.notify_all();
         self.supply.notify_all();
     }
 
-    // --- the generator's side ------------------------------------------------------------------------------------
+    // --- called by the generator -----------------------------------------------------------------------------------
 
-    /// Waits for something to do, at most `patience`; `None` if there was nothing.
+    /// Waits until there is something to do, at most `patience`. `None` if there was nothing.
     pub(crate) fn wait_for_work(&self, patience: Duration) -> Option<Work<M>> {
         let mut state = self.lock();
         for last in [false, true] {
@@ -108,45 +108,45 @@ impl<M> Pool<M> {
         None
     }
 
-    /// The next order, or `None` while nothing is wanted.
+    /// The next order, or `None` while all queues are full or the pool is stopped.
     pub(crate) fn order(&self) -> Option<Order> {
         let mut state = self.lock();
         if state.stop { None } else { state.buffer.order() }
     }
 
-    /// Takes in what came of an order.
+    /// Takes the outcome of an order.
     pub(crate) fn deliver(&self, order: &Order, session: Option<Session>) {
         let session = session.map(Arc::new);
         self.lock().buffer.deliver(order, session);
         self.supply.notify_all();
     }
 
-    /// Running orders will not be delivered.
+    /// Voids the running orders: they will not be delivered.
     pub(crate) fn void_orders(&self) {
         self.lock().buffer.void_orders();
     }
 
-    /// Changes when running orders become useless.
+    /// A number that grows with every change of the profile, which makes the running orders void.
     pub(crate) fn epoch(&self) -> u64 {
         self.lock().epoch
     }
 
-    /// Whether the generator is to end.
+    /// Whether the generator must end.
     pub(crate) fn is_stopped(&self) -> bool {
         self.lock().stop
     }
 
-    // --- the player's side ---------------------------------------------------------------------------------------
+    // --- called by the player --------------------------------------------------------------------------------------
 
-    /// A session of this queue, at once; fresh if possible.
+    /// A session of this queue, without waiting. A fresh one if there is one.
     pub(crate) fn take(&self, queue: usize) -> Taken {
         let taken = self.lock().buffer.take(queue);
         self.demand.notify_all();
         taken
     }
 
-    /// The next session of this queue by number; waits for it at most `patience`. The same sequence however fast the
-    /// model is.
+    /// The next session of this queue by number. Waits for it, at most `patience`. The sequence does not depend on the
+    /// speed of the model.
     pub(crate) fn take_in_order(&self, queue: usize, patience: Duration) -> Next {
         let mut state = self.lock();
         for last in [false, true] {
@@ -163,9 +163,10 @@ impl<M> Pool<M> {
         Next::Later
     }
 
-    // --- for everybody -------------------------------------------------------------------------------------------
+    // --- called by any thread --------------------------------------------------------------------------------------
 
-    /// Waits until every label has a session to play, at most `patience`. Gives the labels that have none.
+    /// Waits until every label has a session to play or the pool stops, at most `patience`. Gives the labels without a
+    /// fresh session.
     pub(crate) fn wait_stocked(&self, patience: Duration) -> Vec<Arc<str>> {
         let mut state = self.lock();
         if !state.stop && !state.buffer.all_stocked() {
@@ -174,14 +175,14 @@ impl<M> Pool<M> {
         state.buffer.empty_labels()
     }
 
-    /// Sessions ready that were never played, and how many there should be.
+    /// Number of fresh sessions that are ready, and how many there should be.
     pub(crate) fn fill(&self) -> (u64, u64) {
         let state = self.lock();
         (state.buffer.ready(), state.buffer.depth())
     }
 
     fn lock(&self) -> MutexGuard<'_, State<M>> {
-        // A panicked holder is reported by its own thread; the buffer's operations leave it consistent.
+        // A thread that panicked reports that itself. Every operation of the buffer leaves it consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,12 @@
 //! When sessions start, and of which label. Pure: the clock is an argument.
 //!
 //! Arrivals are a Poisson process: the gaps are exponential with mean `1 / rate`, and each arrival draws its label by
-//! weight. Both come from one ChaCha8 stream seeded by the profile, so the n-th arrival is the same in every run.
+//! weight. Both come from one ChaCha8 stream that the profile seeds, so the n-th arrival is the same in every run.
 //!
-//! Arrival times are absolute offsets from the start of the run, never "now plus a gap": a late thread does not slow
-//! the process down. Two things hold an arrival back: the cap on concurrent sessions, and a dry pool. Then it and all
-//! later ones move by the time it waited, so that the rate sinks while something is missing and no burst follows.
+//! Arrival times are absolute offsets from the start of the run, never "now plus a gap", so a late thread does not slow
+//! the process down. Two causes delay an arrival: the cap on concurrent sessions, and a label without a session to
+//! play. A delay moves this arrival and all later ones, so the rate falls while something is missing and no burst
+//! follows.
 
 use std::time::Duration;
 
@@ -15,14 +16,14 @@ use rand_chacha::ChaCha8Rng;
 use crate::profile::Arrivals;
 use crate::seeds::{Purpose, derive};
 
-/// One session that starts.
+/// The start of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Arrival {
-    /// When, from the start of the run.
+    /// Its time, counted from the start of the run.
     pub at: Duration,
     /// Index of its label.
     pub label: usize,
-    /// How many came before it.
+    /// Number of arrivals before it.
     pub number: u64,
 }
 
@@ -36,15 +37,15 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// The process of a profile. The first arrival is at 0, so that a short run shows something.
+    /// The process of a profile. The first arrival is at 0, so that even a short run starts a session.
     pub(crate) fn new(arrivals: Arrivals, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(derive(seed, Purpose::Arrivals, "", 0));
         let label = draw_label(&mut rng, &arrivals.weights);
         Self { rng, arrivals, next: Arrival { at: Duration::ZERO, label, number: 0 }, live: 0 }
     }
 
-    /// The labels of all arrivals to come, until the limit or, where one is given, until `end`: what a process with
-    /// these values will ask for, as long as nothing holds an arrival back.
+    /// The labels of all arrivals to come: until the limit or, if `end` is given, until `end`. They are right as long
+    /// as nothing delays an arrival.
     pub(crate) fn labels(
         arrivals: Arrivals,
         seed: u64,
@@ -58,7 +59,7 @@ impl Schedule {
         })
     }
 
-    /// Continues with other rates, weights and seed from `now` on; live sessions stay counted.
+    /// Continues from `now` with other rates, weights and seed. Live sessions stay counted.
     pub(crate) fn replace(&mut self, arrivals: Arrivals, seed: u64, now: Duration) {
         self.rng = ChaCha8Rng::seed_from_u64(derive(seed, Purpose::Arrivals, "", self.next.number));
         self.arrivals = arrivals;
@@ -66,13 +67,13 @@ impl Schedule {
         self.next.at = now + self.gap();
     }
 
-    /// The arrival that is due next, or `None` when the limit is reached or the cap holds it back (until
+    /// The next arrival. `None` when the limit is reached, or while the cap on concurrent sessions holds it back (until
     /// [`Schedule::ended`]).
     pub(crate) fn next(&self) -> Option<Arrival> {
         (!self.is_over() && self.live < self.arrivals.max_concurrent).then_some(self.next)
     }
 
-    /// The next arrival has started: draws the one after it.
+    /// Notes that the next arrival has started, and draws the one after it.
     pub(crate) fn started(&mut self) {
         self.live += 1;
         let at = self.next.at + self.gap();
@@ -80,12 +81,13 @@ impl Schedule {
         self.next = Arrival { at, label, number: self.next.number + 1 };
     }
 
-    /// The next arrival could not start: it and all after it move so that it is due at `at`.
+    /// Delays the next arrival, which could not start, to `at`. All later arrivals move with it. Never moves it to an
+    /// earlier time.
     pub(crate) fn delay(&mut self, at: Duration) {
         self.next.at = self.next.at.max(at);
     }
 
-    /// A live session ended at `at`. If the cap held the next arrival back, it is due now.
+    /// Notes that a live session ended at `at`. If the cap held the next arrival back, it becomes due at `at`.
     pub(crate) fn ended(&mut self, at: Duration) {
         if self.live >= self.arrivals.max_concurrent {
             self.delay(at);
@@ -93,7 +95,7 @@ impl Schedule {
         self.live = self.live.saturating_sub(1);
     }
 
-    /// No session will start any more.
+    /// Whether the limit is reached: no session will start any more.
     pub(crate) fn is_over(&self) -> bool {
         self.arrivals.limit > 0 && self.next.number >= self.arrivals.limit
     }
@@ -143,7 +145,7 @@ mod tests {
         let n = gaps.len() as f64;
         let mean = gaps.iter().sum::<f64>() / n;
         let deviation = (gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / n).sqrt();
-        // Standard error of the mean is 0.25 / sqrt(20000) = 0.0018; 4 of them either way.
+        // The standard error of the mean is 0.25 / sqrt(20000) = 0.0018. The test allows 4 of them either way.
         assert!((mean - 0.25).abs() < 0.0072, "mean gap {mean}");
         assert!(
             (deviation / mean - 1.0).abs() < 0.03,

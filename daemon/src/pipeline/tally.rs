@@ -1,4 +1,4 @@
-//! What the player counts between two looks at the metrics, and over the whole run.
+//! The player's counts, since the last update of the metrics and over the whole run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::metrics::{LATENESS_BUCKETS, Metrics};
 
-/// Lateness over a whole run: the histogram that Prometheus gets too, and the largest.
+/// Lateness over a whole run: the histogram that the metrics show too, and the maximum.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Lateness {
-    /// Packets by bucket of [`LATENESS_BUCKETS`], not cumulative; the last one is what lies above all.
+    /// Packets by bucket of [`LATENESS_BUCKETS`], not cumulative. The last bucket holds what lies above all bounds.
     buckets: [u64; LATENESS_BUCKETS.len() + 1],
     count: u64,
     max: Duration,
@@ -23,8 +23,8 @@ impl Lateness {
         self.max = self.max.max(late);
     }
 
-    /// The bound that this share of the packets stayed below, in seconds; the largest lateness if none does. `None`
-    /// without packets.
+    /// The bound, in seconds, that this share of the packets stayed below. If no bound holds, the largest lateness.
+    /// `None` without packets.
     pub(crate) fn below(&self, share: f64) -> Option<f64> {
         let wanted = (self.count as f64 * share).ceil() as u64;
         let mut seen = 0;
@@ -37,35 +37,35 @@ impl Lateness {
         Some(self.max.as_secs_f64())
     }
 
-    /// The largest.
+    /// The largest lateness.
     pub(crate) fn max(&self) -> Duration {
         self.max
     }
 }
 
-/// Counts of the player. Plain numbers: the innermost loop touches nothing shared.
+/// The player's counts. They are plain numbers, so the innermost loop touches nothing that threads share.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Frames handed to the outputs.
     pub frames: u64,
     /// Sessions started, by label.
     pub started: BTreeMap<Arc<str>, u64>,
-    /// Sessions that ended by themselves.
+    /// Sessions that played to their end.
     pub finished: u64,
-    /// Sessions played again.
+    /// Replays of sessions that were played before.
     pub reused: u64,
     /// Arrivals that had to wait for the model.
     pub underruns: u64,
-    /// Packets that gave no frame, by reason.
+    /// Packets that were dropped before they became a frame, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
     /// How late frames were.
     pub lateness: Lateness,
-    /// Lateness not yet given to the metrics.
+    /// Lateness values that the metrics do not have yet.
     fresh: Vec<Duration>,
     folded: Folded,
 }
 
-/// What the metrics have been told already.
+/// What the metrics already have.
 #[derive(Debug, Default)]
 struct Folded {
     started: BTreeMap<Arc<str>, u64>,
@@ -74,7 +74,7 @@ struct Folded {
 }
 
 impl Tally {
-    /// Frames with these deadlines were handed to the outputs at `now`.
+    /// Notes that frames with these deadlines were handed to the outputs at `now`.
     pub(crate) fn sent(&mut self, deadlines: &[Duration], now: Duration) {
         self.frames += deadlines.len() as u64;
         for deadline in deadlines {
@@ -84,7 +84,7 @@ impl Tally {
         }
     }
 
-    /// Gives the metrics what they have not been told yet.
+    /// Adds to the metrics what they do not have yet.
     pub(crate) fn fold(&mut self, metrics: &Metrics) {
         for (label, total) in &self.started {
             let told = self.folded.started.insert(label.clone(), *total).unwrap_or(0);
@@ -118,7 +118,7 @@ mod tests {
         tally.sent(&[100 * US, 60 * US, 40 * US], 90 * US);
         let lateness = &tally.lateness;
         assert_eq!((lateness.count, lateness.max()), (3, 50 * US));
-        // 0 us, 30 us and 50 us: bounds 5, 50 and 50 us.
+        // Lateness is 0 us, 30 us and 50 us. The bounds are 5, 50 and 50 us.
         assert_eq!((lateness.below(0.3), lateness.below(0.99)), (Some(5e-6), Some(5e-5)));
         assert_eq!(Lateness::default().below(0.5), None);
     }

@@ -15,7 +15,8 @@ pub(crate) fn traffic(entries: &[(&str, f64)]) -> Vec<Traffic> {
         .collect()
 }
 
-/// A session of `packets` UDP packets between 10.0.0.1:49152 and 198.18.0.1:53, 10 ms apart, there and back.
+/// A session of `packets` UDP packets between 10.0.0.1:49152 and 198.18.0.1:9999. They are 10 ms apart and alternate in
+/// direction.
 pub(crate) fn session(label: &str, seed: u64, packets: u64) -> Session {
     let packets = (0..packets)
         .map(|i| Packet { time: Duration::from_millis(10 * i), wire_len: 74, header: udp_header(i % 2 == 1) })
@@ -28,7 +29,7 @@ pub(crate) fn session(label: &str, seed: u64, packets: u64) -> Session {
     }
 }
 
-/// Ethernet, IPv4 and UDP headers of a 74-byte frame, checksums zero as the canonical form has them.
+/// Ethernet, IPv4 and UDP headers of a 74-byte frame. Checksums are zero, as in the canonical form.
 fn udp_header(back: bool) -> Vec<u8> {
     let (client, server) = ([10, 0, 0, 1], [198, 18, 0, 1]);
     let (client_port, server_port) = (49152_u16.to_be_bytes(), 9999_u16.to_be_bytes());

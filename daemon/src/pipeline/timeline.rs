@@ -1,26 +1,26 @@
-//! The time of a run: an offset from its start, on the real clock or on one of its own.
+//! The time of a run: an offset from its start, on a real or on a virtual clock.
 //!
-//! The player computes in offsets only. On the real timeline one anchor ties offset 0 to both clocks, once; on the
-//! virtual one time stands still until somebody waits, and waiting takes none, so a run is as fast as its
-//! sessions come and every byte depends on profile, model and seed alone.
+//! The player computes with offsets only. On the real timeline one anchor ties offset 0 to the host's two clocks, once.
+//! On the virtual timeline only waiting moves the time, and waiting takes no real time. So such a run is as fast as its
+//! sessions are generated, and every byte depends on profile, model and seed alone.
 
 use std::time::Duration;
 
 use netssm_replay::clock::{Anchor, Clock, SystemClock, WallTime};
 
-/// Where offsets lie in time.
+/// The clock that offsets are measured on.
 #[derive(Debug)]
 pub(crate) enum Timeline {
     /// The clocks of the host.
     Real {
-        /// Reads and waits.
+        /// Reads the time and waits.
         clock: SystemClock,
-        /// Offset 0.
+        /// Offset 0 on both clocks.
         anchor: Anchor,
     },
-    /// A clock that only waiting moves.
+    /// A clock that moves only when the player waits.
     Virtual {
-        /// The offset that it shows.
+        /// The current offset.
         now: Duration,
         /// Offset 0 on the wall clock.
         start: WallTime,
@@ -28,13 +28,13 @@ pub(crate) enum Timeline {
 }
 
 impl Timeline {
-    /// Real time, from now on.
+    /// Real time, starting now.
     pub(crate) fn real() -> Self {
         let clock = SystemClock::new();
         Self::Real { clock, anchor: Anchor::now(&clock) }
     }
 
-    /// Virtual time, from `start` on.
+    /// Virtual time that starts at `start`.
     pub(crate) fn from(start: WallTime) -> Self {
         Self::Virtual { now: Duration::ZERO, start }
     }
@@ -44,7 +44,7 @@ impl Timeline {
         matches!(self, Self::Virtual { .. })
     }
 
-    /// The offset now.
+    /// The current offset.
     pub(crate) fn now(&self) -> Duration {
         match self {
             Self::Real { clock, anchor } => clock.now().since(anchor.mono),
@@ -52,7 +52,7 @@ impl Timeline {
         }
     }
 
-    /// Wall-clock time of an offset: never affected by a step of the wall clock during the run.
+    /// Wall-clock time of an offset. A step of the wall clock during the run does not change it.
     pub(crate) fn wall_at(&self, offset: Duration) -> WallTime {
         match self {
             Self::Real { anchor, .. } => anchor.wall + offset,

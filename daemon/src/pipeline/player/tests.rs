@@ -1,4 +1,4 @@
-//! The player on virtual time, with sessions that a thread makes up instead of a model.
+//! Tests of the player. Most run on virtual time, and a thread makes up the sessions instead of a model.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ use crate::profile::{Sends, default_addresses};
 /// Frames that a sink was given, with their times.
 type Kept = Arc<Mutex<Vec<(WallTime, Vec<u8>)>>>;
 
-/// Keeps what it is sent where the test can see it.
+/// A sink that keeps its frames where the test can see them.
 struct Recorder {
     guard: Guard,
     kept: Kept,
@@ -54,7 +54,7 @@ impl Sink for Recorder {
     }
 }
 
-/// A player's surroundings.
+/// What a player needs to run in a test.
 struct Bench {
     gate: Arc<Gate>,
     pool: Arc<Pool<()>>,
@@ -72,7 +72,7 @@ struct Bench {
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Bench {
-    /// `limit` sessions of two labels at 10 a second, 5 packets each over 40 ms.
+    /// `limit` sessions of two labels at 10 per second. Each has 5 packets over 40 ms.
     fn new(limit: u64) -> Self {
         let plan = default_addresses();
         let limits = Limits { traffic: traffic(&[("a", 1.0), ("b", 2.0)]), depth: 4, reuse: 1, seed: 11 };
@@ -124,7 +124,7 @@ impl Bench {
         Player::new(parts).telling(self.live.clone())
     }
 
-    /// Plays with a supplier; nobody says anything on the control channel.
+    /// Plays with a supplier. No message comes on the control channel.
     fn play(&mut self) -> Played {
         let supplier = supply(&self.pool);
         let (_control, orders) = channel();
@@ -139,7 +139,7 @@ impl Bench {
     }
 }
 
-/// A thread in the generator's place: five packets for every order, at once.
+/// A thread in place of the generator. It delivers five packets for every order at once.
 fn supply(pool: &Arc<Pool<()>>) -> JoinHandle<()> {
     let pool = Arc::clone(pool);
     std::thread::spawn(move || {
