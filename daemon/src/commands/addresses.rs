@@ -1,4 +1,4 @@
-//! The address plan of a command, and the allowlist that goes with it.
+//! The address plan of a command, and the allowlist for it.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::cli::generate::AddressArgs;
 use crate::exit::{Failure, Outcome};
 use crate::profile::{Profile, any_label, default_addresses};
 
-/// The plan that was asked for: a profile's, the default one, or that with other prefixes.
+/// The plan that the arguments ask for: a profile's plan, or the default plan, perhaps with other prefixes.
 ///
 /// # Errors
-/// A profile that is wrong (configuration), or prefixes that cannot be used together (usage).
+/// A profile with a fault (configuration), or prefixes that cannot be used together (usage).
 pub(super) fn plan(args: &AddressArgs) -> Outcome<AddressPlan> {
     if let Some(file) = &args.profile {
         return Ok(Profile::load(file, &any_label).map_err(Failure::config)?.addresses);
@@ -28,16 +28,19 @@ pub(super) fn plan(args: &AddressArgs) -> Outcome<AddressPlan> {
     Ok(plan)
 }
 
-/// Exactly what the plan uses may leave.
+/// An allowlist of exactly the prefixes that the plan uses.
 ///
 /// # Errors
-/// None for a plan that is valid.
+/// None for a valid plan.
 pub(super) fn allowlist(plan: &AddressPlan) -> Outcome<Allowlist> {
     let prefixes: Vec<_> = plan.clients.iter().chain(&plan.servers).copied().collect();
     Allowlist::for_plan(plan, &prefixes).map_err(Failure::config)
 }
 
-/// A guard over that.
+/// A guard with that allowlist, and its gate.
+///
+/// # Errors
+/// As for [`allowlist`].
 pub(super) fn guard(plan: &AddressPlan) -> Outcome<(Guard, Arc<Gate>)> {
     let gate = Arc::new(Gate::new());
     Ok((Guard::new(Arc::new(allowlist(plan)?), Arc::clone(&gate)), gate))

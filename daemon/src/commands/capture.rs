@@ -1,4 +1,4 @@
-//! A capture as one session, for replaying and rewriting it.
+//! Reads a capture as one session, for `replay` and `rewrite`.
 
 use std::path::Path;
 
@@ -9,21 +9,21 @@ use netssm_wire::session::Session;
 
 use crate::exit::Outcome;
 
-/// What was read.
+/// A capture as a session.
 #[derive(Debug)]
 pub(super) struct Recording {
-    /// The packets, with times from the first one.
+    /// The packets. Their times count from the first one.
     pub session: Session,
     /// Time of the first packet.
     pub start: WallTime,
-    /// Why the capture was not read to its end; what comes before is in the session.
+    /// Why the capture could not be read to its end. The session holds the packets before that point.
     pub damage: Option<CaptureError>,
 }
 
-/// Reads a capture.
+/// Reads a capture. Its label is the name of the file without the extension.
 ///
 /// # Errors
-/// It cannot be opened, or has not a single packet.
+/// If the file cannot be opened or holds no packet.
 pub(super) fn read(file: &Path, seed: u64) -> Outcome<Recording> {
     let label = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let CapturedSession { session, first_ns, ended_by: damage, .. } = read_session(file, &label, seed)?;

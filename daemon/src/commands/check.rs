@@ -1,4 +1,4 @@
-//! `netssmd check`: OK with a summary, or everything that is wrong.
+//! `netssmd check`: prints OK with a summary of the profile, or every problem in it.
 
 use serde::Serialize;
 
@@ -13,9 +13,9 @@ use crate::profile::{Problems, Profile};
 struct Checked {
     ok: bool,
     profile: String,
-    /// What the profile will do.
+    /// What a run with this profile does.
     summary: Vec<String>,
-    /// What depends on this host.
+    /// What this host lacks for it, such as an interface.
     warnings: Vec<String>,
     problems: Vec<Told>,
 }
@@ -69,7 +69,7 @@ fn refused(profile: String, problems: &Problems) -> Checked {
     Checked { ok: false, profile, summary: Vec::new(), warnings: Vec::new(), problems: told.collect() }
 }
 
-/// The profile in words.
+/// The profile in words, one fact per line.
 fn summary(profile: &Profile) -> Vec<String> {
     let total: f64 = profile.traffic.iter().map(|t| t.weight).sum();
     let labels: Vec<String> = profile

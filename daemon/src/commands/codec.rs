@@ -1,4 +1,4 @@
-//! `netssmd codec`: does a codec give back what it was given, and at how many tokens?
+//! `netssmd codec`: whether a codec gives back the packets that it encoded, and how many tokens it needs for them.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use super::tell;
 use crate::cli::codec::CodecFilesArgs;
 use crate::exit::{Failure, Outcome};
 
-/// Characters of a file's name that a row shows: its end, which tells files apart.
+/// Most characters of a file's name in a row. A longer name is cut at its start, because its end tells files apart.
 const NAME_CHARS: usize = 48;
 
-/// One capture.
+/// The result for one capture.
 #[derive(Debug, Serialize)]
 struct FileReport {
     file: String,
@@ -39,7 +39,7 @@ struct Unreadable {
     why: String,
 }
 
-/// `codec roundtrip`
+/// The result of `codec roundtrip`.
 #[derive(Debug, Serialize)]
 struct Roundtrip {
     codec: String,
@@ -48,22 +48,22 @@ struct Roundtrip {
     unreadable: Vec<Unreadable>,
 }
 
-/// `codec stats`
+/// The result of `codec stats`.
 #[derive(Debug, Serialize)]
 struct Stats {
     codec: String,
     files: Vec<FileReport>,
     total: FileReport,
-    /// Tokens by kind of packet.
+    /// Tokens per packet, by kind of packet.
     kinds: Vec<KindRow>,
-    /// Packets by class of token.
+    /// Packets that have a token of a class, by class.
     classes: Vec<ClassRow>,
-    /// Hidden bits by class.
+    /// Bits of the side channel per packet, by class of value.
     side: Vec<SideRow>,
     unreadable: Vec<Unreadable>,
 }
 
-/// Every packet of every capture: encoded, decoded, compared.
+/// Runs `codec roundtrip`: encodes every packet of every capture, decodes it, and compares.
 pub(crate) fn roundtrip(args: &CodecFilesArgs) -> Outcome {
     let codec = args.codec.choice()?;
     let read = Read::all(args, |path| report::roundtrip(&codec, path, args.limit))?;
@@ -76,7 +76,7 @@ pub(crate) fn roundtrip(args: &CodecFilesArgs) -> Outcome {
     }
 }
 
-/// What the tokens are spent on.
+/// Runs `codec stats`: counts which packets and fields the tokens are for.
 pub(crate) fn stats(args: &CodecFilesArgs) -> Outcome {
     let codec = args.codec.choice()?;
     let mut tally = Tally::default();
@@ -99,7 +99,7 @@ fn name(codec: &CodecChoice) -> Outcome<String> {
     Ok(codec.over::<&str>(&[])?.id().to_string())
 }
 
-/// What came of all captures.
+/// The results of all captures.
 struct Read {
     files: Vec<FileReport>,
     total: FileReport,
@@ -107,7 +107,10 @@ struct Read {
 }
 
 impl Read {
-    /// Reports on each capture in the order given. One that cannot be opened is noted; that none can is an error.
+    /// Reports on each capture, in the order given, and notes those that cannot be opened.
+    ///
+    /// # Errors
+    /// If no packet could be read from any capture.
     fn all(
         args: &CodecFilesArgs,
         mut report: impl FnMut(&Path) -> Result<Trip, ReportError>,
@@ -148,7 +151,7 @@ impl Read {
     }
 }
 
-/// A row a capture, the sum below.
+/// The table of captures: one row per capture, and the sum below.
 fn rows(files: &[FileReport], total: &FileReport, unreadable: &[Unreadable], compared: bool) -> String {
     let mut text = format!(
         "{:<NAME_CHARS$} {:>9} {:>13} {:>8} {:>16}\n",
@@ -190,7 +193,7 @@ fn rows(files: &[FileReport], total: &FileReport, unreadable: &[Unreadable], com
     text
 }
 
-/// Where the tokens go.
+/// The tables of tokens by kind and class, and of the side channel.
 fn tables(kinds: &[KindRow], classes: &[ClassRow], side: &[SideRow]) -> String {
     let mut text =
         format!("\n{:<24} {:>9} {:>8} {:>8} {:>8}\n", "tokens a packet", "packets", "mean", "median", "p99");
@@ -215,7 +218,7 @@ fn tables(kinds: &[KindRow], classes: &[ClassRow], side: &[SideRow]) -> String {
     text
 }
 
-/// The last characters of a name that is too long for its column.
+/// The name, or its last characters if it is too long for its column.
 fn end_of(name: &str) -> String {
     let chars = name.chars().count();
     if chars <= NAME_CHARS {

@@ -1,6 +1,6 @@
-//! Progress of what a library reads, measures or predicts.
+//! Shows the progress of a library that reads, measures or predicts.
 //!
-//! The library calls from several threads and is told whether to stop.
+//! The library calls from several threads. Each call tells it whether to stop.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use netssm_wire::capture::Progress as Follow;
 use crate::progress::Progress;
 use crate::signals::StopFlag;
 
-/// Shows a library's progress.
+/// Shows the progress of one job of a library.
 pub(super) struct Follower {
     what: String,
     shown: Mutex<Shown>,
@@ -27,7 +27,7 @@ struct Shown {
 }
 
 impl Follower {
-    /// Progress of `what`; nothing is shown with `quiet`.
+    /// Follows the job `what`. With `quiet` it shows nothing.
     pub(super) fn new(what: &str, stop: StopFlag, quiet: bool) -> Self {
         Self { what: what.to_owned(), shown: Mutex::default(), stop, quiet }
     }
@@ -36,7 +36,7 @@ impl Follower {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says which part of a report begins; gives whether to go on.
+    /// Notes that this part of a report begins. Gives whether to go on.
     pub(super) fn part(&self, name: &str) -> bool {
         let mut shown = self.lock();
         let quiet = self.quiet;
@@ -48,12 +48,12 @@ impl Follower {
         !self.stop.is_set()
     }
 
-    /// Takes the bar off the screen. Gives how long the job took, zero if it never began.
+    /// Removes the progress bar. Gives how long the job took, or zero if it never began.
     pub(super) fn finish(&self) -> Duration {
         self.lock().progress.as_ref().map_or(Duration::ZERO, Progress::finish)
     }
 
-    /// Tokens predicted so far and in all; gives whether to stop.
+    /// Notes that `done` of `all` tokens are predicted. Gives whether to stop.
     pub(super) fn predicted(&self, done: u64, all: u64) -> bool {
         let mut shown = self.lock();
         let quiet = self.quiet;

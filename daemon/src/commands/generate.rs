@@ -1,4 +1,4 @@
-//! `netssmd generate`: the daemon's pipeline on a virtual clock, into one file.
+//! `netssmd generate`: runs the daemon's pipeline on a virtual clock and writes one file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -31,21 +31,21 @@ use crate::profile::{Arrivals, CheckpointChoice, Traffic};
 use crate::progress::Progress;
 use crate::signals::{self, Signal};
 
-/// Sessions that may be ahead of the file, in batches: one being generated, one waiting for an earlier session that
-/// takes longer.
+/// How many batches of sessions may be ahead of the file: one that is being generated, and one that waits for an
+/// earlier session which takes longer.
 const AHEAD: u64 = 2;
 
 #[derive(Debug, Serialize)]
 struct Report {
     out: PathBuf,
-    /// `null` where the capture went into a pipe or a device.
+    /// `null` if the capture went into a pipe or a device.
     labels_file: Option<PathBuf>,
     model: String,
-    /// What the model's products were computed in; with model and seed it gives the capture back.
+    /// The precision of the model's matmuls. Model, precision and seed together determine the capture.
     precision: Precision,
     seed: u64,
     sessions: u64,
-    /// Sessions that the model did not end well; what it wrote before is in the file.
+    /// Sessions that the model did not end properly. The packets before that point are in the file.
     failed_sessions: u64,
     tokens: u64,
     packets_generated: u64,
@@ -57,9 +57,9 @@ struct Report {
     /// Packets that needed at least one repair and were kept.
     packets_repaired: u64,
     repairs: BTreeMap<&'static str, u64>,
-    /// By label: repairs of each kind.
+    /// Number of repairs, by label and kind.
     repairs_by_label: BTreeMap<String, BTreeMap<&'static str, u64>>,
-    /// Packets that gave no frame, by reason.
+    /// Packets that were dropped, by reason.
     dropped: BTreeMap<String, u64>,
 }
 
@@ -128,7 +128,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Outcome {
     tell_beside(&out, args.json, &report, lines)
 }
 
-/// Packets of a session: as said, all links of a chain, or the default.
+/// Most packets of a session: the sum over all links of a chain, else the value of `--packets`.
 fn packets(args: &GenerateArgs) -> u64 {
     match args.chain.as_slice() {
         [] => args.packets,
@@ -136,7 +136,7 @@ fn packets(args: &GenerateArgs) -> u64 {
     }
 }
 
-/// The generator that was asked for.
+/// Opens the model that the arguments ask for. Gives it with its name.
 fn model(args: &GenerateArgs) -> Outcome<(Model, String)> {
     let policy = args.sampling.policy()?;
     let stages = if args.chain.is_empty() {
@@ -173,7 +173,7 @@ fn model(args: &GenerateArgs) -> Outcome<(Model, String)> {
     Ok((Model { generator, threads, tokens: args.tokens, prompts }, name))
 }
 
-/// The prompts of each label, in order of path.
+/// The prompts of each label, in order of their paths.
 fn prompts(args: &GenerateArgs, generator: &Generator) -> Outcome<HashMap<String, Vec<Arc<[u16]>>>> {
     let mut prompts: HashMap<String, Vec<Arc<[u16]>>> = HashMap::new();
     if args.prompt.is_empty() {
@@ -186,7 +186,7 @@ fn prompts(args: &GenerateArgs, generator: &Generator) -> Outcome<HashMap<String
         for label in named.map_or(args.label.as_slice(), std::slice::from_ref) {
             match prompt_from_capture(generator.codec().as_ref(), label, capture, args.prompt_packets) {
                 Ok(prompt) => prompts.entry(label.clone()).or_default().push(prompt),
-                // The only one that was named, or one of many.
+                // A single capture was named, so its error counts. Of several, one may be left out.
                 Err(error) if captures.len() == 1 => return Err(error.into()),
                 Err(error) => tracing::warn!(capture = %capture.display(), %error, "no prompt, left out"),
             }
@@ -216,7 +216,8 @@ fn check_labels(args: &GenerateArgs, checkpoint: &Checkpoint) -> Outcome {
     Ok(())
 }
 
-/// Shows progress until both threads have ended or a signal says stop. Gives whether it was stopped.
+/// Shows progress until the player has ended. A signal or the end of the generator cuts the player. Gives whether a
+/// signal stopped the command.
 fn watch(args: &GenerateArgs, engine: &Engine) -> bool {
     let (unit, total) = match args.tokens {
         Some(tokens) => ("tokens", tokens.saturating_mul(args.sessions)),

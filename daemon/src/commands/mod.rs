@@ -1,4 +1,5 @@
-//! One file a command: takes what was typed, checks it against the world, calls the libraries, tells the result.
+//! The commands, one file each. A command takes the parsed arguments, checks them against the host and the files, calls
+//! the libraries, and prints the result.
 
 mod addresses;
 mod bench;
@@ -45,7 +46,7 @@ fn tell<T: Serialize>(json: bool, result: &T, lines: impl FnOnce(&T) -> String) 
     tell_on(std::io::stdout().lock(), json, result, lines)
 }
 
-/// The same beside a capture that goes to standard output: then it is for standard error.
+/// Prints the result like [`tell`]. If the capture goes to standard output, the result goes to standard error.
 fn tell_beside<T: Serialize>(
     capture: &files::CaptureFile,
     json: bool,

@@ -1,4 +1,4 @@
-//! `netssmd prepare`: captures to a corpus.
+//! `netssmd prepare`: encodes captures into a corpus.
 
 use std::collections::BTreeMap;
 
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &PrepareArgs) -> Outcome {
     })
 }
 
-/// Codec and vocabulary of the checkpoint to extend. A codec that was typed must be the checkpoint's.
+/// Codec and vocabulary of the checkpoint to extend. If the user names a codec, it must be the checkpoint's.
 fn extend(args: &PrepareArgs) -> Outcome<Option<(CodecId, Vocab)>> {
     let Some(dir) = &args.extend else { return Ok(None) };
     let checkpoint = models::open(&CheckpointChoice::parse(&dir.to_string_lossy()))?;

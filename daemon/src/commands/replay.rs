@@ -1,4 +1,4 @@
-//! `netssmd replay`: a capture on an interface, through the rewriter, on the daemon's player.
+//! `netssmd replay`: rewrites a capture and sends it on an interface with the daemon's player.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::profile::{Arrivals, Interface, MtuChoice, Outputs, Sends, Traffic};
 use crate::signals::{self, Signal};
 use netssm_replay::clock::{Clock, SystemClock};
 
-/// Rate of arrivals that stands for "as soon as the one before has ended": the cap of one session at a time does the
-/// rest.
+/// Rate of arrivals, per second, that is high enough for "as soon as the session before has ended". The cap of one
+/// session at a time sets the actual pace.
 const AT_ONCE: f64 = 1e6;
 
 #[derive(Debug, Serialize)]
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
     let (control, orders) = channel();
     signals::listen(move |signal| {
         if signal == Signal::Stop {
-            // The player is gone when there is nothing left to stop.
+            // An error means that the player has ended, so there is nothing left to stop.
             let _ = control.send(Control::Cut);
         }
     })?;
@@ -123,7 +123,7 @@ fn outputs(args: &ReplayArgs) -> Outputs {
 fn report(args: &ReplayArgs, summary: Summary, took: Duration, top: bool) -> Report {
     let seconds = took.as_secs_f64();
     let (frames, bytes) = summary.outputs.iter().fold((0, 0), |(f, b), o| (f + o.frames, b + o.bytes));
-    // At top speed nothing has a deadline to be late for.
+    // At top speed no packet has a deadline, so lateness means nothing.
     let lateness = summary.lateness.filter(|_| !top);
     Report {
         file: args.file.display().to_string(),

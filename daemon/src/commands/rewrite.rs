@@ -1,4 +1,4 @@
-//! `netssmd rewrite`: a capture into a testbed's addresses, packet times kept.
+//! `netssmd rewrite`: rewrites a capture into the addresses of a testbed. Packet times stay.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,12 +16,12 @@ use crate::exit::{Failure, Outcome};
 struct Report {
     input: PathBuf,
     output: PathBuf,
-    /// `null` where the capture went into a pipe or a device.
+    /// `null` if the capture went into a pipe or a device.
     labels_file: Option<PathBuf>,
     packets_read: usize,
     packets_written: u64,
     bytes_written: u64,
-    /// Packets that cannot be rewritten safely, by reason.
+    /// Packets that cannot be rewritten safely and were dropped, by reason.
     dropped: BTreeMap<&'static str, u64>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &RewriteArgs) -> Outcome {
     }
 }
 
-/// The payload of a user's own capture is kept unless the user says otherwise.
+/// What happens to the payload of the user's own capture: it is kept unless the user asks for synthetic payload.
 pub(super) fn payload_policy(synthetic: bool) -> PayloadPolicy {
     if synthetic { PayloadPolicy::Synthesise } else { PayloadPolicy::Keep }
 }

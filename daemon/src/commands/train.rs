@@ -1,4 +1,4 @@
-//! `netssmd train`: a corpus to checkpoints.
+//! `netssmd train`: trains a model on a corpus and writes checkpoints.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ struct Trained {
     nats_per_packet: Option<f64>,
 }
 
-/// Reads a training configuration.
+/// Reads a training configuration from a file.
 pub(super) fn configuration(path: &Path) -> Outcome<TrainConfig> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::config(error).context(format!("read {}", path.display())))?;
@@ -81,20 +81,20 @@ pub(crate) fn run(args: &TrainArgs) -> Outcome {
     })
 }
 
-/// Whoever can mend it: the configuration, or the run.
+/// Decides what the user must mend: the configuration, or the conditions of the run.
 fn classify(error: TrainError) -> Failure {
     match error {
-        // A checkpoint that does not fit the corpus will not fit it tomorrow either.
+        // A checkpoint that does not fit the corpus will not fit it on a second try either.
         TrainError::Config { .. } | TrainError::CodecMismatch { .. } => Failure::config(error),
         other => Failure::Run(other.into()),
     }
 }
 
-/// Shows what a run reports.
+/// Shows the events of a training run.
 struct Watcher {
     progress: Option<Progress>,
     quiet: bool,
-    /// Of the last validation: nats a token, nats a packet.
+    /// Losses of the last validation: nats per token, nats per packet.
     losses: Option<(f64, f64)>,
 }
 

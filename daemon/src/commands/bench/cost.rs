@@ -1,7 +1,8 @@
-//! What a token costs: arithmetic and memory traffic, from a model's sizes. docs/benchmarks.md has the formulas in words.
+//! The cost of one token: arithmetic and memory traffic, computed from the sizes of a model. docs/benchmarks.md
+//! explains the formulas in words.
 //!
-//! Letters as in the model crate: L layers, D width, E = 2 D inside, H heads of P, G groups, N state, K taps, V vocabulary,
-//! F fields of side information. A multiply-add is two FLOP.
+//! Letters are as in the model crate: L layers, width D, inner width E = 2 D, H heads of size P, G groups, state size
+//! N, K convolution taps, vocabulary size V, F fields of side information. One multiply-add counts as two FLOP.
 
 use netssm_model::network::config::ModelConfig;
 use netssm_model::precision::Precision;
@@ -9,22 +10,24 @@ use serde::Serialize;
 
 use super::roofline::Shape;
 
-/// What decoding one token costs.
+/// The cost of decoding one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct TokenCost {
-    /// The products into and out of the blocks: `L (2 D (2 E + 2 G N + H) + 2 E D)`.
+    /// FLOP of the matmuls into and out of the blocks: `L (2 D (2 E + 2 G N + H) + 2 E D)`.
     pub product_flops: u64,
-    /// The product with the head, if every logit is wanted: `2 D V`. A grammar leaves most of it out.
+    /// FLOP of the matmul with the head if every logit is computed: `2 D V`. With a grammar most logits are not
+    /// computed.
     pub head_flops_at_most: u64,
-    /// The recurrence: five operations a state value, `5 L E N`.
+    /// FLOP of the recurrence: five operations per state value, `5 L E N`.
     pub state_flops: u64,
-    /// Convolution `2 L K (E + 2 G N)` and side information `2 F D`.
+    /// FLOP of the convolution, `2 L K (E + 2 G N)`, and of the side information, `2 F D`.
     pub other_flops: u64,
-    /// State read and written: `2 L (E N + (K - 1) (E + 2 G N))` values of four bytes, or of two in a bf16 state.
+    /// Bytes of state read and written: `2 L (E N + (K - 1) (E + 2 G N))` values, of four bytes each, or of two with a
+    /// bf16 state.
     pub state_bytes: u64,
-    /// Rows of side information read: `4 F D`.
+    /// Bytes of side-information rows read: `4 F D`.
     pub side_bytes: u64,
-    /// The blocks' weights, which each thread reads once a step whatever the rows of the batch.
+    /// Bytes of the blocks' weights. Each thread reads them once per step, whatever the number of rows in the batch.
     pub weight_bytes_a_step: u64,
 }
 
@@ -49,25 +52,26 @@ impl TokenCost {
         }
     }
 
-    /// Bytes a token moves in a batch of so many rows on so many threads; a GPU is one.
+    /// Bytes that one token moves with this batch size and number of threads. A GPU counts as one thread.
     pub(super) fn bytes(&self, batch: usize, threads: usize) -> f64 {
         let reads = self.weight_bytes_a_step as f64 * threads.min(batch) as f64;
         (self.state_bytes + self.side_bytes) as f64 + reads / batch.max(1) as f64
     }
 }
 
-/// The products of a step of so many rows, without the head's.
+/// Shapes of the matmuls in one block for this many rows. The head is not among them.
 pub(super) fn shapes(cfg: &ModelConfig, rows: usize) -> [Shape; 2] {
     let (d, e) = (cfg.d_model, cfg.d_inner());
     [Shape { rows, inputs: d, outputs: cfg.d_in_proj() }, Shape { rows, inputs: e, outputs: d }]
 }
 
-/// FLOP of a token of the selective scan by the recurrence, skip included: `5 E N + 2 E`. The chunked form does more.
+/// FLOP per token of the selective scan by the recurrence, with the skip connection: `5 E N + 2 E`. The chunked form
+/// does more.
 pub(super) fn scan_flops(inner: usize, state: usize) -> f64 {
     (5 * inner * state + 2 * inner) as f64
 }
 
-/// Bytes that a token of the scan has to move in f32: x, B, C and the steps in, y out. The state stays in a cache.
+/// Bytes per token that the scan must move in f32: x, B, C and the time steps in, y out. The state stays in a cache.
 pub(super) fn scan_bytes(inner: usize, state: usize, heads: usize) -> f64 {
     4.0 * (2 * inner + 2 * state + heads) as f64
 }
@@ -96,7 +100,7 @@ mod tests {
             TokenCost::decode(&cfg, Precision::Int8).weight_bytes_a_step * 4,
             cost.weight_bytes_a_step
         );
-        // One row keeps one thread busy; sixteen rows share what two threads read.
+        // One row keeps one thread busy. Sixteen rows share the weights that two threads read.
         let state = (cost.state_bytes + cost.side_bytes) as f64;
         assert_eq!(cost.bytes(1, 2), state + cost.weight_bytes_a_step as f64);
         assert_eq!(cost.bytes(16, 2), state + cost.weight_bytes_a_step as f64 / 8.0);

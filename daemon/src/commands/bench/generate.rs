@@ -1,5 +1,5 @@
-//! How many tokens and packets a second does the model generate, by batch size, and what share is that of what the machine
-//! can do?
+//! `netssmd bench generate`: how many tokens and packets per second the model generates at each batch size, and what
+//! share that is of the machine's roofline.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -27,18 +27,18 @@ struct Report {
     label: String,
     device: &'static str,
     precision: Precision,
-    /// The instructions that the products use.
+    /// The CPU instructions, or the GPU kernels, that compute the matmuls.
     kernel: &'static str,
     threads: usize,
     packets_per_session: u64,
     token: TokenCost,
-    /// Bytes a second that the threads or the GPU copy, read and written.
+    /// Bytes per second that the threads or the GPU copy. Read and written bytes both count.
     copy_bytes_per_second: f64,
-    /// The matrix library's rate of a large square product, in f32 or, for bf16, in bf16.
+    /// FLOP per second of the matrix library for a large square matmul, in f32, or in bf16 if that is the precision.
     square_flops: f64,
-    /// The best rate of our products in eight bits, with --precision int8.
+    /// The best rate of this program's own eight-bit matmuls. Only with `--precision int8`.
     int8_best_flops: Option<f64>,
-    /// Of all batches, before the roofs were measured.
+    /// Peak memory of all batches. It is read before the roofs are measured.
     peak_resident_bytes: Option<u64>,
     batches: Vec<Measured>,
 }
@@ -53,23 +53,24 @@ struct Measured {
     tokens_per_second: f64,
     packets_per_second: f64,
     packets_dropped: u64,
-    /// Of the products inside of blocks alone: what else is computed is not counted.
+    /// FLOP per second of the blocks' matmuls. No other arithmetic is counted.
     flops_per_second: f64,
-    /// The roof of these products with so many rows: the matrix library's rate, or with --precision int8 our products' own.
+    /// The roof of these matmuls at this number of rows: the matrix library's rate, or with `--precision int8` the rate
+    /// of this program's own matmuls.
     roof_flops: f64,
     share_of_roof: f64,
     share_of_square: f64,
-    /// State, side information and weights that a step moves.
+    /// Bytes per second of state, side information and weights.
     bytes_per_second: f64,
-    /// Above 1 where the state lies in a cache.
+    /// Above 1 if the state fits in a cache.
     share_of_copy: f64,
 }
 
-/// What the machine can do.
+/// The most that the machine can do.
 struct Roofs {
     copy: f64,
     square: f64,
-    /// At each batch's rows.
+    /// The roof of the blocks' matmuls at each batch size.
     products: Vec<f64>,
     int8_best: Option<f64>,
 }
@@ -118,7 +119,7 @@ pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
             batch: usize::from(batch),
             device: device.clone(),
             precision: args.model.precision,
-            // What the packets' times are does not matter here, only that a model without any can be measured.
+            // Packet times do not matter here. A fixed gap lets a model without times be measured too.
             gap: Some(Duration::ZERO),
             ..GenerateOptions::default()
         };
@@ -127,7 +128,7 @@ pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
         kernel = generator.kernel();
         batches.push(threads.install(|| measure(&mut generator, &label, batch, args))?);
     }
-    // Before the roofs' own buffers.
+    // Read now, before the buffers of the roofs count too.
     let peak_resident_bytes = resident::peak_bytes();
     let token = TokenCost::decode(checkpoint.config(), args.model.precision);
     let roofs = || Roofs::measure(checkpoint.config(), &device, args.model.precision, &sizes);
@@ -203,8 +204,8 @@ fn lines(r: &Report) -> String {
     text + &resident::words(r.peak_resident_bytes)
 }
 
-/// Generates sessions for the time that was asked for. The clock starts with the first step, when all rows are live:
-/// prompts and the packing of weights come before it.
+/// Generates sessions for `--seconds`. The clock starts with the first step, when all rows are live. So it leaves out
+/// prompts and the packing of weights.
 fn measure(
     generator: &mut Generator,
     label: &str,
@@ -252,7 +253,7 @@ fn measure(
         tokens_per_second: tokens as f64 / seconds,
         packets_per_second: packets as f64 / seconds,
         packets_dropped: last.counts.drops.values().sum(),
-        // Filled in when the roofs are known.
+        // The caller fills these in when it knows the roofs.
         flops_per_second: 0.0,
         roof_flops: 0.0,
         share_of_roof: 0.0,

@@ -1,7 +1,7 @@
-//! How many packets a second go out on an interface, and how many does tcpreplay send there?
+//! `netssmd bench inject`: how many packets per second leave on an interface, compared with tcpreplay.
 //!
-//! Both send the same frames on the same interface in the same run, in turn. On the veth pair that is made when no
-//! interface is named, the far end's own counter says how many arrived.
+//! Both send the same frames on the same interface, in turn, within one run of the command. If no interface is named,
+//! the command makes a veth pair. The counter of its far end then says how many packets arrived.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,9 +22,9 @@ use crate::commands::files::CaptureFile;
 use crate::commands::tell;
 use crate::exit::{Failure, Outcome};
 
-/// Frames that are sent over and over; tcpreplay gets them as a capture.
+/// Number of different frames, sent over and over. tcpreplay gets them as a capture.
 const FRAMES: usize = 1000;
-/// The veth pair in a namespace of our own.
+/// The two ends of the veth pair in the bench's own network namespace.
 const PAIR: [&str; 2] = ["bench0", "bench1"];
 
 #[derive(Debug, Serialize)]
@@ -38,20 +38,20 @@ struct Report {
 struct Row {
     size: usize,
     packets: u64,
-    /// Packets a second, each run.
+    /// Packets per second of each run.
     netssmd: Vec<f64>,
     tcpreplay: Vec<f64>,
     netssmd_median: f64,
     tcpreplay_median: Option<f64>,
     ratio: Option<f64>,
-    /// The interface's own counter agreed with ours in every run.
+    /// Whether the interface's own counter agreed with netssmd's in every run.
     counted_alike: bool,
-    /// Packets that arrived at the far end and packets that were sent, over our runs.
+    /// Packets that arrived at the far end, over all runs of netssmd.
     arrived: Option<u64>,
     sent: u64,
 }
 
-/// Runs the command. Network namespaces belong to threads, so it has one of its own.
+/// Runs the command. A network namespace belongs to a thread, so the bench runs in a thread of its own.
 pub(super) fn run(args: &BenchInjectArgs) -> Outcome {
     let report = std::thread::scope(|scope| {
         scope
@@ -127,14 +127,14 @@ fn measure_all(args: &BenchInjectArgs) -> Outcome<Report> {
     Ok(Report { interface, tcpreplay, rows })
 }
 
-/// A veth pair in a network namespace that lasts as long as this thread.
+/// Makes a veth pair in a network namespace that lasts as long as this thread.
 fn make_pair() -> Outcome {
     unshare(CloneFlags::CLONE_NEWNET)
         .context("make a network namespace (this needs root; or name an interface with --interface)")?;
     let [near, far] = PAIR;
     ip(&["link", "add", near, "type", "veth", "peer", "name", far])?;
     for name in PAIR {
-        // Without this the kernel's own neighbour discovery would be in the counters.
+        // Without this, packets of the kernel's neighbour discovery would be in the counters.
         ip(&["link", "set", "dev", name, "addrgenmode", "none"])?;
         ip(&["link", "set", "dev", name, "up"])?;
     }
@@ -175,7 +175,7 @@ fn tcpreplay_version() -> Option<String> {
     line.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)
 }
 
-/// The same frames with tcpreplay at its top speed, preloaded into memory. Gives its packets a second.
+/// Sends the same frames with tcpreplay, at its top speed and preloaded into memory. Gives its packets per second.
 fn send_with_tcpreplay(interface: &str, size: usize, packets: u64) -> Outcome<f64> {
     let path = std::env::temp_dir().join(format!("netssmd-bench-{}-{size}.pcap", std::process::id()));
     write_capture(&path, size)?;
@@ -185,7 +185,7 @@ fn send_with_tcpreplay(interface: &str, size: usize, packets: u64) -> Outcome<f6
         .arg(&path)
         .output()
         .context("run tcpreplay");
-    // Of no use any more, whatever tcpreplay said.
+    // The capture is not needed any more, whether tcpreplay succeeded or not.
     let _ = std::fs::remove_file(&path);
     let output = output?;
     let text =
@@ -203,12 +203,13 @@ fn write_capture(path: &Path, size: usize) -> Outcome {
         sink.send(frame, start + frame.offset())?;
     }
     sink.close().map_err(|error| error.error)?;
-    // Nobody reads the labels of this one.
+    // Nothing reads the labels of this capture.
     let _ = out.labels().map(std::fs::remove_file);
     Ok(())
 }
 
-/// Packets a second of a line such as "Actual: 1000000 packets (72000000 bytes) sent in 1.92 seconds": its own clock.
+/// Packets per second by tcpreplay's own clock, from a line such as "Actual: 1000000 packets (72000000 bytes) sent in
+/// 1.92 seconds".
 fn parse_actual(text: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.trim().strip_prefix("Actual:"))?;
     let words: Vec<&str> = line.split_whitespace().collect();

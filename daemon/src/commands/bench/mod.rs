@@ -1,4 +1,4 @@
-//! `netssmd bench`: the numbers that README tells, each measured by the program that it is about.
+//! `netssmd bench`: the measurements behind docs/benchmarks.md and README. The program measures itself.
 
 mod cost;
 mod generate;
@@ -22,7 +22,7 @@ pub(crate) fn run(command: &BenchCommand) -> Outcome {
     }
 }
 
-/// The middle one, or the mean of the middle two; 0 of nothing.
+/// The median: the middle value, or the mean of the middle two. 0 for no values.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,18 +1,18 @@
-//! How much memory this process had at most.
+//! The peak memory of this process.
 
-/// Peak resident bytes since the process began, where the system tells (`VmHWM` of Linux).
+/// Peak resident bytes since the process began. `None` where the system does not tell (Linux does, as `VmHWM`).
 pub(super) fn peak_bytes() -> Option<u64> {
     parse(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 
-/// `VmHWM:     1234 kB`, see proc_pid_status(5).
+/// Bytes from the line `VmHWM:     1234 kB`, see proc_pid_status(5).
 fn parse(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
 
-/// In words.
+/// The peak as a line for people.
 pub(super) fn words(bytes: Option<u64>) -> String {
     bytes.map_or_else(
         || "peak resident memory not known here".into(),

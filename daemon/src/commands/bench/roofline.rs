@@ -1,7 +1,7 @@
-//! What this machine can do at most: bytes it copies and arithmetic it does in a second, on the threads of the pool that
-//! this is called in, or on a GPU. A benchmark's own rates are told as shares of these.
+//! The machine's roofline: how many bytes it copies and how much arithmetic it does per second. It is measured on the
+//! threads of the current rayon pool, or on a GPU. Benchmarks state their own rates as shares of it.
 //!
-//! Each rate is the fastest of several runs: a roof is what is possible, not what is usual.
+//! Each rate is the fastest of several runs, because a roof is what is possible, not what is usual.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
 
-/// Each rate is measured for this long, and a few times at least.
+/// How long each rate is measured. It is measured at least [`RUNS`] times.
 const MEASURE: Duration = Duration::from_millis(300);
 const RUNS: u32 = 5;
-/// Bytes that each thread, or the GPU, copies from and to: beyond what a cache holds.
+/// Bytes that each thread, or the GPU, copies from one buffer to another. A cache does not hold that much.
 const COPY_BYTES: usize = 256 << 20;
-/// Side of the square product, where a matrix library is at its best: on the CPU, and on a GPU, which has done with the
-/// smaller one before it is well under way.
+/// Side of the large square matmul, at which a matrix library runs at its best rate. A GPU gets a larger one: the
+/// smaller ends before the GPU reaches its full rate.
 const SQUARE: usize = 2048;
 const SQUARE_OF_A_GPU: usize = 8192;
-/// Works that a GPU is given before the host waits: the wait would otherwise count as the roof's.
+/// Operations queued on a GPU before the host waits. With one alone, the wait itself would count as computing time.
 const QUEUED: usize = 20;
-/// Rows of the largest product in eight bits, whose weights are a block's.
+/// Number of rows of the largest eight-bit matmul. Its weights are those of a block.
 const INT8_ROWS: usize = 1024;
 
-/// A product `(rows, inputs) (inputs, outputs)`.
+/// A matmul `(rows, inputs) (inputs, outputs)`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Shape {
     pub rows: usize,
@@ -43,7 +43,7 @@ impl Shape {
     }
 }
 
-/// Bytes a second of copying, read and written bytes both counted.
+/// Bytes per second of copying. Read and written bytes both count.
 pub(super) fn copy(device: &Device) -> Outcome<f64> {
     let threads = if device.is_cpu() { rayon::current_num_threads() } else { 1 };
     let seconds = if device.is_cpu() {
@@ -59,8 +59,8 @@ pub(super) fn copy(device: &Device) -> Outcome<f64> {
     Ok((2 * threads * COPY_BYTES) as f64 / seconds)
 }
 
-/// FLOP a second of the matrix library's product, over these shapes one after the other: the `gemm` crate's on the CPU, cuBLAS
-/// on a GPU, as candle calls them.
+/// FLOP per second of the matrix library for these shapes, one after the other. The library is the one that candle
+/// calls: the `gemm` crate on the CPU, cuBLAS on a GPU.
 pub(super) fn product(device: &Device, dtype: DType, shapes: &[Shape]) -> Outcome<f64> {
     let mut seconds = 0.0;
     for &Shape { rows, inputs, outputs } in shapes {
@@ -71,14 +71,14 @@ pub(super) fn product(device: &Device, dtype: DType, shapes: &[Shape]) -> Outcom
     rate(shapes, seconds)
 }
 
-/// The same for a large square.
+/// FLOP per second of the matrix library for a large square matmul.
 pub(super) fn square(device: &Device, dtype: DType) -> Outcome<f64> {
     let side = if device.is_cpu() { SQUARE } else { SQUARE_OF_A_GPU };
     product(device, dtype, &[Shape { rows: side, inputs: side, outputs: side }])
 }
 
-/// Operations a second of our own products in eight bits, rows split among the threads as a step splits them: no matrix
-/// library that we know of has them, so the roof is our own best.
+/// Operations per second of this program's own eight-bit matmuls. The rows are split among the threads as a step splits
+/// them. No matrix library that we know of has such matmuls, so the roof is our own best rate.
 pub(super) fn int8(shapes: &[Shape]) -> Outcome<f64> {
     let mut seconds = 0.0;
     for &Shape { rows, inputs, outputs } in shapes {
@@ -110,7 +110,7 @@ fn rate(shapes: &[Shape], seconds: f64) -> Outcome<f64> {
     if rate.is_finite() { Ok(rate) } else { Err(Failure::Run(anyhow!("nothing was multiplied"))) }
 }
 
-/// Seconds of one work of a device, of the fastest run of as many as it is given at once.
+/// Seconds per operation, from the fastest run. A run on a GPU queues several operations at once.
 fn each(device: &Device, work: impl Fn() -> candle_core::Result<Tensor>) -> Outcome<f64> {
     let count = if device.is_cpu() { 1 } else { QUEUED };
     let seconds = fastest(|| {
@@ -122,7 +122,7 @@ fn each(device: &Device, work: impl Fn() -> candle_core::Result<Tensor>) -> Outc
     Ok(seconds / count as f64)
 }
 
-/// Seconds of the fastest run.
+/// Seconds of the fastest run. One run before that warms up.
 fn fastest(mut work: impl FnMut() -> Outcome) -> Outcome<f64> {
     let clock = SystemClock::new();
     work()?;

@@ -1,4 +1,5 @@
-//! How fast is each form of the selective scan, how far from the reference, and what share of what the machine can do?
+//! `netssmd bench scan`: for each form of the selective scan, its speed, its difference from the reference, and its
+//! share of the machine's roofline.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::commands::tell;
 use crate::device;
 use crate::exit::Outcome;
 
-/// Each form is repeated for this long, once at least.
+/// How long each form is repeated. It runs at least once.
 const MEASURE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Serialize)]
@@ -29,16 +30,16 @@ struct Report {
     chunk: usize,
     threads: usize,
     device: &'static str,
-    /// Arithmetic of a token by the recurrence; the chunked form does more, which is not counted.
+    /// FLOP per token by the recurrence. The chunked form does more, which is not counted.
     flops_per_token: f64,
-    /// What a token has to move: x, B, C and steps in, y out.
+    /// Bytes per token that the scan must move: x, B, C and the time steps in, y out.
     bytes_per_token: f64,
-    /// Bytes a second that the threads or the GPU copy, read and written.
+    /// Bytes per second that the threads or the GPU copy. Read and written bytes both count.
     copy_bytes_per_second: f64,
-    /// The matrix library's rate in f32: the products of a chunk of one head, and a large square.
+    /// FLOP per second of the matrix library in f32, for the matmuls of one head's chunk and for a large square matmul.
     chunk_flops: f64,
     square_flops: f64,
-    /// Before the roofs were measured.
+    /// Read before the roofs are measured.
     peak_resident_bytes: Option<u64>,
     rows: Vec<Measured>,
 }
@@ -53,11 +54,11 @@ struct Measured {
     share_of_square: f64,
     bytes_per_second: f64,
     share_of_copy: f64,
-    /// Largest difference of y to the reference, absolute.
+    /// Largest absolute difference of y from the reference.
     difference: f32,
 }
 
-/// The forms that a device has, and what the activations are in.
+/// The forms that a device has, each with the number format of its activations.
 fn forms(device: &Device) -> &'static [(&'static str, Form, DType)] {
     if device.is_cpu() {
         return &[
@@ -115,7 +116,8 @@ pub(super) fn run(args: &BenchScanArgs) -> Outcome {
     tell(args.json, &report, lines)
 }
 
-/// The products of a chunk of one head: scores of C and B, scores by x, state of B and x, and what C reads of it.
+/// The matmuls of one head's chunk: the scores of C and B, the scores times x, the state from B and x, and C times the
+/// state.
 fn chunk_shapes(args: &BenchScanArgs) -> [Shape; 4] {
     let (q, n, p) = (args.chunk, args.d_state, args.headdim);
     [(q, n, q), (q, q, p), (n, q, p), (q, n, p)].map(|(rows, inputs, outputs)| Shape {
@@ -174,8 +176,8 @@ struct Tensors {
 }
 
 impl Tensors {
-    /// Values as a trained model has them: activations around 0, A from -16 to -1, steps after softplus from 0.001
-    /// to 0.1.
+    /// Random values in the range of a trained model: activations around 0, A from -16 to -1, time steps after softplus
+    /// from 0.001 to 0.1.
     fn random(args: &BenchScanArgs, length: usize) -> Outcome<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let channels = args.heads * args.headdim + 2 * args.d_state;
@@ -193,7 +195,7 @@ impl Tensors {
         })
     }
 
-    /// The same on a device, activations in `dtype`.
+    /// The same tensors on a device, with activations in `dtype`.
     fn to(&self, device: &Device, dtype: DType) -> Outcome<Self> {
         Ok(Self {
             xbc: self.xbc.to_device(device)?.to_dtype(dtype)?,
@@ -250,7 +252,7 @@ fn measure(
         length,
         runs,
         tokens_per_second,
-        // Filled in when the roofs are known.
+        // The caller fills these in when it knows the roofs.
         flops_per_second: 0.0,
         share_of_square: 0.0,
         bytes_per_second: 0.0,

@@ -1,4 +1,4 @@
-//! Frames to measure with: UDP packets of one length, from clients to servers of the default plan.
+//! Frames for the benchmarks: UDP packets of one length, from a client to a server of the default address plan.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use crate::commands::addresses;
 use crate::exit::{Failure, Outcome};
 use crate::profile::default_addresses;
 
-/// Ethernet, IPv4 and UDP headers.
+/// Bytes of the Ethernet, IPv4 and UDP headers.
 const HEADERS: usize = 42;
-/// The longest frame of a link with an MTU of 1500.
+/// Bytes of the longest frame on a link with an MTU of 1500.
 const LONGEST: usize = 1514;
 
-/// Frames and the guard that lets them pass.
+/// Frames, and a guard that lets them pass.
 pub(super) struct Traffic {
-    /// All of one length.
+    /// The frames, all of one length.
     pub frames: Vec<TestbedFrame>,
-    /// Over the plan that they were made with, and `interfaces`.
+    /// The guard of the address plan that the frames were made with, and of `interfaces`.
     pub guard: Guard,
 }
 
-/// `count` frames of `size` bytes each.
+/// Makes `count` frames of `size` bytes each.
 ///
 /// # Errors
-/// A size that a UDP frame cannot have.
+/// If a UDP frame cannot have this size.
 pub(super) fn frames(size: usize, count: usize, interfaces: &[String]) -> Outcome<Traffic> {
     if !(HEADERS..=LONGEST).contains(&size) {
         return Err(Failure::usage(format_args!("--sizes {size}; expected {HEADERS} to {LONGEST} bytes")));
@@ -49,7 +49,7 @@ pub(super) fn frames(size: usize, count: usize, interfaces: &[String]) -> Outcom
     Ok(Traffic { frames, guard })
 }
 
-/// The headers of such a frame in canonical form; the rewriter fills in the rest.
+/// The headers of such a frame in canonical form. The rewriter fills in the rest.
 fn header(size: usize) -> Vec<u8> {
     let ip_len = (size - 14) as u16;
     let mut h = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];

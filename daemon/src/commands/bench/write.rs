@@ -1,4 +1,4 @@
-//! How many packets and bytes a second go into rolling captures, synced to disk?
+//! `netssmd bench write`: how many packets and bytes per second go into rolling captures that are synced to disk.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::cli::bench::BenchWriteArgs;
 use crate::commands::tell;
 use crate::exit::{Failure, Outcome};
 
-/// Frames that are written over and over.
+/// Number of different frames, written over and over.
 const FRAMES: usize = 64;
 
 #[derive(Debug, Serialize)]
@@ -28,7 +28,7 @@ struct Measured {
     files: u64,
 }
 
-/// A directory that is removed again.
+/// A directory that is removed when this is dropped.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {

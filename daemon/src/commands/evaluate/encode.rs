@@ -1,4 +1,4 @@
-//! Captures as tokens of a checkpoint's codec, for its likelihood.
+//! Encodes captures with a checkpoint's codec, to compute their likelihood.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,15 @@ use netssm_wire::capture::{Progress, Record};
 use super::failure;
 use crate::exit::{Failure, Outcome};
 
-/// Everything that can be predicted, and what cannot.
+/// The sessions that can be predicted, and what was left out.
 #[derive(Default)]
 pub(super) struct Encoded {
-    /// Sessions with at least one packet, in order of path.
+    /// Sessions with at least one packet, in order of their paths.
     pub(super) sessions: Vec<EncodedSession>,
     pub(super) found: Found,
     /// Packets that the codec does not carry, by reason.
     pub(super) skipped: BTreeMap<&'static str, u64>,
-    /// Labels of captures that the checkpoint does not know; their sessions are left out.
+    /// Labels that the checkpoint does not know. Their sessions are left out.
     pub(super) unknown_labels: Vec<String>,
 }
 
@@ -42,7 +42,10 @@ impl Take for Encoding {
     }
 }
 
-/// Reads captures and encodes each session of a label that the checkpoint knows. That nothing is left is an error.
+/// Reads captures and encodes each session whose label the checkpoint knows.
+///
+/// # Errors
+/// If captures cannot be read, or no session is left.
 pub(super) fn encode(codec: &dyn Codec, captures: &Captures, progress: &dyn Progress) -> Outcome<Encoded> {
     let open = |label: Option<&str>| Encoding {
         encoder: label.and_then(|label| codec.encoder(label).ok()),
@@ -91,7 +94,8 @@ mod tests {
 
     use super::*;
 
-    /// A capture of `packets` ARP requests, the codecs' shortest packet, and one frame that no codec carries.
+    /// Writes a capture of `packets` ARP requests, which are the codecs' shortest packets, and one frame that no codec
+    /// carries.
     fn write(path: &Path, packets: u32) {
         let mut out = Vec::new();
         for word in [0xa1b2_c3d4_u32, 2 | 4 << 16, 0, 0, 65_535, 1] {

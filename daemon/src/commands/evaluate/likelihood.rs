@@ -1,4 +1,4 @@
-//! `netssmd evaluate --likelihood`
+//! `netssmd evaluate --likelihood`: how well a checkpoint predicts real captures.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,17 +25,17 @@ struct Report {
     model: String,
     parameters: usize,
     precision: Precision,
-    /// Codec of the checkpoint, in words.
+    /// Codec of the checkpoint, as text.
     codec: String,
-    /// Packets of a session that were read; 0 = all.
+    /// Most packets read of a session. 0 means all.
     max_packets: u64,
     #[serde(flatten)]
     likelihood: Likelihood,
-    /// What was found in the folders.
+    /// What the folders held.
     found: Found,
     /// Packets that the codec does not carry, by reason.
     skipped: BTreeMap<&'static str, u64>,
-    /// Labels of captures that the checkpoint does not know; their sessions are left out.
+    /// Labels that the checkpoint does not know. Their sessions are left out.
     unknown_labels: Vec<String>,
     seconds: f64,
 }
@@ -46,7 +46,7 @@ pub(super) fn run(args: &EvaluateArgs, stop: StopFlag) -> Outcome {
     let device = device::open(args.device)?;
     let mut model = checkpoint.model(&device).map_err(Failure::config)?;
     model.set_precision(args.precision).map_err(Failure::config)?;
-    // A GPU is kept busy by one thread.
+    // One thread keeps a GPU busy.
     let threads = match args.threads {
         _ if !device.is_cpu() => 1,
         0 => std::thread::available_parallelism().map_or(1, NonZero::get),

@@ -1,4 +1,4 @@
-//! `netssmd evaluate`: synthetic captures against real ones, or a checkpoint's likelihood of real ones.
+//! `netssmd evaluate`: compares synthetic captures with real ones, or computes a checkpoint's likelihood of real ones.
 
 mod encode;
 mod ids;
@@ -21,15 +21,15 @@ use crate::device;
 use crate::exit::{Failure, Outcome};
 use crate::signals::StopFlag;
 
-/// Rows of a table that a terminal gets: more than any has, but for long lists of labels or fields.
+/// Most rows of a table on a terminal. Only long lists of labels or fields have more.
 const TERMINAL_ROWS: usize = 60;
 
-/// What is written as report.json.
+/// The content of report.json.
 #[derive(Debug, Serialize)]
 struct Whole {
     #[serde(flatten)]
     evaluation: Evaluation,
-    /// What IDSs make of both sides; absent if they were not asked for.
+    /// What the IDSs say about both sides. Absent if they were not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     ids: Option<Ids>,
 }
@@ -44,7 +44,7 @@ impl Whole {
 
 /// Runs the command.
 pub(crate) fn run(args: &EvaluateArgs) -> Outcome {
-    // Before hours of work, not after.
+    // Created first: a failure here must come before hours of work, not after.
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
     }
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Outcome {
     tell(args.json, &whole, |_| {
         format!("{}\n{}{pages}", page::lines(&chapters, TERMINAL_ROWS), page::verdicts(&chapters))
     })?;
-    // Last, so that the report is there to say why.
+    // Checked last, so that the report exists and says why.
     if args.gate {
         whole.evaluation.gate().map_err(|why| Failure::Run(anyhow!("the gate is closed: {why}")))?;
     }
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> Outcome {
 }
 
 fn measure(args: &EvaluateArgs, stop: &StopFlag) -> Outcome<Whole> {
-    // Before captures are read: a list with a fault should not cost minutes.
+    // Read before the captures, so that a fault in the list costs no minutes of reading.
     let services = args.services.as_deref().map(Services::read).transpose();
     let services = services.map_err(|error| failure(error.into()))?;
     let side = |what: &str, inputs: &[PathBuf]| {
@@ -116,7 +116,7 @@ fn measure(args: &EvaluateArgs, stop: &StopFlag) -> Outcome<Whole> {
     Ok(Whole { evaluation, ids })
 }
 
-/// What the page says of itself.
+/// The facts about the evaluation that its page shows.
 fn facts(args: &EvaluateArgs) -> Vec<String> {
     let sides =
         [("Real", &args.real), ("Synthetic", &args.synthetic), ("Floor, a second real set", &args.floor)];
@@ -141,7 +141,7 @@ fn captures(args: &EvaluateArgs, inputs: &[PathBuf]) -> Captures {
     }
 }
 
-/// What went wrong with captures or label lists.
+/// Decides what the user must mend: a label list (configuration), or the captures.
 fn failure(error: FidelityError) -> Failure {
     match error {
         FidelityError::Input(InputError::Labels { .. }) => Failure::Config(error.into()),
@@ -156,7 +156,7 @@ fn write<T: Serialize>(dir: &Path, name: &str, result: &T) -> Outcome {
     put(dir, name, &text)
 }
 
-/// Writes a file, which is there once it is complete.
+/// Writes a file. It appears under its name only when it is complete.
 fn put(dir: &Path, name: &str, content: &[u8]) -> Outcome {
     let path = dir.join(name);
     let part = dir.join(format!(".{name}.part"));

@@ -1,7 +1,7 @@
 //! The file that a user names as an output, and what may stand there already.
 //!
-//! An output never takes the place of a device, a pipe or a link: devices and pipes are opened and written into, links
-//! are followed, `-` is standard output. Only a regular file is replaced, as one, when its successor is complete.
+//! An output never replaces a device, a pipe or a link. Devices and pipes are opened and written into, links are
+//! followed, and `-` is standard output. Only a regular file is replaced, in one step, once the new file is complete.
 
 mod one_file;
 mod place;
@@ -19,7 +19,7 @@ use crate::exit::Outcome;
 use crate::pipeline::{Output, OutputKind};
 use crate::profile::Sends;
 
-/// Where a command's capture goes, found out before any work is done.
+/// The destination of a command's capture. It is examined before the command does any work.
 pub(super) struct CaptureFile {
     /// The name as the user gave it.
     name: PathBuf,
@@ -27,16 +27,16 @@ pub(super) struct CaptureFile {
 }
 
 impl CaptureFile {
-    /// Looks at what is there.
+    /// Examines what stands at `name`.
     ///
     /// # Errors
-    /// Something is there that a capture cannot be written to: a folder, a disk, a socket, a terminal.
+    /// If a capture cannot be written to what stands there: a folder, a disk, a socket, a terminal.
     pub(super) fn at(name: &Path) -> Outcome<Self> {
         Ok(Self { name: name.to_owned(), place: Place::of(name)? })
     }
 
-    /// The label file: the name as given with `.labels.jsonl` in place of the extension. `None` where the capture
-    /// goes into a pipe or a device, which has nothing beside it.
+    /// The label file: the name of the capture with `.labels.jsonl` in place of the extension. `None` if the capture
+    /// goes into a pipe or a device, which have no place for a second file.
     pub(super) fn labels(&self) -> Option<PathBuf> {
         match self.place {
             Place::File(_) => Some(labels_beside(&self.name)),
@@ -44,17 +44,17 @@ impl CaptureFile {
         }
     }
 
-    /// Whether the capture goes to standard output, so that nothing else may.
+    /// Whether the capture goes to standard output. Then nothing else may go there.
     pub(super) fn is_standard_output(&self) -> bool {
         matches!(self.place, Place::Opened(Opened::StandardOutput))
     }
 
-    /// The output. A file is there under its name when the output was closed; a pipe or a device gets the packets as
-    /// they come.
+    /// Opens the output. A file appears under its name when the output is closed. A pipe or a device gets the packets
+    /// as they come.
     ///
     /// # Errors
-    /// The file's directory is not there or cannot be written, or the pipe or device cannot be opened. A pipe without
-    /// a reader is waited for.
+    /// If the file's directory does not exist or cannot be written, or the pipe or device cannot be opened. Opening a
+    /// pipe waits until it has a reader.
     pub(super) fn open(&self, guard: Guard) -> Outcome<Output> {
         let name = self.name.to_string_lossy();
         let sink: Box<dyn netssm_replay::sink::Sink> = match &self.place {
@@ -68,7 +68,7 @@ impl CaptureFile {
     }
 }
 
-/// What a report says of the labels of a capture.
+/// The part of a report that says where the labels are.
 pub(super) fn say_labels(labels: Option<&Path>) -> String {
     match labels {
         Some(path) => format!("labels in {}", path.display()),

@@ -1,8 +1,8 @@
-//! One capture file and its labels.
+//! Writes one capture file and its label file.
 //!
-//! The rolling sink does the work, without limits, in a hidden directory beside the file. The finished capture is
-//! renamed into place when it is complete, so that nobody ever sees half of it. Where a week-long run waits for room on
-//! a full disk, a command that was asked for one file fails instead.
+//! A rolling sink without limits writes into a hidden directory beside the file. The capture is renamed into place when
+//! it is complete, so a half-written one is never visible under its name. On a full disk, a rolling sink waits for
+//! room, because a run may last for weeks. This sink fails instead, because the user asked for one file.
 
 use std::fs;
 use std::io;
@@ -19,27 +19,27 @@ use netssm_replay::sink::{CloseError, Sink, SinkError, SinkEvent, SinkStats};
 use super::{labels_beside, put};
 use crate::exit::Outcome;
 
-/// A capture that appears when it is complete.
+/// A capture that appears under its name when it is complete.
 pub(super) struct OneFile {
     path: PathBuf,
     labels: PathBuf,
-    /// The hidden directory, removed in the end whatever happens.
+    /// The hidden directory. It is removed in the end, even after an error.
     parts: Parts,
     inner: Box<RollingSink>,
 }
 
-/// A directory that goes with its owner.
+/// A directory that is removed when this is dropped.
 struct Parts(PathBuf);
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        // What is left is of no use; an error here has no one to go to.
+        // What is left there is useless, and an error here has no receiver.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 impl OneFile {
-    /// Begins a capture that will be at `path`, with its labels at `labels`.
+    /// Begins a capture for `path`, with its labels for `labels`.
     pub(super) fn create(path: &Path, labels: &Path, guard: Guard) -> Outcome<Self> {
         let name = path.file_name().unwrap_or_default();
         let parent = match path.parent() {
@@ -62,7 +62,7 @@ impl OneFile {
         Ok(Self { path: path.to_owned(), labels: labels.to_owned(), parts, inner: Box::new(inner) })
     }
 
-    /// Makes a full disk an error.
+    /// Gives an error if the disk is full.
     fn look(&mut self) -> Result<(), SinkError> {
         for event in self.inner.take_events() {
             if let SinkEvent::Stalled { error, .. } = event {
@@ -88,7 +88,7 @@ impl Sink for OneFile {
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        // A file that nobody can see yet need not be pushed out packet by packet.
+        // The file is not visible yet, so it need not be flushed for each packet.
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl Sink for OneFile {
     }
 }
 
-/// Moves the one capture of `parts` and its labels to their names.
+/// Moves the one capture in `parts` and its labels to their names.
 fn publish(parts: &Path, path: &Path, labels: &Path) -> io::Result<()> {
     let mut captures = Vec::new();
     for entry in fs::read_dir(parts)? {
@@ -129,10 +129,10 @@ fn publish(parts: &Path, path: &Path, labels: &Path) -> io::Result<()> {
         }
     }
     let [capture] = captures.as_slice() else {
-        // The rolling sink begins a file with its first packet.
+        // The rolling sink creates a file with the first packet, so there was none.
         return Err(io::Error::other("not a single packet was there to be written"));
     };
-    // Labels first: whoever sees the capture finds them.
+    // Labels first: a reader who sees the capture finds its labels.
     put(&labels_beside(capture), labels)?;
     put(capture, path)
 }

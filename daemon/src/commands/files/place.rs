@@ -1,4 +1,4 @@
-//! What stands at a name that is to be written: nothing, a file, a link to one, or something that must stay.
+//! What stands at the name of an output: nothing, a file, a link to one, or something that must not be replaced.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Seek};
@@ -9,32 +9,32 @@ use anyhow::Context;
 
 use crate::exit::{Failure, Outcome};
 
-/// Links that are followed before a chain of them counts as a loop: the kernel's own limit.
+/// Most links that are followed before a chain counts as a loop. The kernel has the same limit.
 const LINKS: usize = 40;
 
-/// What stands at a name, links followed.
+/// What stands at a name after following links.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Nothing, or a regular file, at this path, which is no link.
+    /// Nothing, or a regular file, at this path. The path is not a link.
     File(PathBuf),
     /// Something that is opened and never replaced.
     Opened(Opened),
 }
 
-/// What is written into as it stands.
+/// A thing that is written into and not replaced.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Opened {
-    /// Standard output, by whatever name.
+    /// Standard output, under any name.
     StandardOutput,
-    /// A pipe, a character device or a descriptor in /proc, by the name that was given.
+    /// A pipe, a character device or a descriptor in /proc, under the name that the user gave.
     Path,
 }
 
 impl Place {
-    /// Looks at what `name` is.
+    /// Examines what stands at `name`.
     ///
     /// # Errors
-    /// A usage failure for what no capture can be written to.
+    /// A usage failure if a capture cannot be written there.
     pub(super) fn of(name: &Path) -> Outcome<Self> {
         if name == Path::new("-") {
             return standard_output();
@@ -67,7 +67,7 @@ impl Place {
         if kind.is_socket() {
             return refuse("a socket");
         }
-        // `generate --out /dev/stdout >file` must not rename a new file over the one that the shell has opened.
+        // `generate --out /dev/stdout >file` must not rename a new file over the file that the shell has opened.
         if is_same(&found, 1) && (!kind.is_char_device() || io::stdout().is_terminal()) {
             return standard_output();
         }
@@ -78,7 +78,7 @@ impl Place {
             return refuse("standard error, which messages go to");
         }
         let path = resolve(name)?;
-        // A descriptor that some program holds open: only what is written into it reaches that program.
+        // A program may hold this descriptor open. Only bytes written into it reach that program.
         let below = path.parent().unwrap_or(&path);
         if below.starts_with("/proc") || names_a_descriptor(name) {
             return Ok(Self::Opened(Opened::Path));
@@ -94,25 +94,25 @@ fn standard_output() -> Outcome<Place> {
     Ok(Place::Opened(Opened::StandardOutput))
 }
 
-/// Whether `found` is what the descriptor stands for.
+/// Whether `found` is the file that is open as `descriptor`.
 fn is_same(found: &Metadata, descriptor: u8) -> bool {
     fs::metadata(format!("/proc/self/fd/{descriptor}"))
         .is_ok_and(|open| (open.dev(), open.ino()) == (found.dev(), found.ino()))
 }
 
-/// Whether the name is one of an open descriptor, such as /dev/fd/5 or /proc/self/fd/5.
+/// Whether the name is that of an open descriptor, such as /dev/fd/5 or /proc/self/fd/5.
 fn names_a_descriptor(name: &Path) -> bool {
     name.parent()
         .and_then(|parent| parent.canonicalize().ok())
         .is_some_and(|parent| parent.starts_with("/proc"))
 }
 
-/// The name behind all links, whether something is there or not.
+/// The name at the end of all links. It does not matter whether a file exists there.
 fn resolve(name: &Path) -> Outcome<PathBuf> {
     let mut path = name.to_owned();
     for _ in 0..LINKS {
         match fs::read_link(&path) {
-            // Relative to the folder that the link is in.
+            // The target is relative to the folder of the link.
             Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
             Err(_) => return Ok(path),
         }
@@ -120,18 +120,18 @@ fn resolve(name: &Path) -> Outcome<PathBuf> {
     Err(Failure::usage(format_args!("{} is a link that leads back to itself", name.display())))
 }
 
-/// Opens what must stay as it is for writing. A pipe is waited for until it has a reader.
+/// Opens something that must not be replaced, for writing. Opening a pipe waits until it has a reader.
 pub(super) fn open(name: &Path) -> Outcome<File> {
     let file = OpenOptions::new().write(true).open(name);
     Ok(file.with_context(|| format!("open {}", name.display()))?)
 }
 
-/// Gives the finished file `part` the name `to`, whatever stands there: a regular file is replaced in one step and
-/// leaves its permissions to its successor; into anything else, and into a file with other names (hard links), the
-/// bytes are written. `part` is gone afterwards.
+/// Moves the finished file `part` to the name `to`, whatever stands there. A regular file is replaced in one step, and
+/// the new file takes over its permissions. Into anything else, and into a file with other names (hard links), the
+/// bytes are written instead. `part` is gone afterwards.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the file system.
 pub(in crate::commands) fn put(part: &Path, to: &Path) -> io::Result<()> {
     let to = resolve(to).map_err(|failure| io::Error::other(failure.to_string()))?;
     match fs::symlink_metadata(&to) {
@@ -150,7 +150,7 @@ pub(in crate::commands) fn put(part: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// A rename from one file system to another is a copy.
+/// Copies instead if the rename failed because the two names are on different file systems.
 fn across(error: io::Error, part: &Path, to: &Path) -> io::Result<()> {
     if error.kind() != io::ErrorKind::CrossesDevices {
         return Err(error);

@@ -1,7 +1,7 @@
-//! One capture of all sessions of a side, for programs that read one file.
+//! Writes all sessions of a side into one capture, for programs that read one file.
 //!
-//! The sessions come one after the other, each with its own times from its first packet on, and an hour of silence between
-//! them: longer than any timeout of a flow, so equal addresses of two sessions are two flows.
+//! The sessions come one after the other, with an hour of silence between them. Times within a session stay as they
+//! are. The silence is longer than any flow timeout, so equal addresses in two sessions are two flows.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -10,13 +10,14 @@ use std::path::Path;
 use netssm_fidelity::{Captures, each_session};
 use netssm_wire::capture::Record;
 
-/// Silence between sessions.
+/// Microseconds of silence between sessions.
 const BETWEEN_US: i64 = 3600 * 1_000_000;
 
-/// When the first session begins: September 2020. Programs take times near 1970 for a broken clock.
+/// Time of the first packet, in microseconds since 1970: September 2020. Programs take times near 1970 for a broken
+/// clock.
 const FIRST_US: i64 = 1_600_000_000 * 1_000_000;
 
-/// Writes the sessions of `captures` to a pcap at `path`; gives the number of packets.
+/// Writes the sessions of `captures` to a pcap at `path`. Gives the number of packets.
 ///
 /// # Errors
 /// If captures cannot be listed or the file cannot be written.
@@ -40,7 +41,7 @@ pub(super) fn sessions(captures: &Captures, path: &Path) -> anyhow::Result<u64> 
     Ok(packets)
 }
 
-/// The head of a pcap in microseconds, little endian, Ethernet.
+/// Writes the file header of a pcap: microseconds, little endian, Ethernet.
 fn head(out: &mut impl Write) -> io::Result<()> {
     [0xa1b2_c3d4_u32, 2 | 4 << 16, 0, 0, 262_144, 1]
         .iter()
@@ -48,7 +49,7 @@ fn head(out: &mut impl Write) -> io::Result<()> {
 }
 
 fn packet(out: &mut impl Write, at_us: i64, record: &Record) -> io::Result<()> {
-    // The format ends in 2106; a clock that jumped decades is not worth an error.
+    // The format ends in 2106. A clock that jumped by decades is not worth an error.
     let seconds = u32::try_from(at_us / 1_000_000).unwrap_or(u32::MAX);
     let length = u32::try_from(record.frame.len()).map_err(io::Error::other)?;
     let words = [seconds, (at_us % 1_000_000) as u32, length, record.wire_len.max(length)];
@@ -56,7 +57,7 @@ fn packet(out: &mut impl Write, at_us: i64, record: &Record) -> io::Result<()> {
     out.write_all(&record.frame)
 }
 
-/// A capture for tests: UDP packets of one flow, at these microseconds.
+/// Writes a capture for tests: UDP packets of one flow at these times in microseconds.
 #[cfg(test)]
 pub(super) fn example(path: &Path, times_us: &[i64]) {
     let mut out = File::create(path).expect("a file");
@@ -95,7 +96,7 @@ mod tests {
             times.push(record.time_ns / 1000 - FIRST_US);
         }
         let hour = BETWEEN_US;
-        // The silence of 15 minutes parted the first file.
+        // The silence of 15 minutes splits the first file into two sessions.
         assert_eq!(times, [0, 250_000, 250_000 + hour, 250_000 + 2 * hour, 250_002 + 2 * hour]);
     }
 }

@@ -1,9 +1,9 @@
-//! The IDS's view: what Suricata and Zeek, where they are installed, make of the real captures and of the synthetic ones.
+//! The IDS's view: what Suricata and Zeek say about the real and the synthetic captures, where they are installed.
 //!
-//! Both read one file a side that [`merge`] writes: the sessions that all measures see, one after the other with an hour
-//! between them, so that no flow of one is taken for a flow of another. They run offline, without a network, with logs in a
-//! temporary folder that is gone afterwards, and are killed once they take too long. Nothing that goes wrong with
-//! them is an error of the evaluation: it is told in the chapter.
+//! Both read one file per side, which [`merge`] writes. It holds the same sessions that all measures see, an hour
+//! apart, so that packets of two sessions never count as one flow. The programs run offline and log into a temporary
+//! folder, which is removed afterwards. A program that takes too long is killed. A program's failure is not an error of
+//! the evaluation: the chapter reports it.
 
 mod merge;
 mod process;
@@ -19,37 +19,37 @@ use netssm_fidelity::Captures;
 use netssm_fidelity::page::{Chapter, Item, Table};
 use serde::Serialize;
 
-/// What one program made of one side.
+/// What one program said about one side.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Verdict {
-    /// Packets that it was given.
+    /// Packets that the program was given.
     packets: u64,
-    /// Flows that it followed; 0 where it does not say.
+    /// Flows that it followed. 0 if it does not say.
     flows: u64,
-    /// Whatever it counted, by kind and name.
+    /// Everything that it counted, by kind and name.
     counts: BTreeMap<Kind, BTreeMap<String, u64>>,
 }
 
-/// What is counted.
+/// A kind of count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
-    /// Invalid packets, and events of decoders.
+    /// Invalid packets, and events of the decoders.
     Decoder,
-    /// Events of following TCP streams.
+    /// Events while following TCP streams.
     Stream,
-    /// How flows ended.
+    /// States of flows at their end.
     FlowState,
     /// Flows by application protocol.
     Application,
     /// Alerts by signature.
     Alert,
-    /// Zeek's weirds by name.
+    /// Zeek's weird events by name.
     Weird,
 }
 
 impl Kind {
-    /// What its table is called, and whether its counts are shares of flows (else: per 1,000 packets).
+    /// Title of the kind's table, and whether its counts are shares of flows. Otherwise they are per 1,000 packets.
     fn about(self) -> (&'static str, bool) {
         match self {
             Self::Decoder => ("decoder: invalid packets and events", false),
@@ -74,7 +74,7 @@ impl Verdict {
     }
 }
 
-/// One program and its verdicts by side.
+/// One program and what it said about each side.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct Judge {
     name: &'static str,
@@ -82,7 +82,7 @@ struct Judge {
     sides: BTreeMap<&'static str, Verdict>,
 }
 
-/// What all of them say.
+/// What all programs said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Ids {
     judges: Vec<Judge>,
@@ -90,8 +90,7 @@ pub(super) struct Ids {
     notes: Vec<String>,
 }
 
-/// How a program is asked: whether it is there and in which version; what it makes of a capture, with a folder of its own for
-/// whatever it writes.
+/// One program: a function that gives its version if it is installed, and one that runs it on a capture.
 struct Program {
     name: &'static str,
     version: fn() -> Option<String>,
@@ -103,19 +102,19 @@ const PROGRAMS: [Program; 2] = [
     Program { name: "Zeek", version: zeek::version, judge: zeek::judge },
 ];
 
-/// One question.
+/// The input of one run of a program.
 struct Asked<'a> {
     capture: &'a Path,
-    /// Packets of the capture.
+    /// Number of packets in the capture.
     packets: u64,
-    /// An empty folder.
+    /// An empty folder for the program's logs.
     logs: &'a Path,
     rules: Option<&'a Path>,
     limit: Duration,
     stop: &'a dyn Fn() -> bool,
 }
 
-/// Asks every program that is installed about every side.
+/// Runs every installed program on every side.
 ///
 /// # Errors
 /// If captures cannot be listed or temporary files cannot be written.
@@ -145,7 +144,7 @@ pub(super) fn ask(
         let packets = merge::sessions(captures, &capture)
             .with_context(|| format!("write the {side} sessions for an IDS"))?;
         if packets == 0 {
-            // Suricata waits a minute for the first one before it gives up.
+            // With an empty capture, Suricata would wait a minute for a packet before it gives up.
             ids.notes.push(format!("The {side} captures have no packet to show to an IDS."));
             continue;
         }
@@ -182,7 +181,7 @@ impl Ids {
     }
 }
 
-/// Sides in the order of columns.
+/// The sides, in the order of the table's columns.
 const SIDES: [&str; 3] = ["real", "synthetic", "floor"];
 
 impl Judge {
@@ -225,7 +224,7 @@ impl Judge {
         kinds.into_iter().map(table).collect()
     }
 
-    /// Invalid packets or weirds, real beside synthetic.
+    /// The verdict: invalid packets or weird events per 1,000 packets, real and synthetic.
     fn verdict(&self) -> Option<String> {
         let share = |side: &str| {
             let verdict = self.sides.get(side)?;

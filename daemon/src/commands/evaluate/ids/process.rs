@@ -1,4 +1,4 @@
-//! A foreign program with an end: it runs without input, writes to files, and is killed when it takes too long.
+//! Runs an external program without input. Its output goes to a file. It is killed if it takes too long.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,24 +7,25 @@ use std::time::Duration;
 
 use netssm_replay::clock::{Clock, SystemClock};
 
-/// How often it is looked at: soon enough for short runs, rare enough to cost nothing.
+/// How often the program is looked at. It is short enough for short runs and long enough to cost nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Kills what still runs when it goes.
+/// A process that is killed when this is dropped.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only if it is gone already.
+        // Both fail only if the process has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Runs `command` to its end; what it prints goes to `log`.
+/// Runs `command` to its end. Its output goes to `log`.
 ///
 /// # Errors
-/// For people: it could not be started, failed (with its last line), or did not end within `limit` or before `stop`.
+/// A text for people: the program could not be started, failed (with its last line), did not end within `limit`, or was
+/// stopped by `stop`.
 pub(super) fn run(
     command: &mut Command,
     log: &Path,
@@ -62,7 +63,7 @@ pub(super) fn run(
     }
 }
 
-/// The first line that `program` prints when asked for its version; `None` where it is not installed.
+/// The first line that `program` prints when asked for its version. `None` if it is not installed.
 pub(super) fn version(program: &str, argument: &str) -> Option<String> {
     let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,8 +1,8 @@
-//! Suricata on one capture, with a configuration of its own.
+//! Runs Suricata on one capture, with a configuration of its own.
 //!
-//! The machine's configuration is not read: it may write anywhere and differs from machine to machine. The one here has
-//! Suricata's own defaults, all checksums checked (`-k all`), no rules unless some are given, and one output: statistics at the
-//! end, and alerts. Suricata's application detection needs no rules.
+//! The machine's configuration is not used: it differs between machines and may write anywhere. The configuration here
+//! keeps Suricata's defaults, checks all checksums (`-k all`), and has no rules unless the user gives some. Its one
+//! log, eve.json, holds alerts, and statistics at the end. Suricata detects application protocols without rules.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,10 +15,10 @@ use serde_json::Value;
 use super::process;
 use super::{Asked, Kind, Verdict};
 
-/// Name of packets that it could not decode.
+/// Name of the count of packets that Suricata could not decode.
 pub(super) const INVALID: &str = "invalid packets";
 
-/// Timeouts are those of Suricata's own example, shorter than the silence between sessions.
+/// The configuration. Its timeouts are those of Suricata's own example, shorter than the silence between sessions.
 const CONFIG: &str = "%YAML 1.1
 ---
 stats:
@@ -47,14 +47,14 @@ flow-timeouts:
   icmp: {new: 30, established: 300}
 ";
 
-/// Its version, where it is installed.
+/// Suricata's version. `None` if it is not installed.
 pub(super) fn version() -> Option<String> {
     let told = process::version("suricata", "-V")?;
     let number = told.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     Some(number.unwrap_or("(unknown version)").to_owned())
 }
 
-/// What it makes of a capture.
+/// Runs Suricata on a capture and gives what it says.
 pub(super) fn judge(asked: &Asked<'_>) -> Result<Verdict, String> {
     let write = |name: &str, text: &str| {
         let path = asked.logs.join(name);
@@ -63,7 +63,7 @@ pub(super) fn judge(asked: &Asked<'_>) -> Result<Verdict, String> {
     };
     let (config, none) = (write("suricata.yaml", CONFIG)?, write("none.rules", "")?);
     let mut command = Command::new("suricata");
-    // One thread sees all packets in order, so the same capture gives the same counts.
+    // A single thread sees all packets in order, so the same capture gives the same counts.
     command.arg("-c").arg(config).args(["--runmode", "single", "-k", "all", "-r"]).arg(asked.capture);
     command.arg("-l").arg(asked.logs).arg("-S").arg(asked.rules.unwrap_or(&none));
     process::run(&mut command, &asked.logs.join("output.txt"), asked.limit, asked.stop)?;
@@ -73,7 +73,7 @@ pub(super) fn judge(asked: &Asked<'_>) -> Result<Verdict, String> {
 fn read(eve: &Path) -> Result<Verdict, String> {
     let file = File::open(eve).map_err(|error| format!("it left no eve.json: {error}"))?;
     let (mut alerts, mut stats) = (BTreeMap::<String, u64>::new(), None);
-    // Alerts may be millions, so line by line.
+    // There may be millions of alerts, so the file is read line by line.
     for line in BufReader::new(file).lines() {
         let line = line.map_err(|error| format!("its eve.json cannot be read: {error}"))?;
         let Ok(mut event) = serde_json::from_str::<Value>(&line) else { continue };
@@ -95,7 +95,7 @@ fn verdict(stats: &Value) -> Verdict {
     let number = |pointer: &str| stats.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
     let mut verdict =
         Verdict { packets: number("/decoder/pkts"), flows: number("/flow/total"), ..Verdict::default() };
-    // These are shown also when they are 0 on a side, if another side has some.
+    // A count of 0 is shown too if another side has some.
     verdict.add(Kind::Decoder, INVALID, number("/decoder/invalid"));
     verdict.add(Kind::Decoder, "TCP segments with a wrong checksum", number("/tcp/invalid_checksum"));
     let mut all = |kind: Kind, pointer: &str| {
@@ -110,7 +110,7 @@ fn verdict(stats: &Value) -> Verdict {
     verdict
 }
 
-/// Counters below `value` by dotted name.
+/// Collects all counters below `value`, with dotted names.
 fn collect(value: &Value, name: String, into: &mut Vec<(String, u64)>) {
     match value {
         Value::Object(map) => {
@@ -180,7 +180,7 @@ mod tests {
         };
         let verdict = judge(&asked).expect("a verdict");
         assert_eq!((verdict.packets, verdict.flows, verdict.count(Kind::Decoder, INVALID)), (2, 1, 0));
-        // Once a packet or once a flow, as the version has it.
+        // It alerts once per packet or once per flow, depending on the version.
         assert!((1..=2).contains(&verdict.count(Kind::Alert, "port 99")), "{verdict:?}");
     }
 }

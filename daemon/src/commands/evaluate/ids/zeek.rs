@@ -1,7 +1,7 @@
-//! Zeek on one capture: what it finds weird, by name.
+//! Runs Zeek on one capture and counts its weird events by name.
 //!
-//! Zeek writes its logs into the folder that it runs in. Its default scripts are used and nothing else; wrong checksums are
-//! weird too, as without `-C` it checks them.
+//! Zeek writes its logs into its working directory. It runs with its default scripts only. It checks checksums, because
+//! `-C` is not given, so wrong ones are weird events too.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -13,13 +13,13 @@ use serde_json::Value;
 use super::process;
 use super::{Asked, Kind, Verdict};
 
-/// Its version, where it is installed.
+/// Zeek's version. `None` if it is not installed.
 pub(super) fn version() -> Option<String> {
     let told = process::version("zeek", "--version")?;
     Some(told.rsplit(' ').next().unwrap_or_default().to_owned())
 }
 
-/// What it makes of a capture.
+/// Runs Zeek on a capture and gives what it says.
 pub(super) fn judge(asked: &Asked<'_>) -> Result<Verdict, String> {
     let mut command = Command::new("zeek");
     command.current_dir(asked.logs).arg("-r").arg(asked.capture).arg("LogAscii::use_json=T");
@@ -27,7 +27,7 @@ pub(super) fn judge(asked: &Asked<'_>) -> Result<Verdict, String> {
     Ok(read(asked.logs, asked.packets))
 }
 
-/// Zeek writes no weird.log if nothing was weird.
+/// Reads Zeek's logs. Zeek writes no weird.log if nothing was weird.
 fn read(logs: &Path, packets: u64) -> Verdict {
     let mut verdict = Verdict { packets, ..Verdict::default() };
     let lines = |name: &str| {
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn it_judges_a_capture() {
         if version().is_none() {
-            // No failure under NETSSMD_REQUIRE_ALL either: no package that our machines reach has it.
+            // Zeek is not required even with NETSSMD_REQUIRE_ALL: no package source that our machines reach has it.
             eprintln!("SKIPPED: zeek is not installed");
             return;
         }
