@@ -1,4 +1,4 @@
-//! The main thread while the daemon runs: signals, ended threads, watchdog, reloads.
+//! The main thread while the daemon runs. It handles signals, ended threads, the watchdog and reloads.
 //!
 //! ```text
 //!            SIGTERM, SIGINT           second one
@@ -7,8 +7,8 @@
 //!    |  | SIGHUP                 +---- all done, or grace over -----+
 //!    +--+ (good: new sessions follow the new profile; bad: refused)
 //! ```
-//! A reload is read on a thread of its own ([`Reading`]), so that this thread goes on feeding the watchdog while a large
-//! checkpoint is opened.
+//! A thread of its own reads a reload ([`Reading`]), so the main thread can feed the watchdog while a large checkpoint
+//! is opened.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,20 +30,20 @@ use crate::pipeline::{Control, Engine, Event};
 use crate::profile::Profile;
 use crate::signals::Signal;
 
-/// How often the watchdog, the metrics and the status line get their turn.
+/// How often the main thread serves the watchdog, the metrics and the status line.
 const TURN: Duration = Duration::from_millis(250);
-/// How often a drain that goes on says which sessions it waits for.
+/// How often a warm-up or a drain logs what it waits for.
 const DRAIN_SAYS: Duration = Duration::from_secs(2);
-/// How long a player that was told to stop at once may take to close its files.
+/// How long the player may take to close its files after it was told to stop at once.
 const CLOSING: Duration = Duration::from_secs(3);
-/// How much more time to start is asked for at each turn of the warm-up.
+/// How much more time to start is asked of systemd in each turn of the warm-up.
 const START_MORE: Duration = Duration::from_secs(30);
 
-/// How far the stop has come.
+/// How far a stop has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// Sessions still live at `cut_at` are cut.
+    /// Live sessions may finish. At `cut_at` the player cuts the rest.
     Draining {
         cut_at: MonoTime,
     },
@@ -52,7 +52,7 @@ enum Phase {
     },
 }
 
-/// See the module.
+/// The state of the main thread. The module describes what it does.
 pub(crate) struct Controller<'a> {
     args: &'a RunArgs,
     profile: Profile,
@@ -62,9 +62,9 @@ pub(crate) struct Controller<'a> {
     health: &'a Health,
     notifier: &'a Notifier,
     phase: Phase,
-    /// The reload that is being read.
+    /// The reload that is being read, if there is one.
     reading: Option<Reading>,
-    /// Another one was asked for meanwhile.
+    /// Whether another reload was asked for meanwhile.
     read_again: bool,
     said: MonoTime,
     clock: SystemClock,
@@ -100,7 +100,8 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// Waits until every label has a session. `false` if it was told to stop, or the generator failed, before.
+    /// Waits until every label has a session to play. Gives `false` if a stop came, or the generator ended, before
+    /// that.
     pub(crate) fn warm_up(&mut self, engine: &Engine) -> bool {
         loop {
             let empty = engine.pool().wait_stocked(Duration::ZERO);
@@ -130,7 +131,7 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// The player runs.
+    /// Tells systemd, `/ready` and the log that the player runs.
     pub(crate) fn ready(&self) {
         self.health.set_ready(true);
         let status = format!("playing profile {}", self.profile.name);
@@ -142,7 +143,7 @@ impl<'a> Controller<'a> {
         );
     }
 
-    /// Reacts to what happens until the player has ended.
+    /// Handles events until the player has ended.
     pub(crate) fn run(&mut self, engine: &Engine) {
         loop {
             match engine.next(TURN) {
@@ -203,13 +204,13 @@ impl<'a> Controller<'a> {
         matches!(self.phase, Phase::Cutting { .. })
     }
 
-    /// Name of the profile in effect.
+    /// Name of the current profile.
     pub(crate) fn profile_name(&self) -> &str {
         &self.profile.name
     }
 
-    /// Reports a failure of the guard, and keeps the metrics up for a moment: a run that ends at once would take its
-    /// own reason with it before Prometheus comes by.
+    /// Reports a failure of the guard, and keeps the metrics up for a moment. If the run ended at once, Prometheus
+    /// could not read the reason.
     pub(crate) fn guard_failed(&self, failure: &Failure, linger: Duration) {
         GuardFailed { reason: failure.to_string() }.emit(self.metrics);
         if self.profile.metrics.is_some() {
@@ -236,7 +237,7 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// Everything that can go wrong has gone wrong before anything changes.
+    /// Puts a reload into effect that has been read. Every possible failure comes before the first change.
     fn end_reload(&mut self, engine: &Engine) {
         let Some(reading) = self.reading.take() else { return };
         let loaded = reading.finish().and_then(|loaded| {
@@ -271,17 +272,17 @@ impl<'a> Controller<'a> {
         self.notifier.ready(&format!("playing profile {}", self.profile.name));
     }
 
-    /// What is due every now and then.
+    /// Does the regular work: metrics and watchdog.
     fn turn(&self) {
         self.metrics.upkeep();
         match self.health.check(self.clock.now()) {
             Ok(()) => self.notifier.alive(),
-            // No feed for the watchdog: systemd restarts what hangs.
+            // The watchdog is not fed, so systemd restarts a daemon that hangs.
             Err(why) => tracing::error!("{why}"),
         }
     }
 
-    /// Logs a line unless one was logged a short time ago.
+    /// Logs a line, unless a line was logged less than `every` ago.
     fn say_every(&mut self, every: Duration, line: &str) {
         let now = self.clock.now();
         if now.since(self.said) >= every {
@@ -291,7 +292,7 @@ impl<'a> Controller<'a> {
     }
 }
 
-/// What a drain waits for, and for how long.
+/// Says which sessions a drain waits for, and for how long.
 fn draining(live: &BTreeMap<Arc<str>, u64>, left: Duration) -> String {
     let labels: Vec<String> = live.iter().map(|(label, n)| format!("{label} {n}")).collect();
     let total: u64 = live.values().sum();

@@ -1,11 +1,11 @@
-//! `netssmd run`: profile in, daemon out. The one place that knows every part.
+//! `netssmd run`: the daemon. This is the one place that knows every part.
 //!
 //! ```text
-//! start:  profile -> admin -> model -> generator -> signals -> guard -> sockets and files -> pool warm -> player -> READY
+//! start:  profile -> admin -> model -> generator -> signals -> guard -> sockets, files -> warm-up -> player -> READY
 //! stop:   no new sessions -> live ones finish or are cut -> outputs closed -> generator -> guard removed -> admin
 //! ```
-//! Nothing is sent before the guard is up, and the guard goes only when nothing can be sent any more. The main thread
-//! does the waiting: signals, ended threads, the watchdog; see [`control`].
+//! No frame is sent before the guard is up, and the guard is removed only when nothing can be sent any more. The main
+//! thread waits for signals and ended threads, and feeds the watchdog, see [`control`].
 
 mod control;
 mod notify;
@@ -35,7 +35,7 @@ pub(crate) use testbed::{Testbed, check_interfaces};
 use control::Controller;
 use notify::Notifier;
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it ends by itself or a signal stops it.
 pub(crate) fn run(args: &RunArgs) -> Outcome {
     let profile = Profile::load(&args.profile, &models::labels).map_err(Failure::config)?;
     check_clock(args, &profile)?;
@@ -61,14 +61,14 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
         }
     };
     let outcome = play(args, profile, &metrics, &health, &notifier);
-    // Last, so that the final numbers and the reason of a failure can still be read.
+    // Stopped last, so that the final numbers and the reason of a failure can still be read.
     if let Some(admin) = admin {
         admin.stop();
     }
     outcome
 }
 
-/// The virtual clock is for captures, and must have an end.
+/// Checks that a run on the virtual clock only writes captures, and that it has an end.
 fn check_clock(args: &RunArgs, profile: &Profile) -> Outcome {
     if !args.virtual_clock {
         return Ok(());
@@ -105,7 +105,8 @@ fn play(
             pool.follow(Box::new(ahead), depth);
         }
     })?;
-    // Before the guard: a signal that found no handler would end the process and leave the rules behind.
+    // Signals come before the guard. Without a handler a signal would end the process and leave the guard's rules
+    // behind.
     signals::channel(engine.sender())?;
     let quiet: Vec<String> = profile.quiet.iter().map(|(name, _)| name.clone()).collect();
     let testbed = Testbed::open(&profile.outputs, testbed::allowlist(&profile)?, profile.nftables, &quiet)?;
@@ -121,7 +122,7 @@ fn play(
     let warm = time.is_some() || controller.warm_up(&engine);
     let Testbed { outputs, gate, watch, .. } = testbed;
     if warm {
-        // Offset 0 is now: nothing that took time to get ready makes the first packet late.
+        // Offset 0 is now, so the time that the start took does not make the first packet late.
         let time = time.unwrap_or_else(Timeline::real);
         let metrics = metrics.clone();
         engine.play(|pool, pulse| Parts { time, pool, plan, outputs, gate, metrics, pulse, stop_after })?;
@@ -136,7 +137,7 @@ fn play(
     conclude(args, &mut controller, finished, removed.map_err(anyhow::Error::new))
 }
 
-/// What the profile tells the player.
+/// The part of a profile that the player needs.
 fn plan(profile: &Profile, allocator: &Arc<Allocator>) -> Outcome<Plan> {
     let rewriter =
         Rewriter::new(profile.addresses.clone(), Arc::clone(allocator)).map_err(Failure::config)?;
@@ -153,10 +154,10 @@ fn plan(profile: &Profile, allocator: &Arc<Allocator>) -> Outcome<Plan> {
     })
 }
 
-/// How long the metrics stay up after the guard stopped a run, at most; a scrape should see why.
+/// How long the metrics stay up at most after the guard stopped a run, so that Prometheus can read the reason.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Says how it went, and which exit code that is.
+/// Reports how the run went. Gives its failure, which decides the exit code.
 fn conclude(
     args: &RunArgs,
     controller: &mut Controller<'_>,

@@ -1,8 +1,8 @@
-//! What a reload may change, and reading it without holding anybody up.
+//! What a reload may change, and how it is read without delaying the other threads.
 //!
-//! Traffic, schedule, pool, seed, addresses, model and grace period may change: they only concern new sessions. What is
-//! open stays open: outputs, what may leave, the guard's rules and the metrics' address need a restart, and a profile
-//! that changes them is refused as a whole, so that nothing is half in effect.
+//! Traffic, schedule, pool, seed, addresses, model and grace period may change, because they concern new sessions only.
+//! Outputs, the allowlist, the guard's rules and the address of the metrics are open already, so a change of these
+//! needs a restart. A profile that changes one of them is refused as a whole, so it never takes effect by half.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,15 +19,16 @@ use crate::profile::Profile;
 pub(crate) struct Loaded {
     /// The profile.
     pub profile: Profile,
-    /// Its model, if that is another one than before.
+    /// The profile's model, if it is not the current one.
     pub model: Option<(Model, Facts)>,
 }
 
-/// A reload that is being read on a thread of its own: opening a large checkpoint takes longer than a watchdog waits.
+/// A reload that a thread of its own reads. To open a large checkpoint takes longer than the watchdog waits.
 pub(crate) struct Reading(Receiver<Result<Loaded, String>>);
 
 impl Reading {
-    /// Starts to read the profile at `path`, which is to follow `old`. [`Event::ReloadRead`] says when it has been read.
+    /// Starts to read the profile at `path`, which will replace `old`. [`Event::ReloadRead`] says when it has been
+    /// read.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -42,23 +43,23 @@ impl Reading {
         std::thread::Builder::new().name("reload".into()).spawn(move || {
             let result = std::panic::catch_unwind(|| load(&path, &old, &allow));
             let result = result.unwrap_or_else(|_| Err("reading it failed; the log says how".into()));
-            // The receivers are gone when the process is about to end.
+            // The receivers are gone only when the process is about to end.
             let _ = give.send(result);
             let _ = said.send(Event::ReloadRead);
         })?;
         Ok(Self(loaded))
     }
 
-    /// What was read, or why it cannot take effect, one problem a line. To be called after [`Event::ReloadRead`].
+    /// The profile that was read. Call it after [`Event::ReloadRead`].
     ///
     /// # Errors
-    /// The reasons.
+    /// Why the profile cannot take effect, one problem per line.
     pub(crate) fn finish(self) -> Result<Loaded, String> {
         self.0.recv().unwrap_or_else(|_| Err("reading it ended without a result".into()))
     }
 }
 
-/// Reads and checks a profile, cheapest first, and opens its model if that is another one.
+/// Reads and checks a profile, cheap checks first, and opens its model if that is not the current one.
 fn load(path: &Path, old: &Profile, allow: &Allowlist) -> Result<Loaded, String> {
     let profile = Profile::load(path, &models::labels).map_err(|problems| problems.to_string())?;
     let new_allow = testbed::allowlist(&profile).map_err(|error| error.to_string())?;
@@ -75,7 +76,7 @@ fn load(path: &Path, old: &Profile, allow: &Allowlist) -> Result<Loaded, String>
     Ok(Loaded { profile, model })
 }
 
-/// What is different and needs a restart, in words. Empty if the new profile can take effect.
+/// The changes that need a restart, in words. Empty if the new profile can take effect.
 fn needs_restart(
     old: &Profile,
     new: &Profile,
@@ -143,7 +144,7 @@ mod tests {
             ("[guard]", "[model]\ntemperature = 0.5\n[guard]"),
             ("[guard]", "[shutdown]\ngrace_seconds = 1\n[guard]"),
             ("[guard]", "[pool]\nreuse = 9\n[guard]"),
-            // The same interface on another line of the file.
+            // The same interface, on another line of the file.
             ("[guard]", "\n\n[guard]"),
         ] {
             assert_eq!(changes(from, to), Vec::<&str>::new(), "{to}");

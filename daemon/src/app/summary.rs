@@ -1,4 +1,4 @@
-//! How a run went: a few log lines, and JSON for programs.
+//! The summary of a run: a few log lines, and JSON for programs.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,82 +10,82 @@ use serde::Serialize;
 use crate::exit::Failure;
 use crate::pipeline::{End, OutputKind, Played};
 
-/// A whole run.
+/// The summary of a run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     /// Name of the profile.
     pub profile: String,
     /// "done", "cut" or "failed".
     pub end: &'static str,
-    /// How long it played, in the time of the run.
+    /// How long the run played, on its timeline, in seconds.
     pub seconds: f64,
-    /// Sessions.
+    /// Counts of sessions.
     pub sessions: Sessions,
     /// Frames handed to the outputs.
     pub frames: u64,
-    /// Each output's own numbers.
+    /// The numbers of each output.
     pub outputs: Vec<OutputSummary>,
-    /// Packets that gave no frame, by reason.
+    /// Packets that were dropped before they became a frame, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// How late frames were, in seconds; absent without frames.
+    /// How late frames were. Absent if no frame was sent.
     pub lateness: Option<LatenessSummary>,
-    /// What the model did.
+    /// What the model generated.
     pub generated: Generated,
 }
 
 /// Counts of sessions.
 #[derive(Debug, Serialize)]
 pub(crate) struct Sessions {
-    /// By label.
+    /// Sessions started, by label.
     pub started: BTreeMap<String, u64>,
-    /// Ended by themselves.
+    /// Sessions that played to their end.
     pub finished: u64,
-    /// Cut by a stop.
+    /// Sessions that a stop cut.
     pub cut: u64,
-    /// Played again.
+    /// Replays of sessions that were played before.
     pub reused: u64,
-    /// Arrivals that waited for the model.
+    /// Arrivals that had to wait for the model.
     pub underruns: u64,
 }
 
-/// One output.
+/// The numbers of one output.
 #[derive(Debug, Serialize)]
 pub(crate) struct OutputSummary {
-    /// Interface, or "pcap".
+    /// Name of the interface, or "pcap".
     pub name: String,
     /// "interface" or "capture".
     pub kind: &'static str,
-    /// Frames that the kernel took.
+    /// Frames that the kernel, or the capture, took.
     pub frames: u64,
-    /// Their bytes.
+    /// Bytes of these frames.
     pub bytes: u64,
-    /// Frames that went nowhere, by reason.
+    /// Frames that the output dropped, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// The interface's own counters over the run.
+    /// Packets that the interface's own counter added during the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface_tx_packets: Option<u64>,
-    /// Captures finished.
+    /// Number of finished capture files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
 }
 
-/// Upper bounds of the lateness of these shares of the frames.
+/// Upper bounds of lateness, in seconds, for a share of the frames.
 #[derive(Debug, Serialize)]
 pub(crate) struct LatenessSummary {
-    /// Half of them.
+    /// For half of the frames.
     pub p50: f64,
-    /// 99 of 100.
+    /// For 99 of 100 frames.
     pub p99: f64,
-    /// All.
+    /// For all frames.
     pub max: f64,
 }
 
-/// What the model did.
+/// What the model generated.
 #[derive(Debug, Serialize)]
 pub(crate) struct Generated {
     /// Tokens drawn.
     pub tokens: u64,
-    /// Packets made of them.
+    /// Packets decoded from these tokens.
     pub packets: u64,
     /// Sessions finished.
     pub sessions: u64,
@@ -109,16 +109,16 @@ impl From<&crate::pipeline::Closed> for OutputSummary {
     }
 }
 
-/// Why a run failed.
+/// The failure of a run.
 pub(crate) struct RunFailure {
-    /// The guard did it.
+    /// Whether the guard stopped the run.
     pub guard: bool,
-    /// In words.
+    /// The failure, with its exit code.
     pub failure: Failure,
 }
 
 impl Summary {
-    /// From what the threads left.
+    /// Builds the summary from the outcome of the player and the generator.
     pub(crate) fn new(profile: &str, played: &Played, generated: &Stats) -> Self {
         let tally = &played.tally;
         let lateness = &tally.lateness;
@@ -153,7 +153,7 @@ impl Summary {
         }
     }
 
-    /// The failure of a run that failed.
+    /// The failure, if the run failed.
     pub(crate) fn failure(end: End) -> Option<RunFailure> {
         let End::Failed(error) = end else { return None };
         let guard = matches!(error, SinkError::Refused(_));
@@ -163,7 +163,7 @@ impl Summary {
         })
     }
 
-    /// A few lines for the log.
+    /// Logs the summary in a few lines.
     pub(crate) fn log(&self) {
         let started: u64 = self.sessions.started.values().sum();
         tracing::info!(
@@ -192,7 +192,7 @@ impl Summary {
         }
     }
 
-    /// One JSON object on standard output.
+    /// Prints the summary on standard output as one JSON object.
     pub(crate) fn print(&self) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         serde_json::to_writer_pretty(&mut out, self)?;

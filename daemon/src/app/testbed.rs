@@ -1,4 +1,4 @@
-//! Guard and outputs of a profile, opened in the right order: allowlist, rules in the kernel, then sockets and files.
+//! Opens a profile's guard and outputs in the right order: allowlist, rules in the kernel, then sockets and files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,27 +16,28 @@ use crate::exit::{Failure, Outcome};
 use crate::pipeline::{Output, OutputKind, Outputs};
 use crate::profile::{self, MtuChoice, Pcap, Profile, Sends};
 
-/// How often the rules in the kernel are looked at. Four looks a second leave room for late ones within the second
-/// that sending may go on after their removal.
+/// How often the rules in the kernel are verified. Sending must stop within a second after their removal. Four checks
+/// per second leave room for a late one.
 const VERIFY_EVERY: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// Everything that touches the host, open and guarded.
+/// Everything that touches the host, open and behind the guard.
 pub(crate) struct Testbed {
-    /// Where frames go.
+    /// The outputs.
     pub outputs: Outputs,
-    /// Shut when anything is wrong.
+    /// The gate. It shuts when a check of the guard fails.
     pub gate: Arc<Gate>,
-    /// Rules in the kernel, if the profile wants them and an interface sends.
+    /// The rules in the kernel and the thread that verifies them. `None` if the profile wants no rules or no interface
+    /// sends.
     pub watch: Option<Watch>,
     allow: Arc<Allowlist>,
 }
 
 impl Testbed {
-    /// Puts up the guard and opens the outputs. The rules go up if `nftables` says so and an interface sends; they
-    /// silence the `quiet` interfaces too.
+    /// Installs the guard and opens the outputs. The nftables rules are installed if `nftables` is set and an interface
+    /// sends. They also keep the host from answering on the `quiet` interfaces.
     ///
     /// # Errors
-    /// The first thing that cannot be opened; what was opened before is closed again.
+    /// The first thing that cannot be opened. Whatever was opened before is closed again.
     pub(crate) fn open(
         outputs: &profile::Outputs,
         allow: Allowlist,
@@ -66,22 +67,22 @@ impl Testbed {
         Ok(Self { outputs: Outputs::new(opened), gate, watch, allow })
     }
 
-    /// What may leave.
+    /// The allowlist.
     pub(crate) fn allowlist(&self) -> Arc<Allowlist> {
         Arc::clone(&self.allow)
     }
 }
 
-/// What a profile lets leave.
+/// The allowlist of a profile.
 ///
 /// # Errors
-/// The plan has a prefix that is not allowed; a checked profile has none.
+/// If the plan has a prefix that is not allowed. A checked profile has none.
 pub(crate) fn allowlist(profile: &Profile) -> Outcome<Allowlist> {
     let list = Allowlist::for_plan(&profile.addresses, &profile.allow).map_err(Failure::config)?;
     Ok(list.with_interfaces(profile.outputs.interfaces.iter().map(|i| i.name.clone())))
 }
 
-/// Interfaces that the profile names and this host does not have, one message each.
+/// One message for each interface that the profile names and this host lacks.
 pub(crate) fn check_interfaces(profile: &Profile) -> Vec<String> {
     let outputs = profile.outputs.interfaces.iter().map(|i| (&i.name, &i.place));
     let quiet = profile.quiet.iter().map(|(name, place)| (name, place));
