@@ -1,8 +1,9 @@
-//! Replay profiles: TOML as typed, then what the program can use.
+//! Replay profiles: from TOML text to values that the program can use.
 //!
-//! [`raw`] has the keys and their defaults, [`parse`] reads them and finds every mistake of form, [`check`] checks
-//! the values against each other and against the labels of the model and makes a [`validated`] profile. None opens a socket or a device; reading the
-//! file and the model's label list is all that touches the system, and [`Profile::load`] does that in one place.
+//! [`raw`] has the keys and their defaults. [`parse`] reads them and finds every mistake of form. [`check`] checks the
+//! values against each other and against the labels of the model, and makes a [`validated`] profile. None of them opens
+//! a socket or a device. Only [`Profile::load`] touches the system: it reads the file, and asks for the labels of the
+//! model.
 
 mod check;
 mod parse;
@@ -20,16 +21,16 @@ pub(crate) use validated::{
     Traffic,
 };
 
-/// Answers what labels a model has, given the `checkpoint` key; `None` if that does not matter. The error is shown at
-/// that key.
+/// Gives the labels of a model for a value of the `checkpoint` key, or `None` if labels do not matter. Its error is
+/// shown at that key.
 pub(crate) type Labels<'a> = &'a dyn Fn(&CheckpointChoice) -> Result<Option<Vec<String>>, String>;
 
-/// For commands that use a profile's addresses only.
+/// Accepts any label. For commands that use a profile's addresses only.
 pub(crate) fn any_label(_: &CheckpointChoice) -> Result<Option<Vec<String>>, String> {
     Ok(None)
 }
 
-/// The addresses of a profile that says nothing about them.
+/// The address plan of a profile without `[addresses]`.
 pub(crate) fn default_addresses() -> netssm_replay::rewrite::AddressPlan {
     let mut problems = Collector::new(Path::new("defaults"), "");
     check::addresses(&raw::RawAddresses::default(), &mut problems)
@@ -40,7 +41,7 @@ impl Profile {
     /// Reads and checks a profile file.
     ///
     /// # Errors
-    /// Everything that is wrong with it, at once.
+    /// All problems of the profile at once.
     pub(crate) fn load(file: &Path, labels: Labels<'_>) -> Result<Profile, Problems> {
         let text = std::fs::read_to_string(file).map_err(|error| Problems {
             file: file.to_owned(),
@@ -53,10 +54,10 @@ impl Profile {
         Self::from_text(file, &text, labels)
     }
 
-    /// Checks the text of a profile; `file` is only for messages.
+    /// Checks the text of a profile. `file` is only for messages.
     ///
     /// # Errors
-    /// Everything that is wrong with it, at once.
+    /// All problems of the profile at once.
     pub(crate) fn from_text(file: &Path, text: &str, labels: Labels<'_>) -> Result<Profile, Problems> {
         let mut problems = Collector::new(file, text);
         let profile = match parse::parse(text, &mut problems) {

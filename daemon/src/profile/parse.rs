@@ -1,9 +1,9 @@
-//! Profile text to [`RawProfile`], with every mistake of form found in one go.
+//! Reads profile text as a [`RawProfile`] and finds every mistake of form in one go.
 //!
-//! serde stops at the first mistake. To report all of them, the entry that a message points at is taken out of the
-//! parsed table and the rest is read again, until it reads cleanly. Taking out an unknown key changes nothing else;
-//! taking out a value of the wrong type may hide what depends on it, so the caller validates further only if
-//! [`Parsed::complete`] says so.
+//! serde stops at the first mistake. To report all of them, the parser removes the entry that a message points at from
+//! the table and reads the rest again, until it reads cleanly. Removing an unknown key changes nothing else. Removing a
+//! value of the wrong type may hide what depends on it, so the caller checks values only if [`Parsed::complete`] is
+//! set.
 
 use std::ops::Range;
 
@@ -14,16 +14,17 @@ use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 use super::problem::{Collector, nearest};
 use super::raw::RawProfile;
 
-/// What could be read.
+/// The readable part of a profile.
 #[derive(Debug)]
 pub(crate) struct Parsed {
-    /// The profile without the entries that were wrong.
+    /// The profile without the entries that had a mistake.
     pub raw: RawProfile,
-    /// Nothing but unknown keys was taken out, so that checks of the values are still meaningful.
+    /// Whether only unknown keys were removed, so that checks of the values still make sense.
     pub complete: bool,
 }
 
-/// Reads a profile. `None` if the text is not TOML at all; the collector then says why.
+/// Reads a profile. `None` if no profile could be read, for example because the text is not TOML. The collector then
+/// says why.
 pub(crate) fn parse(text: &str, problems: &mut Collector<'_>) -> Option<Parsed> {
     let (mut root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -49,7 +50,7 @@ pub(crate) fn parse(text: &str, problems: &mut Collector<'_>) -> Option<Parsed> 
     }
 }
 
-/// A range that a collector takes for a place even at the start of the file.
+/// A range that is never empty, so that the collector takes it for a place even at the start of the file.
 fn place(span: Option<Range<usize>>) -> Range<usize> {
     let span = span.unwrap_or(0..1);
     span.start..span.end.max(span.start + 1)
@@ -59,7 +60,7 @@ fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or(message)
 }
 
-/// Turns serde's words into ours.
+/// Turns a message of serde into a message for users of profiles.
 fn explain(message: &str, root: &Spanned<DeTable<'_>>, span: &Range<usize>, text: &str) -> (String, String) {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     if message.starts_with("unknown field") {
@@ -88,7 +89,7 @@ fn explain(message: &str, root: &Spanned<DeTable<'_>>, span: &Range<usize>, text
     (format!("cannot read \"{shown}\": {}", first_line(message)), String::new())
 }
 
-/// serde's names of types in words.
+/// serde's names of types, in plain words.
 fn plain(expected: &str) -> &str {
     match expected {
         "f64" => "a number, such as 1.5",
@@ -101,7 +102,7 @@ fn plain(expected: &str) -> &str {
     }
 }
 
-/// The dotted name of what lies at `span`: for a key, the table it stands in; for a value, the value's own path.
+/// The dotted name of what lies at `span`: for a key the table that holds it, for a value its own path.
 fn table_of(table: &DeTable<'_>, span: &Range<usize>, prefix: &str) -> Option<String> {
     let join = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
     for (key, value) in table {
@@ -127,7 +128,7 @@ fn table_of_value(value: &Spanned<DeValue<'_>>, span: &Range<usize>, path: &str)
     }
 }
 
-/// Takes the entry out whose key or value has exactly this place. `false` if there is none.
+/// Removes the entry whose key or value has exactly this place. Gives `false` if there is none.
 fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
     let doomed = table.iter().find(|(key, value)| key.span() == *span || value.span() == *span);
     if let Some(key) = doomed.map(|(key, _)| key.clone()) {

@@ -1,13 +1,13 @@
-//! What is wrong in a profile, where, and what would be right.
+//! Problems of a profile: what is wrong, where, and what would be right.
 
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// One problem, at one place.
+/// One problem at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// 1-based line and column (in characters), or `None` for what is missing from the file as a whole.
+    /// 1-based line and column (in characters). `None` for something that is missing from the file as a whole.
     pub place: Option<(usize, usize)>,
     /// What is wrong, in lower case, without a full stop.
     pub what: String,
@@ -45,7 +45,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Collects problems of one text and turns byte ranges into lines and columns.
+/// Collects the problems of one text and turns byte ranges into lines and columns.
 #[derive(Debug)]
 pub(crate) struct Collector<'a> {
     file: &'a Path,
@@ -59,7 +59,7 @@ impl<'a> Collector<'a> {
         Self { file, text, list: Vec::new() }
     }
 
-    /// Notes a problem at a byte range. An empty range at 0 is that of a default and has no place.
+    /// Notes a problem at a byte range. The empty range at 0 stands for a default, which has no place.
     pub(crate) fn at(&mut self, span: Range<usize>, what: impl Into<String>, help: impl Into<String>) {
         let place = (span != (0..0)).then(|| line_and_column(self.text, span.start));
         self.list.push(Problem { place, what: what.into(), help: help.into() });
@@ -76,12 +76,12 @@ impl<'a> Collector<'a> {
         format!("{}:{line}:{column}", self.file.display())
     }
 
-    /// Nothing was noted.
+    /// Whether no problem was noted.
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// The problems in order of place, those without one last; `Ok` if there is none.
+    /// Gives the problems in order of place, those without a place last. `Ok` if there is none.
     pub(crate) fn finish(mut self) -> Result<(), Problems> {
         if self.list.is_empty() {
             return Ok(());
@@ -102,7 +102,7 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// The candidate closest to `typed`, if one is close enough to be a slip of the finger.
+/// The candidate closest to `typed`, if it is close enough to be a typing error.
 pub(crate) fn nearest<'c>(typed: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     candidates
         .into_iter()
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(line_and_column(text, text.find("= 2").unwrap()), (2, 3));
         assert_eq!(line_and_column(text, text.find("= 3").unwrap()), (3, 6));
         assert_eq!(line_and_column(text, usize::MAX), (4, 1));
-        // In the middle of a two-byte character: never a panic.
+        // An offset in the middle of a two-byte character must not panic.
         assert_eq!(line_and_column(text, text.find('ß').unwrap() + 1), (2, 1));
     }
 

@@ -1,9 +1,10 @@
-//! The profile as typed: every key, its meaning, unit, default and range.
+//! The profile as the user writes it: every key, its meaning, unit, default and range.
 //!
-//! These structs mirror the TOML one to one and check nothing but types; [`super::validated`] turns them into what
-//! the program can use. Values that can be wrong carry their place in the file ([`Spanned`]), so that a message can
-//! point at line and column. Unknown keys are errors. The `Default` of each struct is the only home of its defaults; the
-//! command line takes its own from there, and what a library decides comes from the library's `Default`.
+//! These structs mirror the TOML one to one and check types only. [`super::check`] turns them into the values of
+//! [`super::validated`]. A value that can be wrong carries its place in the file ([`Spanned`]), so that a message can
+//! point at line and column. Unknown keys are errors. The `Default` of each struct is the only place for its defaults.
+//! The command line takes its own defaults from here. A default that belongs to a library comes from the library's
+//! `Default`.
 
 use netssm_model::precision::Precision;
 use netssm_model::sample::Policy;
@@ -11,12 +12,12 @@ use netssm_replay::sink::rolling::RollingConfig;
 use serde::Deserialize;
 use toml::Spanned;
 
-/// A default value has no place in the file; the empty range says so.
+/// Wraps a default value. It has no place in the file, which the empty range shows.
 fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 
-/// A key that has no default. Without a place it was not given, and the profile is refused.
+/// The value of a key that has no default and was not given. The profile is then refused.
 fn required() -> Spanned<String> {
     unplaced(String::new())
 }
@@ -39,22 +40,22 @@ pub(super) fn is_given<T>(value: &Spanned<T>) -> bool {
 pub(crate) struct RawProfile {
     /// A short name for logs and metrics. Default: "unnamed".
     pub name: String,
-    /// Seed of everything drawn: sessions, arrivals, addresses, payload. The same seed, profile and model give the
-    /// same sessions in the same order. Default: 1.
+    /// Seed of everything that is drawn: sessions, arrivals, addresses, payload. The same seed, profile and model give
+    /// the same sessions in the same order. Default: 1.
     pub seed: u64,
     /// Which model generates, and how it samples.
     pub model: RawModel,
-    /// How many sessions are kept ready, and how often one may be used.
+    /// How many sessions are kept ready, and how often each may be played.
     pub pool: RawPool,
-    /// What to generate: at least one entry.
+    /// What to generate. At least one entry.
     pub traffic: Vec<Spanned<RawTraffic>>,
     /// When sessions start.
     pub schedule: RawSchedule,
-    /// Where the hosts of a session are mapped to.
+    /// The prefixes that the hosts of a session are mapped into.
     pub addresses: RawAddresses,
-    /// Where packets go: at least one of `[[output.interface]]` and `[output.pcap]`.
+    /// Where packets go. At least one of `[[output.interface]]` and `[output.pcap]`.
     pub output: RawOutput,
-    /// What may leave at all.
+    /// Which addresses may leave at all.
     pub guard: RawGuard,
     /// Prometheus and health endpoints.
     pub metrics: RawMetrics,
@@ -80,8 +81,9 @@ impl Default for RawProfile {
     }
 }
 
-/// `model.min_p`. Thousands of draws make a session, and what a model gives to all the tokens that never follow adds up:
-/// without a cut nearly every session has a few of them, and goes on as none that the model has read (docs/adr/0010).
+/// Default of `model.min_p`. A session takes thousands of draws. The model gives a small probability to each of the
+/// many tokens that never follow, and together these add up. Without a cut nearly every session would hold a few such
+/// tokens, and then continue in a way that the model never saw in training (docs/adr/0010).
 const MIN_P: f64 = 0.1;
 
 /// `[model]`
@@ -93,26 +95,28 @@ pub(crate) struct RawModel {
     pub checkpoint: Spanned<String>,
     /// "auto" (a GPU if this build and this host have one, else the CPU), "cpu" or "cuda:N". Default: "auto".
     pub device: Spanned<String>,
-    /// What the model is decoded in: "f32"; "int8", which is faster, on the CPU only; "bf16" or "bf16-state" (the state too), which
-    /// are faster, on a GPU only. Each gives other sessions for the same seed. Default: "f32".
+    /// Precision of decoding: "f32"; "int8", which is faster, on the CPU only; "bf16" or "bf16-state" (the state too),
+    /// which are faster, on a GPU only. Each gives other sessions for the same seed. Default: "f32".
     pub precision: Spanned<String>,
-    /// Sessions generated side by side, 1 to 4096. More is faster in total and slower for each. Default: 32.
+    /// Sessions generated side by side, 1 to 4096. A larger batch is faster in total and slower for each session.
+    /// Default: 32.
     pub batch: Spanned<u64>,
     /// CPU threads for the model, 0 for all. Default: 0.
     pub threads: Spanned<u64>,
-    /// Sampling temperature; below 1 is tamer, above 1 is wilder, 0 always takes the likeliest token.
-    /// Default: 1.0.
+    /// Sampling temperature. Below 1 likely tokens become likelier, above 1 less so. 0 always takes the likeliest
+    /// token. Default: 1.0.
     pub temperature: Spanned<f64>,
     /// Sample among the k likeliest tokens only; 0 for all. Default: 0.
     pub top_k: Spanned<u64>,
     /// Sample among the likeliest tokens that hold this share of the probability, in (0, 1]. Default: 1.0.
     pub top_p: Spanned<f64>,
-    /// Drop tokens less likely than this share of the likeliest one, in [0, 1). Default: 0.1.
+    /// Drop tokens that are less likely than this share of the likeliest token's probability, in [0, 1). Default: 0.1.
     pub min_p: Spanned<f64>,
-    /// Drop tokens less likely than this, but fewer where many are about as unlikely, in [0, 1). Default: 0.0.
+    /// Drop tokens less likely than this, in [0, 1). Fewer are dropped where many tokens are about equally unlikely.
+    /// Default: 0.0.
     pub eta: Spanned<f64>,
-    /// Makes tokens seen lately less likely, 1.0 for no penalty. Header bytes repeat by design, so use it with
-    /// care. Default: 1.0.
+    /// Makes tokens less likely that were drawn lately. 1.0 is no penalty. Header bytes repeat by design, so use it
+    /// with care. Default: 1.0.
     pub repetition_penalty: Spanned<f64>,
 }
 
@@ -139,12 +143,12 @@ impl Default for RawModel {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawPool {
-    /// Sessions kept ready ahead of the wire, 1 to 1,000,000; shared among labels by weight, at least one each.
-    /// A session of 200 packets takes about 30 kB. Default: 32.
+    /// Sessions kept ready ahead of the player, 1 to 1,000,000. Labels share them by weight, and each gets at least
+    /// one. A session of 200 packets takes about 30 kB. Default: 32.
     pub sessions: Spanned<u64>,
-    /// How often one session may be played, 1 to 1,000,000. Each time it gets new addresses, ports, sequence
-    /// numbers, IP ids and timestamps. A session is only played again when no fresh one of its label is ready;
-    /// when all have been used up the arrival waits and an underrun is counted. Default: 4.
+    /// How often one session may be played, 1 to 1,000,000. Each replay gets new addresses, ports, sequence numbers, IP
+    /// ids and timestamps. A session is replayed only when no fresh one of its label is ready. When all replays are
+    /// used up, the arrival waits and an underrun is counted. Default: 4.
     pub reuse: Spanned<u64>,
 }
 
@@ -158,12 +162,11 @@ impl Default for RawPool {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawTraffic {
-    /// A label that the model knows; `netssmd check` lists them. No default.
+    /// A label that the model knows. For any other label, `netssmd check` lists the labels that it knows. No default.
     pub label: Spanned<String>,
     /// Share of sessions with this label, relative to the other entries, above 0. Default: 1.0.
     pub weight: Spanned<f64>,
-    /// Packets generated for one session, 1 to 1,000,000; a session may end earlier if the model ends it.
-    /// Default: 200.
+    /// Packets generated for one session, 1 to 1,000,000. The model may end a session earlier. Default: 200.
     pub packets: Spanned<u64>,
 }
 
@@ -177,13 +180,13 @@ impl Default for RawTraffic {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawSchedule {
-    /// Sessions started per second on average, above 0; arrivals are a Poisson process. Default: 2.0.
+    /// Sessions started per second on average, above 0. Arrivals are a Poisson process. Default: 2.0.
     pub rate: Spanned<f64>,
-    /// Sessions on the wire at one time, 1 to 1,000,000; at the cap the next arrival waits. Default: 64.
+    /// Sessions on the wire at one time, 1 to 1,000,000. At the cap the next arrival waits. Default: 64.
     pub max_concurrent: Spanned<u64>,
-    /// Speed of time inside a session, above 0: at 2.0 all gaps are halved. Default: 1.0.
+    /// Speed of time inside a session, above 0. At 2.0 all gaps are halved. Default: 1.0.
     pub speed: Spanned<f64>,
-    /// Stop by itself after this many sessions; 0 runs until it is told to stop. Default: 0.
+    /// Stop after this many sessions. 0 runs until a signal stops it. Default: 0.
     pub sessions: u64,
 }
 
@@ -199,19 +202,19 @@ impl Default for RawSchedule {
 pub(crate) struct RawAddresses {
     /// Prefixes that clients are mapped into, IPv4 and IPv6 in one list. Default: 10.10.0.0/16 and fd00:10:10::/64.
     pub clients: Vec<Spanned<String>>,
-    /// Prefixes that servers are mapped into; none may overlap a client prefix. Default: 10.20.0.0/16 and
+    /// Prefixes that servers are mapped into. None may overlap a client prefix. Default: 10.20.0.0/16 and
     /// fd00:10:20::/64.
     pub servers: Vec<Spanned<String>>,
-    /// Source MAC of client frames: one address for all, or "per-host" for a locally administered one each.
-    /// Default: "per-host".
+    /// Source MAC address of client frames: one address for all, or "per-host" for a locally administered address per
+    /// host. Default: "per-host".
     pub client_mac: Spanned<String>,
-    /// The same for servers. Default: "per-host".
+    /// Source MAC address of server frames, as `client_mac`. Default: "per-host".
     pub server_mac: Spanned<String>,
-    /// 802.1Q tag on every frame, 1 to 4094; 0 for no tag. Default: 0.
+    /// 802.1Q tag on every frame, 1 to 4094. 0 is no tag. Default: 0.
     pub vlan: Spanned<u64>,
-    /// "fresh" draws new ephemeral ports for every replay, "keep" takes the session's. Default: "fresh".
+    /// "fresh" draws new ephemeral ports for every replay, "keep" uses the session's. Default: "fresh".
     pub ports: Spanned<String>,
-    /// "keep" sends multicast and broadcast packets, "drop" leaves them out. Default: "keep".
+    /// "keep" sends multicast and broadcast packets, "drop" drops them. Default: "keep".
     pub multicast: Spanned<String>,
 }
 
@@ -234,7 +237,7 @@ impl Default for RawAddresses {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawOutput {
-    /// Interfaces to inject on.
+    /// Interfaces to send on.
     pub interface: Vec<Spanned<RawInterface>>,
     /// Rolling captures to write.
     pub pcap: Option<Spanned<RawPcap>>,
@@ -246,11 +249,11 @@ pub(crate) struct RawOutput {
 pub(crate) struct RawInterface {
     /// Name of the interface, such as "veth0". No default.
     pub name: Spanned<String>,
-    /// "both", "to-server" or "to-client": the direction that leaves here. Two interfaces, one a direction, put a
-    /// middlebox in between. Default: "both".
+    /// The direction that this interface sends: "both", "to-server" or "to-client". Two interfaces with one direction
+    /// each put a middlebox between them. Default: "both".
     pub sends: Spanned<String>,
-    /// What happens to a frame longer than the interface takes: "drop" counts it, "refuse" stops the run.
-    /// Default: "drop".
+    /// What happens to a frame that is longer than the interface allows: "drop" drops and counts it, "refuse" stops the
+    /// run. Default: "drop".
     pub mtu_policy: Spanned<String>,
 }
 
@@ -264,18 +267,18 @@ impl Default for RawInterface {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawPcap {
-    /// Directory of the captures; it is made if its parent is there. No default.
+    /// Directory of the captures. It is created if its parent exists. No default.
     pub directory: Spanned<String>,
     /// Start of every file name. Default: "netssmd".
     pub prefix: Spanned<String>,
-    /// A file is closed before it grows beyond this many bytes; 0 for no limit. Default: 100,000,000.
+    /// A file is closed before it grows beyond this many bytes. 0 is no limit. Default: 100,000,000.
     pub max_bytes: Spanned<u64>,
-    /// A file is closed at every multiple of this many seconds of wall-clock time; 0 for no limit. Default: 60.
+    /// A file is closed at every multiple of this many seconds of wall-clock time. 0 is no limit. Default: 60.
     pub max_seconds: Spanned<u64>,
-    /// A file is closed after this many packets; 0 for no limit. Default: 0.
+    /// A file is closed after this many packets. 0 is no limit. Default: 0.
     pub max_packets: u64,
-    /// The oldest captures are deleted when the directory holds more bytes than this; 0 for no limit.
-    /// Default: 10,000,000,000.
+    /// The oldest captures are deleted when the directory holds more bytes than this. 0 is no limit. Default:
+    /// 10,000,000,000.
     pub directory_bytes: Spanned<u64>,
 }
 
@@ -297,14 +300,14 @@ impl Default for RawPcap {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawGuard {
-    /// Prefixes that may occur as an address of a frame; they must cover `[addresses]`. Needed as soon as an
-    /// interface sends; for captures alone the default is the prefixes of `[addresses]`.
+    /// Prefixes that may occur as an address of a frame. They must cover `[addresses]`. Required if an interface sends.
+    /// For captures alone the default is the prefixes of `[addresses]`.
     pub allow: Option<Spanned<Vec<Spanned<String>>>>,
-    /// Put up nftables rules that keep this host from answering or forwarding test traffic on the interfaces in
-    /// use. Needs CAP_NET_ADMIN. Default: true.
+    /// Install nftables rules that keep this host from answering or forwarding test traffic on the interfaces in use.
+    /// Needs CAP_NET_ADMIN. Default: true.
     pub nftables: bool,
     /// Interfaces of this host that the traffic arrives on, such as the far end of a veth pair in the same network
-    /// namespace: the rules keep the host from answering there too. Leave out those that a middlebox under test
+    /// namespace. The rules keep the host from answering there too. Leave out interfaces that a middlebox under test
     /// forwards between. Default: none.
     pub quiet: Vec<Spanned<String>>,
 }
@@ -319,8 +322,8 @@ impl Default for RawGuard {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawMetrics {
-    /// Address and port of /metrics, /live and /ready, or "off". Port 0 takes a free one and logs it.
-    /// Default: "127.0.0.1:9477".
+    /// Address and port of /metrics, /live and /ready, or "off". Port 0 takes a free port and logs it. Default:
+    /// "127.0.0.1:9477".
     pub listen: Spanned<String>,
 }
 
@@ -334,8 +337,8 @@ impl Default for RawMetrics {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawShutdown {
-    /// Seconds that live sessions get to finish after the first SIGTERM, 0 to 86,400. Keep it below TimeoutStopSec
-    /// of the systemd unit. Default: 10.
+    /// Seconds that live sessions get to finish after the first SIGTERM, 0 to 86,400. Keep it below TimeoutStopSec of
+    /// the systemd unit. Default: 10.
     pub grace_seconds: Spanned<f64>,
 }
 

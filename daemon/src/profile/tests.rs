@@ -1,4 +1,4 @@
-//! The messages of a wrong profile, word by word.
+//! The exact messages for profiles with mistakes.
 
 use std::path::Path;
 
@@ -71,7 +71,7 @@ fn the_shortest_profile_is_one_label_and_one_output() {
     assert_eq!(allowed, ["10.10.0.0/16", "fd00:10:10::/64", "10.20.0.0/16", "fd00:10:20::/64"]);
 }
 
-/// One line of [`GOOD`] replaced, and all that is said about it.
+/// Each entry replaces one line of [`GOOD`] and has the complete message that follows.
 #[test]
 fn each_wrong_value_has_its_message() {
     let table = [

@@ -14,33 +14,33 @@ use netssm_replay::rewrite::AddressPlan;
 /// A checked profile.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Profile {
-    /// For logs.
+    /// Name of the profile, for logs.
     pub name: String,
-    /// Seed of everything drawn.
+    /// Seed of everything that is drawn.
     pub seed: u64,
     /// Which model, and how it samples.
     pub model: Model,
-    /// Sessions kept ready.
+    /// How many sessions should be ready.
     pub pool_sessions: u64,
-    /// Plays of one session at most.
+    /// How often one session may be played.
     pub reuse: u64,
-    /// At least one.
+    /// The labels to generate. At least one.
     pub traffic: Vec<Traffic>,
     /// When sessions start.
     pub arrivals: Arrivals,
-    /// How fast time inside sessions runs.
+    /// How fast time runs inside sessions.
     pub speed: Speed,
-    /// Where hosts are mapped to; passed [`AddressPlan::validate`].
+    /// The prefixes that hosts are mapped into. It has passed [`AddressPlan::validate`].
     pub addresses: AddressPlan,
-    /// At least one.
+    /// The outputs. At least one.
     pub outputs: Outputs,
     /// Prefixes that may occur in a frame.
     pub allow: Vec<IpNet>,
-    /// Put up nftables rules.
+    /// Whether to install nftables rules.
     pub nftables: bool,
-    /// Interfaces that traffic arrives on, and where in the file each is named.
+    /// Interfaces that traffic arrives on, each with its place in the file (`file:line:column`).
     pub quiet: Vec<(String, String)>,
-    /// Where the admin server listens; `None` for not at all.
+    /// Where the admin server listens. `None` for no server.
     pub metrics: Option<SocketAddr>,
     /// How long live sessions may go on after a stop.
     pub grace: Duration,
@@ -49,37 +49,37 @@ pub(crate) struct Profile {
 /// `[model]`
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Model {
-    /// Where the weights are.
+    /// The checkpoint.
     pub checkpoint: CheckpointChoice,
-    /// Where it runs.
+    /// The device that the model runs on.
     pub device: DeviceChoice,
-    /// What it multiplies in.
+    /// The precision of decoding.
     pub precision: Precision,
-    /// Sessions side by side.
+    /// Number of sessions that are generated side by side.
     pub batch: usize,
     /// CPU threads, 0 for all.
     pub threads: usize,
-    /// How tokens are chosen.
+    /// How tokens are drawn.
     pub policy: Policy,
 }
 
-/// Which checkpoint.
+/// Which checkpoint to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CheckpointChoice {
-    /// The one that ships with the program.
+    /// The checkpoint that ships with the program.
     Builtin,
-    /// A directory.
+    /// A checkpoint directory.
     Path(PathBuf),
 }
 
 impl CheckpointChoice {
-    /// "builtin" or a path.
+    /// Parses "builtin" or a path.
     pub(crate) fn parse(text: &str) -> Self {
         if text == "builtin" { Self::Builtin } else { Self::Path(text.into()) }
     }
 }
 
-/// Where the model runs.
+/// Which device the model runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DeviceChoice {
     /// A GPU if this build and host have one.
@@ -107,14 +107,14 @@ impl std::str::FromStr for DeviceChoice {
     }
 }
 
-/// What decides arrivals.
+/// The parameters of the arrival process.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Arrivals {
-    /// Sessions a second, on average.
+    /// Sessions per second, on average.
     pub rate: f64,
-    /// Sessions on the wire at one time at most.
+    /// Most sessions on the wire at one time.
     pub max_concurrent: u64,
-    /// Sessions in all, 0 for no end.
+    /// Number of sessions in all. 0 for no end.
     pub limit: u64,
     /// Weight of each label.
     pub weights: Vec<f64>,
@@ -125,35 +125,35 @@ pub(crate) struct Arrivals {
 pub(crate) struct Traffic {
     /// A label of the model.
     pub label: Arc<str>,
-    /// Share relative to the others.
+    /// Weight relative to the other entries.
     pub weight: f64,
-    /// Packets of one session at most.
+    /// Most packets of one session.
     pub packets: u64,
 }
 
 /// `[output]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outputs {
-    /// Interfaces to inject on.
+    /// Interfaces to send on.
     pub interfaces: Vec<Interface>,
-    /// Captures to write.
+    /// Rolling captures to write.
     pub pcap: Option<Pcap>,
 }
 
 /// `[[output.interface]]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Interface {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// What leaves here.
+    /// The direction that it sends.
     pub sends: Sends,
-    /// What happens to frames that are too long.
+    /// What happens to frames that are too long for it.
     pub mtu: MtuChoice,
-    /// `file:line:column` of the name, for messages that need the system.
+    /// `file:line:column` of the name, for messages that only a look at the host can give.
     pub place: String,
 }
 
-/// Directions that leave on an interface.
+/// The direction that an interface sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sends {
     /// All frames.
@@ -164,10 +164,10 @@ pub(crate) enum Sends {
     ToClient,
 }
 
-/// Frames longer than the interface takes.
+/// What happens to frames that are too long for an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MtuChoice {
-    /// Are dropped and counted.
+    /// They are dropped and counted.
     Drop,
     /// Stop the run.
     Refuse,
@@ -176,16 +176,16 @@ pub(crate) enum MtuChoice {
 /// `[output.pcap]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pcap {
-    /// Where the files are.
+    /// Directory of the files.
     pub directory: PathBuf,
-    /// Start of their names.
+    /// Start of every file name.
     pub prefix: String,
-    /// Limits of one file, 0 for none.
+    /// Most bytes of a file. 0 for no limit.
     pub max_bytes: u64,
-    /// Seconds of wall clock, 0 for none.
+    /// Most seconds of wall-clock time in a file. 0 for no limit.
     pub max_seconds: u64,
-    /// Packets, 0 for none.
+    /// Most packets of a file. 0 for no limit.
     pub max_packets: u64,
-    /// Limit of the directory in bytes, 0 for none.
+    /// Most bytes of all files in the directory. 0 for no limit.
     pub directory_bytes: u64,
 }

@@ -1,7 +1,8 @@
-//! Raw profile to [`Profile`]: every value checked, every problem noted with its place and what would be right.
+//! Makes a [`Profile`] from a raw profile. Checks every value, and notes every problem with its place and what would be
+//! right.
 //!
-//! Wrong values are replaced by something harmless while checking goes on, so that all problems come out at once; with
-//! a problem noted no profile is made.
+//! Checking goes on after a problem, with a stand-in where the value cannot be used. So all problems come out at once.
+//! If there is a problem, no profile is made.
 
 mod network;
 
@@ -76,7 +77,7 @@ pub(super) fn addresses(raw: &RawAddresses, problems: &mut Collector<'_>) -> Opt
     check_addresses(raw, problems)
 }
 
-/// Whether a key without a default stands in its table; if not, that is a problem of the table.
+/// Whether the user gave a key that has no default. If not, notes a problem at the table.
 fn given(value: &Spanned<String>, key: &str, table: Range<usize>, problems: &mut Collector<'_>) -> bool {
     let given = is_given(value);
     if !given {
@@ -85,7 +86,7 @@ fn given(value: &Spanned<String>, key: &str, table: Range<usize>, problems: &mut
     given
 }
 
-/// A whole number within `low..=high`.
+/// The value. Notes a problem if it is not within `low..=high`.
 fn whole(value: &Spanned<u64>, key: &str, low: u64, high: u64, problems: &mut Collector<'_>) -> u64 {
     let got = *value.get_ref();
     if !(low..=high).contains(&got) {
@@ -94,7 +95,7 @@ fn whole(value: &Spanned<u64>, key: &str, low: u64, high: u64, problems: &mut Co
     got
 }
 
-/// A finite number within `low..=high`.
+/// The value. Notes a problem if it is not within `low..=high`; NaN is not.
 fn number(value: &Spanned<f64>, key: &str, low: f64, high: f64, problems: &mut Collector<'_>) -> f64 {
     let got = *value.get_ref();
     if !(low..=high).contains(&got) {
@@ -104,7 +105,7 @@ fn number(value: &Spanned<f64>, key: &str, low: f64, high: f64, problems: &mut C
     got
 }
 
-/// One of the named choices; the first one stands in for a wrong value, whose problem is noted.
+/// The choice with the name that the user gave. For an unknown name it notes a problem and gives the first choice.
 fn choice<T: Copy>(
     value: &Spanned<String>,
     key: &str,

@@ -14,7 +14,7 @@ use crate::profile::problem::Collector;
 use crate::profile::raw::{RawAddresses, RawInterface, RawPcap, RawProfile};
 use crate::profile::validated::{Interface, MtuChoice, Pcap, Sends};
 
-/// A list of prefixes with their places; those that do not parse are noted and left out.
+/// The prefixes of a list, each with its place. Notes and leaves out those that do not parse.
 fn prefixes(list: &[Spanned<String>], key: &str, problems: &mut Collector<'_>) -> Vec<(IpNet, Range<usize>)> {
     let mut parsed = Vec::new();
     for item in list {
@@ -63,7 +63,7 @@ pub(super) fn check_addresses(raw: &RawAddresses, problems: &mut Collector<'_>) 
     if let Err(error) = plan.validate() {
         let of =
             |side: Side| if side == Side::Client { (&clients, "clients") } else { (&servers, "servers") };
-        // A prefix that is given twice is found at its last place, which is the one to take out.
+        // For a prefix that is given twice, the place is the last one, because that one should be removed.
         let span_of = |side: Side, prefix: &IpNet| {
             of(side).0.iter().rev().find(|(net, _)| net == prefix).map_or(0..0, |(_, span)| span.clone())
         };
@@ -148,10 +148,10 @@ pub(super) fn check_interfaces(
     checked
 }
 
-/// A name that an interface can have.
+/// The name of an interface. Notes a problem if no interface can have this name.
 fn interface_name<'n>(name: &'n Spanned<String>, problems: &mut Collector<'_>) -> &'n str {
     let text = name.get_ref().as_str();
-    // IFNAMSIZ is 16 with the terminating zero; the kernel refuses '/' and white space.
+    // IFNAMSIZ is 16 with the terminating zero. The kernel refuses '/' and white space.
     if text.is_empty() || text.len() > 15 || text.contains('/') || text.contains(char::is_whitespace) {
         problems.at(
             name.span(),
@@ -162,7 +162,7 @@ fn interface_name<'n>(name: &'n Spanned<String>, problems: &mut Collector<'_>) -
     text
 }
 
-/// Names of interfaces with their places.
+/// Names of the quiet interfaces with their places.
 pub(super) fn check_quiet(list: &[Spanned<String>], problems: &mut Collector<'_>) -> Vec<(String, String)> {
     list.iter().map(|name| (interface_name(name, problems).to_owned(), problems.place(name.span()))).collect()
 }
@@ -199,7 +199,7 @@ pub(super) fn check_pcap(table: &Spanned<RawPcap>, problems: &mut Collector<'_>)
     }
 }
 
-/// 0 for no limit, or one that leaves room for a packet.
+/// The value. Notes a problem unless it is 0 (no limit) or at least `low`.
 fn no_or_at_least(value: &Spanned<u64>, key: &str, low: u64, problems: &mut Collector<'_>) -> u64 {
     let got = *value.get_ref();
     if got != 0 && got < low {
