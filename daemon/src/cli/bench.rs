@@ -1,4 +1,4 @@
-//! `netssmd bench`.
+//! The arguments of `netssmd bench`.
 
 use std::path::PathBuf;
 
@@ -7,34 +7,35 @@ use clap::{Args, Subcommand};
 use super::generate::{ModelArgs, SamplingArgs};
 use crate::profile::DeviceChoice;
 
-/// What is measured.
+/// What to measure.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// Tokens and packets a second of generation, by batch size, beside what this machine can copy and multiply at most.
-    /// Copying is measured with half a GiB a thread.
+    /// Tokens and packets per second of generation, by batch size, and their share of what this machine can copy and
+    /// multiply at most. Copying is measured with half a GiB per thread.
     Generate(BenchGenerateArgs),
-    /// Tokens a second of the selective scan, every implementation side by side, with the largest difference to the
-    /// reference, beside what this machine can copy and multiply at most.
+    /// Tokens per second of each form of the selective scan, its largest difference from the reference, and its share
+    /// of what this machine can copy and multiply at most.
     Scan(BenchScanArgs),
-    /// Packets a second on an interface, against tcpreplay in the same run where it is installed. Without --interface
-    /// on a veth pair in a network namespace of its own, with the far end's count beside.
+    /// Packets per second on an interface, compared with tcpreplay in the same run if it is installed. Without
+    /// --interface it uses a veth pair in a network namespace of its own, and also shows how many packets arrived at
+    /// the far end.
     Inject(BenchInjectArgs),
-    /// Packets and bytes a second into rolling captures.
+    /// Packets and bytes per second into rolling captures.
     Write(BenchWriteArgs),
 }
 
-/// `netssmd bench generate`
+/// Arguments of `netssmd bench generate`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchGenerateArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Measure a model that nobody trained: random weights in the sizes of this training configuration, over --model's codec
-    /// and labels.
+    /// Measure an untrained model: random weights in the sizes of this training configuration, with --model's codec and
+    /// labels.
     #[arg(long, value_name = "M.toml")]
     pub untrained: Option<PathBuf>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
-    /// Label to generate; the model's first one if none is given.
+    /// Label to generate. Without it, the model's first label.
     #[arg(long)]
     pub label: Option<String>,
     /// Batch sizes to measure, in place of --batch.
@@ -51,25 +52,25 @@ pub(crate) struct BenchGenerateArgs {
     pub json: bool,
 }
 
-/// `netssmd bench scan`
+/// Arguments of `netssmd bench scan`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchScanArgs {
     /// Tokens of each sequence.
     #[arg(long, value_delimiter = ',', default_values_t = [256, 1024, 4096])]
     pub lengths: Vec<usize>,
-    /// Sequences side by side.
+    /// Number of sequences in a batch.
     #[arg(long, default_value_t = 2)]
     pub batch: usize,
-    /// Heads.
+    /// Number of heads.
     #[arg(long, default_value_t = 8)]
     pub heads: usize,
-    /// Channels of a head.
+    /// Channels of each head.
     #[arg(long, default_value_t = 64)]
     pub headdim: usize,
     /// State size.
     #[arg(long, default_value_t = 64)]
     pub d_state: usize,
-    /// Tokens of a chunk, of the form in tensor operations.
+    /// Tokens of each chunk, for the chunked form.
     #[arg(long, default_value_t = 128)]
     pub chunk: usize,
     /// cpu, or cuda:N for the forms that a GPU has.
@@ -80,10 +81,10 @@ pub(crate) struct BenchScanArgs {
     pub json: bool,
 }
 
-/// `netssmd bench inject`
+/// Arguments of `netssmd bench inject`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchInjectArgs {
-    /// Interface to send on, in place of a veth pair in a namespace of its own.
+    /// Interface to send on, instead of a veth pair in a namespace of its own.
     #[arg(long, value_name = "NAME")]
     pub interface: Option<String>,
     /// Frame lengths in bytes.
@@ -92,7 +93,7 @@ pub(crate) struct BenchInjectArgs {
     /// Frames of each measurement.
     #[arg(long, default_value_t = 1_000_000)]
     pub packets: u64,
-    /// Measurements of each; the median is told, and all of them with --json.
+    /// Measurements of each frame length. The median is shown, and all of them with --json.
     #[arg(long, default_value_t = 3)]
     pub repeat: usize,
     /// Print the numbers as JSON on standard output.
@@ -100,10 +101,10 @@ pub(crate) struct BenchInjectArgs {
     pub json: bool,
 }
 
-/// `netssmd bench write`
+/// Arguments of `netssmd bench write`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchWriteArgs {
-    /// Directory to write in; a temporary one that is removed again if none is given.
+    /// Directory to write in. Without it, a temporary directory that is removed afterwards.
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
     /// Frame lengths in bytes.

@@ -1,4 +1,4 @@
-//! `netssmd codec`, and the flags that choose a codec.
+//! The arguments of `netssmd codec`, and the flags that choose a codec.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use crate::exit::{Failure, Outcome};
 /// Which codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CodecName {
-    /// Ours: a few tokens a packet, with its time; nothing in them that identifies somebody.
+    /// netssmd's own: a few tokens per packet, which include its time and nothing that identifies anybody.
     Flow,
-    /// NetSSM's: one token a header byte, a token between packets, a token a label. No time.
+    /// NetSSM's: one token per header byte, one between packets, one per label. No time.
     Bytes,
 }
 
-/// "variable" or a number of bytes.
+/// Parses "variable" or a number of bytes.
 pub(super) fn width(text: &str) -> Result<Width, String> {
     text.parse().map_err(|error: netssm_tokens::DataError| error.to_string())
 }
@@ -29,9 +29,9 @@ fn form(text: &str) -> Result<Form, String> {
 /// How tokens name flows and hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SlotNames {
-    /// By how lately they were used.
+    /// By how recently they were used.
     Recent,
-    /// By the order in which they came.
+    /// By the order in which they appeared.
     Fixed,
 }
 
@@ -42,30 +42,30 @@ pub(crate) struct CodecArgs {
     /// Which codec. [default: flow]
     #[arg(long, value_enum)]
     pub codec: Option<CodecName>,
-    /// With --codec flow: "true" tells gaps between packets to within 0.6 %, for a token more in most packets, "false" to
-    /// within 9 %. [default: true]
+    /// With --codec flow: "true" encodes gaps between packets to within 0.6 %, with one more token in most packets;
+    /// "false" to within 9 %. [default: true]
     #[arg(long, value_name = "BOOL")]
     pub fine: Option<bool>,
-    /// With --codec flow: how tokens name flows and hosts. "recent" by how lately they were used, "fixed" by the order in
-    /// which they came. [default: recent]
+    /// With --codec flow: how tokens name flows and hosts. "recent" by how recently they were used, "fixed" by the
+    /// order in which they appeared. [default: recent]
     #[arg(long, value_enum)]
     pub slots: Option<SlotNames>,
-    /// Bytes of a packet, with --codec bytes: "variable" for as many as its headers have, or a fixed number such as 94,
+    /// With --codec bytes: bytes of a packet. "variable" for as many as its headers have, or a fixed number such as 94,
     /// 106 or 128, padded with zeros (NetSSM's checkpoints have 128). [default: variable]
     #[arg(long, value_name = "BYTES", value_parser = width)]
     pub width: Option<Width>,
     /// With --codec bytes: "canonical" replaces addresses, ephemeral ports, sequence numbers and the like by small
-    /// numbers in order of first use, so that none of the capture's is in the tokens; "raw" keeps all bytes, as NetSSM
+    /// numbers in order of first use, so the tokens hold none of the capture's own. "raw" keeps all bytes, as NetSSM
     /// does. [default: canonical]
     #[arg(long, value_parser = form)]
     pub form: Option<Form>,
 }
 
 impl CodecArgs {
-    /// The codec that is meant.
+    /// The codec that the flags choose.
     ///
     /// # Errors
-    /// A parameter of another codec.
+    /// If a parameter of the other codec is given.
     pub(crate) fn choice(&self) -> Outcome<CodecChoice> {
         let (codec, other) = match self.codec.unwrap_or(CodecName::Flow) {
             CodecName::Flow => {
@@ -91,7 +91,7 @@ impl CodecArgs {
         Ok(CodecChoice::Flow(Parameters { fine: self.fine.unwrap_or(default.fine), slots }))
     }
 
-    /// Whether anything of it was typed.
+    /// Whether any of these flags is given.
     pub(crate) fn is_given(&self) -> bool {
         let bytes = self.width.is_some() || self.form.is_some();
         let flow = self.fine.is_some() || self.slots.is_some();
@@ -99,15 +99,16 @@ impl CodecArgs {
     }
 }
 
-/// `netssmd codec`
+/// The subcommands of `netssmd codec`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CodecCommand {
     /// Encode, decode, compare: every packet must come back as the codec took it. Exit code 1 if one does not.
     ///
-    /// A capture that cannot be read, or not to its end, is named and counted; it fails the command only when not a
-    /// single packet could be read.
+    /// A capture that cannot be read, or not to its end, is named and counted. It fails the command only if no packet
+    /// at all could be read.
     Roundtrip(CodecFilesArgs),
-    /// Tokens a packet by kind of traffic, kinds of tokens by packet, and what the model does not see.
+    /// Tokens per packet by kind of traffic, kinds of tokens by packet, and the side channel that the model does not
+    /// see.
     Stats(CodecFilesArgs),
 }
 
@@ -119,7 +120,7 @@ pub(crate) struct CodecFilesArgs {
     /// Captures, or folders that are searched for .pcap, .pcapng and .cap.
     #[arg(value_name = "PATH", required = true)]
     pub files: Vec<PathBuf>,
-    /// Packets read of each capture; all by default.
+    /// Packets to read of each capture. Without it, all.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Print the numbers as JSON on standard output.

@@ -1,4 +1,4 @@
-//! `netssmd evaluate`
+//! The arguments of `netssmd evaluate`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,86 +13,91 @@ use netssm_model::precision::Precision;
 use super::values;
 use crate::profile::{CheckpointChoice, DeviceChoice};
 
-/// `netssmd evaluate`
+/// Arguments of `netssmd evaluate`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").args(["synthetic", "likelihood"]).required(true))]
 pub(crate) struct EvaluateArgs {
-    /// Real captures: a file, or a folder that is searched; repeat it for more.
+    /// Real captures: a file, or a folder that is searched. Repeat it for more.
     #[arg(long, value_name = "PATH", required = true)]
     pub real: Vec<PathBuf>,
-    /// Synthetic captures, likewise. One with FILE.labels.jsonl beside it, as generate writes, is cut into its sessions and
-    /// labelled by that; any other is one session.
+    /// Synthetic captures: a file, or a folder that is searched. Repeat it for more. If FILE.labels.jsonl lies beside a
+    /// capture, as generate writes it, it splits the capture into sessions and labels them. Any other capture is one
+    /// session.
     #[arg(long, value_name = "PATH", requires = "out")]
     pub synthetic: Vec<PathBuf>,
-    /// A second set of real captures: how far real is from real, shown beside.
+    /// A second set of real captures. The report also compares the real captures with it, as the floor.
     #[arg(long, value_name = "PATH", requires = "synthetic")]
     pub floor: Vec<PathBuf>,
-    /// The captures that the generator was trained on, if they are not the real ones: what must not come back.
+    /// The captures that the generator was trained on, if they are not the real ones. Nothing of them must come back.
     #[arg(long, value_name = "PATH", requires = "synthetic")]
     pub training: Vec<PathBuf>,
-    /// The captures that generation began with: how far the sessions have moved from them.
+    /// The captures that generation began with. The report shows how far the sessions have moved from them.
     #[arg(long, value_name = "PATH", requires = "synthetic")]
     pub prompts: Vec<PathBuf>,
-    /// An address, prefix, MAC address, name or name end (.example.org) of the training set that may come back. Repeat it for
-    /// more.
+    /// An address, prefix, MAC address, name or name end (.example.org) of the training set that may come back. Repeat
+    /// it for more.
     #[arg(long, value_name = "IDENTIFIER", value_parser = values::identifier, requires = "synthetic")]
     pub allow: Vec<String>,
-    /// Packets at the start of each session that similarity leaves out on all sides: those of a prompt, which are real.
+    /// Packets at the start of each session that the similarity analysis leaves out on all sides: those of a prompt,
+    /// which are real.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "synthetic")]
     pub seed_packets: usize,
-    /// Whose downloads the application dynamics look at: servers with this TCP or UDP port. [default: 443 and 80]
+    /// Servers whose downloads the application dynamics analyse, by TCP or UDP port. [default: 443 and 80]
     #[arg(long, value_name = "PORT", value_delimiter = ',', group = "servers", requires = "synthetic")]
     pub server_port: Vec<u16>,
-    /// The same by address.
+    /// Servers whose downloads the application dynamics analyse, by address.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',', group = "servers", requires = "synthetic")]
     pub server_prefix: Vec<IpNet>,
-    /// The same by name: the addresses that DNS answers of a session give for this name or one below it. Where the synthetic
-    /// side has none, the real side's count.
+    /// Servers whose downloads the application dynamics analyse, by name: the addresses that a session's DNS answers
+    /// give for this name or one below it. If the synthetic side has no such answers, the real side's count.
     #[arg(long, value_name = "NAME", value_delimiter = ',', group = "servers", requires = "synthetic")]
     pub server_name: Vec<String>,
-    /// CSV with the columns label,service: which labels downstream utility takes together at the level of services. Without it
-    /// the first part of the label (video/netflix).
+    /// CSV with the columns label,service: which labels downstream utility groups as one service. Without it, the
+    /// service is the first part of the label (video/netflix).
     #[arg(long, value_name = "CSV", requires = "synthetic")]
     pub services: Option<PathBuf>,
-    /// Directory for report.json and index.html (likelihood.json with --likelihood); made if it is not there.
+    /// Directory for report.json and index.html (likelihood.json with --likelihood). It is created if it does not
+    /// exist.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// CSV with the columns file,label, as prepare takes it, for all captures without a label file. Without it the label is
-    /// the folder's name.
+    /// CSV with the columns file,label, as prepare takes it, for all captures without a label file. Without it, the
+    /// label is the folder's name.
     #[arg(long, value_name = "CSV")]
     pub labels: Option<PathBuf>,
-    /// Look at this many packets of each session, 0 for all: synthetic sessions may be shorter than real ones.
+    /// Packets to read of each session, 0 for all. Use it if synthetic sessions are shorter than real ones.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub max_packets: u64,
-    /// A silence longer than this ends a session and starts another; 0s for never.
+    /// A silence longer than this ends a session and starts another. 0s for never.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = values::duration)]
     pub gap: Duration,
     /// Run and show only these parts of the report. Repeat it, or separate by commas.
     #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = parts(), requires = "synthetic")]
     pub only: Vec<String>,
-    /// Leave these parts out, likewise.
+    /// Leave these parts of the report out. Repeat it, or separate by commas.
     #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = parts(), conflicts_with = "only", requires = "synthetic")]
     pub skip: Vec<String>,
-    /// Exit with 1 if the synthetic captures must not be given away, or if nothing has run that could tell.
+    /// Exit with code 1 if the report says that the synthetic captures must not be given away, or if no analysis ran
+    /// that can tell.
     #[arg(long, requires = "synthetic")]
     pub gate: bool,
-    /// Rules for Suricata, whose alerts are then counted on all sides. Without them it decodes and follows streams only.
+    /// Rules for Suricata. Their alerts are then counted on all sides. Without rules it only decodes packets and
+    /// follows streams.
     #[arg(long, value_name = "FILE", requires = "synthetic")]
     pub ids_rules: Option<PathBuf>,
-    /// An IDS that takes longer than this for a side is stopped, and its answer left out.
+    /// Longest time that an IDS may take for a side. Then it is stopped and its answer left out.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = values::duration)]
     pub ids_limit: Duration,
-    /// Instead of comparing, say how well a checkpoint predicts the real captures: nats a token and a packet.
+    /// Instead of comparing, report how well a checkpoint predicts the real captures: nats per token and per packet.
     #[arg(long)]
     pub likelihood: bool,
     /// With --likelihood, the checkpoint directory, or "builtin".
     #[arg(long, value_name = "DIR", default_value = "builtin")]
     pub model: String,
-    /// With --likelihood, where it runs: auto, cpu or cuda:N.
+    /// With --likelihood, the device of the model: auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
-    /// With --likelihood, what the model multiplies in: f32, or int8, on the CPU only. With int8 sessions are read token by
-    /// token, as generation does, which is several times slower.
+    /// With --likelihood, the precision of the model: f32, or int8, on the CPU only. With int8 sessions are read token
+    /// by token, as in generation, which is several times slower.
     #[arg(long, default_value_t)]
     pub precision: Precision,
     /// CPU threads, 0 for all.
@@ -103,7 +108,7 @@ pub(crate) struct EvaluateArgs {
     pub json: bool,
 }
 
-/// The part of the report that asks an IDS; the other ones are the library's.
+/// Name of the report's part that asks an IDS. The names of all other parts come from the library.
 pub(crate) const IDS: &str = "ids";
 
 fn parts() -> PossibleValuesParser {
@@ -117,7 +122,7 @@ impl EvaluateArgs {
         if self.only.is_empty() { !named(&self.skip) } else { named(&self.only) }
     }
 
-    /// Whose downloads are looked at.
+    /// The servers whose downloads are analysed.
     pub(crate) fn servers(&self) -> Servers {
         if !self.server_name.is_empty() {
             Servers::Names(self.server_name.clone())
@@ -130,7 +135,7 @@ impl EvaluateArgs {
         }
     }
 
-    /// The checkpoint that is meant.
+    /// The checkpoint that `--model` names.
     pub(crate) fn checkpoint(&self) -> CheckpointChoice {
         CheckpointChoice::parse(&self.model)
     }

@@ -1,6 +1,6 @@
 //! The command line. Its help text is the reference documentation of the program.
 //!
-//! These structs hold what was typed, parsed but not checked against files or each other; [`crate::commands`] does that.
+//! These structs hold the parsed arguments. [`crate::commands`] checks them against files and against each other.
 
 pub(crate) mod bench;
 pub(crate) mod codec;
@@ -30,59 +30,59 @@ pub(crate) struct Cli {
     pub command: Command,
 }
 
-/// One command a purpose.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the daemon: play generated sessions as a profile says until told to stop.
+    /// Run the daemon: play generated sessions as a profile says, until told to stop.
     ///
-    /// SIGHUP reads the profile again: a bad one is refused and the old one stays, a good one counts for new sessions
-    /// while live ones finish. SIGTERM and SIGINT stop: no new sessions, live ones get the profile's grace period,
-    /// then outputs are closed. A second one stops at once.
+    /// SIGHUP reads the profile again. A bad profile is refused, and the old one stays. A good one applies to new
+    /// sessions, while live ones finish. SIGTERM and SIGINT stop: no new session starts, live ones get the profile's
+    /// grace period, then outputs are closed. A second one stops at once.
     Run(RunArgs),
-    /// Check a profile: OK with a summary, or everything that is wrong with file:line:column and what would be right.
+    /// Check a profile: OK with a summary, or every problem with file:line:column and what would be right.
     ///
     /// Opens no device and no socket. Reads the label list of the checkpoint that the profile names.
     Check(CheckArgs),
-    /// Generate sessions into one capture file, as fast as the model goes.
+    /// Generate sessions into one capture file, as fast as the model can.
     ///
-    /// Sessions start by a Poisson process on a clock of the capture's own, which begins at --start; the same options
-    /// and seed give the same bytes on the CPU, whatever --batch and --threads are. Labels of every flow are written
-    /// beside the capture, FILE.labels.jsonl.
+    /// Sessions start by a Poisson process on a virtual clock, which begins at --start. The same options and seed give
+    /// the same bytes on the CPU, whatever --batch and --threads are. The labels of all flows are written beside the
+    /// capture, in FILE.labels.jsonl.
     Generate(generate::GenerateArgs),
     /// Turn captures into a training corpus.
     Prepare(train::PrepareArgs),
     /// Train a model on a corpus, or fine-tune one.
     ///
-    /// SIGTERM and SIGINT stop after the current step with a checkpoint that --resume goes on from, on the CPU bit for
-    /// bit as if there had been no stop.
+    /// SIGTERM and SIGINT stop after the current step and write a checkpoint. --resume continues from it; on the CPU
+    /// the result is bit for bit the same as without the stop.
     Train(train::TrainArgs),
     /// Encode captures with a codec: does it give back what it was given, and how many tokens does it take?
     #[command(subcommand)]
     Codec(codec::CodecCommand),
-    /// Compare synthetic captures with real ones, or tell how well a checkpoint predicts real ones.
+    /// Compare synthetic captures with real ones, or report how well a checkpoint predicts real ones.
     ///
     /// docs/fidelity.md defines every measure. The result is a table on standard output and report.json in --out.
     Evaluate(evaluate::EvaluateArgs),
-    /// Replay a capture on an interface through the rewriter: our own tcpreplay, on the daemon's engine.
+    /// Replay a capture on an interface through the rewriter, like tcpreplay, on the daemon's engine.
     Replay(wire::ReplayArgs),
-    /// Rewrite a capture into a testbed's addresses, into another capture.
+    /// Rewrite a capture into the addresses of a testbed, into another capture.
     Rewrite(wire::RewriteArgs),
-    /// Measure. The numbers in README come from here.
+    /// Measure speed. The numbers in README come from here.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
 }
 
-/// `netssmd run`
+/// Arguments of `netssmd run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The replay profile.
     #[arg(long, value_name = "FILE")]
     pub profile: PathBuf,
-    /// Stop by itself after this long, such as 30s, 10m or 8h, as if told to by SIGTERM.
+    /// Stop after this time, such as 30s, 10m or 8h, as if SIGTERM had come.
     #[arg(long = "for", value_name = "TIME", value_parser = values::duration)]
     pub stop_after: Option<Duration>,
-    /// Run the schedule on a clock of its own, as fast as sessions come, for profiles that only write captures: the
-    /// same profile, model and seed then give the same bytes. Times in the captures begin at --start. No session is
+    /// Run the schedule on a virtual clock, as fast as sessions are generated, for profiles that only write captures.
+    /// The same profile, model and seed then give the same bytes. Times in the captures begin at --start. No session is
     /// played twice.
     #[arg(long)]
     pub virtual_clock: bool,
@@ -94,14 +94,14 @@ pub(crate) struct RunArgs {
     pub json: bool,
 }
 
-/// `netssmd check`
+/// Arguments of `netssmd check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// The replay profile.
     #[arg(value_name = "PROFILE")]
     pub profile: PathBuf,
-    /// Also check what depends on this host (do the interfaces exist?); otherwise that is only a warning, since a
-    /// profile is often checked on another machine.
+    /// Also check what depends on this host, such as whether the interfaces exist. Without it that is only a warning,
+    /// since a profile is often checked on another machine.
     #[arg(long)]
     pub host: bool,
     /// Print the result as JSON on standard output.

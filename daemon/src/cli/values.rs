@@ -1,4 +1,4 @@
-//! Values on the command line: times, speeds, prefixes, chains.
+//! Parsers for values on the command line: times, speeds, prefixes, chains.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,20 +8,20 @@ use netssm_replay::clock::WallTime;
 use netssm_replay::pace::Speed;
 use toml::value::Datetime;
 
-/// First moment of generated captures unless another one is asked for: fixed, so that the same seed gives the same
-/// bytes, and recent, so that no tool takes it for a broken clock.
+/// Default time of the first packet of a generated capture. It is fixed, so that the same seed gives the same bytes. It
+/// is recent, so that no tool takes it for a broken clock.
 pub(crate) const EPOCH: &str = "2026-01-01T00:00:00Z";
 
 /// When a capture begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// When the command runs.
+    /// At the time when the command runs.
     Now,
-    /// At this moment.
+    /// At this time.
     At(WallTime),
 }
 
-/// A number with a unit: 30s, 1.5m, 8h, 2d, 200ms; without a unit, seconds.
+/// Parses a number with a unit: 30s, 1.5m, 8h, 2d, 200ms. Without a unit it is in seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -37,7 +37,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * factor).map_err(|error| error.to_string())
 }
 
-/// An address, prefix, MAC address, name or name end.
+/// Checks an address, prefix, MAC address, name or name end.
 pub(crate) fn identifier(text: &str) -> Result<String, String> {
     if may_be_allowed(text) {
         return Ok(text.to_owned());
@@ -45,7 +45,7 @@ pub(crate) fn identifier(text: &str) -> Result<String, String> {
     Err("expected an address, a prefix such as 10.0.0.0/8, a MAC address, a name, or the end of one such as .example.org".into())
 }
 
-/// RFC 3339 with an offset, seconds since 1970, or "now".
+/// Parses an RFC 3339 time with an offset, seconds since 1970, or "now".
 pub(crate) fn wall_time(text: &str) -> Result<Start, String> {
     let wrong = || "expected a time such as 2026-01-01T00:00:00Z, seconds since 1970, or now".to_owned();
     if text == "now" {
@@ -68,15 +68,15 @@ pub(crate) fn wall_time(text: &str) -> Result<Start, String> {
         i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(time.second.unwrap_or(0));
     let seconds = days * 86_400 + clock - minutes * 60;
     let at = WallTime::from_secs(seconds) + Duration::from_nanos(time.nanosecond.unwrap_or(0).into());
-    // What a pcap's 32-bit seconds hold.
+    // The range of a pcap's 32-bit seconds.
     if seconds < 0 || seconds > i64::from(u32::MAX) {
         return Err(format!("{text} cannot be written in a capture; expected a time between 1970 and 2106"));
     }
     Ok(Start::At(at))
 }
 
-/// Days since 1970-01-01 of a date of the Gregorian calendar; years begin in March, so that leap days come last
-/// (the inverse of what `WallTime` does to print).
+/// Days from 1970-01-01 to a date of the Gregorian calendar. Its years begin in March, so that leap days come last. It
+/// is the inverse of what `WallTime` does to print.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -85,7 +85,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// "top" or a factor.
+/// Parses "top" or a factor.
 pub(crate) fn speed(text: &str) -> Result<Speed, String> {
     if text == "top" {
         return Ok(Speed::Top);
@@ -103,7 +103,7 @@ pub(crate) struct Link {
     pub packets: u64,
 }
 
-/// `DIR=packets`
+/// Parses `DIR=packets`.
 pub(crate) fn link(text: &str) -> Result<Link, String> {
     let wrong = || "expected DIR=PACKETS, as in handshake=6".to_owned();
     let (dir, packets) = text.rsplit_once('=').ok_or_else(wrong)?;
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn times_are_rfc_3339_seconds_or_now() {
-        // From `date -u -d ... +%s`.
+        // The expected seconds are from `date -u -d ... +%s`.
         for (text, seconds) in [
             (EPOCH, 1_767_225_600),
             ("2024-02-29T12:34:56Z", 1_709_210_096),
