@@ -1,11 +1,11 @@
-//! Tells the program which commit it was built from: `NETSSMD_COMMIT`, "unknown" outside of a git checkout.
+//! Tells the program which commit it was built from, as `NETSSMD_COMMIT`. Outside of a git checkout that is "unknown".
 
 use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=NETSSMD_COMMIT");
-    // Written on every commit and checkout; absent in a source archive.
+    // git writes this file on every commit and checkout. A source archive does not have it.
     if std::path::Path::new("../.git/logs/HEAD").exists() {
         println!("cargo::rerun-if-changed=../.git/logs/HEAD");
     }

@@ -1,10 +1,10 @@
-//! The admin server, on a thread and runtime of its own so that it answers under load.
+//! The admin server. It has its own thread and runtime, so it answers even under load.
 //!
 //! | path | answer |
 //! |---|---|
 //! | `/metrics` | 200, the page for Prometheus (text format 0.0.4) |
-//! | `/live` | 200 while every thread moves, else 503 with the name of the one that does not |
-//! | `/ready` | 200 while sessions are played, 503 before and while draining |
+//! | `/live` | 200 while every thread makes progress, else 503 with the name of a thread that does not |
+//! | `/ready` | 200 while sessions are played, 503 before that and while draining |
 //!
 //! Nothing can be changed through it. It listens on loopback unless the profile says otherwise.
 
@@ -33,10 +33,10 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Binds and starts to answer.
+    /// Binds the address and starts to answer.
     ///
     /// # Errors
-    /// The address cannot be bound, or the runtime cannot start.
+    /// If the address cannot be bound, or the runtime or thread cannot start.
     pub(crate) fn start(address: SocketAddr, metrics: Metrics, health: Arc<Health>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address)
             .with_context(|| format!("listen on {address} for metrics ([metrics] listen)"))?;
@@ -56,12 +56,12 @@ impl Admin {
         Ok(Self { address, stop, thread })
     }
 
-    /// Where it listens; with port 0 in the profile, the port that it got.
+    /// The address that it listens on. With port 0 in the profile, this has the port that the system chose.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers what is asked already, then stops.
+    /// Answers the requests that have arrived, then stops.
     pub(crate) fn stop(self) {
         self.stop.cancel();
         if self.thread.join().is_err() {
@@ -93,7 +93,7 @@ async fn serve(
         .with_graceful_shutdown(async move { stop.cancelled().await });
     tokio::select! {
         result = server => result,
-        // A client that keeps its connection open must not keep the daemon.
+        // A client that keeps its connection open must not keep the daemon from stopping.
         () = async { asked.cancelled().await; tokio::time::sleep(Duration::from_millis(500)).await } => Ok(()),
     }
 }
@@ -161,7 +161,7 @@ mod tests {
         health.set_ready(true);
         assert!(ask(admin.address(), "/ready").starts_with("HTTP/1.1 200"));
         assert!(ask(admin.address(), "/live").starts_with("HTTP/1.1 200"));
-        // A thread that last moved when the machine was started.
+        // A thread whose last beat was when the machine started.
         health.pulse("player", Duration::from_nanos(1), netssm_replay::clock::MonoTime(0));
         let live = ask(admin.address(), "/live");
         assert!(

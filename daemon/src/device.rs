@@ -1,4 +1,4 @@
-//! Where the model runs: a device, and the threads of the CPU.
+//! Opens the device that the model runs on, and the CPU threads.
 
 use anyhow::Context;
 use candle_core::Device;
@@ -6,8 +6,8 @@ use candle_core::Device;
 use crate::exit::{Failure, Outcome};
 use crate::profile::DeviceChoice;
 
-/// Opens the device. `auto` is a GPU if this build and this host have one, else the CPU; a GPU that is asked for by
-/// number and not there is an error, never the CPU instead.
+/// Opens the device. `auto` is a GPU if this build and this host have one, else the CPU. A GPU that is asked for by
+/// number must exist: the CPU never replaces it.
 ///
 /// # Errors
 /// A configuration error that says what is missing.
@@ -16,7 +16,7 @@ pub(crate) fn open(choice: DeviceChoice) -> Outcome<Device> {
         DeviceChoice::Cpu => Ok(Device::Cpu),
         DeviceChoice::Cuda(n) => cuda(n),
         DeviceChoice::Auto if cfg!(feature = "cuda") => Ok(cuda(0).unwrap_or_else(|failure| {
-            // A build with GPU support on a host without a GPU: the CPU is what auto means there.
+            // A build with GPU support may run on a host without a GPU. There `auto` means the CPU.
             let (Failure::Usage(error) | Failure::Config(error) | Failure::Run(error)) = failure;
             tracing::info!(error = format!("{error:#}"), "no usable GPU: the CPU is used");
             Device::Cpu
@@ -27,7 +27,7 @@ pub(crate) fn open(choice: DeviceChoice) -> Outcome<Device> {
 
 #[cfg(feature = "cuda")]
 fn cuda(n: usize) -> Outcome<Device> {
-    // First, since what candle meets without these checks are panics.
+    // Checked first, because candle panics where these checks give errors.
     netssm_model::engine::gpu::Gpu::check(n)
         .with_context(|| format!("open device cuda:{n}"))
         .map_err(Failure::Config)?;
@@ -41,7 +41,7 @@ fn cuda(n: usize) -> Outcome<Device> {
     )))
 }
 
-/// Threads for the model, 0 for one a core. The model uses the pool that it is called in.
+/// The threads for the model. A `count` of 0 means one per core. The model computes on the pool that it is called in.
 ///
 /// # Errors
 /// If the threads cannot be started.
@@ -54,7 +54,7 @@ pub(crate) fn threads(count: usize) -> Outcome<rayon::ThreadPool> {
         .map_err(Failure::Run)
 }
 
-/// The device in words, for logs.
+/// Name of the device, for logs.
 pub(crate) fn describe(device: &Device) -> &'static str {
     match device {
         Device::Cpu => "cpu",

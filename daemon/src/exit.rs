@@ -1,4 +1,4 @@
-//! From errors to exit codes: the only place that the process ends from.
+//! Turns errors into exit codes. The process ends from here only.
 //!
 //! | code | meaning |
 //! |---|---|
@@ -14,32 +14,32 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-/// What failed, by who can mend it.
+/// An error, by what the user must mend.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The command line.
+    /// The command line is wrong.
     Usage(anyhow::Error),
-    /// A profile, checkpoint or configuration file.
+    /// A profile, checkpoint or configuration file is wrong.
     Config(anyhow::Error),
-    /// The world.
+    /// Something failed at run time.
     Run(anyhow::Error),
 }
 
-/// What commands give back.
+/// The result of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
-    /// A wrong command line.
+    /// A failure of the command line.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::Usage(anyhow::anyhow!("{message}"))
     }
 
-    /// A wrong configuration.
+    /// A failure of the configuration.
     pub(crate) fn config(error: impl Into<anyhow::Error>) -> Self {
         Self::Config(error.into())
     }
 
-    /// Adds what was being done.
+    /// Adds what the program was doing.
     pub(crate) fn context(self, what: impl fmt::Display + Send + Sync + 'static) -> Self {
         match self {
             Self::Usage(error) => Self::Usage(error.context(what)),
@@ -66,7 +66,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Usage(error) | Self::Config(error) | Self::Run(error)) = self;
-        // The chain on one line each: outermost first, sources that only repeat their parent left out.
+        // The chain of causes on one line, outermost first. A cause that only repeats its parent is left out.
         let mut previous = error.to_string();
         f.write_str(&previous)?;
         for cause in error.chain().skip(1) {
@@ -80,7 +80,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The code of a command that has come to its end, and its message if it failed.
+/// The exit code of a finished command. Prints the message if it failed.
 pub(crate) fn finish(outcome: &Outcome) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,17 +88,17 @@ pub(crate) fn finish(outcome: &Outcome) -> ExitCode {
     }
 }
 
-/// Ends the process now, with what is open left as it is. For what cannot be waited for: a second signal, or outputs that
-/// do not close. Captures have a hidden name until they are complete, so nothing half-written becomes visible.
+/// Ends the process now and closes nothing. This is for cases where waiting is no choice: a second signal, or outputs
+/// that do not close. Captures have a hidden name until they are complete, so no half-written one becomes visible.
 pub(crate) fn at_once(why: impl fmt::Display) -> ! {
     let failure = Failure::Run(anyhow::anyhow!("{why}"));
     report(&failure);
     std::process::exit(failure.code().into())
 }
 
-/// Prints what clap has to say: help and version are not errors, all else is 64.
+/// Prints clap's message. Help and version are not errors, everything else exits with 64.
 pub(crate) fn command_line(error: &clap::Error) -> ExitCode {
-    // Nothing sensible is left to do if even this cannot be printed.
+    // If even this cannot be printed, nothing useful is left to do.
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
@@ -106,8 +106,8 @@ pub(crate) fn command_line(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// Prints a failure and gives its code. Plain text on standard error, also with `--log-format json`: the last line of
-/// a failed run is for people.
+/// Prints a failure and gives its code. It is plain text on standard error, even with `--log-format json`, because the
+/// last line of a failed run is for people.
 fn report(failure: &Failure) -> ExitCode {
     eprintln!("netssmd: {failure}");
     ExitCode::from(failure.code())

@@ -1,8 +1,8 @@
-//! Whether the daemon is alive and ready: pulses of its threads, and a latch.
+//! Whether the daemon is alive and ready: the pulses of its threads, and a flag.
 //!
-//! A thread that does the work sets its pulse in its own loop, so a pulse stands for real progress (the player went
-//! round, the model made a step), not for a timer that ticks beside a hung thread. The watchdog of systemd and
-//! `/live` look at the same pulses.
+//! Each working thread beats its pulse in its own loop. So a pulse stands for real progress (a turn of the player's
+//! loop, a step of the model), and not for a timer that ticks beside a hung thread. The watchdog of systemd and `/live`
+//! read the same pulses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use netssm_replay::clock::MonoTime;
 
-/// The player goes round at least every 100 ms.
+/// The longest silence of the player. Its loop waits 50 ms at most, so this much means that it hangs.
 pub(crate) const PLAYER_LIMIT: Duration = Duration::from_secs(10);
-/// One decode step of a large batch, or the prefill of a long prompt, on a slow CPU.
+/// The longest silence of the generator. On a slow CPU it must allow for one decode step of a large batch, or the
+/// prefill of a long prompt.
 pub(crate) const GENERATOR_LIMIT: Duration = Duration::from_secs(60);
 
 /// The pulse of one thread.
@@ -26,7 +27,7 @@ impl Pulse {
     }
 }
 
-/// All pulses and the latch.
+/// All pulses, and whether the daemon is ready.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     pulses: std::sync::Mutex<Vec<(&'static str, Duration, Pulse)>>,
@@ -34,19 +35,19 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// A pulse for a thread, set at `now`; it must beat at least every `limit`.
+    /// Adds a pulse for a thread, set at `now`. The thread must beat at least once per `limit`.
     pub(crate) fn pulse(&self, thread: &'static str, limit: Duration, now: MonoTime) -> Pulse {
         let pulse = Pulse(Arc::new(AtomicU64::new(now.0)));
         self.lock().push((thread, limit, pulse.clone()));
         pulse
     }
 
-    /// A thread has ended as it should and will beat no more.
+    /// Removes the pulse of a thread that has ended properly.
     pub(crate) fn forget(&self, thread: &'static str) {
         self.lock().retain(|(name, ..)| *name != thread);
     }
 
-    /// `Ok` if every thread beat in time, else the name of one that did not and for how long.
+    /// `Ok` if every thread beat in time. Otherwise the name of one that did not, and how long it has been silent.
     pub(crate) fn check(&self, now: MonoTime) -> Result<(), String> {
         for (thread, limit, pulse) in self.lock().iter() {
             let silent = now.since(MonoTime(pulse.0.load(Ordering::Relaxed)));
@@ -62,7 +63,7 @@ impl Health {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// Sets or drops the latch.
+    /// Sets whether sessions are being played.
     pub(crate) fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
-//! Logs on standard error: for people, for the journal, or as JSON lines.
+//! Logs on standard error: text for people, text for the journal, or JSON lines.
 //!
-//! Under systemd (`JOURNAL_STREAM` is set) a line has no time and no colour, since the journal has both, and starts
-//! with its priority as `<4>` (sd-daemon(3)), so that `journalctl -p warning` works. `NETSSMD_LOG` filters by
+//! Under systemd (`JOURNAL_STREAM` is set) a text line has no time and no colour, since the journal adds the time. It
+//! starts with its priority as `<4>` (sd-daemon(3)), so that `journalctl -p warning` works. `NETSSMD_LOG` filters by
 //! module and level in the syntax of tracing-subscriber's `EnvFilter`, `netssmd=debug` for example.
 
 use std::fmt;
@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// How logs look. The same for every command.
+/// The logging flags, which every command has.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LogOptions {
     /// Form of the log lines on standard error.
@@ -28,13 +28,13 @@ pub(crate) struct LogOptions {
 /// Form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// One line of text; with priorities and without time under systemd.
+    /// One line of text. Under systemd with a priority and without a time.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts logging. Called once, before anything else.
+/// Starts logging. Call it once, before the first log line.
 pub(crate) fn start(options: &LogOptions) {
     let filter = EnvFilter::try_from_env("NETSSMD_LOG")
         .unwrap_or_else(|_| EnvFilter::new(options.log_level.as_str().to_lowercase()));
@@ -49,7 +49,7 @@ pub(crate) fn start(options: &LogOptions) {
     }
 }
 
-/// A line with its syslog priority in front.
+/// Formats a line with its syslog priority in front.
 struct Priority(Format<Full, ()>);
 
 impl Priority {

@@ -1,10 +1,10 @@
 //! netssmd: synthetic network sessions on a wire and in rolling captures.
 //!
-//! This crate is the one program: command line, profiles, the pipeline from model to sinks, metrics, signals. It joins
-//! `netssm-model` (tokens) and `netssm-replay` (packets), which do not know each other. Reading order: [`cli`],
-//! [`profile`], [`app`], [`pipeline`].
+//! This crate is the one program: command line, profiles, the pipeline from the model to the sinks, metrics, signals.
+//! It joins `netssm-tokens`, `netssm-model` and `netssm-fidelity` with `netssm-replay`, which knows none of these.
+//! Reading order: [`cli`], [`profile`], [`app`], [`pipeline`].
 //!
-//! Exit codes: 0 ok, 1 run time, 64 usage, 78 configuration; [`exit`] decides.
+//! Exit codes: 0 ok, 1 run time, 64 usage, 78 configuration. [`exit`] decides.
 
 #![forbid(unsafe_code)]
 

@@ -1,10 +1,10 @@
 //! Every metric family of the daemon, and handles to count with.
 //!
-//! Names are `netssmd_<noun>_<unit>`, with `_total` on counters; units are base units. Labels come from small fixed
-//! sets (interface, traffic label, reason), never from addresses. Threads count locally and add up once a batch;
-//! [`Metrics`] is shared and cheap, but not meant for the innermost loop.
+//! Names are `netssmd_<noun>_<unit>`, with `_total` on counters. Units are base units. Labels come from small sets
+//! (interface, traffic label, reason), never from addresses. A thread counts locally and adds its counts once per
+//! batch: [`Metrics`] is shared and cheap, but not meant for the innermost loop.
 //!
-//! There is no global recorder: who counts gets the [`Metrics`], and tests have their own.
+//! There is no global recorder. Code that counts gets a [`Metrics`], and each test has its own.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, R
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use netssm_replay::sink::DropReason;
 
-/// What a family is.
+/// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Counter,
@@ -20,7 +20,7 @@ enum Kind {
     Histogram,
 }
 
-/// All families: name, kind, unit, meaning. Their order is that of a packet's way.
+/// All families: name, kind, unit, meaning. They stand in the order of a packet's path.
 const FAMILIES: &[(&str, Kind, Option<Unit>, &str)] = {
     use Kind::{Counter as C, Gauge as G, Histogram as H};
     &[
@@ -81,8 +81,8 @@ const CAPTURE_STALLED: &str = "netssmd_capture_stalled";
 const RELOADS: &str = "netssmd_reloads_total";
 const GUARD_FAILURES: &str = "netssmd_guard_failures_total";
 
-/// Upper bounds in seconds: 10 us is what an isolated core reaches, 50 us what a buffer kernel does, 1 ms is seen by
-/// an IDS, 1 s means that the host cannot keep up.
+/// Upper bounds of the lateness buckets, in seconds. An isolated core reaches 10 us, an ordinary kernel 50 us. An IDS
+/// notices 1 ms. At 1 s the host cannot keep up.
 pub(crate) const LATENESS_BUCKETS: [f64; 14] =
     [5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 0.1, 1.0, 10.0];
 
@@ -93,7 +93,7 @@ const METADATA: Metadata<'static> = Metadata::new("netssmd", Level::INFO, None);
 pub(crate) struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     page: PrometheusHandle,
-    /// See [`FAMILIES`] for each of these.
+    /// [`FAMILIES`] describes each of these.
     pub tokens_generated: Counter,
     pub pool_sessions: Gauge,
     pub session_reuses: Counter,
@@ -117,7 +117,8 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Registers and describes all families. Counters without a label, and those whose labels are known, start at 0.
+    /// Registers and describes all families. Counters without a label, and those whose label values are known, start at
+    /// 0.
     pub(crate) fn new() -> Self {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Full(LATENESS.into()), &LATENESS_BUCKETS)
@@ -162,57 +163,58 @@ impl Metrics {
         metrics
     }
 
-    /// Says which model runs, in place of the one before.
+    /// Sets which model runs.
     pub(crate) fn set_model(&self, sha256: &str, codec: &str, labels: usize) {
         self.info(MODEL_INFO, &[("sha256", sha256), ("codec", codec), ("labels", &labels.to_string())]);
     }
 
-    /// Packets generated for a traffic label.
+    /// Counter of packets generated for a traffic label.
     pub(crate) fn packets_generated(&self, label: &str) -> Counter {
         self.labelled(PACKETS_GENERATED, "label", label)
     }
 
-    /// Sessions generated for a traffic label.
+    /// Counter of sessions generated for a traffic label.
     pub(crate) fn sessions_generated(&self, label: &str) -> Counter {
         self.labelled(SESSIONS_GENERATED, "label", label)
     }
 
-    /// Sessions started of a traffic label.
+    /// Counter of sessions started for a traffic label.
     pub(crate) fn sessions_started(&self, label: &str) -> Counter {
         self.labelled(SESSIONS_STARTED, "label", label)
     }
 
-    /// Repairs of a kind.
+    /// Counter of repairs of one kind.
     pub(crate) fn repairs(&self, kind: &str) -> Counter {
         self.labelled(REPAIRS, "kind", kind)
     }
 
-    /// Frames sent on an interface.
+    /// Counter of frames sent on an interface.
     pub(crate) fn packets_sent(&self, interface: &str) -> Counter {
         self.labelled(PACKETS_SENT, "interface", interface)
     }
 
-    /// Packets dropped for a reason.
+    /// Counter of packets dropped for a reason.
     pub(crate) fn dropped(&self, reason: &str) -> Counter {
         self.labelled(DROPPED, "reason", reason)
     }
 
-    /// Captures finished for a reason.
+    /// Counter of captures finished for a reason.
     pub(crate) fn rotations(&self, reason: &str) -> Counter {
         self.labelled(ROTATIONS, "reason", reason)
     }
 
-    /// Reloads with a result.
+    /// Counter of reloads with a result.
     pub(crate) fn reloads(&self, result: &str) -> Counter {
         self.labelled(RELOADS, "result", result)
     }
 
-    /// The page for Prometheus, text format 0.0.4.
+    /// The page for Prometheus, in text format 0.0.4.
     pub(crate) fn render(&self) -> String {
         self.page.render()
     }
 
-    /// Moves samples of histograms into their buckets: about once a second, or they pile up until the next scrape.
+    /// Moves samples of histograms into their buckets. Call it about once a second: otherwise samples pile up until the
+    /// next scrape.
     pub(crate) fn upkeep(&self) {
         self.page.run_upkeep();
     }
@@ -234,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    /// Metrics with something in every family.
+    /// Metrics with a sample in every family.
     fn busy() -> Metrics {
         let m = Metrics::new();
         m.set_model("abc", "bytes/1 width=variable", 8);
@@ -263,7 +265,7 @@ mod tests {
             && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
     }
 
-    /// Name, labels and value of a sample, by the grammar of the text format.
+    /// Parses a sample by the grammar of the text format: name, labels and value.
     fn sample(line: &str) -> (String, Vec<(String, String)>, f64) {
         let name_end = line.find(['{', ' ']).unwrap();
         let (name, mut rest) = line.split_at(name_end);
@@ -368,7 +370,7 @@ mod tests {
             .stderr(Stdio::piped())
             .spawn()
         else {
-            // The strict parser above runs everywhere; promtool is the second opinion where it is installed.
+            // The strict parser above runs everywhere. promtool gives a second opinion where it is installed.
             eprintln!("SKIPPED: promtool is not installed");
             return;
         };
@@ -379,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_full_page_stays_small() {
-        // Four interfaces, ten labels: what a large testbed has.
+        // Four interfaces and ten labels, as in a large testbed.
         let metrics = busy();
         for i in 0..10 {
             let label = format!("label{i}");

@@ -1,4 +1,4 @@
-//! Finding a checkpoint: a directory that the user names, or the model that ships with the program.
+//! Finds and opens a checkpoint: a directory that the user names, or the model that ships with the program.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const DEFAULT: &str = "default";
 /// The directory of a checkpoint.
 ///
 /// # Errors
-/// The shipped model is nowhere; the text lists where it was looked for.
+/// If the shipped model is not found. The text lists the places that were searched.
 pub(crate) fn locate(choice: &CheckpointChoice) -> Result<PathBuf, String> {
     match choice {
         CheckpointChoice::Path(path) => Ok(path.clone()),
@@ -26,10 +26,10 @@ pub(crate) fn locate(choice: &CheckpointChoice) -> Result<PathBuf, String> {
     }
 }
 
-/// The labels of a checkpoint, for checking a profile.
+/// The labels of a checkpoint, to check a profile.
 ///
 /// # Errors
-/// Why the checkpoint cannot be read, in words.
+/// Why the checkpoint cannot be read, as text.
 pub(crate) fn labels(choice: &CheckpointChoice) -> Result<Option<Vec<String>>, String> {
     let dir = locate(choice)?;
     let checkpoint = Checkpoint::open(&dir).map_err(|error| Failure::config(error).to_string())?;
@@ -39,16 +39,16 @@ pub(crate) fn labels(choice: &CheckpointChoice) -> Result<Option<Vec<String>>, S
 /// Opens and verifies a checkpoint.
 ///
 /// # Errors
-/// What is wrong with it: a configuration error, since trying again would not help.
+/// A configuration error that says what is wrong with it. To try again would not help.
 pub(crate) fn open(choice: &CheckpointChoice) -> Outcome<Checkpoint> {
     let dir = locate(choice).map_err(|error| Failure::Config(anyhow::anyhow!(error)))?;
     Checkpoint::open(&dir).map_err(Failure::config)
 }
 
-/// The same, or a directory as NetSSM's own training leaves it where a packet `width` is given.
+/// Like [`open`]. If a packet `width` is given, it opens a directory of NetSSM's own training instead.
 ///
 /// # Errors
-/// What is wrong with it; and a width for a checkpoint of ours, which knows its codec.
+/// As [`open`], and a usage error for a width with a netssmd checkpoint, which knows its codec.
 pub(crate) fn open_either(choice: &CheckpointChoice, width: Option<Width>) -> Outcome<Checkpoint> {
     let Some(width) = width else { return open(choice) };
     let dir = locate(choice).map_err(|error| Failure::Config(anyhow::anyhow!(error)))?;
@@ -61,21 +61,21 @@ pub(crate) fn open_either(choice: &CheckpointChoice, width: Option<Width>) -> Ou
     Checkpoint::open_netssm(&dir, width).map_err(Failure::config)
 }
 
-/// What is known of a model that was loaded.
+/// Facts about a loaded model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// Hex sha256 of the weights.
     pub sha256: String,
-    /// Codec with its parameters.
+    /// Codec with its parameters, as text.
     pub codec: String,
-    /// Labels that it knows.
+    /// Labels that the model knows.
     pub labels: Vec<String>,
 }
 
 /// Opens the checkpoint of a profile and makes it ready to generate on its device.
 ///
 /// # Errors
-/// Checkpoint or device cannot be used: a configuration error.
+/// A configuration error if checkpoint or device cannot be used.
 pub(crate) fn load(model: &profile::Model, labels: &[&str]) -> Outcome<(pipeline::Model, Facts)> {
     let checkpoint = open(&model.checkpoint)?;
     let device = device::open(model.device)?;
@@ -109,7 +109,7 @@ pub(crate) fn load(model: &profile::Model, labels: &[&str]) -> Outcome<(pipeline
     Ok((pipeline::Model { generator, threads, tokens: None, prompts: HashMap::new() }, facts))
 }
 
-/// `models` directories, the most specific first.
+/// The `models` directories to search, the most specific first.
 fn places() -> Vec<PathBuf> {
     let mut places = Vec::new();
     places.extend(std::env::var_os("NETSSMD_MODELS").map(PathBuf::from));
@@ -119,7 +119,7 @@ fn places() -> Vec<PathBuf> {
         places.push(prefix.join("share/netssmd/models"));
     }
     places.push("/usr/share/netssmd/models".into());
-    // The source tree, so that `cargo run` works without installing.
+    // The source tree, so that `cargo run` works without an installation.
     places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/models"));
     places
 }

@@ -1,4 +1,4 @@
-//! Things that happen, each a value that logs and counts in one place, so that a log line and its metric never differ.
+//! Notices: each is a value that is logged and counted in one place, so that a log line and its metric never differ.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use netssm_replay::sink::SinkEvent;
 
 use crate::metrics::Metrics;
 
-/// Something that happened.
+/// Something that is logged and counted.
 pub(crate) trait Notice {
-    /// Logs it and counts it.
+    /// Logs and counts it.
     fn emit(self, metrics: &Metrics);
 }
 
-/// An arrival found the pool dry.
+/// An arrival whose label had no session left to play.
 #[derive(Debug)]
 pub(crate) struct Underrun {
-    /// The label that nothing is left of.
+    /// The label.
     pub label: Arc<str>,
 }
 
@@ -27,14 +27,14 @@ impl Notice for Underrun {
     }
 }
 
-/// A session could not be begun and was left out.
+/// A session that could not start and was left out.
 #[derive(Debug)]
 pub(crate) struct SessionRefused {
     /// Its label.
     pub label: Arc<str>,
-    /// Its packets, which are counted as dropped.
+    /// Number of its packets. They are counted as dropped.
     pub packets: u64,
-    /// Why.
+    /// Why it could not start.
     pub error: String,
 }
 
@@ -45,7 +45,7 @@ impl Notice for SessionRefused {
     }
 }
 
-/// The model wrote a session without a single packet that could be repaired.
+/// A session in which the model wrote no packet that could be repaired.
 #[derive(Debug)]
 pub(crate) struct SessionEmpty {
     /// Its label.
@@ -65,7 +65,7 @@ impl Notice for SessionEmpty {
 pub(crate) struct Reloaded {
     /// The profile.
     pub profile: PathBuf,
-    /// Another checkpoint, device or sampling policy.
+    /// Whether checkpoint, device, precision or sampling changed.
     pub model_changed: bool,
 }
 
@@ -80,12 +80,12 @@ impl Notice for Reloaded {
     }
 }
 
-/// A reload was refused; the old profile stays.
+/// A reload was refused. The old profile stays.
 #[derive(Debug)]
 pub(crate) struct ReloadRefused {
-    /// The profile.
+    /// The profile that was refused.
     pub profile: PathBuf,
-    /// Why, one problem a line.
+    /// Why, one problem per line.
     pub reason: String,
 }
 
@@ -102,7 +102,7 @@ impl Notice for ReloadRefused {
 /// The guard stopped all sending.
 #[derive(Debug)]
 pub(crate) struct GuardFailed {
-    /// What it found.
+    /// What the guard found.
     pub reason: String,
 }
 
@@ -113,10 +113,10 @@ impl Notice for GuardFailed {
     }
 }
 
-/// Live sessions were cut by a stop.
+/// A stop cut live sessions.
 #[derive(Debug)]
 pub(crate) struct SessionsCut {
-    /// How many.
+    /// How many. 0 logs nothing.
     pub sessions: u64,
 }
 
@@ -129,11 +129,11 @@ impl Notice for SessionsCut {
     }
 }
 
-/// What a sink told.
+/// An event of a sink.
 #[derive(Debug)]
 pub(crate) struct SinkNotice(SinkEvent);
 
-/// A sink's event as one of ours.
+/// Wraps the event of a sink as a notice.
 pub(crate) fn log_sink_event(event: SinkEvent) -> SinkNotice {
     SinkNotice(event)
 }

@@ -1,4 +1,4 @@
-//! Progress of long commands: a bar with rate and time left on a terminal, plain lines otherwise.
+//! Shows the progress of long commands: a bar with rate and time left on a terminal, plain lines otherwise.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use netssm_replay::clock::{Clock, MonoTime, SystemClock};
 
-/// A plain line at most this often: often enough to see life, rare enough for a log.
+/// Shortest time between two plain lines. It is short enough to show life and long enough for a log.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Progress of one job.
@@ -22,7 +22,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A job of `total` `unit`s, 0 if that is not known. Nothing is shown with `quiet`.
+    /// Starts a job of `total` `unit`s. A `total` of 0 means that it is not known. With `quiet` nothing is shown.
     pub(crate) fn new(what: impl Into<String>, unit: &'static str, total: u64, quiet: bool) -> Self {
         let what = what.into();
         let clock = SystemClock::new();
@@ -39,12 +39,12 @@ impl Progress {
                 ProgressBar::with_draw_target((total > 0).then_some(total), ProgressDrawTarget::stderr());
             bar.with_style(style).with_prefix(what.clone())
         });
-        // A quiet job is one that is never due.
+        // A quiet job has its next line in the far future, so no line is ever due.
         let shown = if quiet { MonoTime(u64::MAX) } else { now };
         Self { what, unit, total, bar, start: now, shown, clock }
     }
 
-    /// `done` units are done; `note` is shown beside them.
+    /// Notes that `done` units are done. Shows `note` beside them.
     pub(crate) fn set(&mut self, done: u64, note: &str) {
         if let Some(bar) = &self.bar {
             bar.set_position(done);
@@ -69,7 +69,7 @@ impl Progress {
         }
     }
 
-    /// The job is over; gives the time that it took.
+    /// Ends the job. Gives how long it took.
     pub(crate) fn finish(&self) -> Duration {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

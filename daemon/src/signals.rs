@@ -1,7 +1,7 @@
 //! Signals: SIGTERM and SIGINT stop, SIGHUP reloads.
 //!
-//! Handlers only note that a signal came; all reaction happens on ordinary threads. Long commands look at a
-//! [`StopFlag`]; the daemon waits for [`Signal`]s.
+//! A handler only notes that a signal came. Ordinary threads react to it. Long commands check a [`StopFlag`], and the
+//! daemon waits for [`Signal`]s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit;
 
-/// What came.
+/// A signal that the program handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// SIGTERM or SIGINT.
@@ -21,7 +21,7 @@ pub(crate) enum Signal {
     Reload,
 }
 
-/// Passes signals on to `deliver`, from a thread of its own, until the process ends.
+/// Passes signals to `deliver`, on a thread of its own, until the process ends.
 ///
 /// # Errors
 /// If the handlers cannot be installed.
@@ -31,7 +31,7 @@ pub(crate) fn listen(deliver: impl Fn(Signal) + Send + 'static) -> anyhow::Resul
         .build()
         .context("start the runtime for signals")?;
     let _inside = runtime.enter();
-    // Installed before this returns, so that no signal finds the default action in its way.
+    // The handlers are installed before this function returns, so from then on no signal has its default action.
     let mut terminate = signal(SignalKind::terminate()).context("install a handler for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("install a handler for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("install a handler for SIGHUP")?;
@@ -51,23 +51,23 @@ pub(crate) fn listen(deliver: impl Fn(Signal) + Send + 'static) -> anyhow::Resul
     Ok(())
 }
 
-/// Signals as messages.
+/// Sends signals as messages.
 ///
 /// # Errors
 /// As [`listen`].
 pub(crate) fn channel<T: From<Signal> + Send + 'static>(to: Sender<T>) -> anyhow::Result<()> {
     listen(move |signal| {
-        // The receiver is gone when the process is about to end.
+        // The receiver is gone only when the process is about to end.
         let _ = to.send(signal.into());
     })
 }
 
-/// Set by the first SIGTERM or SIGINT; the second one ends the process at once.
+/// A flag that the first SIGTERM or SIGINT sets. The second one ends the process at once.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// Installs the handlers.
+    /// Installs the handlers and gives the flag.
     ///
     /// # Errors
     /// As [`listen`].
@@ -89,7 +89,7 @@ impl StopFlag {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The flag itself, for libraries.
+    /// The flag itself, as libraries take it.
     pub(crate) fn as_atomic(&self) -> &AtomicBool {
         &self.0
     }
