@@ -1,13 +1,13 @@
-//! Every address that occurs in a set of captures, and the search for them in another capture.
+//! Collects every address in a set of captures, and searches for them in another capture.
 //!
-//! This is how a test shows that nothing identifying in the training data comes back in what is generated. What
-//! is looked for: MAC addresses, IPv6 addresses and IPv4 addresses of hosts. What is not an identity is left
-//! out: group and broadcast addresses, the unspecified address, loopback.
+//! With this a test shows that no identifying address of the training data comes back in generated traffic. It looks
+//! for MAC addresses, IPv6 addresses and IPv4 addresses of hosts. Addresses that identify no host are left out: group
+//! and broadcast addresses, the unspecified address, loopback.
 //!
-//! Where: MAC and IPv6 addresses at every byte offset of every packet, payload included. IPv4 addresses in the IP
-//! headers, in ARP, in the headers that an ICMP error quotes, and in payload as dotted text. Four arbitrary bytes
-//! of random payload hit one of some thousand IPv4 addresses too often for a search at every offset: at ten
-//! megabytes about ten times by chance.
+//! The search covers every byte offset of every packet for MAC and IPv6 addresses, payload included. For IPv4 addresses
+//! it covers the IP headers, ARP, the headers that an ICMP error quotes, and dotted text in payload. It does not search
+//! every offset for IPv4: four random bytes of payload equal one of some thousand addresses too often, about ten times
+//! in ten megabytes.
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -30,7 +30,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// All addresses in all captures below `folder`.
+    /// Collects all addresses in all captures below `folder`.
     ///
     /// # Panics
     /// If the folder cannot be read or holds no packet.
@@ -39,7 +39,7 @@ impl Addresses {
     pub fn of_folder(folder: &Path) -> Self {
         let mut addresses = Self::default();
         for file in files_below(folder) {
-            // A capture that breaks off counts up to there: what prepare reads of it is no more.
+            // A capture that breaks off counts up to that point. prepare reads no more of it either.
             let Ok(mut capture) = Capture::open(&file) else { continue };
             while let Ok(Some(record)) = capture.next_record() {
                 addresses.add_frame(&record.frame);
@@ -49,7 +49,7 @@ impl Addresses {
         addresses
     }
 
-    /// Adds what occurs in the fields of one frame.
+    /// Adds the addresses in the header fields of one frame.
     pub fn add_frame(&mut self, frame: &[u8]) {
         for at in [0, 6] {
             self.add_mac(frame, at);
@@ -96,10 +96,10 @@ impl Addresses {
         }
     }
 
-    /// Where addresses of this set occur in `capture`: one line each, at most a hundred.
+    /// The places in `capture` where addresses of this set occur: one line each, at most a hundred.
     ///
-    /// `expected` says which IP addresses may occur although they are in the set: those of the plan that the
-    /// capture was made with, if the training data uses the same private ranges.
+    /// `expected` names the IP addresses that may occur although they are in the set. The plan of the capture may use
+    /// the same private ranges as the training data.
     ///
     /// # Panics
     /// If the capture cannot be read.
@@ -131,7 +131,7 @@ impl Addresses {
     }
 }
 
-/// IPv4 addresses in the fields of a frame: IP header, ARP, the header that an ICMP error quotes.
+/// The IPv4 addresses in the fields of a frame: IP header, ARP, and the header that an ICMP error quotes.
 fn v4_fields(frame: &[u8]) -> Vec<Ipv4Addr> {
     let layout = Layout::parse(frame);
     let mut places = Vec::new();
@@ -150,12 +150,12 @@ fn v4_fields(frame: &[u8]) -> Vec<Ipv4Addr> {
 }
 
 fn is_host_v4(address: Ipv4Addr) -> bool {
-    // 0.0.0.0/8 is "this network" and 255.255.255.255 is everyone; .0 and .255 of a subnet cannot be told from
-    // hosts without its mask, so they count as hosts.
+    // 0.0.0.0/8 is "this network", and 255.255.255.255 is broadcast. Without the mask of a subnet, its .0 and .255 look
+    // like hosts, so they count as hosts.
     address.octets()[0] != 0 && !address.is_multicast() && !address.is_broadcast() && !address.is_loopback()
 }
 
-/// IPv4 addresses written as text.
+/// The IPv4 addresses that occur as dotted text.
 fn dotted_quads(bytes: &[u8]) -> Vec<Ipv4Addr> {
     bytes
         .split(|byte| !byte.is_ascii_digit() && *byte != b'.')
@@ -187,7 +187,8 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    /// Ethernet, IPv4, ICMP "port unreachable" quoting a UDP packet from 10.1.2.3 to 192.0.2.77, with text after it.
+    /// Ethernet, IPv4 and ICMP "port unreachable", which quotes a UDP packet from 10.1.2.3 to 192.0.2.77 and has `text`
+    /// after it.
     fn icmp_error(text: &[u8]) -> Vec<u8> {
         let mut frame = vec![0xb8, 0x27, 0xeb, 1, 2, 3, 0, 0x1b, 0x21, 4, 5, 6, 8, 0];
         let length = 20 + 8 + 28 + u8::try_from(text.len()).expect("short");

@@ -8,10 +8,11 @@ use std::time::Duration;
 use crate::netns::Namespace;
 use crate::wait::{Stopwatch, pause};
 
-/// The program that `cargo build --release` made, beside this test executable (`target/<profile>/netssmd`).
+/// The program that `cargo build --release` made. It lies in `target/<profile>/`, above the folder of this test
+/// executable.
 ///
 /// # Panics
-/// If it is not there: cargo does not build another package's program for a test, so `make test` does.
+/// If it does not exist. cargo does not build another package's program for a test, so `make test` builds it first.
 #[must_use]
 pub fn netssmd() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has a path");
@@ -25,7 +26,7 @@ pub fn netssmd() -> PathBuf {
     program
 }
 
-/// What a finished run left behind.
+/// The outcome of a finished run.
 #[derive(Debug)]
 pub struct Finished {
     /// How it ended.
@@ -39,13 +40,16 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The exit code, or a panic that shows the output if a signal ended it.
+    /// The exit code.
+    ///
+    /// # Panics
+    /// If a signal ended the run. The message shows the output.
     #[must_use]
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| panic!("ended by a signal ({}): {self:?}", self.status))
     }
 
-    /// Asserts on the exit code, showing the output if it is another.
+    /// Asserts that the run ended with this exit code. The message of a failure shows the output.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code(), code, "exit code\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
@@ -56,7 +60,7 @@ impl Finished {
 /// Runs `netssmd` with `args` to its end, in `namespace` if one is given.
 ///
 /// # Panics
-/// If it has not ended after `limit`; it is killed then.
+/// If it has not ended after `limit`. It is killed then.
 #[track_caller]
 pub fn run(args: &[&str], namespace: Option<&Namespace>, limit: Duration) -> Finished {
     let mut command = Command::new(netssmd());
@@ -99,7 +103,7 @@ pub fn finish(mut command: Command, namespace: Option<&Namespace>, limit: Durati
     }
 }
 
-/// Reads a pipe to its end on a thread of its own, so that the child never waits for us.
+/// Reads a pipe to its end on a thread of its own, so that the child never blocks on a full pipe.
 fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();

@@ -1,19 +1,21 @@
-//! Capture files as other programs see them: read with libpcap, hashed as bytes, made from scratch.
+//! Capture files: reads them with libpcap, as other programs do, hashes them, and makes them without the product's
+//! code.
 
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// How many packets a capture has and how many bytes they had on the wire.
+/// Packets and bytes of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// Packets.
+    /// Number of packets.
     pub packets: u64,
     /// Bytes on the wire, from the Ethernet header on.
     pub bytes: u64,
 }
 
-/// Calls `each` with every packet: time in nanoseconds since the epoch, length on the wire, captured bytes.
+/// Calls `each` for every packet with its time in nanoseconds since the epoch, its length on the wire, and its captured
+/// bytes.
 ///
 /// # Panics
 /// If the file is not a capture or ends in the middle of a packet.
@@ -24,7 +26,7 @@ pub fn for_each(file: &Path, mut each: impl FnMut(i64, u32, &[u8])) {
     loop {
         match capture.next_packet() {
             Ok(packet) => {
-                // With Precision::Nano the field that is called microseconds holds nanoseconds.
+                // With Precision::Nano, the field named for microseconds holds nanoseconds.
                 let time = packet.header.ts.tv_sec * 1_000_000_000 + packet.header.ts.tv_usec;
                 each(time, packet.header.len, packet.data);
             }
@@ -34,10 +36,10 @@ pub fn for_each(file: &Path, mut each: impl FnMut(i64, u32, &[u8])) {
     }
 }
 
-/// Counts a capture.
+/// Counts the packets and bytes of a capture.
 ///
 /// # Panics
-/// As [`for_each`], and if a packet in it is not whole.
+/// As [`for_each`], and if a packet was captured only in part.
 #[track_caller]
 #[must_use]
 pub fn totals(file: &Path) -> Totals {
@@ -96,8 +98,8 @@ pub fn sha256(file: &Path) -> String {
 
 // ---- captures from scratch -----------------------------------------------------------------------------------
 
-/// Writes a capture of `packets` UDP packets in flows of ten, `gap_us` microseconds apart, with right lengths and
-/// zero checksums: input for `netssmd replay`, made without the product's code.
+/// Writes a capture of `packets` UDP packets in flows of ten, `gap_us` microseconds apart. Lengths are right, checksums
+/// are zero. It is input for `netssmd replay` and does not use the product's code.
 ///
 /// # Panics
 /// If the file cannot be written.
@@ -106,14 +108,14 @@ pub fn write_udp_capture(file: &Path, packets: u32, gap_us: u32) {
     write_capture(file, frames, gap_us);
 }
 
-/// Writes a capture with one TCP connection (handshake with MSS and timestamps, a request of 100 bytes, an answer of 300, close)
-/// and two UDP packets, a millisecond apart.
+/// Writes a capture with one TCP connection and two UDP packets, a millisecond apart. The connection has a handshake
+/// with MSS and timestamps, a request of 100 bytes, an answer of 300, and a close.
 ///
 /// # Panics
 /// If the file cannot be written.
 pub fn write_mixed_capture(file: &Path) {
     let [fin, syn, psh, ack] = [1, 2, 8, 16];
-    // Sequence numbers as two stacks would choose them: the client starts at 7,000, the server at 90,000.
+    // Each side chooses its own initial sequence number: the client starts at 7,000, the server at 90,000.
     let frames = [
         tcp_frame(false, 7_000, 0, syn, 0),
         tcp_frame(true, 90_000, 7_001, syn | ack, 0),
@@ -129,10 +131,10 @@ pub fn write_mixed_capture(file: &Path) {
     write_capture(file, frames.into_iter(), 1000);
 }
 
-/// A pcap in microseconds, little endian, Ethernet.
+/// Writes a pcap: microseconds, little endian, Ethernet.
 fn write_capture(file: &Path, frames: impl Iterator<Item = Vec<u8>>, gap_us: u32) {
     let mut bytes = Vec::new();
-    // Magic (microseconds), version 2.4, zone, accuracy, snaplen, Ethernet.
+    // Magic number (microseconds), version 2.4, zone, accuracy, snaplen, Ethernet.
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 262_144, 1] {
         bytes.extend(word.to_le_bytes());
     }
@@ -147,7 +149,7 @@ fn write_capture(file: &Path, frames: impl Iterator<Item = Vec<u8>>, gap_us: u32
     std::fs::write(file, bytes).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
 }
 
-/// Ethernet and IPv4 in front of `length` bytes of transport, from the client or back.
+/// An Ethernet and an IPv4 header for `length` bytes of transport, from the client or from the server.
 fn ipv4_frame(back: bool, protocol: u8, length: u16) -> Vec<u8> {
     let (client, server) = ([192, 168, 7, 10], [192, 168, 7, 53]);
     let (from, to) = if back { (server, client) } else { (client, server) };
@@ -161,7 +163,7 @@ fn ipv4_frame(back: bool, protocol: u8, length: u16) -> Vec<u8> {
     frame
 }
 
-/// One UDP frame of the flow numbered `flow`, from its client or back.
+/// One UDP frame of the flow with number `flow`, from the client or from the server.
 fn udp_frame(flow: u32, back: bool, payload: u16) -> Vec<u8> {
     let (client, server) = (20_000 + (flow % 20_000) as u16, 4_433_u16);
     let (from, to) = if back { (server, client) } else { (client, server) };
@@ -174,7 +176,7 @@ fn udp_frame(flow: u32, back: bool, payload: u16) -> Vec<u8> {
     frame
 }
 
-/// One TCP frame between ports 51,000 and 443, with a timestamp option, and MSS 1460 in a SYN.
+/// One TCP frame between ports 51,000 and 443. It has a timestamps option, and a SYN also has MSS 1460.
 fn tcp_frame(back: bool, sequence: u32, acknowledgement: u32, flags: u8, payload: u16) -> Vec<u8> {
     let (from, to) = if back { (443_u16, 51_000_u16) } else { (51_000, 443) };
     let mut options = Vec::new();

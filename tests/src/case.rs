@@ -1,18 +1,19 @@
-//! The case folders: `tests/cases/<name>/`, each with a README, a profile, and what to expect.
+//! The case folders `tests/cases/<name>/`. Each has a README, and whatever the case needs, such as a profile and what
+//! to expect.
 //!
-//! A file of a case may name two things that only the running test knows: `@OUT@`, the folder that the test
-//! writes into, and `@CASE@`, the case folder itself.
+//! A file of a case may use two placeholders that only the running test can fill in: `@OUT@` for the folder that the
+//! test writes into, and `@CASE@` for the case folder itself.
 
 use std::path::{Path, PathBuf};
 
 use crate::need;
 
-/// One case folder, with a folder of its own to write into.
+/// One case folder, and a folder that the case may write into.
 #[derive(Debug)]
 pub struct Case {
-    /// `tests/cases/<name>`.
+    /// The folder `tests/cases/<name>`.
     pub folder: PathBuf,
-    /// Where this run may write; removed at its end.
+    /// The folder that this run may write into. It is removed at the end.
     pub out: tempfile::TempDir,
 }
 
@@ -38,11 +39,11 @@ impl Case {
         self.out.path().join(name).to_string_lossy().into_owned()
     }
 
-    /// Copies a file of the case (a profile, usually) into the output folder with its placeholders filled in, and
-    /// gives back the copy's path.
+    /// Copies a file of the case, usually a profile, into the output folder, fills in its placeholders, and gives the
+    /// path of the copy.
     ///
     /// # Panics
-    /// If the file is not there.
+    /// If the file does not exist.
     #[track_caller]
     pub fn fill(&self, name: &str) -> String {
         let source = self.folder.join(name);
@@ -50,10 +51,10 @@ impl Case {
         self.write(name, &self.filled(&text))
     }
 
-    /// [`Case::fill`] with further replacements, each of which must occur.
+    /// Like [`Case::fill`], with further replacements.
     ///
     /// # Panics
-    /// If the file is not there or a text to replace does not occur in it.
+    /// If the file does not exist, or a text to replace does not occur in it.
     #[track_caller]
     pub fn fill_with(&self, name: &str, replace: &[(&str, &str)]) -> String {
         let path = self.fill(name);
@@ -72,7 +73,7 @@ impl Case {
         text.replace("@OUT@", &out).replace("@CASE@", &self.folder.to_string_lossy())
     }
 
-    /// Writes a file into the output folder and gives back its path.
+    /// Writes a file into the output folder and gives its path.
     ///
     /// # Panics
     /// If it cannot be written.
@@ -87,17 +88,17 @@ impl Case {
 /// The folder of the checkpoint that ships with netssmd.
 ///
 /// # Panics
-/// If it is not there.
+/// If it does not exist.
 #[track_caller]
 #[must_use]
 pub fn shipped_model() -> PathBuf {
     shipped("default")
 }
 
-/// The folder of the checkpoint that ships as the baseline: the same data on the bytes codec.
+/// The folder of the checkpoint that ships as the baseline: trained on the same data with the bytes codec.
 ///
 /// # Panics
-/// If it is not there.
+/// If it does not exist.
 #[track_caller]
 #[must_use]
 pub fn baseline_model() -> PathBuf {
@@ -114,7 +115,7 @@ fn shipped(name: &str) -> PathBuf {
 /// Copies a folder of plain files.
 ///
 /// # Panics
-/// If that fails.
+/// If a file cannot be copied.
 #[track_caller]
 pub fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap_or_else(|e| panic!("{}: {e}", to.display()));

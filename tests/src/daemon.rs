@@ -1,4 +1,5 @@
-//! `netssmd run` as a child: start it, wait until it is ready, ask its metrics, signal it, see how it ended.
+//! Runs `netssmd run` as a child process: starts it, waits until it is ready, reads its metrics, signals it, and waits
+//! for its end.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,10 +16,10 @@ use crate::netns::Namespace;
 use crate::summary::Summary;
 use crate::wait::{Stopwatch, pause};
 
-/// Where the metrics page listens in a namespace of its own: the program's default.
+/// The address of the metrics page in a namespace of its own: the program's default.
 pub const METRICS: &str = "127.0.0.1:9477";
 
-/// A running daemon. Killed when dropped.
+/// A running daemon. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Daemon<'a> {
     child: Child,
@@ -29,8 +30,8 @@ pub struct Daemon<'a> {
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts `netssmd` with `args` in `namespace`, with the environment `env` added. Its metrics are asked
-    /// at [`METRICS`].
+    /// Starts `netssmd` with `args` in `namespace`, with the variables of `env` added to its environment. Its metrics
+    /// are read at [`METRICS`].
     ///
     /// # Panics
     /// If it cannot be started.
@@ -41,7 +42,7 @@ impl<'a> Daemon<'a> {
         Self::start_command(command, namespace)
     }
 
-    /// Starts a prepared command, such as one that a wrapper program starts.
+    /// Starts a prepared command, for example one in which a wrapper program starts `netssmd`.
     ///
     /// # Panics
     /// If it cannot be started.
@@ -60,7 +61,7 @@ impl<'a> Daemon<'a> {
         Self { child, namespace, metrics, stdout, log }
     }
 
-    /// The summary that `--json` prints at the end, on standard output.
+    /// The summary that `--json` prints on standard output at the end.
     ///
     /// # Panics
     /// If standard output is not a summary.
@@ -71,19 +72,19 @@ impl<'a> Daemon<'a> {
         Summary::parse(&text)
     }
 
-    /// Everything it has logged so far, on standard error.
+    /// Everything that the daemon has logged so far on standard error.
     #[must_use]
     pub fn log(&self) -> String {
         self.log.lock().expect("no reader panics").clone()
     }
 
-    /// Its process id.
+    /// Process id of the daemon.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// GET `path` from its admin server: status and body, or why there is no answer.
+    /// Sends GET `path` to its admin server. Gives status and body.
     ///
     /// # Errors
     /// If nothing listens or the answer is not HTTP.
@@ -101,7 +102,7 @@ impl<'a> Daemon<'a> {
         self.wait_until("/ready answers 200", limit, |daemon| matches!(daemon.get("/ready"), Ok((200, _))));
     }
 
-    /// Waits until `test` holds, looking every 20 ms.
+    /// Waits until `test` holds, and checks it every 20 ms.
     ///
     /// # Panics
     /// If it does not hold within `limit`, or if the daemon ends before.
@@ -121,7 +122,7 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// Its metrics now.
+    /// The metrics now.
     ///
     /// # Panics
     /// If `/metrics` does not answer 200.
@@ -133,16 +134,16 @@ impl<'a> Daemon<'a> {
         Metrics::parse(&body)
     }
 
-    /// Sends it a signal.
+    /// Sends the daemon a signal.
     ///
     /// # Panics
-    /// If it is gone.
+    /// If the daemon has ended.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("process ids fit"));
         kill(pid, signal).unwrap_or_else(|error| panic!("send {signal}: {error}; it said:\n{}", self.log()));
     }
 
-    /// Waits for its end.
+    /// Waits until the daemon ends.
     ///
     /// # Panics
     /// If it still runs after `limit`.
@@ -159,10 +160,10 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// SIGTERM, then waits for exit code 0.
+    /// Sends SIGTERM, then waits for exit code 0.
     ///
     /// # Panics
-    /// If it ends otherwise or not within `limit`.
+    /// If it ends in another way, or not within `limit`.
     #[track_caller]
     pub fn terminate(&mut self, limit: Duration) {
         self.signal(Signal::SIGTERM);
@@ -181,13 +182,13 @@ impl Drop for Daemon<'_> {
 /// A page of metrics in Prometheus' text format.
 #[derive(Debug, Clone)]
 pub struct Metrics {
-    /// The page as it came.
+    /// The page as the daemon sent it.
     pub text: String,
     samples: BTreeMap<String, f64>,
 }
 
 impl Metrics {
-    /// Reads the text format, version 0.0.4.
+    /// Parses the text format, version 0.0.4.
     ///
     /// # Panics
     /// If a line is not a sample, a comment or empty.
@@ -204,7 +205,7 @@ impl Metrics {
         Self { text: text.to_owned(), samples }
     }
 
-    /// The sum of a family over all its labels; 0 if it has no sample.
+    /// The sum of a family over all its labels. 0 if it has no sample.
     #[must_use]
     pub fn sum(&self, family: &str) -> f64 {
         self.of(family, "").map(|(_, value)| value).sum()
@@ -233,7 +234,7 @@ impl Metrics {
     }
 }
 
-/// One HTTP/1.1 GET over a connection of its own.
+/// Sends one HTTP/1.1 GET over a connection of its own.
 fn http_get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     let limit = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
@@ -250,7 +251,7 @@ fn http_get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     Ok((status, body.to_owned()))
 }
 
-/// RFC 9112, section 7.1, without trailers.
+/// Joins the chunks of a body (RFC 9112, section 7.1, without trailers).
 fn dechunk(mut body: &str) -> Option<String> {
     let mut whole = String::new();
     loop {

@@ -1,4 +1,4 @@
-//! Suricata as a follower of a directory that fills with captures.
+//! Runs Suricata on a directory that fills with captures.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use crate::judges::{self, Suricata};
 use crate::need;
 use crate::wait::{Stopwatch, pause};
 
-/// A Suricata that reads whatever captures appear in a directory. Killed when dropped.
+/// A Suricata that reads every capture that appears in a directory. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Follower {
     child: Child,
@@ -19,7 +19,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Starts it on a directory that is there. `None`, after saying so, where Suricata is not installed.
+    /// Starts Suricata on an existing directory. `None` if Suricata is not installed; the test has then said so.
     ///
     /// # Panics
     /// If it cannot be started.
@@ -32,7 +32,7 @@ impl Follower {
         let logs = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new("suricata");
         judges::arguments(&mut command, directory, logs.path());
-        // It leaves files alone that changed in the last 30 seconds, unless told otherwise.
+        // By default Suricata skips files that changed in the last 30 seconds.
         command.args([
             "--pcap-file-continuous",
             "--set",
@@ -46,14 +46,14 @@ impl Follower {
         Some(Self { child, logs })
     }
 
-    /// What it has said so far; `None` before its first statistics.
+    /// The verdict so far. `None` before the first statistics.
     #[must_use]
     pub fn so_far(&self) -> Option<Suricata> {
         judges::verdict(self.logs.path())
     }
 
-    /// Gives it so long for what it has not read yet, stops it, and gives its verdict. (Its statistics lag behind what it
-    /// has read until it stops, so they cannot tell when it is through.)
+    /// Waits for `catch_up`, so that Suricata can read the rest, then stops it and gives its verdict. Its statistics
+    /// lag behind what it has read until it stops, so they cannot show that it has read everything.
     ///
     /// # Panics
     /// If it ends before it is told to, or does not end then.

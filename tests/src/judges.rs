@@ -1,4 +1,4 @@
-//! Programs that judge a capture, none of them ours: Suricata and tshark.
+//! External programs that judge a capture: Suricata and tshark.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,24 +7,24 @@ use std::time::Duration;
 use crate::binary::finish;
 use crate::need;
 
-/// What Suricata made of a capture.
+/// What Suricata says about a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suricata {
-    /// Packets it decoded (`decoder.pkts`).
+    /// Packets that it decoded (`decoder.pkts`).
     pub packets: u64,
-    /// Packets it found undecodable (`decoder.invalid`).
+    /// Packets that it could not decode (`decoder.invalid`).
     pub invalid: u64,
     /// Segments that its TCP engine refused for their checksum (`tcp.invalid_checksum`).
     pub tcp_invalid_checksum: u64,
-    /// Wrong checksums of any protocol, one line each: what it is.
+    /// Alerts about wrong checksums of any protocol, by the name of the rule.
     pub checksum_alerts: Vec<String>,
-    /// TCP sessions it followed (`tcp.sessions`).
+    /// TCP sessions that it followed (`tcp.sessions`).
     pub tcp_sessions: u64,
-    /// Decoder and stream events other than zero: name and count.
+    /// Decoder and stream events that occurred: name and count.
     pub events: Vec<(String, u64)>,
 }
 
-/// Runs `suricata -k all -r` over a capture. `None`, after saying so, where Suricata is not installed.
+/// Runs `suricata -k all -r` on a capture. `None` if Suricata is not installed; the test has then said so.
 ///
 /// # Panics
 /// If Suricata fails or writes no statistics.
@@ -42,7 +42,7 @@ pub fn suricata(capture: &Path) -> Option<Suricata> {
     Some(verdict.unwrap_or_else(|| panic!("no statistics in eve.json; it said: {}", finished.stderr)))
 }
 
-/// What Suricata is told: to read `captures`, check every checksum, and write to `logs`.
+/// Adds Suricata's arguments: read `captures`, check every checksum, write to `logs`.
 pub(crate) fn arguments(command: &mut Command, captures: &Path, logs: &Path) {
     let rules = need::workspace().join("tests/cases/judges/checksum.rules");
     command.args(["-c", "/etc/suricata/suricata.yaml", "-k", "all", "-r"]).arg(captures);
@@ -50,8 +50,8 @@ pub(crate) fn arguments(command: &mut Command, captures: &Path, logs: &Path) {
     command.args(["--set", "stats.enabled=yes", "--set", "stream.checksum-validation=yes"]);
 }
 
-/// What a Suricata that logs to `logs` has said; `None` before its first statistics. The last line may be half written
-/// while it runs.
+/// The verdict of a Suricata that logs to `logs`. `None` before its first statistics. While it runs, its last line may
+/// be incomplete, so that line is left out.
 #[track_caller]
 pub(crate) fn verdict(logs: &Path) -> Option<Suricata> {
     let eve = std::fs::read_to_string(logs.join("eve.json")).ok()?;
@@ -59,7 +59,7 @@ pub(crate) fn verdict(logs: &Path) -> Option<Suricata> {
     let mut checksum_alerts = Vec::new();
     let mut stats = None;
     for line in whole.lines() {
-        // Other events are many, and need not be understood.
+        // There are many other events, which need not be parsed.
         if !line.contains(r#""event_type":"alert""#) && !line.contains(r#""event_type":"stats""#) {
             continue;
         }
@@ -88,7 +88,7 @@ pub(crate) fn verdict(logs: &Path) -> Option<Suricata> {
 }
 
 impl Suricata {
-    /// Asserts that it saw `packets` packets, found each one valid and every checksum right.
+    /// Asserts that Suricata saw `packets` packets, found each one valid and every checksum right.
     #[track_caller]
     pub fn assert_clean(&self, packets: u64) {
         assert_eq!(self.packets, packets, "packets that suricata saw: {self:?}");
@@ -115,10 +115,11 @@ fn collect(value: &serde_json::Value, name: &str, into: &mut Vec<(String, u64)>)
     }
 }
 
-/// What tshark finds wrong in a capture: one line for each bad packet, with its number, protocols and reason. `None`,
-/// after saying so, where tshark is not installed.
+/// What tshark finds wrong in a capture: one line for each bad packet, with its number, protocols and reason. `None` if
+/// tshark is not installed; the test has then said so.
 ///
-/// Bad means: marked malformed by any dissector, or an IPv4, TCP, UDP, ICMP, ICMPv6 or IGMP checksum that is wrong.
+/// A packet is bad if a dissector marks it as malformed, or if its IPv4, TCP, UDP, ICMP, ICMPv6 or IGMP checksum is
+/// wrong.
 ///
 /// # Panics
 /// If tshark fails.
@@ -128,7 +129,7 @@ pub fn tshark_complaints(capture: &Path) -> Option<Vec<String>> {
     if !need::tool("tshark") {
         return None;
     }
-    // In a checksum's status 0 is "bad"; 1 is "good" and 2 is "unverified".
+    // The status of a checksum is 0 for "bad", 1 for "good" and 2 for "unverified".
     const BAD: &str = "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 \
         || udp.checksum.status == 0 || icmp.checksum.status == 0 || icmpv6.checksum.status == 0 \
         || igmp.checksum.status == 0";
@@ -145,8 +146,8 @@ pub fn tshark_complaints(capture: &Path) -> Option<Vec<String>> {
     Some(finished.stdout.lines().map(str::to_owned).collect())
 }
 
-/// Values of one tshark field over a whole capture, one line a packet that has it. `None`, after saying so, where
-/// tshark is not installed.
+/// The values of one tshark field in the packets that pass `filter`, one line per packet that has the field. `None` if
+/// tshark is not installed; the test has then said so.
 ///
 /// # Panics
 /// If tshark fails.

@@ -1,4 +1,4 @@
-//! Checkpoints that nobody trained: small, with random weights, for what must hold whatever a model says.
+//! Untrained checkpoints: small, with random weights. They serve tests of what must hold for any model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,11 +13,11 @@ use netssm_tokens::timing::TimingTable;
 
 /// Writes a checkpoint of some ten thousand random weights into the new folder `dir`.
 ///
-/// `loudness` multiplies the embedding, which is the output as well: at 1, as training begins, all tokens are about as
-/// likely; at 30 the model is set in its ways, and repeats some of them for long.
+/// `loudness` multiplies the embedding, which is also the output matrix. At 1, as when training begins, all tokens are
+/// about equally likely. At 30 the model strongly prefers some tokens and repeats them for long.
 ///
 /// # Panics
-/// If that fails.
+/// If the checkpoint cannot be written.
 #[track_caller]
 pub fn write_untrained(dir: &Path, codec: &CodecChoice, labels: &[&str], seed: u64, loudness: f64) {
     let codec = codec.over(labels).expect("labels for an alphabet");
@@ -33,7 +33,7 @@ pub fn write_untrained(dir: &Path, codec: &CodecChoice, labels: &[&str], seed: u
     };
     let mut weights = init_weights(&config, seed, &Device::Cpu).expect("random weights");
     if let Some(context) = codec.context() {
-        // A model begins without side information; this one is to be led by it.
+        // Training starts with a table of side information that has no effect. Random rows give it an effect here.
         let table = embedding_rows(&config, context.rows, seed, &Device::Cpu).expect("random rows");
         weights.insert(CONTEXT.to_owned(), table);
     }
@@ -50,7 +50,7 @@ pub fn write_untrained(dir: &Path, codec: &CodecChoice, labels: &[&str], seed: u
     let _: String = Checkpoint::save(dir, &config, manifest, &weights).expect("a checkpoint");
 }
 
-/// Packets of a capture by what they carry: `arp`, or the number of the protocol behind the IP headers as `4/6` or `6/58`.
+/// Number of packets in a capture by protocol: `arp`, or IP version and protocol number, such as `4/6` or `6/58`.
 #[must_use]
 pub fn protocols(capture: &Path) -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
@@ -58,7 +58,7 @@ pub fn protocols(capture: &Path) -> BTreeMap<String, usize> {
         let name = match bytes.get(12..14) {
             Some([0x08, 0x06]) => "arp".to_owned(),
             Some([0x08, 0x00]) => format!("4/{}", bytes[23]),
-            // Behind hop-by-hop options comes what they name first.
+            // With hop-by-hop options, the protocol is the next header that these name.
             Some([0x86, 0xdd]) if bytes[20] == 0 => format!("6/{}", bytes[54]),
             Some([0x86, 0xdd]) => format!("6/{}", bytes[20]),
             _ => "other".to_owned(),

@@ -1,13 +1,12 @@
-//! When a test may say that it did not run.
+//! Decides when a test may be skipped.
 //!
-//! A test that needs root or another program prints `SKIPPED: <why>` and returns where that is missing. With
-//! `NETSSMD_REQUIRE_ALL=1` (CI sets it) the same situation is a failure, so that a green run there
-//! means that everything ran.
+//! Some tests need root or another program. Where that is missing, the test prints `SKIPPED: <why>` and returns. With
+//! `NETSSMD_REQUIRE_ALL=1`, which CI sets, it fails instead. So a green run in CI means that every test ran.
 
 use std::path::{Path, PathBuf};
 
-/// Says that the running test cannot be done here. Returns `false`, so that a test can write
-/// `if !need::root() { return }`.
+/// Says that the running test cannot run here. Always returns `false`, so that a test can write `if !need::root() {
+/// return }`.
 ///
 /// # Panics
 /// If `NETSSMD_REQUIRE_ALL=1`.
@@ -21,19 +20,19 @@ pub fn skipped(why: &str) -> bool {
     false
 }
 
-/// True if we may make network namespaces.
+/// Whether the test may make network namespaces. If not, says that it is skipped.
 #[must_use]
 pub fn root() -> bool {
     nix::unistd::geteuid().is_root() || skipped("making network namespaces needs root")
 }
 
-/// True if `program` is on the PATH.
+/// Whether `program` is installed. If not, says that the test is skipped.
 #[must_use]
 pub fn tool(program: &str) -> bool {
     find(program).is_some() || skipped(&format!("{program} is not installed"))
 }
 
-/// Where `program` is on the PATH or in the system's sbin folders.
+/// The path of `program`, on the PATH or in the system's sbin folders.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -43,8 +42,8 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// The folder with the captures that are kept outside the repository: `NETSSMD_DATA`, or `../shared/data`
-/// beside the checkout. `None` after saying so.
+/// The folder with the captures that are kept outside the repository: `NETSSMD_DATA`, or `../shared/data` beside the
+/// checkout. If there is none, says that the test is skipped.
 #[must_use]
 pub fn data() -> Option<PathBuf> {
     let beside = workspace().join("../shared/data");

@@ -1,9 +1,10 @@
-//! Networks for a test: namespaces without names, held open by a file handle and gone when it is closed.
+//! Networks for a test: namespaces without names. A file handle keeps each open, and it is gone when the handle is
+//! closed.
 //!
-//! A Linux namespace belongs to a thread. So a namespace is made by a thread that unshares it and hands out
-//! `/proc/thread-self/ns/*`; whoever wants to work in it spawns a thread, enters, and works. A child
-//! process inherits the namespaces of the thread that spawns it. Nothing is left behind if the test is
-//! killed: the last handle takes the namespace, and with it the interfaces, along.
+//! A Linux namespace belongs to a thread. So a thread makes a namespace by unsharing it, and hands out
+//! `/proc/thread-self/ns/*`. To work in the namespace, spawn a thread that enters it. A child process inherits the
+//! namespaces of the thread that spawns it. Nothing is left behind if the test is killed: the kernel removes the
+//! namespace and its interfaces with the last handle.
 //!
 //! See namespaces(7), network_namespaces(7), mount_namespaces(7).
 
@@ -14,7 +15,7 @@ use std::process::{Child, Command};
 
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// A network namespace with a mount namespace that shows its `/sys`.
+/// A network namespace, with a mount namespace whose `/sys` shows its interfaces.
 #[derive(Debug)]
 pub struct Namespace {
     network: File,
@@ -22,22 +23,22 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A new one, with loopback up and IPv6 switched off on every interface to come, so that the kernel sends
-    /// nothing there that we did not ask for.
+    /// Makes a new namespace with loopback up. IPv6 is off on every later interface, so that the kernel sends nothing
+    /// there by itself.
     ///
     /// # Panics
-    /// Without root, or where the kernel refuses.
+    /// Without root, or if the kernel refuses.
     #[must_use]
     pub fn new() -> Self {
         on_a_thread(|| {
             unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
                 .expect("unshare network and mounts");
-            // The mounts made here must not travel back to the host; /sys shows the interfaces of
-            // the namespace that mounted it.
+            // Mounts made here must not propagate to the host. /sys shows the interfaces of the namespace that mounted
+            // it.
             shell("mount --make-rprivate / && mount -t sysfs sysfs /sys");
             shell("ip link set dev lo up");
             for which in ["all", "default"] {
-                // Absent where the kernel has no IPv6, which is as good.
+                // The file does not exist if the kernel has no IPv6, which serves as well.
                 let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), "1");
             }
             Self {
@@ -47,11 +48,11 @@ impl Namespace {
         })
     }
 
-    /// Runs `work` on a thread inside this namespace and gives back its result. The working directory is `/`
-    /// there, so paths must be absolute.
+    /// Runs `work` on a thread inside this namespace and gives its result. The working directory there is `/`, so paths
+    /// must be absolute.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         on_a_thread(|| {
-            // A thread that shares its root and working directory with others may not change mounts.
+            // A thread may not change its mounts while it shares root and working directory with other threads.
             unshare(CloneFlags::CLONE_FS).expect("unshare the working directory");
             setns(&self.network, CloneFlags::CLONE_NEWNET).expect("enter the network namespace");
             setns(&self.mounts, CloneFlags::CLONE_NEWNS).expect("enter the mount namespace");
@@ -59,7 +60,7 @@ impl Namespace {
         })
     }
 
-    /// Starts `command` inside.
+    /// Starts `command` inside the namespace.
     ///
     /// # Errors
     /// If the program cannot be started.
@@ -67,7 +68,7 @@ impl Namespace {
         self.within(|| command.spawn())
     }
 
-    /// Runs a shell line inside and gives back its standard output.
+    /// Runs a shell line inside the namespace and gives its standard output.
     ///
     /// # Panics
     /// If it fails.
@@ -76,7 +77,7 @@ impl Namespace {
         self.within(|| shell(line))
     }
 
-    /// The kernel's own counters of an interface in this namespace.
+    /// The kernel's counters of an interface in this namespace.
     #[track_caller]
     pub fn counters(&self, interface: &str) -> Counters {
         let text = self.shell(&format!("ip -j -s link show dev {interface}"));
@@ -105,32 +106,32 @@ impl Default for Namespace {
 pub struct Counters {
     /// Frames given to the device.
     pub tx_packets: u64,
-    /// Their bytes, from the Ethernet header on.
+    /// Bytes of these frames, from the Ethernet header on.
     pub tx_bytes: u64,
     /// Frames that the device refused.
     pub tx_dropped: u64,
     /// Frames that arrived.
     pub rx_packets: u64,
-    /// Their bytes.
+    /// Bytes of these frames.
     pub rx_bytes: u64,
 }
 
 /// Two namespaces joined by a veth pair: the daemon's side and the sensor's.
 #[derive(Debug)]
 pub struct Testbed {
-    /// Where `netssmd` runs; it has the interface [`NEAR`].
+    /// The namespace that `netssmd` runs in. It has the interface [`NEAR`].
     pub near: Namespace,
-    /// Where the sensor listens, on the interface [`FAR`].
+    /// The namespace of the sensor, which listens on the interface [`FAR`].
     pub far: Namespace,
 }
 
-/// The interface that the daemon sends into. The same name as in `systemd/netssmd-testbed@.service`.
+/// The interface that the daemon sends on. It has the same name in `systemd/netssmd-testbed@.service`.
 pub const NEAR: &str = "nssm0";
 /// The interface that the sensor listens on.
 pub const FAR: &str = "nssm0-sensor";
 
 impl Testbed {
-    /// Both ends up, no address on either, MTU 1500.
+    /// Makes the pair: both ends up, no address on either, MTU 1500.
     ///
     /// # Panics
     /// Without root, or if the kernel has no veth.
@@ -151,7 +152,7 @@ impl Default for Testbed {
     }
 }
 
-/// Runs `work` on a thread of its own, which takes its namespaces with it when it ends.
+/// Runs `work` on a thread of its own. The thread's namespaces end with it.
 fn on_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| match scope.spawn(work).join() {
         Ok(result) => result,

@@ -1,7 +1,7 @@
-//! The far end of the veth pair: every frame that arrives, counted and kept, with proof that none was lost.
+//! The far end of the veth pair: counts and keeps every frame that arrives, and proves that none was lost.
 //!
-//! libpcap reads; the product's code has no part in it. Stopping is exact: the receiver ends only when it
-//! has been told to and then found nothing to read for several times as long as the kernel may hold a frame back.
+//! libpcap reads the frames, without the product's code. Stopping is exact: after the order to stop, the receiver ends
+//! only when it has read nothing for several times as long as the kernel may hold a frame back.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use std::time::Duration;
 use crate::netns::Namespace;
 use crate::wait::{Stopwatch, pause};
 
-/// Large enough for 100,000 full frames that arrive before the reader gets a core: 256 MiB.
+/// Size of the kernel's buffer, 256 MiB: enough for 100,000 full frames that arrive before the reader gets a core.
 const BUFFER_BYTES: i32 = 256 << 20;
-/// The kernel hands a block of frames over when it is full, or after this long, in milliseconds (TPACKET_V3).
+/// The kernel hands a block of frames over when the block is full, or after this time in milliseconds (TPACKET_V3).
 const BLOCK_TIMEOUT_MS: i32 = 20;
-/// Silence of this length after the stop means that no block is still open.
+/// After the order to stop, this much silence means that no block is still open.
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// Listens on an interface until [`Receiver::finish`].
@@ -30,26 +30,26 @@ pub struct Receiver {
 /// What arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// Frames.
+    /// Number of frames.
     pub packets: u64,
-    /// Their bytes on the wire, from the Ethernet header on.
+    /// Bytes of these frames on the wire, from the Ethernet header on.
     pub bytes: u64,
-    /// The capture that holds them all.
+    /// The capture that holds all of them.
     pub file: PathBuf,
 }
 
 impl Receiver {
-    /// Starts listening on `interface` in `namespace`, writing to `file`. When this returns, it listens.
+    /// Starts to listen on `interface` in `namespace` and to write to `file`. When this returns, it listens.
     ///
     /// # Panics
-    /// If the interface cannot be opened or the file cannot be made.
+    /// If the interface cannot be opened or the file cannot be created.
     #[must_use]
     pub fn start(namespace: &Namespace, interface: &str, file: &Path) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (told, file) = (Arc::clone(&stop), file.to_path_buf());
         let (opened, is_open) = mpsc::channel();
         let interface = interface.to_owned();
-        // The socket stays in the namespace it was opened in, whichever thread reads it.
+        // The socket stays in the namespace in which it was opened, whichever thread reads it.
         let capture = namespace.within(|| {
             pcap::Capture::from_device(interface.as_str())
                 .expect("a capture handle")
@@ -58,7 +58,7 @@ impl Receiver {
                 .buffer_size(BUFFER_BYTES)
                 .timeout(BLOCK_TIMEOUT_MS)
                 .open()
-                // A blocking read on a TPACKET_V3 ring returns only when there is a frame: see pcap(3), "timeout".
+                // A blocking read on a TPACKET_V3 ring returns only when there is a frame, see pcap(3), "timeout".
                 .and_then(pcap::Capture::setnonblock)
                 .unwrap_or_else(|error| panic!("listen on {interface}: {error}"))
         });
@@ -70,10 +70,10 @@ impl Receiver {
         Self { stop, thread }
     }
 
-    /// Waits until what has arrived is read, and stops.
+    /// Reads all frames that have arrived, and stops.
     ///
     /// # Panics
-    /// If the kernel dropped a frame because the reader was too slow: then no count would mean anything.
+    /// If the kernel dropped a frame because the reader was too slow. No count would mean anything then.
     #[must_use]
     pub fn finish(self) -> Received {
         self.stop.store(true, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! The summary that `netssmd run --json` and `netssmd replay --json` print, as far as tests look at it.
+//! The parts of the summary of `netssmd run --json` and `netssmd replay --json` that tests read.
 
 use std::collections::BTreeMap;
 
@@ -7,33 +7,33 @@ use serde::Deserialize;
 /// The parts of a summary that are compared with what others counted.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Summary {
-    /// How many frames were handed to the outputs; `run` only.
+    /// Number of frames handed to the outputs. Only `run` prints it.
     #[serde(default)]
     pub frames: u64,
-    /// Each output's own numbers.
+    /// The numbers of each output.
     pub outputs: Vec<Output>,
 }
 
 /// One output of a run.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Output {
-    /// Interface, or "pcap".
+    /// Name of the interface, or "pcap".
     pub name: String,
     /// "interface" or "capture".
     pub kind: String,
-    /// Frames that the kernel took.
+    /// Frames that the kernel, or the capture, took.
     pub frames: u64,
-    /// Their bytes.
+    /// Bytes of these frames.
     pub bytes: u64,
-    /// Frames that went nowhere, by reason.
+    /// Frames that the output dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
 }
 
 impl Summary {
-    /// Reads the JSON of a summary.
+    /// Parses the JSON of a summary.
     ///
     /// # Panics
-    /// If it is not one.
+    /// If the text is not a summary.
     #[track_caller]
     #[must_use]
     pub fn parse(text: &str) -> Self {

@@ -1,7 +1,7 @@
-//! Waiting, in one place: the only file of the tests that looks at a clock or sleeps.
+//! Waiting: the only file of the tests that reads a clock or sleeps.
 //!
-//! A test waits for something that it can ask for, with a limit, never for a time that will surely do. The exceptions are named
-//! where they are: silence can only be shown by waiting.
+//! A test waits until something holds that it can check, with a limit. It never waits for a time that is probably long
+//! enough. The exceptions are marked where they occur: silence, for example, can only be shown by waiting.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests watch another process and the kernel from outside, in real time; the product's clock is not theirs"
@@ -9,12 +9,12 @@
 
 use std::time::{Duration, Instant};
 
-/// How long something takes.
+/// Measures how long something takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Starts now.
+    /// Starts to measure.
     #[must_use]
     pub fn start() -> Self {
         Self(Instant::now())
@@ -27,12 +27,12 @@ impl Stopwatch {
     }
 }
 
-/// Waits this long.
+/// Waits for this time.
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Looks every 20 ms until `test` holds; `false` if it does not within `limit`.
+/// Checks every 20 ms until `test` holds. Gives `false` if it does not hold within `limit`.
 #[must_use]
 pub fn happens(limit: Duration, mut test: impl FnMut() -> bool) -> bool {
     let watch = Stopwatch::start();
