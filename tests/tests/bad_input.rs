@@ -1,5 +1,5 @@
-//! Bad input: each `tests/cases/bad-*/case.toml` is one command line with the exit code and the words it must answer
-//! with. A new case is a folder, not code.
+//! Bad input: each `tests/cases/bad-*/case.toml` is one command line, with the exit code and the messages that it must
+//! give. A new case is a folder, not code.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use netssm_tests::need;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-/// `case.toml`
+/// The content of `case.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expectation {
-    /// Arguments of `netssmd`, with `@OUT@` and `@CASE@`.
+    /// Arguments of `netssmd`, which may hold `@OUT@` and `@CASE@`.
     args: Vec<String>,
-    /// What is made in the output folder first: see [`prepare`].
+    /// What to make in the output folder first, see [`prepare`].
     prepare: Option<String>,
-    /// The exit code.
+    /// The expected exit code.
     exit: i32,
-    /// Texts that standard error must have. `@TENSOR@` is the name of the tensor that was damaged.
+    /// Texts that standard error must contain. `@TENSOR@` stands for the name of the damaged tensor.
     stderr: Vec<String>,
-    /// Files of the output folder that must not be there afterwards.
+    /// Files of the output folder that must not exist afterwards.
     #[serde(default)]
     absent_files: Vec<String>,
 }
@@ -42,7 +42,7 @@ fn every_bad_input_has_its_message_and_exit_code() {
     assert!(failures.is_empty(), "{} of {} cases:\n\n{}", failures.len(), names.len(), failures.join("\n\n"));
 }
 
-/// Runs one case; says everything that was not as it must be.
+/// Runs one case. The error lists everything that is not as expected.
 fn judge(name: &str) -> Result<(), String> {
     let case = Case::open(name);
     let text = std::fs::read_to_string(case.folder.join("case.toml")).expect("every bad-* has a case.toml");
@@ -80,7 +80,7 @@ fn judge(name: &str) -> Result<(), String> {
     Err(format!("{name}: {}\n  netssmd {}\n  it said: {}", wrong.join("; "), args.join(" "), finished.stderr))
 }
 
-/// Makes the broken input of a case. Gives back the name of the damaged tensor, where there is one.
+/// Makes the broken input of a case. Gives the name of the damaged tensor, or an empty text.
 fn prepare(what: &str, case: &Case) -> String {
     let out = case.out.path();
     match what {
@@ -110,17 +110,17 @@ fn prepare(what: &str, case: &Case) -> String {
     }
 }
 
-/// The header of a checkpoint's weights and the data behind it.
+/// Gives the header of a checkpoint's weights, and the data behind it.
 ///
-/// A safetensors file is the header's length (8 bytes, little endian), the header (JSON: name, dtype, shape, offsets), then
-/// the data.
+/// A safetensors file has three parts: the length of the header (8 bytes, little endian), the header (JSON: name,
+/// dtype, shape, offsets), and the data.
 fn read_weights(model: &Path) -> (serde_json::Value, Vec<u8>) {
     let bytes = std::fs::read(model.join("model.safetensors")).expect("just copied");
     let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
     (serde_json::from_slice(&bytes[8..8 + length]).expect("a JSON header"), bytes[8 + length..].to_vec())
 }
 
-/// Writes damaged weights and puts their hash into the checkpoint's own record, so that nothing but the damage is wrong.
+/// Writes damaged weights and their hash into the checkpoint, so that nothing but the damage is wrong.
 fn write_weights(model: &Path, header: &serde_json::Value, data: &[u8]) {
     let weights = model.join("model.safetensors");
     let old_hash = hex::encode(Sha256::digest(std::fs::read(&weights).expect("just copied")));
@@ -139,7 +139,7 @@ fn write_weights(model: &Path, header: &serde_json::Value, data: &[u8]) {
     std::fs::write(&record, text.replace(&old_hash, &new_hash)).expect("write it");
 }
 
-/// Swaps the axes of the first two-dimensional tensor.
+/// Swaps the axes of the first matrix that is not square. Gives its name.
 fn transpose_a_tensor(model: &Path) -> String {
     let (mut header, data) = read_weights(model);
     let tensors = header.as_object_mut().expect("an object");
@@ -156,7 +156,7 @@ fn transpose_a_tensor(model: &Path) -> String {
     name
 }
 
-/// Makes the second value of a tensor one that is not a number, as a training that ran away leaves them.
+/// Replaces the second value of a tensor by NaN, as a training that diverged leaves it. Gives the tensor's name.
 fn poison_a_tensor(model: &Path) -> String {
     let (header, mut data) = read_weights(model);
     let name = "backbone.layers.1.mixer.A_log";

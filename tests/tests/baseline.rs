@@ -1,4 +1,4 @@
-//! Case `baseline`: the bytes codec still makes sessions that others accept.
+//! Case `baseline`: the bytes codec still makes sessions that Suricata and tshark accept.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Case `codec`: what the codecs take in they give back, at the price that is claimed.
+//! Case `codec`: the codecs give back what they encode, with as few tokens as the documents claim.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,8 +54,8 @@ fn captures_come_back_and_those_that_cannot_be_read_are_named() {
     assert!(misplaced.stderr.contains("--width needs --codec bytes"), "{}", misplaced.stderr);
 }
 
-/// A folder of the captures outside the repository, with the tokens a packet that the flow codec may take there at most
-/// over the first 8,000 packets a file.
+/// Folders of the captures outside the repository. Each has the largest number of tokens per packet that the flow codec
+/// may need, over the first 8,000 packets of each file.
 const CLAIMS: [(&str, f64); 3] = [("requet/val", 4.5), ("iot/val", 7.7), ("apps", 7.5)];
 
 #[test]
@@ -77,6 +77,6 @@ fn the_flow_codec_is_exact_and_as_short_as_claimed() {
         assert!(number("tokens_per_packet") <= claim, "{folder}: {total}");
         assert!(number("escapes") < 0.002 * number("packets"), "{folder}: {total}");
     }
-    // Whatever else there is must come back too, odd as it may be.
+    // All other captures must come back too, however odd they are.
     let _ = codec(&["roundtrip", "--codec", "flow"], &[data.join("oddities")]).expect_code(0);
 }

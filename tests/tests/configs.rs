@@ -1,8 +1,8 @@
-//! The shipped profiles are lessons, and lessons must be true: each one is valid, each key is explained, and each default that
-//! a comment states is the program's own.
+//! The shipped profiles are lessons, so they must be true: each is valid, each key is explained, and each default in a
+//! comment is the program's own.
 //!
-//! An annotation is a line `key = value  # default: other`, or `# key = value  # default`. The defaults come from the source
-//! of the profile's own types, included here, because the program prints none of them.
+//! An annotation is a line `key = value  # default: other`, or `# key = value  # default`. The program prints no
+//! defaults, so this test includes the source of the profile's types and takes them from there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ mod raw;
 
 use raw::RawProfile;
 
-/// A table of a profile, as it is written in TOML, with the keys that it cannot be without.
+/// The tables of a profile as they are written in TOML, each with the keys that it must have.
 const SECTIONS: [(&str, &str); 11] = [
     ("", ""),
     ("[model]", ""),
@@ -31,7 +31,7 @@ const SECTIONS: [(&str, &str); 11] = [
     ("[shutdown]", ""),
 ];
 
-/// The shipped profiles: name and text.
+/// The shipped profiles: path and text.
 fn lessons() -> Vec<(PathBuf, String)> {
     let folder = need::workspace().join("configs");
     let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
@@ -43,12 +43,12 @@ fn lessons() -> Vec<(PathBuf, String)> {
     files.into_iter().map(|file| (file.clone(), std::fs::read_to_string(file).expect("a profile"))).collect()
 }
 
-/// What a line of a profile says about one key.
+/// What one line of a profile says about a key.
 #[derive(Debug)]
 struct Annotation {
     section: String,
     key: String,
-    /// The default that it states; `None` if it states none.
+    /// The default that the line states. `None` if it states none.
     default: Option<String>,
     place: String,
 }
@@ -69,7 +69,7 @@ fn annotations() -> Vec<Annotation> {
                 Some(other) => other.trim().to_owned(),
                 None => value.trim().to_owned(),
             });
-            // A commented-out key without the note is prose that happens to look like one.
+            // A commented-out key without the note is prose that looks like a key.
             if commented && default.is_none() {
                 continue;
             }
@@ -81,7 +81,7 @@ fn annotations() -> Vec<Annotation> {
     found
 }
 
-/// `key = rest` or `# key = rest`.
+/// Parses `key = rest` or `# key = rest`. The first value says whether it was commented out.
 fn key_of(line: &str) -> Option<(bool, &str, &str)> {
     let (commented, line) = line.strip_prefix("# ").map_or((false, line), |line| (true, line));
     let (key, rest) = line.split_once(" = ")?;
@@ -89,11 +89,12 @@ fn key_of(line: &str) -> Option<(bool, &str, &str)> {
     is_key.then_some((commented, key, rest))
 }
 
-/// The values of a profile without their places in the file.
+/// The values of a profile as text, without their places in the file.
 fn values(text: &str) -> Result<String, String> {
     let profile: RawProfile = toml::from_str(text).map_err(|error| error.to_string())?;
     let debug = format!("{profile:?}");
-    // `Spanned { span: 12..14, value: 3 }`: two texts differ in places, and only the values count.
+    // Removes the place from `Spanned { span: 12..14, value: 3 }`: places differ between two texts, and only values
+    // count.
     let mut parts = debug.split("span: ");
     let mut without = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -102,7 +103,7 @@ fn values(text: &str) -> Result<String, String> {
     Ok(without)
 }
 
-/// The keys that a table has, asked of the parser itself: it lists them when it meets one that it does not know.
+/// The keys of a table. The parser itself lists them when it meets an unknown key.
 fn keys(section: &str, needed: &str) -> BTreeSet<String> {
     let error =
         values(&format!("{section}\n{needed}no_such_key = 1\n")).expect_err("an unknown key is refused");
@@ -161,7 +162,7 @@ fn each_key_occurs_in_a_lesson_with_its_default_and_in_the_reference() {
     let annotations = annotations();
     let mut missing = Vec::new();
     for (section, needed) in SECTIONS {
-        // Keys that hold tables are sections themselves; keys without a default cannot state one.
+        // Keys that hold tables are sections themselves. Keys without a default cannot state one.
         let tables =
             ["model", "pool", "traffic", "schedule", "addresses", "output", "guard", "metrics", "shutdown"];
         for key in keys(section, needed) {

@@ -1,4 +1,5 @@
-//! Cases `kill-nine` and `full-disk`: what is visible in a capture directory is complete, whatever happens.
+//! Cases `kill-nine` and `full-disk`: every visible file in a capture directory is complete, whatever happens to the
+//! daemon.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use netssm_tests::need;
 use netssm_tests::netns::Namespace;
 use nix::sys::signal::Signal;
 
-/// Asserts that each visible capture is whole and has whole labels. Gives the number of packets in all.
+/// Asserts that each visible capture and its label file are complete. Gives the number of packets in all captures.
 #[track_caller]
 fn assert_complete(directory: &Path, files: &[PathBuf]) -> u64 {
     let labels = captures::labels_in_directory(directory);
@@ -94,7 +95,7 @@ fn a_full_disk_stops_writing_and_room_starts_it_again() {
     assert!(full.sum("netssmd_capture_stalls_total") >= 1.0, "{}", full.text);
     assert!(daemon.log().contains("No space left on device"), "the log says why:\n{}", daemon.log());
     assert!(matches!(daemon.get("/live"), Ok((200, _))), "it lives on");
-    // It goes on playing: what cannot be written is counted.
+    // The daemon continues to play, and counts the packets that it cannot write.
     daemon.wait_until("packets are dropped for want of room", Duration::from_secs(20), |daemon| {
         daemon.metrics().sum_where("netssmd_dropped_packets_total", "disk") > 100.0
     });

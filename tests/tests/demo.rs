@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 const NOBODY: u32 = 65_534;
-/// Long enough for sessions to start and for captures to turn over; `make demo` itself takes 30.
+/// Seconds that the demo runs: enough for sessions to start and for captures to rotate. `make demo` itself runs for 30.
 const SECONDS: &str = "6";
 
 fn script() -> String {
@@ -26,7 +26,7 @@ fn profile() -> String {
     need::workspace().join("configs/demo.toml").to_string_lossy().into_owned()
 }
 
-/// The number behind a label in what the demo prints.
+/// The number after a label in the demo's output.
 #[track_caller]
 fn shown(text: &str, label: &str) -> u64 {
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix(label));
@@ -76,7 +76,7 @@ fn without_root() {
         return; // root is needed to become somebody else
     }
     let case = Case::open("demo");
-    // A user who owns one folder and nothing else; the checkout may lie where he cannot go.
+    // A user who owns one folder and nothing else. The checkout may lie where this user has no access.
     let home = case.out.path();
     std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o755)).expect("open the folder");
     chown(home, Some(NOBODY), Some(NOBODY)).expect("give the folder away");

@@ -1,4 +1,4 @@
-//! Case `evaluate`: comparing captures, and a checkpoint's likelihood of them.
+//! Case `evaluate`: compares captures, and computes a checkpoint's likelihood of them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn json(args: &[&str]) -> Value {
     serde_json::from_str(&netssmd(args).expect_code(0).stdout).expect("JSON on standard output")
 }
 
-/// Captures of two labels, `gap_us` between packets.
+/// Writes captures of two labels, with `gap_us` microseconds between packets.
 fn set(folder: &str, gap_us: u32) {
     for label in ["printer", "camera"] {
         let folder = Path::new(folder).join(label);
@@ -53,7 +53,7 @@ fn captures_are_compared_row_by_row() {
     assert_eq!(report["labels"].as_object().map(serde_json::Map::len), Some(2));
     let table = netssmd(&args).expect_code(0).stdout;
     assert!(table.contains("gap.session.all") && table.contains("camera"), "{table}");
-    // The page needs nothing from elsewhere, and every part of the report is in it.
+    // The page loads nothing from elsewhere, and it holds every part of the report.
     let page = std::fs::read_to_string(Path::new(&out).join("index.html")).expect("the page");
     for part in ["<h1>netssmd evaluate</h1>", "<svg ", "gap.session.forward", "The IDS", "Over session time"]
     {
@@ -75,7 +75,7 @@ fn parts_are_chosen_and_the_gate_decides_the_exit_code() {
     assert_eq!(skipped["format"], 2);
     let wrong = netssmd(&[&args[..], &["--only", "no-such-part"]].concat()).expect_code(64).stderr;
     assert!(wrong.contains("baseline"), "the parts that there are: {wrong}");
-    // The real captures themselves are nothing to give away; the report is written all the same.
+    // The real captures themselves must not be given away. The report is written all the same.
     let _ = std::fs::remove_file(Path::new(&out).join("report.json"));
     let closed = netssmd(&[&args[..], &["--skip", "ids", "--gate"]].concat()).expect_code(1).stderr;
     assert!(closed.contains("the gate is closed"), "{closed}");
@@ -117,7 +117,7 @@ fn servers_services_and_seeds_are_chosen() {
     let case = Case::open("evaluate");
     let (real, out, list) = (case.path("real"), case.path("report"), case.path("services.csv"));
     set(&real, 1000);
-    // A third label, so that services are something else than labels.
+    // A third label, so that services differ from labels.
     let (printers, phones) = (Path::new(&real).join("printer"), Path::new(&real).join("phone"));
     std::fs::create_dir_all(&phones).expect("a new folder");
     for i in 0..3 {
@@ -127,7 +127,7 @@ fn servers_services_and_seeds_are_chosen() {
     std::fs::write(&list, "label,service\nprinter,office\ncamera,security\nphone,office\n").expect("written");
     let args = ["evaluate", "--real", &real, "--synthetic", &real, "--out", &out, "--json"];
     let with = |more: &[&str]| json(&[&args[..], &["--only", "dynamics,utility,similarity"], more].concat());
-    // The client's end is one of its own port; the servers are behind 4433.
+    // The flows have ephemeral client ports and the server port 4433.
     for (more, flows, words) in [
         (&[][..], 0, "ports 443, 80"),
         (&["--server-port", "4433"][..], 42, "ports 4433"),

@@ -1,4 +1,4 @@
-//! Case `golden-rewrite`: bytes that must not change by accident. `make golden` records them anew.
+//! Case `golden-rewrite`: bytes that must not change by accident. `make golden` records them again.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn a_rewritten_capture_has_the_recorded_bytes() {
         let _ = binary::run(&args, None, Duration::from_secs(30)).expect_code(0);
         let capture = Path::new(&out);
         assert_eq!(captures::totals(capture).packets, 10, "no packet of a sound capture is left out");
-        // Bytes that nobody objects to are worth recording.
+        // Bytes are worth recording only if Suricata accepts them.
         if let Some(verdict) = judges::suricata(capture) {
             verdict.assert_clean(10);
         }

@@ -1,4 +1,5 @@
-//! Case `guard`: the rules in the kernel, from outside: nft, the kernel's neighbour table, the far end.
+//! Case `guard`: the guard's rules in the kernel, seen from outside: by nft, by the kernel's neighbour table, and at
+//! the far end.
 
 use std::net::UdpSocket;
 use std::path::Path;
@@ -12,10 +13,10 @@ use netssm_tests::receiver::Receiver;
 use netssm_tests::wait::{Stopwatch, pause};
 use nix::sys::signal::Signal;
 
-/// The address of the near interface that the far end asks for: one of the profile's server range.
+/// An address of the near interface, for which the far end sends ARP requests. It lies in the profile's server range.
 const HOST: &str = "10.20.255.1";
 
-/// Names of our tables in the near namespace.
+/// Names of netssmd's tables in the near namespace.
 fn tables(testbed: &Testbed) -> Vec<String> {
     let text = testbed.near.shell("nft list tables");
     text.lines().filter_map(|line| line.strip_prefix("table netdev netssmd_")).map(str::to_owned).collect()
@@ -30,7 +31,7 @@ fn host_answers(testbed: &Testbed) -> bool {
     });
     let began = Stopwatch::start();
     while began.elapsed() < Duration::from_secs(4) {
-        // Three requests, a second apart, before the kernel gives up: FAILED, or an entry with an address.
+        // The kernel sends three requests, a second apart. Then the entry is FAILED, or it has a MAC address.
         let entry = testbed.far.shell(&format!("ip neigh show {HOST} dev {FAR}"));
         if entry.contains("lladdr") {
             return true;
@@ -61,7 +62,7 @@ fn the_host_is_silent_while_it_runs_and_itself_again_after() {
     let before = testbed.near.counters(NEAR).tx_packets;
 
     let mut daemon = start(&case, &testbed);
-    // Up before the first packet: from the first packet on, a look finds them.
+    // The rules must be up before the first packet. So once a packet was sent, the table must exist.
     daemon.wait_until("the first packet is sent", Duration::from_secs(60), |_| {
         testbed.near.counters(NEAR).tx_packets > before || tables(&testbed).len() == 1
     });
@@ -134,7 +135,8 @@ fn nothing_leaves_before_the_guard_is_up() {
     if !need::root() {
         return;
     }
-    // Without nft the rules cannot be put up: not one frame, exit code 1, and what to do about it.
+    // Without nft the rules cannot be installed. Then no frame leaves, the exit code is 1, and the message says what is
+    // wrong.
     let case = Case::open("guard");
     let profile = case.fill("profile.toml");
     let testbed = Testbed::new();

@@ -1,6 +1,6 @@
-//! Case `thousand-sessions`: what an IDS, a dissector and a privacy officer make of generated traffic.
+//! Case `thousand-sessions`: generated traffic as an IDS, a dissector and a privacy officer see it.
 //!
-//! The capture is generated once and judged by several tests.
+//! The capture is generated once, and several tests judge it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,13 +15,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 const SESSIONS: usize = 1000;
-/// Few, since a thousand sessions and what four programs make of them must fit in a test.
+/// Packets per session. They are few because a thousand sessions, and four programs that read them, must fit in a test.
 const PACKETS: &str = "24";
-/// Prefixes that no capture of the training data uses (RFC 2544, RFC 3849), so that whatever is found is a leak.
+/// Prefixes that no capture of the training data uses (RFC 2544, RFC 3849). So any training address in the result is a
+/// leak.
 const CLIENTS: &str = "198.18.0.0/16,2001:db8:c::/64";
 const SERVERS: &str = "198.19.0.0/16,2001:db8:5::/64";
 
-/// The generated capture, its labels, and what the program reported. The folder lives as long as the test program.
+/// The generated capture, its label file, and the program's report. The folder lives as long as the test program.
 static GENERATED: LazyLock<(Case, PathBuf, PathBuf, Value)> = LazyLock::new(|| {
     let case = Case::open("thousand-sessions");
     let out = case.path("sessions.pcap");
@@ -40,10 +41,10 @@ static GENERATED: LazyLock<(Case, PathBuf, PathBuf, Value)> = LazyLock::new(|| {
     (case, capture, labels, report)
 });
 
-/// Labels of the shipped model that are generated, in equal parts.
+/// Labels of the shipped model, generated in equal parts.
 const LABELS: [&str; 4] = ["youtube", "HueBridge", "WeMoSwitch", "Aria"];
 
-/// One line of a label file, as far as it is looked at here.
+/// The fields of a label file's line that these tests read.
 #[derive(Debug, Deserialize)]
 struct Flow {
     session: u64,
@@ -113,7 +114,7 @@ fn there_are_a_thousand_sessions_of_every_label_asked_for_on_more_than_one_flow(
             assert!(is_in_plan(address), "{address} is not of the plan");
         }
     }
-    // A session of nothing but ARP has no five-tuple and no line.
+    // A session that holds only ARP has no five-tuple, so it has no line.
     assert!(sessions.len() > SESSIONS * 9 / 10, "{} sessions have a flow", sessions.len());
     let labels: BTreeSet<&str> = sessions.values().map(|(label, _)| *label).collect();
     assert_eq!(labels, LABELS.into());
@@ -137,7 +138,7 @@ fn every_packet_belongs_to_a_labelled_flow_by_tshark_s_community_id() {
     assert!(bytes <= captures::totals(&GENERATED.1).bytes);
 }
 
-/// The Community ID of every packet that has one; tshark computes it in a post-dissector that is off by default.
+/// The Community ID of every packet that has one. tshark computes it in a post-dissector that is off by default.
 fn community_ids(capture: &Path) -> Option<Vec<String>> {
     if !need::tool("tshark") {
         return None;
@@ -153,7 +154,7 @@ fn is_in_plan(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let octets = v4.octets();
-            // Groups, the link's own and the unspecified address stay what they are.
+            // Group, link-local and unspecified addresses are not mapped.
             (octets[0] == 198 && octets[1] & 0xfe == 18)
                 || v4.is_multicast()
                 || v4.is_broadcast()

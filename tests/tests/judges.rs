@@ -1,4 +1,5 @@
-//! The judges can say no: Suricata and tshark, as the other tests call them, on captures that are known to be broken.
+//! The judges must be able to say no: Suricata and tshark, called as the other tests call them, on captures that are
+//! known to be broken.
 
 use netssm_tests::{captures, judges, need};
 
@@ -28,8 +29,8 @@ fn tshark_notices_malformed_packets_and_wrong_checksums() {
 
 #[test]
 fn suricata_tells_an_undecodable_packet_from_a_wrong_checksum() {
-    // Zero is "no checksum" for UDP over IPv4, but the zero in the IPv4 header of these is wrong: Suricata must complain
-    // about each packet, and still count all of them as decodable.
+    // In UDP over IPv4, zero means "no checksum". But the zero in the IPv4 header of these packets is wrong. Suricata
+    // must complain about each packet, and still count all of them as decodable.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("made.pcap");
     captures::write_udp_capture(&file, 40, 1000);

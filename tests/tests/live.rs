@@ -1,4 +1,4 @@
-//! Case `live`: the shipped model on a wire, and Suricata reading along.
+//! Case `live`: the shipped model sends on a wire while Suricata reads the captures.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use netssm_tests::netns::{FAR, NEAR, Testbed};
 use netssm_tests::receiver::Receiver;
 use netssm_tests::wait::Stopwatch;
 
-/// How long it runs unless `NETSSMD_LIVE_SECONDS` says otherwise.
+/// Seconds that the daemon runs, unless `NETSSMD_LIVE_SECONDS` says otherwise.
 const SECONDS: u64 = 20;
-/// What Suricata gets to read the last captures: it takes them up after three seconds.
+/// Time for Suricata to read the last captures. It starts to read a capture three seconds after it appears.
 const CATCH_UP: Duration = Duration::from_secs(15);
 
 #[test]
@@ -47,7 +47,7 @@ fn suricata_follows_what_the_shipped_model_sends() {
     assert_eq!(status.code(), Some(0), "{}", daemon.log());
     let ran = began.elapsed();
 
-    // Sent, arrived, written: the same packets.
+    // The same packets were sent, arrived, and were written.
     let summary = daemon.summary();
     let received = receiver.finish();
     let sent = summary.only("interface");
@@ -84,7 +84,8 @@ fn suricata_follows_what_the_shipped_model_sends() {
         assert_eq!(found, Vec::<String>::new(), "{folder}");
         eprintln!("{folder}: {} MACs, {} IPv4, {} IPv6", secret.macs.len(), secret.v4.len(), secret.v6.len());
     }
-    // Some of these captures were made anonymous with addresses that are words; only address fields are looked at.
+    // Some of these captures were made anonymous with addresses that are words. So only address fields are compared
+    // here.
     let (secret, own) = (Addresses::of_folder(&data.join("apps")), Addresses::of_folder(&directory));
     eprintln!("apps: {} MACs, {} IPv4, {} IPv6", secret.macs.len(), secret.v4.len(), secret.v6.len());
     assert!(secret.macs.is_disjoint(&own.macs));

@@ -1,4 +1,4 @@
-//! Case `metrics`: the page that Prometheus reads, against the documents and against the kernel.
+//! Case `metrics`: compares the page for Prometheus with the documents and with the kernel's counters.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use netssm_tests::daemon::{Daemon, Metrics};
 use netssm_tests::need;
 use netssm_tests::netns::{NEAR, Testbed};
 
-/// Families that `docs/metrics.md` describes: names in the first column of its tables.
+/// The families in `docs/metrics.md`: the names in the first column of its tables.
 fn documented() -> BTreeSet<String> {
     let text = std::fs::read_to_string(need::workspace().join("docs/metrics.md")).expect("docs/metrics.md");
     text.lines()
@@ -17,7 +17,7 @@ fn documented() -> BTreeSet<String> {
         .collect()
 }
 
-/// Families of a page, by its `# TYPE` lines.
+/// The families of a page, by its `# TYPE` lines.
 fn typed(metrics: &Metrics) -> BTreeSet<String> {
     let types = metrics.text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
@@ -42,7 +42,7 @@ fn the_page_agrees_with_the_documents_and_with_the_kernel() {
     let (written, served) = (documented(), typed(&metrics));
     let undocumented: Vec<_> = served.difference(&written).collect();
     assert!(undocumented.is_empty(), "not in docs/metrics.md: {undocumented:?}");
-    // A family without a sample yet is not on the page: these need a fault to show up.
+    // A family without a sample is not on the page. This one needs a faulty packet before it has a sample.
     let unseen: Vec<_> =
         written.difference(&served).filter(|name| *name != "netssmd_repairs_total").collect();
     assert!(unseen.is_empty(), "in docs/metrics.md but not on the page: {unseen:?}");
@@ -62,10 +62,11 @@ fn the_page_agrees_with_the_documents_and_with_the_kernel() {
     );
     assert!(metrics.sum_where("netssmd_packets_sent_total", &format!("interface=\"{NEAR}\"")) > 0.0);
     assert!(metrics.sum("netssmd_bytes_sent_total") >= 42.0 * metrics.sum("netssmd_packets_sent_total"));
-    // No label carries an address.
+    // No metric's label carries an address.
     let addresses = metrics.text.lines().filter(|line| line.contains("10.10.") || line.contains("10.20."));
     assert_eq!(addresses.count(), 0);
-    // Asked while it runs, the page is behind the wire by what the player has not told yet, never ahead.
+    // While the daemon runs, the page may be behind the interface's counter, by what the player has not reported yet.
+    // It must never be ahead.
     let told = metrics.sum("netssmd_packets_sent_total") as u64;
     assert!(told <= testbed.near.counters(NEAR).tx_packets, "the page reports what was not sent");
 

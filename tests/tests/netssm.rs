@@ -1,4 +1,5 @@
-//! Case `netssm-directory`: the bytes codec as NetSSM uses it, from captures to sessions, and what does not fit it.
+//! Case `netssm-directory`: the bytes codec as NetSSM uses it, from captures to sessions, and inputs that do not fit
+//! it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +12,7 @@ fn netssmd(args: &[&str]) -> Finished {
     binary::run(args, None, Duration::from_secs(120))
 }
 
-/// Makes a checkpoint of ours into a directory as NetSSM leaves it: ids and weights stay, their record goes.
+/// Turns a netssmd checkpoint into a directory of NetSSM's form: token ids and weights stay, netssm.json goes.
 fn into_netssms(checkpoint: &Path, to: &Path) {
     std::fs::create_dir(to).expect("a new folder");
     for file in ["config.json", "model.safetensors"] {
@@ -87,7 +88,7 @@ fn netssms_own_directory_generates_when_its_width_is_said() {
     let needless = generate(&ours, &["--width", "94"]).expect_code(64);
     assert!(needless.stderr.contains("netssm.json"), "{}", needless.stderr);
 
-    // The codec of a checkpoint is the codec of what it is fine-tuned on: by itself, and nothing else.
+    // A checkpoint can be fine-tuned with its own codec only. Without --codec, prepare uses that codec.
     let other = prepare(&["--codec", "bytes", "--extend", &ours], "refused").expect_code(64);
     for codec in ["bytes/1 form=raw width=94", "bytes/1 form=canonical width=variable"] {
         assert!(other.stderr.contains(codec), "{}", other.stderr);

@@ -1,4 +1,4 @@
-//! Case `outputs`: a name that an output is given may be a device, a pipe, a link or standard output.
+//! Case `outputs`: the name of an output may be that of a device, a pipe, a link or standard output.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,7 +12,7 @@ use netssm_tests::{binary, captures, need};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What the same command writes into a plain file.
+/// Writes an input capture and rewrites it into a plain file. Gives the path of the input and the bytes of the result.
 fn plain(case: &Case) -> (String, Vec<u8>) {
     let input = case.path("in.pcap");
     captures::write_mixed_capture(Path::new(&input));
@@ -28,7 +28,7 @@ fn make(program: &str, args: &[&str]) {
     assert!(made.success(), "{program} {args:?}");
 }
 
-/// Names in a folder that are label files.
+/// Number of label files in a folder.
 fn label_files(folder: &Path) -> usize {
     captures::labels_in_directory(folder).len()
 }

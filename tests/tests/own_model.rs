@@ -1,4 +1,4 @@
-//! Case `own-model`: own captures to a corpus, to a model, to sessions.
+//! Case `own-model`: from a user's own captures to a corpus, to a model, to sessions.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ fn netssmd(args: &[&str]) -> Finished {
     binary::run(args, None, Duration::from_secs(120)).expect_code(0)
 }
 
-/// Steps that the log of a training run has, oldest first.
+/// Steps in the log of a training run, oldest first.
 fn steps(run: &Path) -> Vec<u64> {
     let log = std::fs::read_to_string(run.join("train.jsonl")).expect("the run's log");
     let events = log
@@ -26,7 +26,7 @@ fn own_captures_become_a_model_and_the_model_becomes_sessions() {
     let case = Case::open("own-model");
     let config = case.folder.join("tiny.toml").to_string_lossy().into_owned();
     let at = |name: &str| case.path(name);
-    // Each one another length: prepare reads a capture that it has twice once.
+    // Each capture has another length, because prepare reads equal captures only once.
     for (folder, packets) in [("captures/web", 20), ("captures/camera", 40), ("more/printer", 60)] {
         std::fs::create_dir_all(at(folder)).expect("a new folder");
         for i in 0..6 {
@@ -48,7 +48,7 @@ fn own_captures_become_a_model_and_the_model_becomes_sessions() {
     ]);
     let run = case.out.path().join("run");
     assert_eq!(steps(&run).last(), Some(&150));
-    // Going on: ten more updates, from where it stopped.
+    // Resumes the run for ten more steps.
     netssmd(&[
         "train",
         "--corpus",
@@ -88,7 +88,7 @@ fn own_captures_become_a_model_and_the_model_becomes_sessions() {
     let refused = generate(&first, "printer").expect_code(64);
     assert!(refused.stderr.contains("camera") && refused.stderr.contains("web"), "{}", refused.stderr);
 
-    // Fine-tuning on a label that the first model does not know.
+    // Fine-tunes with a label that the first model does not know.
     netssmd(&["prepare", "--in", &at("more"), "--extend", &first, "--out", &at("corpus2")]);
     netssmd(&[
         "train",

@@ -1,4 +1,4 @@
-//! Case `prompts`: sessions that begin with the packets of real captures.
+//! Case `prompts`: sessions that begin with packets of real captures.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,7 +42,8 @@ fn sessions_take_the_captures_of_a_folder_in_turn() {
     let protocols: Vec<u64> = openings(&out).into_iter().map(|(_, protocol)| protocol).collect();
     assert_eq!(protocols, [17, 6, 17, 6]);
 
-    // One file is for all sessions; what cannot be read is left out of a folder, and an error alone.
+    // A single file serves all sessions. A file that cannot be read is left out of a folder, but is an error if it is
+    // the only one.
     let file = format!("{folder}/b.pcap");
     let _ = generate(&out, &["--label", "youtube", "--sessions", "2", "--prompt", &file]).expect_code(0);
     assert!(openings(&out).iter().all(|(_, protocol)| *protocol == 6));

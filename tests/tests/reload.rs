@@ -30,7 +30,7 @@ fn a_good_profile_counts_for_new_sessions_and_a_bad_one_is_refused() {
     daemon.wait_until("sessions start", Duration::from_secs(20), |daemon| started(daemon, "youtube") > 5.0);
     assert_eq!(started(&daemon, "HueBridge"), 0.0);
 
-    // Bad: a typing mistake in the last line.
+    // A bad profile: it has a typing error in the last line.
     case.write("profile.toml", &format!("{good}{SECOND_LABEL}wieght = 2.0\n"));
     daemon.signal(Signal::SIGHUP);
     daemon
@@ -44,14 +44,14 @@ fn a_good_profile_counts_for_new_sessions_and_a_bad_one_is_refused() {
     });
     assert_eq!(started(&daemon, "HueBridge"), 0.0, "nothing of a refused profile takes effect");
 
-    // Good: another label.
+    // A good profile: it has another label.
     case.write("profile.toml", &format!("{good}{SECOND_LABEL}"));
     daemon.signal(Signal::SIGHUP);
     daemon
         .wait_until("the good profile is taken", Duration::from_secs(20), |d| reloads(d, "accepted") == 1.0);
     daemon.wait_until("its new label is played", Duration::from_secs(60), |d| started(d, "HueBridge") > 0.0);
 
-    // Needs a restart: another directory.
+    // A profile that needs a restart: it names another directory.
     case.write("profile.toml", &good.replace("/captures\"", "/elsewhere\""));
     daemon.signal(Signal::SIGHUP);
     daemon.wait_until("another output is refused", Duration::from_secs(20), |d| reloads(d, "refused") == 2.0);

@@ -1,4 +1,4 @@
-//! Case `same-seed`: same seed, same bytes.
+//! Case `same-seed`: the same seed gives the same bytes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use netssm_tests::case::Case;
 use netssm_tests::{binary, captures};
 
-/// Name, hash of each file of a run.
+/// Name and hash of each file of a run.
 type Hashes = Vec<(String, String)>;
 
 fn generate(flags: &[&str]) -> Hashes {

@@ -1,4 +1,4 @@
-//! Case `service`: notify protocol, capabilities, installation, units.
+//! Case `service`: the notify protocol, capabilities, installation, and systemd units.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
@@ -13,7 +13,7 @@ use netssm_tests::wait::Stopwatch;
 use netssm_tests::{binary, need};
 use nix::sys::signal::Signal;
 
-/// The user that stands in for `netssmd`: nobody, who owns nothing.
+/// The user that stands in for the user `netssmd`: nobody, who owns nothing.
 const NOBODY: u32 = 65_534;
 
 /// The service manager's end of the notify protocol (sd_notify(3)).
@@ -31,7 +31,7 @@ impl Manager {
         Self { socket, heard: Vec::new() }
     }
 
-    /// Waits for a message that has this line; all messages up to it are kept.
+    /// Waits for a message with this line. Keeps all messages up to it.
     #[track_caller]
     fn wait_for(&mut self, line: &str, limit: Duration, daemon: &Daemon<'_>) {
         let began = Stopwatch::start();
@@ -65,7 +65,8 @@ fn the_service_manager_hears_ready_watchdog_reload_and_stop_from_a_user_with_two
     let path = case.path("notify");
     let mut manager = Manager::listen(&path);
 
-    // As in the unit: a user of its own, CAP_NET_RAW and CAP_NET_ADMIN ambient, nothing else, no new privileges.
+    // As in the unit: a user of its own, CAP_NET_RAW and CAP_NET_ADMIN as ambient capabilities and no others, no new
+    // privileges.
     let (user, program) = (NOBODY.to_string(), reachable_program(&case));
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--no-new-privs"]);
@@ -88,7 +89,7 @@ fn the_service_manager_hears_ready_watchdog_reload_and_stop_from_a_user_with_two
     assert_eq!(line("CapBnd:"), "0000000000003000");
     assert!(line("Uid:").starts_with(&user));
 
-    // Half of WATCHDOG_USEC is what sd_watchdog_enabled(3) recommends; two in a row, each within its limit.
+    // sd_watchdog_enabled(3) recommends half of WATCHDOG_USEC. Two messages must come, each within its limit.
     for _ in 0..2 {
         manager.wait_for("WATCHDOG=1", Duration::from_secs(2), &daemon);
     }
@@ -101,14 +102,14 @@ fn the_service_manager_hears_ready_watchdog_reload_and_stop_from_a_user_with_two
     assert_eq!(daemon.wait(Duration::from_secs(20)).code(), Some(0), "{}", daemon.log());
 }
 
-/// A copy of the program where the other user can reach it: the checkout may lie in a home folder.
+/// A copy of the program that the other user can reach. The checkout may lie in a home folder.
 fn reachable_program(case: &Case) -> String {
     let copy = case.path("netssmd");
     std::fs::copy(binary::netssmd(), &copy).expect("copy the program");
     copy
 }
 
-/// The same for the shipped model.
+/// A copy of the shipped model that the other user can reach.
 fn reachable_models(case: &Case) -> String {
     let models = case.out.path().join("models");
     netssm_tests::case::copy_folder(&netssm_tests::case::shipped_model(), &models.join("default"));
@@ -117,7 +118,7 @@ fn reachable_models(case: &Case) -> String {
 
 fn install(destination: &Path) {
     let mut make = Command::new("make");
-    // Cargo sets variables for its tests that another cargo would take for its own; this make starts none.
+    // Cargo sets variables for its tests that would mislead another cargo. This `make install` starts none.
     make.current_dir(need::workspace()).args(["--no-print-directory", "install"]);
     make.arg(format!("DESTDIR={}", destination.display()));
     let target = binary::netssmd().parent().and_then(Path::parent).expect("target/release").to_path_buf();
@@ -152,8 +153,8 @@ fn make_install_lays_out_what_the_units_name() {
         let metadata = std::fs::metadata(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert_eq!(metadata.permissions().mode() & 0o777, mode, "{file}");
     }
-    // The installed program finds its own model, with no other copy in reach: the source tree is hidden from it by
-    // naming an empty folder for the one place that comes before.
+    // The installed program finds its own model. NETSSMD_MODELS, which is searched first, names a folder that does not
+    // exist. The model beside the program comes next, before /usr/share and the source tree.
     let program = root.join("usr/bin/netssmd");
     let mut command = Command::new(&program);
     let out = case.path("one.pcap");
@@ -161,7 +162,7 @@ fn make_install_lays_out_what_the_units_name() {
     command.env("NETSSMD_MODELS", case.path("nothing"));
     let _ = binary::finish(command, None, Duration::from_secs(60)).expect_code(0);
 
-    // A second installation keeps what the operator changed.
+    // A second installation keeps the files that the operator changed.
     let edited = root.join("etc/netssmd/demo.toml");
     std::fs::write(&edited, "name = \"mine\"\n").expect("edit a profile");
     install(&root);
@@ -178,10 +179,10 @@ fn systemd_accepts_the_units_and_finds_them_hardened() {
     let root = case.out.path().join("root");
     install(&root);
     let units = root.join("usr/lib/systemd/system");
-    // An instance needs its template beside it under the instance's name to be verified as a file.
+    // To verify an instance as a file, systemd-analyze needs it under the instance's name.
     let instance = units.join("netssmd-testbed@nssm0.service");
     std::fs::copy(units.join("netssmd-testbed@.service"), &instance).expect("an instance");
-    // verify looks for the programs of the units on this host: name the ones that are there.
+    // `verify` looks for the programs of the units on this host, so the unit must name the installed one.
     let service = units.join("netssmd.service");
     let text = std::fs::read_to_string(&service).expect("the unit");
     let here = text.replace("/usr/bin/netssmd", &root.join("usr/bin/netssmd").to_string_lossy());

@@ -1,4 +1,4 @@
-//! The testbed itself is silent and loses nothing: without this the counts of the other tests would prove nothing.
+//! The testbed itself is silent and loses nothing. Without this, the counts of the other tests would prove nothing.
 
 use std::process::Command;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn an_idle_pair_carries_no_frame() {
     let testbed = Testbed::new();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let receiver = Receiver::start(&testbed.far, FAR, &folder.path().join("far.pcap"));
-    // Long enough for router solicitations (within 1 s of link up) and duplicate address detection.
+    // Router solicitations (within 1 s of link up) and duplicate address detection would show in this time.
     pause(Duration::from_secs(2));
     assert_eq!(receiver.finish().packets, 0);
     assert_eq!(testbed.near.counters(NEAR).tx_packets, 0);

@@ -1,4 +1,4 @@
-//! Case `untrained`: what a model with random weights writes is legal, every packet of it.
+//! Case `untrained`: every packet that a model with random weights writes is legal.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -14,10 +14,12 @@ use netssm_tokens::codec::CodecChoice;
 use netssm_tokens::codec::flow::{Parameters, Slots};
 use serde_json::Value;
 
-/// Everything that a strict flow session may hold: ARP; ICMP, IGMP, TCP and UDP over IPv4; TCP, UDP and ICMPv6 over IPv6.
+/// All protocols that a strict flow session may hold: ARP; ICMP, IGMP, TCP and UDP over IPv4; TCP, UDP and ICMPv6 over
+/// IPv6.
 const PROTOCOLS: [&str; 8] = ["arp", "4/1", "4/2", "4/6", "4/17", "6/6", "6/17", "6/58"];
 
-/// Generates `sessions` sessions with a model that `parameters` and `loudness` describe, and has them judged.
+/// Generates `sessions` sessions with an untrained model of these `parameters` and this `loudness`, and has them
+/// judged.
 #[track_caller]
 fn judge(parameters: Parameters, loudness: f64, sessions: u64, packets: &str) {
     let case = Case::open("untrained");
@@ -33,7 +35,7 @@ fn judge(parameters: Parameters, loudness: f64, sessions: u64, packets: &str) {
     labels.iter().for_each(|label| args.extend(["--label", label]));
     let finished = binary::run(&args, None, Duration::from_secs(300)).expect_code(0);
 
-    // Nothing to repair and nothing to leave out, before the packets are rewritten and after.
+    // No packet is repaired or dropped, neither in generation nor in rewriting.
     let report: Value = serde_json::from_str(&finished.stdout).expect("a report");
     eprintln!("{sessions} sessions in {:.1} s: {report}", finished.took.as_secs_f64());
     for (field, expected) in [
@@ -57,7 +59,7 @@ fn judge(parameters: Parameters, loudness: f64, sessions: u64, packets: &str) {
         assert!(found.contains_key(protocol), "no packet of {protocol}: {found:?}");
     }
     assert_eq!(found.len(), PROTOCOLS.len(), "{found:?}");
-    // Nobody acknowledges what was not sent.
+    // No segment acknowledges data that was not sent.
     let report_dir = case.path("report");
     let compared = binary::run(
         &["evaluate", "--real", &out, "--synthetic", &out, "--out", &report_dir, "--only", "rows", "--json"],
@@ -92,7 +94,7 @@ fn long_sessions() {
     judge(Parameters { fine: false, ..Parameters::default() }, 5.0, 60, "1500");
 }
 
-/// The times of a session's packets as the model wrote them, in nanoseconds since its first.
+/// The packet times of a session as the model wrote them, in nanoseconds since the first packet.
 fn written(generator: &mut Generator, seed: u64, packets: u64) -> Vec<i64> {
     let request =
         SessionRequest { id: 0, label: "web".into(), seed, limit: Limit::Packets(packets), prompt: None };
@@ -132,7 +134,7 @@ fn a_capture_has_the_times_that_the_model_wrote() {
         ];
         let _ = binary::run(&args, None, Duration::from_secs(60)).expect_code(0);
         let labels = std::fs::read_to_string(case.path(&format!("{seed}.labels.jsonl"))).expect("labels");
-        // A session of nothing but ARP has no flow.
+        // A session that holds only ARP has no flow.
         let Some(flow) = labels.lines().next() else { continue };
         let flow: Value = serde_json::from_str(flow).expect("a JSON object a line");
         assert_eq!(flow["timing"], "learned");

@@ -1,4 +1,4 @@
-//! Case `sent-on-the-wire`: sent means on the wire, exactly.
+//! Case `sent-on-the-wire`: what netssmd counts as sent is exactly what was on the wire.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use netssm_tests::summary::Summary;
 use netssm_tests::wait::pause;
 use nix::sys::signal::Signal;
 
-/// Asserts that all four counts agree, and gives the number of packets.
+/// Asserts that netssmd, the interface's counter, the far end and its capture agree. Gives the number of packets.
 #[track_caller]
 fn assert_agreement(testbed: &Testbed, receiver: Receiver, summary: &Summary) -> u64 {
     let received = receiver.finish();
@@ -107,7 +107,7 @@ fn a_daemon_that_sigterm_stops() {
     let summary = daemon.summary();
     let sent = assert_agreement(&testbed, receiver, &summary);
     assert!(sent > 1000, "{summary:?}");
-    // Both outputs get every frame; frames that the interface could not take are counted, and by name.
+    // Both outputs get every frame. Frames that the interface could not take are counted, by reason.
     let (interface, capture) = (summary.only("interface"), summary.only("capture"));
     assert_eq!(capture.frames, interface.frames + interface.dropped.values().sum::<u64>(), "{summary:?}");
     let mut written = Totals::default();
