@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The numbers of the README: `bench.sh PROGRAM`. Says first what machine and commit they are of; a number without these is none.
+# Measures the numbers of the README: `bench.sh PROGRAM`. It first prints the machine, its load and the commit, because
+# a number means nothing without them.
 set -euo pipefail
 program=$(realpath -- "${1:?usage: bench.sh PROGRAM}")
 

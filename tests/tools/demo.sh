@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The demo: generated sessions over a veth pair, counted at both ends, and into rolling captures.
+# The demo: sends generated sessions over a veth pair, counts them at both ends, and writes them into rolling captures.
 #
 #     demo.sh PROGRAM [--seconds N] [--out DIR] [--profile FILE]
 #
-# Everything happens in network namespaces that this script makes and that vanish with it: nothing of the host's network is
-# touched, and no packet leaves it. As root it makes them directly; otherwise inside an unprivileged user namespace.
-# Exit code 0 only if every packet that was reported as sent arrived at the far end.
+# Everything happens in network namespaces that this script makes and that vanish with it. So it does not touch the
+# host's network, and no packet leaves the namespaces. As root it makes them directly, otherwise inside an unprivileged
+# user namespace. The exit code is 0 only if every packet that was counted as sent arrived at the far end.
 set -euo pipefail
 
 usage() { echo "usage: demo.sh PROGRAM [--seconds N] [--out DIR] [--profile FILE]" >&2; exit 64; }
@@ -23,7 +23,7 @@ while (($#)); do
   shift 2 || usage
 done
 profile=$(realpath -- "$profile")
-# sbin is not on an ordinary user's PATH in Debian.
+# On Debian, sbin is not on an ordinary user's PATH.
 PATH=$PATH:/usr/sbin:/sbin
 
 # ---- outside: enter a network namespace ----------------------------------------------------------------
@@ -34,8 +34,8 @@ if [[ -z ${NETSSMD_DEMO_INSIDE:-} ]]; then
   if ((EUID == 0)); then
     enter=(unshare --net --mount)
   else
-    # The user keeps his own id, with all capabilities over the new namespaces: tcpdump, if it thought that it were
-    # root, would try to become another user, which an unprivileged namespace does not have.
+    # The user keeps the same user id, with all capabilities in the new namespaces. If tcpdump ran as root, it would try
+    # to become another user, and an unprivileged user namespace has no other user.
     enter=(unshare --user --map-current-user --keep-caps --net --mount)
   fi
   if ! "${enter[@]}" true 2>/dev/null; then
@@ -53,7 +53,8 @@ fi
 
 near=nssm0 far=nssm0-sensor
 holder='' receiver='' daemon=''
-# Everything we started ends with us, whatever ends us: on Ctrl-C the daemon has had the signal too and gets a moment.
+# Every process that the script started ends with it, however it ends. On Ctrl-C the daemon has received the signal too,
+# so it gets half a second to end by itself.
 clean_up() {
   trap '' INT TERM
   set +e # what is gone already cannot be killed, and that is no fault
@@ -71,7 +72,7 @@ trap 'echo; echo "demo: interrupted"; exit 130' INT TERM
 fail() { echo "demo: $*" >&2; exit 1; }
 in_far() { nsenter --target "$holder" --net -- "$@"; }
 rx_packets() { in_far sed -n "s/^ *$far: *//p" /proc/net/dev | awk '{print $2}'; }
-# One line of an HTTP answer a line; bash speaks TCP by itself, so curl is not needed.
+# Prints an HTTP answer. bash can open a TCP connection by itself, so curl is not needed.
 scrape() {
   exec 3<>/dev/tcp/127.0.0.1/9477 || return 1
   printf 'GET %s HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n' "$1" >&3
@@ -80,7 +81,7 @@ scrape() {
 } 2>/dev/null
 family() { awk -v name="$2" '$1 == name || index($1, name "{") == 1 { sum += $2 } END { printf "%d", sum }' <<<"$1"; }
 
-# A second namespace for the far end, held open by a process that dies with this script.
+# A second namespace for the far end. A process that dies with this script holds it open.
 unshare --net setpriv --pdeathsig KILL sleep infinity &
 holder=$!
 for _ in {1..100}; do
@@ -89,16 +90,17 @@ for _ in {1..100}; do
 done
 ip link set dev lo up
 ip link add name "$near" type veth peer name "$far" netns "$holder" || fail "this kernel cannot make a veth pair"
-# Without this the kernel itself would send: neighbour discovery, multicast reports.
+# Otherwise the kernel itself would send packets: neighbour discovery, multicast reports.
 for file in /proc/sys/net/ipv6/conf/"$near"/disable_ipv6; do [[ ! -e $file ]] || echo 1 >"$file"; done
 in_far sh -c "f=/proc/sys/net/ipv6/conf/$far/disable_ipv6; [ ! -e \$f ] || echo 1 >\$f; ip link set dev $far up promisc on"
 ip link set dev "$near" up
-# Programs that look into /sys see the interfaces of this namespace. Not essential, and not allowed everywhere.
+# Programs that look into /sys then see the interfaces of this namespace. This is not essential, and not allowed
+# everywhere.
 mount -t sysfs sysfs /sys 2>/dev/null || true
 
 rm -rf "$out/captures" "$out"/{far.pcap,receiver.log,daemon.log,summary.json,metrics.txt,suricata}
-# Written through a pipe: tcpdump gives up root as soon as it listens, and may then not make files here.
-# setpriv is asked to end it with this script.
+# tcpdump gives up root as soon as it listens. After that it may not be able to create files here, so it writes to a
+# pipe. setpriv makes it end with this script.
 nsenter --target "$holder" --net -- setpriv --pdeathsig TERM \
   tcpdump -i "$far" --immediate-mode -B 65536 -U -w - >"$out/far.pcap" 2>"$out/receiver.log" &
 receiver=$!
@@ -118,7 +120,7 @@ echo "  profile    ${profile#"$PWD"/}"
 echo "  log        ${out#"$PWD"/}/daemon.log"
 
 cd "$out/.."
-# The profile says demo-out/captures, for people who run it by hand from here; this run may be told another place.
+# The profile names demo-out/captures, for users who run it by hand from the checkout. This run may write elsewhere.
 sed "s|^directory = .*|directory = \"$out/captures\"|" "$profile" >"$out/profile.toml"
 "$program" run --profile "$out/profile.toml" --for "${seconds}s" --json >"$out/summary.json" 2>"$out/daemon.log" &
 daemon=$!
@@ -146,7 +148,8 @@ done
 status=0
 wait "$daemon" || status=$?
 daemon=''
-# bash drops a Ctrl-C when the command that it waits for ends well at that very moment; the receiver got the same one.
+# bash drops a Ctrl-C if the command that it waits for succeeds at that very moment. The receiver got the same Ctrl-C,
+# so its end shows it.
 if ! kill -0 "$receiver" 2>/dev/null; then
   echo "demo: interrupted"
   exit 130
@@ -159,13 +162,13 @@ printf '%s\n' "$page" >"$out/metrics.txt"
 
 # ---- count at both ends ------------------------------------------------------------------------------------------
 
-# The summary is pretty-printed JSON; these two numbers stand behind the interface's name.
+# The summary is pretty-printed JSON. These two numbers stand after the name of the interface.
 sent_packets=$(sed -n '/"kind": "interface"/,/}/s/^ *"frames": \([0-9]*\).*/\1/p' "$out/summary.json" | head -n 1)
 sent_bytes=$(sed -n '/"kind": "interface"/,/}/s/^ *"bytes": \([0-9]*\).*/\1/p' "$out/summary.json" | head -n 1)
 sessions=$(sed -n '/"started": {/,/}/s/^ *"[^"]*": \([0-9]*\).*/\1/p' "$out/summary.json" | awk '{ n += $1 } END { print n + 0 }')
 [[ -n $sent_packets && -n $sent_bytes ]] || fail "no summary in $out/summary.json"
 
-# tcpdump is told to stop only when its file has stopped growing: a stop throws away what it has not read.
+# tcpdump is stopped only when its file has stopped growing, because a stop throws away what it has not read.
 size=-1
 for _ in {1..50}; do
   now=$(stat -c %s "$out/far.pcap")
@@ -179,8 +182,9 @@ receiver=''
 received=$(tcpdump -nn -r "$out/far.pcap" 2>/dev/null | wc -l)
 counted=$(rx_packets)
 flows=$(cat "$out"/captures/*.jsonl | sed 's/.*"community_id":"\([^"]*\)".*/\1/' | sort -u | wc -l)
-# Connections that the far end saw being opened, answered and acknowledged, a number a line; then the beginning of the
-# first that got so far. tcpdump shows numbers relative to the handshake: 1 acknowledges its SYN.
+# Counts the TCP connections that the far end saw being opened, answered and acknowledged, and prints one count per
+# line. Then it prints the first packets of the first connection that was acknowledged. tcpdump shows numbers relative
+# to the handshake, so "ack 1" acknowledges the SYN.
 handshakes=$(tcpdump -nn -r "$out/far.pcap" tcp 2>/dev/null | awk '
   { from = $3; to = $5; sub(/:$/, "", to); there = from " " to; back = to " " from; line = substr($0, 1, 110) }
   $7 == "[S]," && !(there in opened) { opened[there] = 1; n_opened++ }
@@ -204,7 +208,7 @@ if [[ -n $connection ]]; then
   sed 's/^/  /' <<<"$connection"
 else
   echo "A few of them, as tcpdump shows them"
-  # head closes the pipe early, which is no fault.
+  # head closes the pipe early, which is not an error.
   { tcpdump -nn -q -r "$out/far.pcap" 2>/dev/null || true; } | head -n 6 | cut -c 1-110 | sed 's/^/  /'
 fi
 

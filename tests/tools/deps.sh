@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # Installs what netssmd needs from the host: `deps.sh build | check | demo | test`.
 #
-#   build   a linker and libpcap's headers; cargo must be there
+#   build   a linker and libpcap's headers; cargo must be installed already
 #   check   build, plus Python, which reads the documents
 #   demo    build, plus nft, ip, tcpdump and the namespace tools
-#   test    demo, plus a C++ compiler (it runs the CUDA kernels on the CPU), ping, and the independent judges: suricata 7, tshark, tcpreplay, tcptrace, systemd-analyze
+#   test    demo, plus a C++ compiler (it runs the CUDA kernels on the CPU), ping, and the independent judges:
+#           suricata 7, tshark, tcpreplay, tcptrace, systemd-analyze
 #
-# Idempotent, and quick (no package index is read) when everything is there. As root it calls apt-get
-# itself, otherwise through sudo; where neither is possible, or where apt is not Debian's, it prints
-# what to install and fails.
+# It may run again at any time. It is quick if nothing is missing, because it then reads no package index. As root it
+# calls apt-get itself, otherwise through sudo. Where neither works, it prints what to install and fails.
 set -euo pipefail
 
 usage() { echo "usage: deps.sh build|check|demo|test" >&2; exit 64; }
 [[ $# -eq 1 ]] || usage
 
-# One line a need: what proves that it is there, then the Debian package that brings it.
+# One need per entry: a command or file that proves that it is installed, and the Debian package that has it.
 build=(cmd:cc=build-essential file:pcap/pcap.h=libpcap-dev)
 check=(cmd:python3=python3)
 demo=(cmd:nft=nftables cmd:ip=iproute2 cmd:tcpdump=tcpdump cmd:unshare=util-linux cmd:setpriv=util-linux)
@@ -27,7 +27,7 @@ case $1 in
   *) usage ;;
 esac
 
-# sbin is not on an ordinary user's PATH in Debian, and nft lives there.
+# On Debian, sbin is not on an ordinary user's PATH, and nft is there.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$HOME/.cargo/bin
 
 present() {
@@ -51,7 +51,7 @@ find_missing() {
   done
 }
 
-# apt-get, by whatever right we have to call it; what it prints is shown only if it fails.
+# Runs apt-get as root or through sudo. Its output is shown only if it fails.
 apt() {
   local said
   if ! said=$(${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" 2>&1); then
@@ -66,7 +66,7 @@ give_up() {
   exit 1
 }
 
-# Suricata left Debian 12's main archive; version 7 is in its backports. Other suites have it, or do not.
+# Suricata is not in the main archive of Debian 12. Version 7 is in its backports. Other suites may have it.
 suite_has_suricata_7() {
   local candidate
   candidate=$(apt-cache policy suricata 2>/dev/null | sed -n 's/^ *Candidate: *//p')
@@ -78,7 +78,7 @@ enable_backports() {
   # shellcheck source=/dev/null
   codename=$(. /etc/os-release && echo "${ID:-}-${VERSION_CODENAME:-}")
   [[ $codename == debian-bookworm ]] || return 0
-  # The mirror that the host already uses, so that a proxy or a local mirror keeps working.
+  # The mirror that the host already uses, so that a proxy or a local mirror still works.
   mirror=$({ cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null || true; } |
     sed -nE 's/^URIs: *([^ ]*debian)\/? *$/\1/p; s/^deb +(\[[^]]*\] +)?([^ ]*debian)\/? +bookworm .*/\2/p' | head -n 1)
   [[ -n $mirror ]] || { echo "deps: no Debian mirror found in /etc/apt: enable bookworm-backports by hand" >&2; return 0; }

@@ -26,7 +26,7 @@ CRATES = {
     "netssm-replay": "replay/src",
     "netssmd": "daemon/src",
 }
-# From below to above, as drawn: a module may import those to its left.
+# The modules from lowest to highest, as drawn. A module may import those to its left.
 ORDER: dict[str, list[str]] = {}
 ALLOWED = 4
 

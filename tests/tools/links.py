@@ -18,10 +18,10 @@ import sys
 from pathlib import Path
 
 LINK = re.compile(r"\[((?:[^\[\]`]|`[^`]*`)*)\]\(([^()\s]+)\)")
-# Names that stand before a link: "`a` and `b` in [file](path)".
+# Names before a link: "`a` and `b` in [file](path)".
 NAMED = re.compile(r"((?:`[^`]+`(?:,\s+|\s+and\s+|,\s+and\s+)?)+)\s+in\s+$")
 SPAN = re.compile(r"`([^`]+)`")
-# Code spans that are paths from the repository's root; `*` matches as in a shell.
+# Code spans that are paths from the repository's root. `*` matches as in a shell.
 PATH = re.compile(r"(?:configs|daemon|docs|model|replay|systemd|tests)/[\w./*-]*")
 
 

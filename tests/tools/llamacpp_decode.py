@@ -56,7 +56,7 @@ def write_gguf(checkpoint, path):
     out.add_vocab_size(c.vocab)
 
     channels = c.inner + 2 * c.groups * c.state
-    # The table may be padded behind the last token.
+    # The table may have padding rows after the last token.
     out.add_tensor("token_embd.weight", c.get("embedding.weight", -1, c.width)[: c.vocab])
     out.add_tensor("output_norm.weight", c.get("norm_f.weight", c.width))
     for i in range(c.layers):
@@ -116,7 +116,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=4)
     a = parser.parse_args()
     checkpoint = Checkpoint(a.checkpoint)
-    # It says what it does on standard error; only errors are of interest here.
+    # llama.cpp logs to standard error. Show its errors only.
     quiet = ll.llama_log_callback(lambda level, text, _: level == 4 and print(text.decode(), end=""))
     ll.llama_log_set(quiet, None)
     ll.llama_backend_init()

@@ -28,7 +28,7 @@ def wide_lines(text):
         if line.lstrip().startswith("```"):
             in_fence = not in_fence
             continue
-        # Four spaces behind a blank line begin a code block; they go on for as long as the indentation does.
+        # Four spaces after a blank line begin a code block. It ends with the indentation.
         in_indented = line.startswith("    ") and (in_indented or after_blank)
         after_blank = not line.strip()
         if in_fence or in_indented or line.lstrip().startswith("|"):

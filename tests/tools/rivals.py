@@ -132,7 +132,7 @@ def train(program, folder, a):
         out = folder / f"run-{os.getpid()}-{number}"
         run(*a.prefix, program, "train", "--corpus", place, "--config", config, "--out", out)
         events = lines((out / "train.jsonl").read_text())
-        # A running mean over about twenty steps, of tokens that count: padding does not.
+        # netssmd reports a running mean over about twenty steps. It counts no padding tokens.
         last = [event["tokens_per_s"] for event in events if event["event"] == "step"][-1]
         rates.setdefault("netssmd train", []).append(last)
         rivals = run(*a.prefix, python, TOOLS / "torch_train.py", "--threads", a.threads, "--seconds", a.train_seconds)

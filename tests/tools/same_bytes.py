@@ -92,7 +92,7 @@ def rewrite(program: str, captures: pathlib.Path, capture: pathlib.Path, *flags:
 
 
 def roundtrip(program: str, captures: pathlib.Path, capture: pathlib.Path, codec: str) -> list[str]:
-    # The report counts packets, tokens, escapes and side bits, so that another encoding shows.
+    # The report counts packets, tokens, escapes and side bits, so another encoding shows as another hash.
     done = run(program, "codec", "roundtrip", "--json", "--codec", codec, str(capture))
     report = done.stdout.replace(os.fsencode(captures), b"")
     what = f"codec roundtrip {codec} {capture.relative_to(captures)}"

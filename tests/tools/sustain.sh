@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Does `netssmd run` keep up, for as long as you like, with half of what the model generates? `sustain.sh PROGRAM [SECONDS [BENCH OPTION...]]`
+# Checks that `netssmd run` keeps up for any time with half of the load that the model can generate: `sustain.sh PROGRAM
+# [SECONDS [BENCH OPTION...]]`
 #
-# Measures what `bench generate` reaches, writes a profile that plays half of it, each session once, and runs that for
-# SECONDS (600) into rolling captures. Shows every half minute, and at the end: packets generated and written, arrivals
-# that found the pool empty (underruns), and resident memory. Fails if there was an underrun or nothing was written.
+# It measures the rate of `bench generate`, writes a profile that plays half of it, each session once, and runs that for
+# SECONDS (default 600) into rolling captures. Every half minute and at the end it shows packets generated and written,
+# arrivals that had to wait for the model (underruns), and resident memory. It fails if there was an underrun or nothing
+# was written.
 set -euo pipefail
 program=$(realpath -- "${1:?usage: sustain.sh PROGRAM [SECONDS [BENCH OPTION...]]}")
 seconds=${2:-600}
@@ -55,7 +57,7 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 
-# The sum over a family's labels.
+# The sum over the labels of a family.
 metric() { awk -v name="$1" '$0 !~ /^#/ && ($1 == name || index($1, name "{") == 1) { sum += $2 } END { printf "%d", sum }' "$work/metrics"; }
 resident() { awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$run/status"; }
 

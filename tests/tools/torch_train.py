@@ -50,12 +50,12 @@ class Mixer(nn.Module):
         by_chunk = lambda t: t.unflatten(1, (length // q, q))
         log_decay = by_chunk(dt * -self.a_log.exp()).transpose(2, 3).cumsum(-1)  # (b, c, h, q)
         xs, bs, cs = by_chunk(x * dt.unsqueeze(-1)).transpose(2, 3), by_chunk(b), by_chunk(c)  # xs (b, c, h, q, p)
-        # Inside a chunk: a masked product, as attention.
+        # Inside a chunk: a masked matmul, as in attention.
         gaps = log_decay.unsqueeze(-1) - log_decay.unsqueeze(-2)
         mask = torch.ones(q, q, dtype=torch.bool).tril()
         scores = (cs @ bs.transpose(2, 3)).unsqueeze(2) * gaps.masked_fill(~mask, -torch.inf).exp()
         y = scores @ xs
-        # Each chunk's state, then from chunk to chunk, then what the incoming state gives.
+        # The state that each chunk adds, then the state carried from chunk to chunk, then its effect on the output.
         last = log_decay[..., -1:]
         states = bs.unsqueeze(2).transpose(3, 4) @ (xs * (last - log_decay).exp().unsqueeze(-1))  # (b, c, h, n, p)
         state, before = torch.zeros_like(states[:, 0]), []
@@ -129,7 +129,7 @@ def measure(name, model, a):
         if a.device == "cuda":
             torch.cuda.synchronize()
         took.append(time.perf_counter() - start)
-    # The first step also allocates.
+    # The first step is left out, because it also allocates.
     middle = statistics.median(took[1:])
     parameters = sum(p.numel() for p in model.parameters())
     print(json.dumps({
