@@ -1,31 +1,31 @@
-# netssmd's recipes; `make help` lists them. Everything is built once, in the release profile, so that
-# candle is not compiled a second time for tests.
+# netssmd's recipes. `make help` lists them. Everything is built once, in the release profile, so that candle is not
+# compiled a second time for tests.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# rustup's folder is not on the PATH of a shell that was open when it was installed.
+# A shell that was open when rustup was installed does not have rustup's folder on its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
 CARGO      ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 BINARY     := $(TARGET_DIR)/release/netssmd
 
-# Where `make install` puts things. DESTDIR is for packagers: nothing outside it is touched.
+# Where `make install` puts files. DESTDIR is for packagers: nothing outside it is touched.
 DESTDIR    ?=
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 
-# The captures that some tests read lie outside the repository; see CONTRIBUTING.md.
+# The captures that some tests read are outside the repository, see CONTRIBUTING.md.
 ifeq ($(NETSSMD_DATA),)
 ifneq ($(wildcard ../shared/data/MANIFEST.tsv),)
 export NETSSMD_DATA := $(abspath ../shared/data)
 endif
 endif
 
-# In CI a test that cannot run is a failure, not a skip.
+# In CI a test that cannot run fails. It is not skipped.
 ifeq ($(CI),true)
 export NETSSMD_REQUIRE_ALL := 1
 endif
@@ -49,8 +49,8 @@ demo: ## sessions from the shipped model over a veth pair and into captures, in 
 
 test: ## install the IDS tools, build, run every test of the workspace
 	tests/tools/deps.sh test
-# With --tests the program is built with the features that the tests' dependencies turn on, so that candle is
-# compiled once and not once for each.
+# With --tests the program is built with the features that the tests' dependencies turn on. So candle is compiled once,
+# and not once for each set of features.
 	$(CARGO) build --release --locked --workspace --bins --tests
 	$(CARGO) test --release --locked --workspace --no-fail-fast
 
