@@ -7,7 +7,7 @@
 //!    |  | SIGHUP                 +---- all done, or grace over -----+
 //!    +--+ (good: new sessions follow the new profile; bad: refused)
 //! ```
-//! A thread of its own reads a reload ([`Reading`]), so the main thread can feed the watchdog while a large checkpoint
+//! A reload is read on its own thread ([`Reading`]), so the main thread can feed the watchdog while a large checkpoint
 //! is opened.
 
 use std::collections::BTreeMap;

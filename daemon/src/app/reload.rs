@@ -23,7 +23,7 @@ pub(crate) struct Loaded {
     pub model: Option<(Model, Facts)>,
 }
 
-/// A reload that a thread of its own reads. To open a large checkpoint takes longer than the watchdog waits.
+/// A reload that is read on its own thread, because opening a large checkpoint takes longer than the watchdog waits.
 pub(crate) struct Reading(Receiver<Result<Loaded, String>>);
 
 impl Reading {

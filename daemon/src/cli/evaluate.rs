@@ -28,7 +28,8 @@ pub(crate) struct EvaluateArgs {
     /// A second set of real captures. The report also compares the real captures with it, as the floor.
     #[arg(long, value_name = "PATH", requires = "synthetic")]
     pub floor: Vec<PathBuf>,
-    /// The captures that the generator was trained on, if they are not the real ones. Nothing of them must come back.
+    /// The captures that the generator was trained on, if they are not the real ones. The report checks that their
+    /// identifiers and sessions do not come back.
     #[arg(long, value_name = "PATH", requires = "synthetic")]
     pub training: Vec<PathBuf>,
     /// The captures that generation began with. The report shows how far the sessions have moved from them.

@@ -1,8 +1,8 @@
 //! The generator and the player as two threads, and the channel that carries their events.
 //!
-//! The main thread owns an [`Engine`], waits for [`Event`]s and sends the player its orders. A thread that ends sends
-//! an event, whether it ended by itself, by an error or by a panic. A stop goes downstream: first the player stops
-//! starting sessions and closes its outputs, then the pool ends the generator.
+//! The main thread owns an [`Engine`], waits for [`Event`]s and sends the player [`Control`] messages. A thread that
+//! ends sends an event, whether it ended by itself, by an error or by a panic. A stop goes downstream: first the player
+//! stops starting sessions and closes its outputs, then the pool ends the generator.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -153,7 +153,7 @@ impl Engine {
         self.live.by_label()
     }
 
-    /// Sends the player an order. Does nothing if the player has ended.
+    /// Sends the player a message. Does nothing if the player has ended.
     pub(crate) fn tell(&self, message: Control<Model>) {
         if let Some((control, _)) = &self.player {
             let _ = control.send(message);

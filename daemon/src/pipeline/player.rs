@@ -52,7 +52,7 @@ const FOLD: Duration = Duration::from_millis(250);
 /// How often sinks are ticked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// An order to the player.
+/// A message to the player.
 #[derive(Debug)]
 pub(crate) enum Control<M> {
     /// Start no more sessions. Live sessions may go on for this long.
@@ -253,7 +253,7 @@ impl<M> Player<M> {
         }
     }
 
-    /// Obeys an order. Gives how the run ends if the order ends it.
+    /// Obeys a message. Gives how the run ends if the message ends it.
     fn obey(&mut self, message: Control<M>) -> Result<Option<End>, SinkError> {
         match message {
             Control::Cut => {

@@ -38,7 +38,7 @@ pub(super) fn is_given<T>(value: &Spanned<T>) -> bool {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawProfile {
-    /// A short name for logs and metrics. Default: "unnamed".
+    /// A short name for logs and the summary of a run. Default: "unnamed".
     pub name: String,
     /// Seed of everything that is drawn: sessions, arrivals, addresses, payload. The same seed, profile and model give
     /// the same sessions in the same order. Default: 1.

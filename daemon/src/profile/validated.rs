@@ -14,7 +14,7 @@ use netssm_replay::rewrite::AddressPlan;
 /// A checked profile.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Profile {
-    /// Name of the profile, for logs.
+    /// Name of the profile, for logs and the summary of a run.
     pub name: String,
     /// Seed of everything that is drawn.
     pub seed: u64,

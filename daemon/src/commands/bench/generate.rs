@@ -27,7 +27,7 @@ struct Report {
     label: String,
     device: &'static str,
     precision: Precision,
-    /// The CPU instructions, or the GPU kernels, that compute the matmuls.
+    /// The CPU instructions that compute the matmuls, or "cuda".
     kernel: &'static str,
     threads: usize,
     packets_per_session: u64,

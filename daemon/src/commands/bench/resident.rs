@@ -1,6 +1,6 @@
 //! The peak memory of this process.
 
-/// Peak resident bytes since the process began. `None` where the system does not tell (Linux does, as `VmHWM`).
+/// Peak resident bytes since the process began (`VmHWM` on Linux). `None` if the system does not tell.
 pub(super) fn peak_bytes() -> Option<u64> {
     parse(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
