@@ -5,8 +5,8 @@ What is checked:
 
 * `[text](path)`: the path, relative to the document, is a file or folder;
 * `[text](path#name)`: in a Markdown file `name` is the anchor of a heading; in any other file it is a word of its text;
-* `` `name` in [text](path) `` and `` [`name`](path) ``: the last part of `name` (`Type::method` and `method()` count as
-  `method`) is a word of the file's text. So a tour of the code fails here when a function moves or is renamed;
+* `` `name` in [text](path) `` and `` [`name`](path) ``: each part of `name` (`Type::method` has two) is a word of the
+  file's text. So a tour of the code fails here when a function moves or is renamed;
 * `` `folder/file` `` without a link, where `folder` is one of the repository's own: the path exists from the root on.
 
 Links with a scheme (`https:`) are not followed, and code blocks are not read. Exit code 1 if any link is broken.
@@ -58,10 +58,10 @@ def anchors(text):
     return found
 
 
-def has_word(text, name):
-    """Whether the last part of a path of names, `Type::method` or `method()`, is a word of `text`."""
-    word = re.sub(r"\(.*\)$", "", name).split("::")[-1].split(".")[-1].strip()
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+def has_words(text, name):
+    """Whether each part of a name, `Type::method` or `method()`, is a word of `text`."""
+    parts = re.sub(r"\(.*\)$", "", name).strip().split("::")
+    return all(re.search(rf"(?<!\w){re.escape(part)}(?!\w)", text) for part in parts)
 
 
 def problems(path):
@@ -94,7 +94,7 @@ def problems(path):
             if whole := re.fullmatch(r"`([\w:]+(?:\(\))?)`", label):
                 names.append(whole[1])
         for name in names:
-            if not has_word(content, name):
+            if not has_words(content, name):
                 yield line, f"{target}: no `{name}` in it"
 
 
