@@ -50,6 +50,7 @@ pub enum Block {
 
 impl Block {
     /// The block of an address.
+    #[inline]
     pub fn of(ip: IpAddr) -> Block {
         match ip {
             IpAddr::V4(ip) => Block::of_v4(ip),
@@ -58,6 +59,7 @@ impl Block {
     }
 
     /// The block of an IPv4 address.
+    #[inline]
     pub fn of_v4(ip: Ipv4Addr) -> Block {
         match ip.octets() {
             [0, 0, 0, 0] => Block::Unspecified,
@@ -77,6 +79,7 @@ impl Block {
     }
 
     /// The block of an IPv6 address.
+    #[inline]
     pub fn of_v6(ip: Ipv6Addr) -> Block {
         match ip.segments() {
             [0, 0, 0, 0, 0, 0, 0, 0] => Block::Unspecified,
@@ -95,6 +98,7 @@ impl Block {
 
 /// Whether an address names a group of hosts: multicast, or the limited broadcast address. A subnet's broadcast address
 /// cannot be told without its prefix.
+#[inline]
 pub fn is_group(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast(),
@@ -123,6 +127,7 @@ pub enum Scope {
 
 impl Scope {
     /// The scope of an address.
+    #[inline]
     pub fn of(ip: IpAddr) -> Scope {
         match Block::of(ip) {
             Block::Unspecified => Scope::Unspecified,
@@ -140,17 +145,20 @@ impl Scope {
     }
 
     /// Whether this is a host's address, which is mapped.
+    #[inline]
     pub fn is_host(self) -> bool {
         matches!(self, Scope::Local | Scope::LinkLocal | Scope::Global)
     }
 
     /// Whether the host is on the near side of a provider's link.
+    #[inline]
     pub fn is_near(self) -> bool {
         matches!(self, Scope::Local | Scope::LinkLocal)
     }
 }
 
 /// The low 24 bits of an IPv6 address, of which its solicited-node group is made (RFC 4291 section 2.7.1).
+#[inline]
 pub fn low24(ip: Ipv6Addr) -> u32 {
     (u128::from(ip) & 0xff_ffff) as u32
 }

@@ -2,21 +2,25 @@
 //! readers for whoever parses what wire does not.
 
 /// The two bytes at `at` as a big-endian number; `None` past the end.
+#[inline]
 pub fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     array::<2>(bytes, at).map(u16::from_be_bytes)
 }
 
 /// The four bytes at `at` as a big-endian number; `None` past the end.
+#[inline]
 pub fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     array::<4>(bytes, at).map(u32::from_be_bytes)
 }
 
 /// The `N` bytes at `at`; `None` past the end.
+#[inline]
 pub fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at.checked_add(N)?)?.try_into().ok()
 }
 
 /// Writes `value` at `at` if all of it fits; else changes nothing. For callers that have checked lengths before.
+#[inline]
 pub fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     if let Some(end) = at.checked_add(value.len())
         && let Some(place) = bytes.get_mut(at..end)

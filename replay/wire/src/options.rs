@@ -29,6 +29,7 @@ pub enum Item {
 
 impl Item {
     /// Bytes that the item takes; `None` where the list ends for a reader.
+    #[inline]
     pub fn size(self) -> Option<usize> {
         match self {
             Item::Nop => Some(1),

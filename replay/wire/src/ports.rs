@@ -48,11 +48,13 @@ pub const SYMMETRIC_SERVICES: [u16; 12] =
     [1_194, 1_701, SSDP, STUN, 3_544, 3_702, 4_500, 5_060, MDNS, LLMNR, 5_683, 6_771];
 
 /// Whether one of a packet's ports is that of a service in the format of DNS: [`DNS_FORMAT`].
+#[inline]
 pub fn is_dns(src_port: u16, dst_port: u16) -> bool {
     DNS_FORMAT.contains(&src_port) || DNS_FORMAT.contains(&dst_port)
 }
 
 /// Whether a port belongs to a service whoever sends from it: a system port, or one of [`SYMMETRIC_SERVICES`].
+#[inline]
 pub fn is_service(port: u16) -> bool {
     port < FIRST_USER || SYMMETRIC_SERVICES.contains(&port)
 }

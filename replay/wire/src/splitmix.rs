@@ -15,17 +15,20 @@ pub const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 /// // The published first output for this seed (Rosetta Code, and the C code of the xoshiro authors).
 /// assert_eq!(netssm_wire::splitmix::mix(1_234_567), 6_457_827_717_110_365_317);
 /// ```
+#[inline]
 pub fn mix(seed: u64) -> u64 {
     finish(seed.wrapping_add(GAMMA))
 }
 
 /// The output function alone, for callers that keep the state themselves; 0 gives 0.
+#[inline]
 pub fn finish(state: u64) -> u64 {
     let z = multiplied(state);
     z ^ (z >> 31)
 }
 
 /// The upper 32 bits before the last shift of [`finish`], which would change the lowest of them alone.
+#[inline]
 pub fn upper_half(state: u64) -> u32 {
     (multiplied(state) >> 32) as u32
 }

@@ -101,31 +101,37 @@ impl Flags {
     pub const NONE: Flags = Flags(0);
 
     /// The lower 12 of the bits; others are ignored.
+    #[inline]
     pub const fn from_bits(bits: u16) -> Flags {
         Flags(bits & 0x0fff)
     }
 
     /// From the header's byte 13, which has all flags but NS and the reserved bits.
+    #[inline]
     pub const fn from_byte(byte: u8) -> Flags {
         Flags(byte as u16)
     }
 
     /// As 12 bits.
+    #[inline]
     pub const fn bits(self) -> u16 {
         self.0
     }
 
     /// As the header's byte 13: without NS and the reserved bits.
+    #[inline]
     pub const fn byte(self) -> u8 {
         self.0 as u8
     }
 
     /// Whether all of `other` are set.
+    #[inline]
     pub const fn contains(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
     }
 
     /// Whether any of `other` is set.
+    #[inline]
     pub const fn intersects(self, other: Flags) -> bool {
         self.0 & other.0 != 0
     }

@@ -25,17 +25,20 @@ pub struct Seq(pub u32);
 impl Seq {
     /// Signed way from here to `other`: negative when `other` is earlier. At exactly half the circle it is
     /// `i32::MIN`.
+    #[inline]
     pub fn distance(self, other: Seq) -> i32 {
         other.0.wrapping_sub(self.0) as i32
     }
 
     /// Whether this number is earlier than `other`.
+    #[inline]
     pub fn precedes(self, other: Seq) -> bool {
         self.distance(other) > 0
     }
 
     /// The later of the two.
     #[must_use]
+    #[inline]
     pub fn later(self, other: Seq) -> Seq {
         if self.precedes(other) { other } else { self }
     }
@@ -44,12 +47,14 @@ impl Seq {
 impl Add<u32> for Seq {
     type Output = Seq;
 
+    #[inline]
     fn add(self, bytes: u32) -> Seq {
         Seq(self.0.wrapping_add(bytes))
     }
 }
 
 impl AddAssign<u32> for Seq {
+    #[inline]
     fn add_assign(&mut self, bytes: u32) {
         *self = *self + bytes;
     }
@@ -58,6 +63,7 @@ impl AddAssign<u32> for Seq {
 impl Sub<u32> for Seq {
     type Output = Seq;
 
+    #[inline]
     fn sub(self, bytes: u32) -> Seq {
         Seq(self.0.wrapping_sub(bytes))
     }
@@ -67,6 +73,7 @@ impl Sub<u32> for Seq {
 impl Sub<Seq> for Seq {
     type Output = u32;
 
+    #[inline]
     fn sub(self, from: Seq) -> u32 {
         self.0.wrapping_sub(from.0)
     }
