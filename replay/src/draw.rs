@@ -1,4 +1,4 @@
-//! Keyed numbers: everything that a replay draws is a pure function of its seeds and of what it is drawn for.
+//! Keyed numbers: every number that a replay draws is a pure function of its seeds and of its purpose.
 //!
 //! A counter-free mixing function instead of one generator per session, so that the value for one host or flow does
 //! not depend on how many others were drawn before it. It is no cipher: what it must hide (the addresses of a

@@ -1,11 +1,10 @@
-//! Why a packet went nowhere: one vocabulary for rewriting and for sinks, which is that of the metrics and reports.
+//! Why a packet was dropped: one list of reasons for rewriting and for sinks, used by metrics and reports.
 //!
-//! What exactly was wrong is in the value that refused it ([`Dropped`](crate::rewrite::Dropped), the errors of sinks); a reason
-//! is what is counted.
+//! Reasons are counted. The details are in [`Dropped`](crate::rewrite::Dropped) and in the errors of sinks.
 
 macro_rules! reasons {
     ($($name:ident $text:literal $meaning:literal;)*) => {
-        /// Why a packet of a session, or a finished frame, went nowhere.
+        /// Why a packet of a session, or a finished frame, was dropped.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum DropReason {
@@ -38,7 +37,8 @@ reasons! {
     Headers "headers" "the header bytes do not hold whole, well-formed headers";
     Length "length" "lengths in the headers and the length of the frame contradict each other";
     NotIp "not_ip" "neither IP nor ARP for IPv4 over Ethernet, so nothing proves that it holds no address";
-    UnknownProtocol "unknown_protocol" "an IP protocol other than TCP, UDP, ICMP, ICMPv6 and IGMP, or one over the wrong version of IP";
+    UnknownProtocol "unknown_protocol" "an IP protocol other than TCP, UDP, ICMP, ICMPv6 and IGMP, or one of these \
+        over the wrong version of IP";
     IcmpType "icmp_type" "an ICMP or ICMPv6 type whose body is not known";
     SourceRoute "source_route" "an IPv6 routing header, which lists addresses of hosts on the way";
     Loopback "loopback" "from or to a loopback address, which no wire carries";
@@ -49,7 +49,8 @@ reasons! {
     OverMtu "over_mtu" "longer than the interface takes, with `mtu_policy = \"drop\"`";
     Guard "guard" "refused by the guard, or queued when it stopped sending";
     Interface "interface" "the interface failed with this frame queued or offered";
-    Lost "lost" "the kernel took it and then lost it: the link went down, or (a veth before Linux 6.6) the far end had no room";
+    Lost "lost" "the kernel took it and then lost it: the link went down, or (a veth before Linux 6.6) \
+        the far end had no room";
     DiskFull "disk_full" "the capture directory had no room";
     Time "time" "its time cannot be written in a capture: before 1970 or after 2106";
     Stream "stream" "the pipe or device that it was queued for failed, or its reader went away";

@@ -41,8 +41,8 @@ pub struct LabelRecord {
     pub community_id: String,
     /// [`Origin::model`](netssm_wire::session::Origin::model): empty for captured sessions.
     pub model: String,
-    /// [`Origin::precision`](netssm_wire::session::Origin::precision): left out for captured sessions, and by versions that
-    /// had f32 only.
+    /// [`Origin::precision`](netssm_wire::session::Origin::precision): left out for captured sessions, and by versions
+    /// that had f32 only.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub precision: String,
     /// Seed that the session was generated with.

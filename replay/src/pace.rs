@@ -1,11 +1,10 @@
 //! The pacer: when each packet of a session is due, in whole nanoseconds. No clock inside.
 //!
-//! Every deadline is computed from one anchor and the packet's own place in the session, never from the packet before it.
-//! A late packet is late by itself and moves nothing; errors cannot add up, however long the run. This is what the
-//! replay tools before us got wrong (rates that drift after hours, pacing that stops in the middle of a file): they slept
-//! between packets.
+//! Every deadline is computed from the session's start and the packet's own time in it, never from the packet before. A
+//! late packet delays no other, and errors do not add up. Tools that sleep between packets drift: their rates are wrong
+//! after hours.
 //!
-//! Deadlines are offsets from the start of the run. Whoever plays ties that start to the monotonic clock once
+//! Deadlines are offsets from the start of the run. The player ties that start to the monotonic clock once
 //! ([`Anchor`](crate::clock::Anchor)) and sleeps until absolute times.
 //!
 //! ```
@@ -63,7 +62,7 @@ pub struct SpeedError {
 impl Speed {
     /// Slowest factor: a second takes 17 minutes.
     pub const MIN: f64 = 1e-3;
-    /// Fastest factor; beyond it, [`Speed::Top`] is what is meant.
+    /// Fastest factor. Use [`Speed::Top`] beyond it.
     pub const MAX: f64 = 1e6;
     /// As fast as the session says.
     pub const REAL_TIME: Speed = Speed::Factor(Factor(1.0));
@@ -133,8 +132,8 @@ mod tests {
         Pacer::new(NS * u32::try_from(start).unwrap(), Speed::factor(factor).unwrap())
     }
 
-    /// Plays a session on a clock that oversleeps by an unlucky amount each time and takes a while per packet. The worst
-    /// lateness, and the last.
+    /// Plays a session on a clock that oversleeps by an unlucky amount each time and takes a while per packet. The
+    /// worst lateness, and the last.
     fn play(pacer: &Pacer, clock: &MockClock, gap: Duration, packets: u32) -> (Duration, Duration) {
         let anchor = clock.now();
         let (mut worst, mut last) = (Duration::ZERO, Duration::ZERO);

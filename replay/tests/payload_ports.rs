@@ -245,7 +245,8 @@ fn ports_that_no_analyser_knows() {
     judge(sessions.into_iter(), "unknown");
 }
 
-/// The error of a host that quotes a segment with `payload` bytes of data, of whose TCP header the session has `known` bytes.
+/// The error of a host that quotes a segment with `payload` bytes of data, of whose TCP header the session has `known`
+/// bytes.
 fn unreachable(
     client: ([u8; 4], u16),
     server: ([u8; 4], u16),

@@ -67,8 +67,8 @@ fn one_frame_some_and_many_arrive_exactly() {
     }
 }
 
-/// Keeps this thread on the core where it is. The shaper's timer runs where it was set, and frames that leave a queue on two
-/// cores wait at the far end in two queues: the kernel's order then, not the sink's.
+/// Keeps this thread on the core where it is. The shaper's timer runs where it was set, and frames that leave a queue
+/// on two cores wait at the far end in two queues: the kernel's order then, not the sink's.
 fn stay_on_one_core() {
     let mut here = nix::sched::CpuSet::new();
     here.set(nix::sched::sched_getcpu().unwrap()).unwrap();

@@ -271,8 +271,8 @@ impl Tmpfs {
         self.0.path()
     }
 
-    /// Until so many bytes can be written. A removed file takes its room as long as someone has it open, and libpcap opens files
-    /// without close-on-exec: a child that another test starts may, for a while.
+    /// Until so many bytes can be written. A removed file takes its room as long as someone has it open, and libpcap
+    /// opens files without close-on-exec: a child that another test starts may, for a while.
     #[expect(clippy::disallowed_methods, reason = "other processes keep no simulated time")]
     fn wait_for_room(&self, bytes: usize) {
         let (room, until) = (self.path().join("room"), Instant::now() + Duration::from_secs(10));

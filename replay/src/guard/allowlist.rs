@@ -1,7 +1,7 @@
 //! The allowlist: which addresses the bytes of a frame may carry.
 //!
-//! It trusts nobody, the rewriter least: it walks the finished bytes again and looks at every address that
-//! could make a frame go somewhere or give somebody away: Ethernet, ARP, IPv4, IPv6, the packets that ICMP
+//! It does not trust the rewriter: it walks the finished bytes again and checks every address that decides where a
+//! frame goes or that could reveal a host of a training capture: Ethernet, ARP, IPv4, IPv6, the packets that ICMP
 //! and ICMPv6 errors quote, targets and link-layer options of neighbour discovery. What it cannot read, it
 //! refuses. So it has its own readers of addresses, quotes and routes instead of those of `netssm-wire`: a mistake
 //! there must not hide itself here. Only the offsets come from [`Layout`]; the rules in the kernel look again. It is
@@ -159,7 +159,7 @@ impl Allowlist {
         self
     }
 
-    /// Allows these Ethernet addresses too, whoever administers them.
+    /// Allows these Ethernet addresses too, also if they are not locally administered.
     #[must_use]
     pub fn with_macs(mut self, macs: impl IntoIterator<Item = MacAddr>) -> Allowlist {
         self.macs.extend(macs);
@@ -294,8 +294,8 @@ impl Allowlist {
         self.judge(place, role, ip, |ip| is_link_local(ip) || is_group(ip))
     }
 
-    /// An address that the frame speaks of without going there by it, whatever the policy on groups: it is
-    /// only asked that it gives nobody away. A host of the testbed, or what is the same everywhere.
+    /// An address inside a message, which does not decide where the frame goes. It must be a host of the testbed or an
+    /// address that means the same everywhere, whatever the policy on groups.
     fn mentioned(&self, place: Place, role: &'static str, ip: Option<IpAddr>) -> Result<(), Violation> {
         match ip {
             Some(ip) if ip.is_unspecified() || is_link_local(ip) || is_group(ip) => Ok(()),

@@ -4,11 +4,11 @@
 //!
 //! * [`Allowlist`] looks at the bytes of every frame, in this process, in front of every sink: addresses of
 //!   the Ethernet, ARP, IPv4 and IPv6 headers and of the packets that ICMP quotes. It needs no kernel support
-//!   and no privilege, and it is what holds where netfilter sees nothing.
+//!   and no privilege, and it also covers paths that netfilter does not see.
 //! * [`nft::NftGuard`] keeps the host's own stack from answering or forwarding test traffic on the interfaces
 //!   in use, and checks what leaves a second time in the kernel.
-//! * [`Gate`] is the switch between them: whoever finds something wrong trips it, and every sink that looks
-//!   at it stops before its next frame, for good.
+//! * [`Gate`] is the switch between them: any part that finds something wrong trips it, and then every sink
+//!   stops before its next frame, for good.
 //!
 //! Sinks hold a [`Guard`], the first and the third together, from their construction on; there is no way to
 //! make one without. The daemon calls [`nft::NftGuard::verify`] at least every [`POLL`], or lets

@@ -1,8 +1,8 @@
 //! Payload: the bytes that a session's headers declare and that no model made.
 //!
-//! [`rewrite`](crate::rewrite) asks for them while it makes frames. What they are is behind two traits, so that
-//! other content (recorded templates, application models) can take the place of [`Builtin`]:
-//! [`PayloadModel`] makes one [`FlowPayload`] for each flow of a replay, and that fills streams and datagrams.
+//! [`rewrite`](crate::rewrite) asks for them while it makes frames. A [`PayloadModel`] makes one [`FlowPayload`] for
+//! each flow of a replay, which fills streams and datagrams. Other content (recorded templates, application models) can
+//! take the place of [`Builtin`].
 //!
 //! [`Builtin`] is simple and well formed. It looks at the flow's ports:
 //!
@@ -59,7 +59,7 @@ pub struct FlowShape {
     /// Length in bytes of the shortest datagram or segment that is not empty; `None` when all are.
     pub least_payload: Option<usize>,
     /// No TCP segment repeats a part of what was sent, or fills a gap, other than by repeating a segment exactly.
-    /// Analysers that put messages together from segments stumble over the others. Always true for UDP.
+    /// Analysers that reassemble messages call the others malformed. Always true for UDP.
     pub orderly: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Why a packet of a session gives no frame. Dropping is normal life, counted by reason, not an error.
+//! Why a packet of a session gives no frame. Such packets are counted by reason; they are no error.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ pub enum Dropped {
 }
 
 impl Dropped {
-    /// The reason alone, which is what is counted.
+    /// The reason without details, as it is counted.
     pub fn reason(&self) -> DropReason {
         match self {
             Dropped::Headers(_) => DropReason::Headers,

@@ -20,17 +20,19 @@
 //!
 //! # What is rewritten
 //!
-//! | where | what |
-//! |---|---|
-//! | Ethernet | both addresses by [`MacPolicy`]; 802.1Q tag by the plan, tags of the session never pass; padding is zeros |
-//! | ARP | both pairs of addresses; zero target and 0.0.0.0 sender stay |
-//! | IPv4 | addresses, identification (a counter per source; one value for the fragments of a datagram), options but router alert become padding |
-//! | IPv6 | addresses, flow labels that are not zero, fragment identification, unknown options become padding |
-//! | TCP | ephemeral ports, sequence and acknowledgement numbers, SACK blocks, timestamps, Fast Open cookies; unknown options become padding |
-//! | UDP | ephemeral ports, length if it is not the IP packet's |
-//! | ICMP, ICMPv6 | quoted packets (also cut ones), redirect targets, neighbour discovery targets and options, listener reports, times of timestamps; reserved fields become zeros |
-//! | IGMP | sources; groups stay; reserved fields become zeros |
-//! | payload | made by [`payload`](crate::payload), or kept with [`PayloadPolicy::Keep`] |
+//! * **Ethernet**: both addresses by [`MacPolicy`]; 802.1Q tag by the plan, tags of the session never pass;
+//!   padding is zeros.
+//! * **ARP**: both pairs of addresses; zero target and 0.0.0.0 sender stay.
+//! * **IPv4**: addresses, identification (a counter per source; one value for the fragments of a datagram),
+//!   options but router alert become padding.
+//! * **IPv6**: addresses, flow labels that are not zero, fragment identification, unknown options become padding.
+//! * **TCP**: ephemeral ports, sequence and acknowledgement numbers, SACK blocks, timestamps, Fast Open cookies;
+//!   unknown options become padding.
+//! * **UDP**: ephemeral ports, length if it is not the IP packet's.
+//! * **ICMP, ICMPv6**: quoted packets (also cut ones), redirect targets, neighbour discovery targets and options,
+//!   listener reports, times of timestamps; reserved fields become zeros.
+//! * **IGMP**: sources; groups stay; reserved fields become zeros.
+//! * **payload**: made by [`payload`](crate::payload), or kept with [`PayloadPolicy::Keep`].
 //!
 //! Hop limits, windows, DSCP, flags and sizes are the session's. Special addresses: 0.0.0.0 and `::` stay (DHCP,
 //! address probes); multicast and 255.255.255.255 stay; the broadcast address of a subnet (an IPv4 destination of

@@ -33,7 +33,7 @@ impl Measurement {
 /// as always.
 ///
 /// # Errors
-/// The sink's; an empty `frames` measures nothing in no time.
+/// Those of [`Sink::send`] and [`Sink::flush`]. With no `frames` nothing is sent.
 pub fn measure(
     sink: &mut dyn Sink,
     frames: &[TestbedFrame],

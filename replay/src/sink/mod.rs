@@ -1,8 +1,7 @@
 //! Sinks: where frames go. An interface, rolling captures, or a stream.
 //!
 //! A sink takes [`TestbedFrame`]s only, holds a [`Guard`](crate::guard::Guard) from its construction on, and
-//! belongs to one thread. It may queue what it is sent; [`Sink::flush`] pushes that out, and is due whenever
-//! the next packet is not.
+//! belongs to one thread. It may queue frames; call [`Sink::flush`] whenever no packet is due.
 //!
 //! **What the numbers mean.** [`SinkStats::frames`] counts frames that the kernel has taken: on the transmit
 //! path of the interface, or in the file up to a length that was checked. A frame in a queue is in
@@ -75,11 +74,11 @@ pub trait Sink: Send {
     /// numbers returned.
     ///
     /// # Errors
-    /// The first thing that failed, with the final numbers all the same.
+    /// The first failure, together with the final numbers.
     fn close(self: Box<Self>) -> Result<SinkStats, CloseError>;
 }
 
-/// A sink that did not close well. As an error it is what failed, no more.
+/// A sink that failed to close. It displays as [`CloseError::error`].
 #[derive(Debug)]
 pub struct CloseError {
     /// The final numbers.
@@ -145,8 +144,8 @@ pub struct SinkStats {
     pub files: Option<FileCounters>,
 }
 
-/// What the interface itself says it did since the sink was opened, whoever sent it. With nothing else on the
-/// interface, `tx_packets == frames`.
+/// The interface's own counters since the sink was opened; they count every sender's frames. Where nothing else
+/// sends on the interface, `tx_packets == frames`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WireCounters {
     /// Frames transmitted.

@@ -1,11 +1,12 @@
 //! What an IP address is for: the block of the registries that it lies in, and the coarser classes made of blocks.
 //!
-//! [`Block`] is the one reading of IANA's special-purpose registries (RFC 6890, RFC 4291). Whoever needs fewer classes
-//! groups blocks and says which: [`Scope`] does so for rewriting. The alphabet of the flow codec and the canonical form of
-//! training sessions have groupings of their own, because those are formats: a model was trained on them.
+//! [`Block`] follows IANA's special-purpose registries (RFC 6890, RFC 4291). Coarser classes are groups of blocks.
+//! [`Scope`] is the one for rewriting. The flow codec's alphabet and the canonical form of training sessions group
+//! blocks in their own ways. Those are formats, which models were trained on, so they cannot change.
 //!
-//! Two tables of prefixes stay elsewhere on purpose: those that a testbed may not have, which are compared with prefixes
-//! and not with addresses, and the allowlist's, which must not share a mistake with what it checks.
+//! Two tables of prefixes stay elsewhere on purpose. The prefixes that a testbed may not have are compared with
+//! prefixes, not with addresses. The allowlist has its own checks, because it must not share a mistake with the
+//! rewriter.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -106,7 +107,8 @@ pub fn is_group(ip: IpAddr) -> bool {
     }
 }
 
-/// The part that an IP address plays in a session that is rewritten: which name a host and so are mapped, and which stay.
+/// The part that an IP address plays in a session that is rewritten: which name a host and so are mapped, and which
+/// stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// 0.0.0.0 or `::`: a host that has no address yet (DHCP, address probes).

@@ -1,5 +1,5 @@
-//! Bounds-checked access to bytes at an offset: the only way that this crate reads numbers outside a view, and the
-//! readers for whoever parses what wire does not.
+//! Bounds-checked access to bytes at an offset. This crate reads numbers with these or with a view, and other crates
+//! use them for payload that it does not parse.
 
 /// The two bytes at `at` as a big-endian number; `None` past the end.
 #[inline]

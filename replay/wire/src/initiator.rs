@@ -1,12 +1,16 @@
-//! Who initiated a flow: the end that sent its first packet, which a capture may not hold.
+//! Who initiated a flow: the end that sent its first packet. A capture may have begun later.
 //!
 //! # Why there are two rules
 //!
-//! [`Guess::of`] takes every hint that there is, the strongest first, because a host's side in the testbed hangs on it and a
-//! wrong side puts a server behind the client's router. [`by_system_port`] looks at system ports alone. The canonical form of
-//! training sessions numbers ports by it, so trained models know its answers; the measures take it because their numbers
-//! are compared with published ones, and it depends on nothing but the packet. To let one follow the other would change
-//! what models were trained on, or what is measured. [`by_flags`] goes before both wherever a handshake was captured.
+//! [`by_flags`] decides wherever a handshake was captured. Elsewhere there are two rules:
+//!
+//! * [`Guess::of`] uses every hint, the strongest first. Rewriting uses it to place hosts: with a wrong answer a server
+//!   would stand on the clients' side.
+//! * [`by_system_port`] uses system ports alone. The canonical form of training sessions uses it, so models were
+//!   trained on its answers. The measures of fidelity use it too, because their results are compared with published
+//!   ones.
+//!
+//! To replace one by the other would change what models were trained on, or what is measured.
 
 use crate::address_class::Scope;
 use crate::flow::FiveTuple;
@@ -21,8 +25,8 @@ pub fn by_flags(flags: Flags) -> Option<bool> {
     flags.contains(Flags::SYN).then(|| !flags.contains(Flags::ACK))
 }
 
-/// Whether the sender of a flow's first captured packet initiated it, by the system ports alone: the sender unless it has
-/// a port below 1024 and its peer has not.
+/// Whether the sender of a flow's first captured packet initiated it, by the system ports alone: the sender unless it
+/// has a port below 1024 and its peer has not.
 pub fn by_system_port(src_port: u16, dst_port: u16) -> bool {
     src_port >= FIRST_USER || dst_port < FIRST_USER
 }

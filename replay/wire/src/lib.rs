@@ -1,6 +1,6 @@
-//! Packet bytes, parsed and emitted: the one contract over frames for the whole product.
+//! Packet headers, read and changed in place: what all other crates know about frames.
 //!
-//! Every other crate stands on this one. A frame is bytes in **Ethernet form** (what [`capture`] gives,
+//! A frame is bytes in **Ethernet form** (what [`capture`] gives,
 //! whatever the capture's link type was), perhaps cut by a snaplen. There are two ways to look at it:
 //!
 //! * [`frame::Layout`] walks it once and gives offsets. It never fails: a cut or malformed header ends the
@@ -8,14 +8,14 @@
 //! * a `View` per protocol reads and sets the fields of one header in place. It is only made when the fixed
 //!   part of the header is there, so its methods do not fail.
 //!
-//! What headers are made of stands here once and is used by all other crates: [`address_class`], [`ports`], [`initiator`],
-//! the option list of IPv4 and TCP ([`options`]), [`tcp::Flags`] and [`tcp::Seq`], the packets that ICMP errors [`quote`],
-//! protocol numbers and ethertypes ([`frame::protocol`], [`frame::ethertype`]). Where two rules differ for a reason, both
-//! stand there with it. Only the allowlist of `netssm-replay` reads headers with code of its own, because it checks this.
+//! The vocabulary of headers is defined here once: [`address_class`], [`ports`], [`initiator`], the option list of IPv4
+//! and TCP ([`options`]), [`tcp::Flags`] and [`tcp::Seq`], the packets that ICMP errors [`quote`], protocol numbers and
+//! ethertypes ([`frame::protocol`], [`frame::ethertype`]). Where two rules must differ, both stand in one module with
+//! the reason. Only the allowlist of `netssm-replay` reads headers with its own code, because it checks the others.
 //!
 //! No input makes any function here panic, and none allocates what a length field claims.
 //!
-//! The ones' complement sum comes from `etherparse`; the files with their own code say why in one line.
+//! The ones' complement sum comes from `etherparse`. Files that do not use it say why.
 
 pub mod address_class;
 pub mod arp;

@@ -27,8 +27,8 @@ impl MacAddr {
         self.0[0] & 2 == 2
     }
 
-    /// Whether this is an address that IP sends groups to: broadcast, `01:00:5e:00:00:00` to `01:00:5e:7f:ff:ff` (RFC 1112
-    /// section 6.4) or `33:33:...` (RFC 2464 section 7). Other group addresses are of other protocols, or made up.
+    /// Whether this is an address that IP sends groups to: broadcast, `01:00:5e:00:00:00` to `01:00:5e:7f:ff:ff` (RFC
+    /// 1112 section 6.4) or `33:33:...` (RFC 2464 section 7). Other group addresses are of other protocols, or made up.
     pub fn is_ip_group(self) -> bool {
         self == MacAddr::BROADCAST || matches!(self.0, [0x01, 0x00, 0x5e, 0..=0x7f, ..] | [0x33, 0x33, ..])
     }

@@ -1,7 +1,7 @@
 //! The option list that IPv4 (RFC 791 section 3.1) and TCP (RFC 9293 section 3.1) share: kind, length, data.
 //!
-//! Kind 0 ends the list and kind 1 is one byte of padding; every other kind is followed by a length that counts kind and
-//! length too. [`item_at`] reads one item by its place, so callers can change options in place; the typed walks
+//! Kind 0 ends the list and kind 1 is one byte of padding; every other kind is followed by a length that counts kind
+//! and length too. [`item_at`] reads one item by its place, so callers can change options in place; the typed walks
 //! ([`tcp::OptionWalk`](crate::tcp::OptionWalk), [`ipv4::Options`](crate::ipv4::Options)) stand on it.
 
 /// Kind that ends the list.

@@ -1,12 +1,12 @@
-//! Ports that are known by name, and the borders between those of services and those that systems draw.
+//! Ports that are known by name, and the borders of the port ranges.
 //!
-//! There are two borders because there are two registries of habit. IANA gives 49152 and up to nobody (RFC 6335 section
-//! 6), and so do Windows and BSD; Linux draws from 32768 up. A port below 1024 needs a privilege to listen on. Which of
-//! them a rule takes is the rule's: see [`initiator`](crate::initiator).
+//! Ports below 1024 belong to services: listening on them needs a privilege. Client ports begin at one of two borders.
+//! IANA's dynamic ports begin at 49152 (RFC 6335 section 6), where Windows and BSD draw from; Linux draws from 32768
+//! on. Each rule about ports says which border it takes: see [`initiator`](crate::initiator).
 
 /// Ports below this belong to services that a privileged process offers (RFC 6335 section 6: System Ports).
 pub const FIRST_USER: u16 = 1_024;
-/// Ports at or above this are given to clients by some common system (Linux is the one that begins lowest).
+/// Common systems give ports from here on to clients; Linux begins lowest.
 pub const FIRST_EPHEMERAL: u16 = 32_768;
 /// IANA's first dynamic port (RFC 6335 section 6).
 pub const FIRST_DYNAMIC: u16 = 49_152;
@@ -53,7 +53,7 @@ pub fn is_dns(src_port: u16, dst_port: u16) -> bool {
     DNS_FORMAT.contains(&src_port) || DNS_FORMAT.contains(&dst_port)
 }
 
-/// Whether a port belongs to a service whoever sends from it: a system port, or one of [`SYMMETRIC_SERVICES`].
+/// Whether a port belongs to a service even as a source port: a system port, or one of [`SYMMETRIC_SERVICES`].
 #[inline]
 pub fn is_service(port: u16) -> bool {
     port < FIRST_USER || SYMMETRIC_SERVICES.contains(&port)

@@ -1,13 +1,13 @@
 //! The packet that an ICMP error quotes: where it stands, and what can be read of it.
 //!
-//! An error repeats the head of the packet that caused it: its IP header and at least 8 bytes (RFC 792), in ICMPv6 as much
-//! as fits (RFC 4443 section 2.4). There are three questions with an answer each:
+//! An error repeats the head of the packet that caused it: its IP header and at least 8 bytes (RFC 792), in ICMPv6 as
+//! much as fits (RFC 4443 section 2.4). There are three questions with an answer each:
 //!
-//! * [`range`] says where in an error the quote stands, by the error's own lengths. It looks at no byte of the quote.
-//! * [`Quoted::read`] reads a quote's header, for whoever rewrites it. [`Layout::parse_ip`] would say that the transport is
-//!   cut, as nearly every quote is, and give no ports; this needs the 8 bytes that RFC 792 promises and no more.
-//! * [`is_quote_for`] says whether bytes are a quote that somebody could have sent, for whoever repairs generated errors.
-//!   It follows IPv6 extension headers, which rewriting drops, and wants TCP or UDP, which every error may be about.
+//! * [`range`] tells where in an error the quote stands, by the error's own lengths. It reads no byte of the quote.
+//! * [`Quoted::read`] reads a quote's headers for rewriting. It needs only the 8 transport bytes that RFC 792 promises.
+//!   ([`Layout::parse_ip`] gives no ports for a quote, because its TCP header is nearly always cut.)
+//! * [`is_quote_for`] tells whether bytes can be the quote of a generated error, for repair. It follows IPv6 extension
+//!   headers, which rewriting drops, and accepts TCP and UDP only, because repair quotes these two alone.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -24,8 +24,8 @@ pub const AT: usize = View::LEN;
 /// Bytes after a quoted IP header that every error has (RFC 792).
 pub const LEAST: usize = 8;
 
-/// Whether messages of this type are errors, which quote a packet. A redirect of ICMPv6 (137) is none: it quotes inside an
-/// option, see [`neighbour_options`](crate::icmp::neighbour_options).
+/// Whether messages of this type are errors, which quote a packet. A redirect of ICMPv6 (137) is none: it quotes inside
+/// an option, see [`neighbour_options`](crate::icmp::neighbour_options).
 pub fn is_error(version: Version, kind: u8) -> bool {
     match version {
         Version::V4 => matches!(kind, 3 | 4 | 5 | 11 | 12),
@@ -35,8 +35,8 @@ pub fn is_error(version: Version, kind: u8) -> bool {
 
 /// Where in `message` (from the ICMP header on) the packet stands that an error quotes.
 ///
-/// It goes to the end of the message, or to where the length of RFC 4884 says that extensions begin. `None` for messages
-/// that are not errors, and for an error cut before the first byte of the quote.
+/// It goes to the end of the message, or to where the length of RFC 4884 says that extensions begin. `None` for
+/// messages that are not errors, and for an error cut before the first byte of the quote.
 pub fn range(version: Version, message: &[u8]) -> Option<Range<usize>> {
     let view = View::new(message)?;
     let [first, second, ..] = view.word().to_be_bytes();
@@ -64,9 +64,9 @@ pub struct Quoted {
 }
 
 impl Quoted {
-    /// Reads a quote from its IP header on. `None` for a later fragment, for an IPv6 packet with extension headers, for a
-    /// protocol other than TCP, UDP and the version's own ICMP, for addresses that no packet has, and for a quote that is
-    /// shorter than RFC 792 asks.
+    /// Reads a quote from its IP header on. `None` for a later fragment, for an IPv6 packet with extension headers, for
+    /// a protocol other than TCP, UDP and the version's own ICMP, for addresses that no packet has, and for a quote
+    /// that is shorter than RFC 792 asks.
     pub fn read(quote: &[u8]) -> Option<Quoted> {
         let (src, dst, number, header_len, rest_len): (IpAddr, IpAddr, u8, usize, usize) =
             match quote.first()? >> 4 {
@@ -102,8 +102,8 @@ impl Quoted {
         Some(Quoted { tuple, header_len, rest_len })
     }
 
-    /// Bytes of the TCP header: what its data offset says (`offset`, its byte 12, where that is known), if the packet had as
-    /// much. Else all that there is if that may be a header, as of a SYN with options, and else the least.
+    /// Bytes of the TCP header: what its data offset says (`offset`, its byte 12, where that is known), if the packet
+    /// had as much. Else all that there is if that may be a header, as of a SYN with options, and else the least.
     pub fn tcp_header_len(&self, offset: Option<u8>) -> usize {
         const MOST: usize = 60;
         let said = offset.map(|byte| usize::from(byte >> 4) * 4);

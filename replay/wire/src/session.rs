@@ -1,4 +1,4 @@
-//! Sessions: what crosses from the model to the replay side.
+//! Sessions: what the model hands to the replay side.
 //!
 //! A session is generated once, waits in the pool, and may be replayed several times. It carries no absolute
 //! time and no payload, only header bytes and the length that each frame had.

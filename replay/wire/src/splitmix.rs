@@ -1,7 +1,7 @@
-//! SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014): the mixing function
-//! behind every number here that is a pure function of a seed and of what it is drawn for.
+//! SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014). All crates derive
+//! numbers from seeds with it.
 //!
-//! It is no cipher. What must stay hidden (the addresses of a training capture) is never its input.
+//! It is no cipher. Secrets, such as the addresses of a training capture, are never its input.
 
 /// The golden ratio in 64 bits: what the generator's state moves by at each step. Multiples of it keep the inputs of
 /// one stream apart.

@@ -262,8 +262,8 @@ impl SessionReplay {
         out[5] ^= moved[1];
     }
 
-    /// A fragment of a datagram that is not whole: no receiver can put it together, so its content only has to be
-    /// somebody's. The header of a first fragment is rewritten; a checksum over bytes that never come is drawn.
+    /// A fragment of a datagram that is not whole: no receiver can put it together, so its content is arbitrary. The
+    /// header of a first fragment is rewritten; a checksum over bytes that never come is drawn.
     pub(super) fn lone_fragment(&mut self, offset: usize, ends: &Ends, have: usize, out: &mut [u8]) {
         let rewritten = offset == 0 && self.segment(ends, have, false, out).is_ok();
         if rewritten {

@@ -1,8 +1,9 @@
 //! Ports: service ports stay, ephemeral ones are drawn anew, one to one per host and protocol.
 //!
-//! A port is **ephemeral** if it is 1024 or more, no service that devices also send from ([`SYMMETRIC_SERVICES`](netssm_wire::ports::SYMMETRIC_SERVICES)), and either
-//! 32768 or more, or its host opened every flow that it is used in and the peer's port differs. Everything else
-//! is a service port. The canonical form of training sessions draws the same line.
+//! A port is **ephemeral** if it is 1024 or more, no service that devices also send from
+//! ([`SYMMETRIC_SERVICES`](netssm_wire::ports::SYMMETRIC_SERVICES)), and either 32768 or more, or its host opened every
+//! flow that it is used in and the peer's port differs. Everything else is a service port. The canonical form of
+//! training sessions draws the same line.
 //!
 //! A service port is **moved** to one that no analyser knows when the payload model cannot make content that is
 //! well formed for it ([`PayloadModel::fits`]): a protocol that it does not know, or datagrams shorter than the

@@ -1,9 +1,8 @@
-//! The seam between finding addresses and mapping them.
+//! A visitor of the addresses inside messages.
 //!
-//! Every protocol that carries addresses inside has one walk over them (ARP, neighbour discovery, group
-//! membership, quoted packets). The survey of a session runs it with a visitor that notes each address, the
-//! rewriting with one that replaces it, so nothing can be replaced that was not noted, and nothing noted is
-//! forgotten.
+//! Each protocol that carries addresses (ARP, neighbour discovery, group membership, quoted packets) has one walk
+//! over them. The survey runs it with a visitor that notes each address; rewriting runs it with a visitor that
+//! replaces each address. So the two always see the same addresses.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

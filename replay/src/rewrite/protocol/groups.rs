@@ -130,7 +130,7 @@ pub(crate) fn visit_report(
 }
 
 /// Makes the end of a report whose first `have` bytes are there: what the whole records leave becomes records of
-/// a group everybody knows, whose auxiliary data takes the rest.
+/// a well-known group, whose auxiliary data takes the rest.
 pub(crate) fn finish_report(message: &mut [u8], family: Family, have: usize) {
     let have = have.min(message.len());
     let (mut at, mut records) = (RECORDS_AT, 0u16);

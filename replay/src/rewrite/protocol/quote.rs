@@ -1,7 +1,7 @@
 //! The addresses of the packet that an ICMP error quotes.
 //!
-//! A quote is rewritten with the same map as the packet it comes from. One that [`Quoted::read`] does not read is replaced:
-//! see `errors`.
+//! A quote is rewritten with the same map as the packet it comes from. One that [`Quoted::read`] does not read is
+//! replaced: see `errors`.
 
 use std::net::IpAddr;
 

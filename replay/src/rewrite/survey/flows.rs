@@ -74,8 +74,8 @@ impl Flow {
         }
     }
 
-    /// Takes in that an ICMP error quotes a packet of the flow with data. Where the flow has none of its own, these bytes are
-    /// all that anybody sees of its content, and no message begins with them.
+    /// Takes in that an ICMP error quotes a packet of the flow with data. Where the flow has none of its own, these
+    /// bytes are all that anybody sees of its content, and no message begins with them.
     pub(crate) fn look_at_quote(&mut self, quote: &Quoted, tcp_header: usize) {
         let payload = quote.rest_len.saturating_sub(tcp_header);
         if quote.tuple.protocol == protocol::TCP && payload > 0 && self.shape.least_payload.is_none() {

@@ -1,7 +1,7 @@
 //! Numbers of what a session has, one type each, so that a flow's is never taken for a host's.
 //!
-//! They count from 0 in order of first appearance and index the survey's lists. Each is stored plus one, so an `Option` of
-//! it takes four bytes: there are six in what is kept of every packet.
+//! They count from 0 in order of first appearance and index the survey's lists. Each is stored plus one, so an `Option`
+//! of it takes four bytes: there are six in what is kept of every packet.
 
 use std::num::NonZeroU32;
 
@@ -12,7 +12,8 @@ macro_rules! ids {
         $vis struct $name(NonZeroU32);
 
         impl $name {
-            /// The one at this place of its list. Lists are shorter than 2^32 - 1: a session does not fit in memory before.
+            /// The one at this place of its list. Lists are shorter than 2^32 - 1: a session does not fit in memory
+            /// before.
             pub(crate) fn at(index: usize) -> $name {
                 $name(u32::try_from(index).ok().and_then(|i| NonZeroU32::MIN.checked_add(i)).unwrap_or(NonZeroU32::MAX))
             }
@@ -36,7 +37,8 @@ ids! {
     pub(crate) DatagramId;
 }
 
-/// What numbers are drawn by for the host, flow or datagram at this place of its list; packets that have none share a key.
+/// What numbers are drawn by for the host, flow or datagram at this place of its list; packets that have none share a
+/// key.
 pub(crate) fn draw_key(index: Option<usize>) -> u64 {
     index.map_or(u64::from(u32::MAX), |index| index as u64)
 }

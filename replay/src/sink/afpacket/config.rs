@@ -23,8 +23,8 @@ pub struct InterfaceConfig {
     pub mtu_policy: MtuPolicy,
     /// Straight to the driver, around the queueing discipline; see the module docs for what that costs.
     pub qdisc_bypass: bool,
-    /// Frames in one system call, 1 to 64. A lone frame never waits for company:
-    /// [`Sink::flush`](crate::sink::Sink::flush) sends what is there.
+    /// Frames in one system call, 1 to 64. [`Sink::flush`](crate::sink::Sink::flush) sends a
+    /// batch that is not full.
     pub batch: usize,
     /// Bytes that the kernel may hold for this socket. Only used as far as the caller's privileges go.
     pub send_buffer: usize,

@@ -1,4 +1,4 @@
-//! Why an interface cannot be sent on, in words for who runs it.
+//! Why frames cannot be sent on an interface, worded for the operator.
 
 use std::io;
 use std::time::Duration;

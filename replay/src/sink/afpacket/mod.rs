@@ -4,21 +4,21 @@
 //! kernel takes only the first few, the rest is offered again from the first that it did not take: order is
 //! kept, and no frame is counted before the kernel has taken it.
 //!
-//! **What "taken" means.** The call returns when the frame has gone through the driver's transmit function or
-//! into its queue; a refusal (`ENOBUFS`) means that it went nowhere, and it is offered again. Two things
-//! could make the kernel say yes and lose the frame all the same, and both are looked for:
+//! **What "taken" means.** The call succeeds when the frame has passed the driver's transmit function or has
+//! entered its queue. A refusal (`ENOBUFS`) means that the frame went nowhere; it is offered again. In two cases
+//! the call succeeds and the frame is lost. The sink detects both:
 //!
-//! * Through a queueing discipline, a link that has just lost its carrier swallows frames and says yes. So
-//!   after each batch the link is asked whether its carrier changed; if so the interface's counter decides
-//!   how many frames left, and the sink fails.
-//! * A veth before Linux 6.6 says yes when its far end has no room. So on a veth the interface's counter is
-//!   compared at every [`Sink::tick`] and at the end; what is missing there moves from sent to dropped
-//!   ([`DropReason::Lost`]).
+//! * Behind a queueing discipline, a link that has just lost its carrier drops frames without an error. The sink
+//!   therefore reads the link's state after each batch. If the carrier changed, the interface's counter tells how
+//!   many frames left, and the sink fails.
+//! * A veth before Linux 6.6 reports success when its far end has no room. On a veth the sink therefore compares
+//!   its count with the interface's counter at every [`Sink::tick`] and at the end. Missing frames move from sent
+//!   to dropped ([`DropReason::Lost`]).
 //!
 //! **`qdisc_bypass`.** With it (the default) frames go straight to the driver: it is faster (`benches/inject.rs`
 //! has how much), and a refusal is always told. The price: packet taps *on the sending interface* (tcpdump,
 //! Zeek, Suricata listening on the sender's side) do not see such frames, and a shaper on the interface (`tc`)
-//! does not apply. Whoever needs either turns it off.
+//! does not apply. Turn it off if you need either.
 
 mod batch;
 mod config;
@@ -390,7 +390,7 @@ fn open_error(name: &str, step: &'static str, source: io::Error) -> InterfaceErr
 }
 
 /// Frames that were taken but that the interface has not counted since `first`. What others sent there
-/// meanwhile can hide some; it never makes up any.
+/// meanwhile can hide some losses, but never adds any.
 fn lost(taken: u64, first: &Link, now: &Link) -> u64 {
     taken.saturating_sub(now.tx_packets.saturating_sub(first.tx_packets))
 }

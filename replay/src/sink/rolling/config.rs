@@ -1,4 +1,4 @@
-//! What a capture directory is asked to be, and how it can fail.
+//! Settings of a capture directory, and its errors.
 
 use std::io;
 use std::path::PathBuf;

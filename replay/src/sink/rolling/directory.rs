@@ -20,7 +20,7 @@ use crate::sink::SinkEvent;
 const CAPTURE: &str = ".pcap";
 /// End of a label file's name.
 const LABELS: &str = ".labels.jsonl";
-/// What an unfinished file's name ends with beyond that.
+/// What follows that in the name of an unfinished file.
 const PART: &str = ".part";
 
 /// The four paths of one capture.

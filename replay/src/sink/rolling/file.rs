@@ -1,4 +1,4 @@
-//! One capture being written, and the truth about how much of it is on the disk.
+//! One capture being written, and how much of it is known to be on the disk.
 //!
 //! libpcap's `Savefile` writes through a stdio buffer and says nothing when a write fails: a full disk shows
 //! in a flush at best, and after it every later record is swallowed. So the file is flushed every [`CHUNK`]

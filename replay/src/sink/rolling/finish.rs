@@ -1,5 +1,5 @@
-//! Finishing a capture: labels, sync, renames; on a thread of its own, because a disk takes its time and the
-//! thread that writes frames may be the one that paces them.
+//! Finishing a capture: labels, sync, renames. This has a thread of its own: a sync may take long, and the thread
+//! that writes frames may also pace them.
 //!
 //! One capture at a time, so that they become visible in order. When the disk cannot keep up, the writer
 //! waits for the one before.

@@ -2,7 +2,7 @@
 //! overflows.
 //!
 //! A capture grows in a hidden place, is synced when it is complete, and then appears by a rename together
-//! with its label file, so whoever lists the directory sees whole captures only, also after `kill -9` or a
+//! with its label file, so a reader of the directory sees whole captures only, also after `kill -9` or a
 //! power cut. It ends by bytes, by packets, or at a multiple of a period on the wall clock (UTC), by the
 //! times of the packets themselves; a file without packets never appears. Times have nanoseconds.
 //!

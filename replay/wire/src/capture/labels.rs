@@ -34,8 +34,8 @@ impl Labels {
     /// Reads a label list.
     ///
     /// # Errors
-    /// [`InputError::Labels`] with the line: the list cannot be read, a line has not two cells, a cell is empty, or no line
-    /// has a label.
+    /// [`InputError::Labels`] with the line: the list cannot be read, a line has not two cells, a cell is empty, or no
+    /// line has a label.
     pub fn read(path: &Path) -> Result<Self, InputError> {
         let wrong = |reason: String| InputError::Labels { path: path.to_owned(), reason };
         let mut reader = csv::ReaderBuilder::new()

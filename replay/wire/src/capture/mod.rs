@@ -5,8 +5,8 @@
 //! record claims. What it refuses, an interface of another link type inside one pcapng file for example, is
 //! an error here too, never a silent end.
 //!
-//! [`find_captures`] says which files there are below some folders, [`Labels`] which label each one has; [`Progress`] follows
-//! a run over them.
+//! [`find_captures`] says which files there are below some folders, [`Labels`] which label each one has; [`Progress`]
+//! follows a run over them.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), netssm_wire::capture::CaptureError> {

@@ -15,8 +15,8 @@ pub struct Extension {
 }
 
 impl Ipv6Layout {
-    /// The extension headers between the fixed header and what [`Ipv6Layout::protocol`] names. `frame` must be the one that
-    /// this was found in: then each of them is there to its end.
+    /// The extension headers between the fixed header and what [`Ipv6Layout::protocol`] names. `frame` must be the one
+    /// that this was found in: then each of them is there to its end.
     pub fn extensions(self, frame: &[u8]) -> impl Iterator<Item = Extension> + '_ {
         let mut number = frame.get(self.at + 6).copied().unwrap_or(protocol::NO_NEXT);
         let mut at = self.at + 40;

@@ -1,6 +1,6 @@
 //! The layout of a frame: where each header starts, found in one walk that cannot fail.
 //!
-//! [`Layout::parse`] is what rewriting, checksums, codecs and flow keys stand on. It gives offsets into the
+//! Rewriting, checksums, codecs and flow keys are built on [`Layout::parse`]. It gives offsets into the
 //! frame, so fields are changed in place, and it keeps these promises for every input:
 //!
 //! * [`Net::Ipv4`] and [`Net::Ipv6`] are only given when the fixed header (20, 40 bytes) is in the frame and
