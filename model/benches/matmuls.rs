@@ -7,7 +7,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use netssm_model::engine::cpu::packed::{Masks, Product, Scratch, kernel};
+use netssm_model::engine::cpu::masks::Masks;
+use netssm_model::engine::cpu::packed::{Product, Scratch, kernel};
 use netssm_model::precision::Precision;
 
 /// Name, outputs, inputs.

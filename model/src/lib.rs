@@ -53,4 +53,5 @@ pub mod optim;
 pub mod precision;
 pub mod sample;
 pub mod train;
+pub(crate) mod walk;
 pub(crate) mod windows;

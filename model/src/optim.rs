@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, Var};
 
+use crate::engine::train_pass::Factors;
 use crate::error::{Error, Result};
 
 /// The constants of AdamW; the learning rate is an argument of [`AdamW::apply`].
@@ -233,25 +234,6 @@ impl AdamW {
         self.clear();
         Ok(())
     }
-}
-
-/// Scalars of one parameter's update.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Factors {
-    /// Of the gradient.
-    pub scale: f32,
-    /// As [`AdamWConfig::beta1`].
-    pub beta1: f32,
-    /// As [`AdamWConfig::beta2`].
-    pub beta2: f32,
-    /// As [`AdamWConfig::eps`].
-    pub eps: f32,
-    /// 1 - lr * weight decay, or 1.
-    pub keep: f32,
-    /// lr over the first moment's bias correction.
-    pub rate: f32,
-    /// One over the second moment's bias correction.
-    pub correction: f32,
 }
 
 impl AdamWConfig {

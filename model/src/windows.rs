@@ -6,10 +6,12 @@ use std::ops::ControlFlow;
 use candle_core::Tensor;
 use netssm_tokens::codec::Codec;
 
-use crate::engine::cpu::loss::{IGNORE, token_nats};
+use crate::engine::cpu::loss::token_nats;
 use crate::error::Result;
-use crate::lm::{Input, Mamba2};
-use crate::network::context::Walk;
+use crate::lm::Mamba2;
+use crate::network::input::IGNORE;
+use crate::network::input::Input;
+use crate::walk::Walk;
 
 /// Tokens a pass: long enough for the products, short enough for the caches.
 pub(crate) const WINDOW: usize = 512;

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
-use netssm_model::engine::cpu::loss::IGNORE;
 use netssm_model::lm::{Engine, Mamba2};
 use netssm_model::network::config::ModelConfig;
+use netssm_model::network::input::IGNORE;
 use netssm_model::network::weights::{self, Parameters, Weights};
 
 const LOGITS: f64 = 1e-4;

@@ -4,11 +4,13 @@
 //! form's hand-written gradient in f32. Tolerances are relative to the largest magnitude of the tensor compared.
 
 use candle_core::{DType, Device, Tensor, Var};
-use netssm_model::engine::cpu::loss::{IGNORE, cross_entropy, token_nats};
+use netssm_model::engine::cpu::loss::{cross_entropy, token_nats};
 use netssm_model::engine::scan::{Form, ScanInput, scan, scan_as};
-use netssm_model::lm::{Engine, Input, Mamba2, Prompt};
+use netssm_model::lm::{Engine, Mamba2};
 use netssm_model::network::config::ModelConfig;
 use netssm_model::network::init::init_weights;
+use netssm_model::network::input::IGNORE;
+use netssm_model::network::input::{Input, Prompt};
 use netssm_model::network::state::State;
 use netssm_model::network::weights::Parameters;
 use netssm_tokens::context::ContextShape;

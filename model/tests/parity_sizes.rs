@@ -5,11 +5,11 @@
 //! bf16. What is usually found is far below, and printed.
 
 use candle_core::{DType, Device, Tensor, Var};
-use netssm_model::engine::cpu::loss::IGNORE;
 use netssm_model::engine::scan::{Form, ScanInput, scan_as};
 use netssm_model::lm::{Engine, Mamba2};
 use netssm_model::network::config::ModelConfig;
 use netssm_model::network::init::init_weights;
+use netssm_model::network::input::IGNORE;
 use netssm_model::network::weights::Parameters;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

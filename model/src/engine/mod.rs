@@ -8,6 +8,7 @@ pub mod cpu;
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code, reason = "launching kernels is unsafe; the only folder where it is")]
 pub mod gpu;
+pub mod launch;
 pub mod scan;
 pub mod step_program;
 pub mod tensors;

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use super::{GenerateError, Generated, Generator, SessionRequest, Stats, pipeline};
 use crate::engine::gpu::step::{Order, Plan};
-use crate::engine::step_program::{Float, Types};
+use crate::engine::launch::Float;
+use crate::engine::step_program::Types;
 use crate::error::Error;
 use crate::precision::Precision;
 

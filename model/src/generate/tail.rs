@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use netssm_tokens::codec::Codec;
 
-use crate::lm::Prompt;
+use crate::network::input::Prompt;
 
 /// Tokens, and the side information beside them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

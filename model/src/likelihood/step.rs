@@ -9,7 +9,7 @@ use netssm_tokens::codec::Codec;
 use super::{EncodedSession, LikelihoodError, Nats};
 use crate::engine::cpu::loss::nats_rows;
 use crate::lm::{Mamba2, Stepped};
-use crate::network::context::Walk;
+use crate::walk::Walk;
 
 /// Sessions side by side: blocks of rows for every thread.
 const ROWS: usize = 64;

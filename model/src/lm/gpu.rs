@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
 
-use super::{Input, Mamba2};
-use crate::engine::train_pass::{Float, Sizes};
+use super::Mamba2;
+use crate::engine::launch::Float;
+use crate::engine::train_pass::Sizes;
 use crate::error::{Error, Result};
+use crate::network::input::Input;
 use crate::network::state::State;
 
 /// The device's kernels, loaded when they are first used and shared by clones of the model.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Engine, Input, Mamba2};
+use super::{Engine, Mamba2};
 use crate::engine::cpu::gradient::loss_and_gradient;
-use crate::engine::cpu::loss::{IGNORE, check_range};
+use crate::engine::cpu::loss::check_range;
 use crate::engine::cpu::mixer::Dims;
 use crate::error::{Error, Result};
+use crate::network::input::{IGNORE, Input};
 use crate::network::params::Params;
 use crate::network::state::State;
 

@@ -16,12 +16,14 @@ use crate::engine::cpu;
 use crate::engine::cpu::buffers::Buffers;
 use crate::engine::cpu::loss::cross_entropy;
 use crate::engine::cpu::mixer::Dims;
+use crate::engine::cpu::norm::RmsNormOp;
 use crate::engine::cpu::step::StepModel;
-use crate::engine::tensors::{self, norm};
-use crate::engine::train_pass::Float;
+use crate::engine::launch::Float;
+use crate::engine::tensors;
 use crate::error::{Error, Result};
 use crate::network::config::ModelConfig;
 use crate::network::context;
+use crate::network::input::Input;
 use crate::network::params::Params;
 use crate::network::state::{LayerState, State};
 use crate::network::weights::{self, Weights};
@@ -29,9 +31,10 @@ use crate::precision::Precision;
 
 mod gpu;
 mod gradients;
+mod prefill;
 mod step;
 
-pub use step::Stepped;
+pub use crate::engine::cpu::step::Stepped;
 
 /// How blocks are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,36 +46,6 @@ pub enum Engine {
     /// The kernels of `model/kernels`; an f32 model on a GPU. Between kernels and in products values have this format; weights,
     /// state and sums are f32. [`Mamba2::forward`] has no gradient then; [`Mamba2::loss_and_gradients`] needs none.
     Kernels(Float),
-}
-
-/// Tokens with the side information beside them.
-#[derive(Debug, Clone, Copy)]
-pub struct Input<'a> {
-    /// `(b, l)`, u32.
-    pub tokens: &'a Tensor,
-    /// `(b, l, fields)`, rows of the model's table; empty for a model that reads none.
-    pub context: &'a [u32],
-}
-
-impl<'a> From<&'a Tensor> for Input<'a> {
-    fn from(tokens: &'a Tensor) -> Self {
-        Self { tokens, context: &[] }
-    }
-}
-
-/// The same for one row of a prompt.
-#[derive(Debug, Clone, Copy)]
-pub struct Prompt<'a> {
-    /// `(l)`.
-    pub tokens: &'a [u32],
-    /// `(l, fields)`.
-    pub context: &'a [u32],
-}
-
-impl<'a> From<&'a [u32]> for Prompt<'a> {
-    fn from(tokens: &'a [u32]) -> Self {
-        Self { tokens, context: &[] }
-    }
 }
 
 /// A Mamba-2 language model. Clones share their tensors.
@@ -210,7 +183,7 @@ impl Mamba2 {
         self.logits(&self.hidden(input.into(), lengths, state)?)
     }
 
-    /// Mean nats of `targets`, one per position in row-major order ([`crate::engine::cpu::loss::IGNORE`] where none counts),
+    /// Mean nats of `targets`, one per position in row-major order ([`crate::network::input::IGNORE`] where none counts),
     /// as a scalar with a gradient.
     ///
     /// # Errors
@@ -314,7 +287,12 @@ impl Mamba2 {
             Engine::Tensors => self.tensors(x, lengths, state)?,
             Engine::Kernels(float) => self.kernel_blocks(float, &x, lengths, state)?,
         };
-        norm::rms_norm(&x, &self.params.norm, self.cfg.norm_eps)
+        let (weight, eps) = (&self.params.norm, self.cfg.norm_eps);
+        if x.device().is_cpu() && x.dtype() == DType::F32 {
+            let op = RmsNormOp { eps: eps as f32 };
+            return Ok(x.contiguous()?.apply_op2(&weight.contiguous()?, op)?);
+        }
+        tensors::norm::rms_norm(&x, weight, eps)
     }
 
     fn fused(

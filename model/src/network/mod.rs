@@ -3,6 +3,8 @@
 pub mod config;
 pub(crate) mod context;
 pub mod init;
+pub mod input;
 pub mod params;
+pub mod scan;
 pub mod state;
 pub mod weights;

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Tensor, Var};
 
-use super::Factors;
+use crate::engine::train_pass::Factors;
 use crate::error::Result;
 
 /// The device's kernels, loaded when they are first used.

@@ -25,7 +25,7 @@ use netssm_tokens::context::ContextShape;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::engine::train_pass::Float;
+use crate::engine::launch::Float;
 use crate::network::config::ModelConfig;
 use crate::optim::AdamWConfig;
 

@@ -14,8 +14,9 @@ use rayon::ThreadPool;
 
 use super::TrainError;
 use super::streams::{Window, counted};
-use crate::lm::{Input, Mamba2};
+use crate::lm::Mamba2;
 use crate::network::config::ModelConfig;
+use crate::network::input::Input;
 use crate::network::state::State;
 
 /// What one shard found in a window.

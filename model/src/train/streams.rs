@@ -29,8 +29,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-pub(super) use crate::engine::cpu::loss::IGNORE;
-use crate::network::context::{HIDDEN, Walk};
+use crate::network::context::HIDDEN;
+pub(super) use crate::network::input::IGNORE;
+use crate::walk::Walk;
 
 /// Where a run stands in its data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

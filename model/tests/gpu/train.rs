@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
-use netssm_model::engine::cpu::loss::IGNORE;
 use netssm_model::engine::gpu::Gpu;
+use netssm_model::engine::launch::Float;
 use netssm_model::engine::scan::{Form, ScanInput, scan_as};
-use netssm_model::engine::train_pass::{Float, Sizes};
-use netssm_model::lm::{Engine, Input, Mamba2};
+use netssm_model::engine::train_pass::Sizes;
+use netssm_model::lm::{Engine, Mamba2};
 use netssm_model::network::config::ModelConfig;
 use netssm_model::network::init::init_weights;
+use netssm_model::network::input::IGNORE;
+use netssm_model::network::input::Input;
 use netssm_model::network::weights::Parameters;
 use netssm_model::optim::{AdamW, AdamWConfig};
 use netssm_tokens::context::ContextShape;

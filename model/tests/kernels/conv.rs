@@ -1,6 +1,7 @@
 //! The convolution of training, its tails and its gradient, against plain loops in f64.
 
-use netssm_model::engine::train_pass::{CONV_STEPS, Float};
+use netssm_model::engine::launch::Float;
+use netssm_model::engine::train_pass::CONV_STEPS;
 
 use crate::emulated::{self, Argument, Buffer, Kernels, Launch, close};
 use crate::{noise, noise_in};

@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use libloading::{Library, Symbol};
-use netssm_model::engine::train_pass::Float;
+use netssm_model::engine::launch::Float;
 
 /// Sizes of a launch: blocks, threads a block, bytes of dynamic shared memory.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use candle_core::{Device, Tensor};
-use netssm_model::engine::train_pass::{self, Backend, Call, Float, Order, Product};
+use netssm_model::engine::launch::Float;
+use netssm_model::engine::launch::Gemm;
+use netssm_model::engine::train_pass::{self, Backend, Call, Product};
 use netssm_model::error::Result;
 
 use crate::emulated::{Argument, Buffer, Kernels, Launch};
@@ -130,10 +132,10 @@ impl Backend for Emulated<'_> {
             values.truncate(rows * cols);
             Ok(Tensor::from_vec(values, (rows, cols), &Device::Cpu)?)
         };
-        let out = match product.order {
-            Order::TimesTransposed => matrix(product.a, m, k)?.matmul(&matrix(product.b, n, k)?.t()?)?,
-            Order::Times => matrix(product.a, m, k)?.matmul(&matrix(product.b, k, n)?)?,
-            Order::TransposedTimes => matrix(product.a, k, m)?.t()?.matmul(&matrix(product.b, k, n)?)?,
+        let out = match product.form {
+            Gemm::Nt => matrix(product.a, m, k)?.matmul(&matrix(product.b, n, k)?.t()?)?,
+            Gemm::Nn => matrix(product.a, m, k)?.matmul(&matrix(product.b, k, n)?)?,
+            Gemm::Tn => matrix(product.a, k, m)?.t()?.matmul(&matrix(product.b, k, n)?)?,
         };
         let out = out.flatten_all()?.to_vec1::<f32>()?;
         let buffer = match product.result {

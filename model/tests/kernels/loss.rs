@@ -1,7 +1,7 @@
 //! The loss of training and its gradient against plain loops in f64.
 
-use netssm_model::engine::cpu::loss::IGNORE;
-use netssm_model::engine::train_pass::Float;
+use netssm_model::engine::launch::Float;
+use netssm_model::network::input::IGNORE;
 
 use crate::emulated::{self, Argument, Buffer, Kernels, Launch, close};
 use crate::noise;

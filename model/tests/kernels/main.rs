@@ -14,7 +14,7 @@ mod sampling;
 mod steps;
 mod train;
 
-use netssm_model::engine::train_pass::Float;
+use netssm_model::engine::launch::Float;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -1,6 +1,7 @@
 //! The norms of training: forward against plain loops in f64, backward against central differences of these.
 
-use netssm_model::engine::train_pass::{Float, NORM_ROWS};
+use netssm_model::engine::launch::Float;
+use netssm_model::engine::train_pass::NORM_ROWS;
 
 use crate::emulated::{self, Argument, Buffer, Kernels, Launch, close};
 use crate::{noise, noise_in};

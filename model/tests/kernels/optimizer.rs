@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
-use netssm_model::engine::train_pass::{self, Backend, Float};
+use netssm_model::engine::launch::Float;
+use netssm_model::engine::train_pass::{self, Backend};
 use netssm_model::optim::{AdamW, AdamWConfig, decays};
 
 use crate::emulated::{self, close};

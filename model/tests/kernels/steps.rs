@@ -1,7 +1,8 @@
 //! Whole models decoded by the kernels, and what becomes of a state that is kept in bf16.
 
 use candle_core::Device;
-use netssm_model::engine::step_program::{FRESH, Float, SILENT, Types};
+use netssm_model::engine::launch::Float;
+use netssm_model::engine::step_program::{FRESH, SILENT, Types};
 use netssm_model::lm::Mamba2;
 use netssm_model::network::config::ModelConfig;
 use netssm_model::sample::Policy;

@@ -6,12 +6,14 @@
 use crate::emulated::{self, Kernels, close};
 use crate::emulated_pass::Emulated;
 use candle_core::{DType, Device, Tensor, Var};
-use netssm_model::engine::cpu::loss::IGNORE;
+use netssm_model::engine::launch::Float;
 use netssm_model::engine::scan::{Form, ScanInput, scan_as};
-use netssm_model::engine::train_pass::{self, Backend, Float, ScanBuffers, Sizes};
-use netssm_model::lm::{Input, Mamba2};
+use netssm_model::engine::train_pass::{self, Backend, ScanBuffers, Sizes};
+use netssm_model::lm::Mamba2;
 use netssm_model::network::config::ModelConfig;
 use netssm_model::network::init::init_weights;
+use netssm_model::network::input::IGNORE;
+use netssm_model::network::input::Input;
 use netssm_model::network::params::Params;
 use netssm_model::network::state::LayerState;
 use netssm_tokens::context::ContextShape;

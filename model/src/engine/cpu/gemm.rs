@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::engine::train_pass::Order;
+use crate::engine::launch::Gemm;
 
 /// Writes the product of row-major matrices into `to (m, n)`, or adds it to what is there: `a (m, k) b (k, n)`, with a factor
 /// stored as its transpose where the order says so.
@@ -13,7 +13,7 @@ use crate::engine::train_pass::Order;
 /// # Panics
 /// If a matrix has another size.
 pub(crate) fn multiply(
-    order: Order,
+    order: Gemm,
     a: &[f32],
     b: &[f32],
     to: &mut [f32],
@@ -22,8 +22,8 @@ pub(crate) fn multiply(
 ) {
     assert_eq!((a.len(), b.len(), to.len()), (m * k, k * n, m * n), "sizes of a product");
     // From one row to the next, and from one column to the next.
-    let (a_rows, a_cols) = if order == Order::TransposedTimes { (1, m) } else { (k, 1) };
-    let (b_rows, b_cols) = if order == Order::TimesTransposed { (1, k) } else { (n, 1) };
+    let (a_rows, a_cols) = if order == Gemm::Tn { (1, m) } else { (k, 1) };
+    let (b_rows, b_cols) = if order == Gemm::Nt { (1, k) } else { (n, 1) };
     let threads = match rayon::current_num_threads() {
         1 => gemm::Parallelism::None,
         threads => gemm::Parallelism::Rayon(threads),
@@ -70,11 +70,8 @@ mod tests {
                 (0..rows * cols).map(|i| x[i % rows * cols + i / rows]).collect()
             };
             let (a_t, b_t) = (transposed(&a, m, k), transposed(&b, k, n));
-            for (order, a_given, b_given) in [
-                (Order::Times, &a, &b),
-                (Order::TimesTransposed, &a, &b_t),
-                (Order::TransposedTimes, &a_t, &b),
-            ] {
+            for (order, a_given, b_given) in [(Gemm::Nn, &a, &b), (Gemm::Nt, &a, &b_t), (Gemm::Tn, &a_t, &b)]
+            {
                 for add in [false, true] {
                     let before = if add { 0.5 } else { f32::NAN };
                     let mut to = vec![before; m * n];

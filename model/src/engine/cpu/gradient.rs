@@ -13,9 +13,8 @@ use super::block;
 use super::buffers::Buffers;
 use super::gemm::multiply;
 use super::mixer::Dims;
-use super::{loss, norm, slice};
-use crate::engine::train_pass::Order;
-use crate::network::context;
+use super::{context, loss, norm, slice};
+use crate::engine::launch::Gemm;
 use crate::network::params::{BlockParams, Params};
 use crate::network::state::LayerState;
 
@@ -83,14 +82,14 @@ pub(crate) fn loss_and_gradient(
     norm::rms_forward(&x, last_norm, dims.eps, &mut normed);
     let head = &head[..v * d];
     let mut logits = buffers.take(rows * v);
-    multiply(Order::TimesTransposed, &normed, head, &mut logits, (rows, v, d), false);
+    multiply(Gemm::Nt, &normed, head, &mut logits, (rows, v, d), false);
     let nats = loss::replace_by_gradient(&mut logits, targets, v);
 
     let grad_logits = logits; // (b l, v)
     let mut grad_head = vec![0f32; v * d];
-    multiply(Order::TransposedTimes, &grad_logits, &normed, &mut grad_head, (v, d, rows), false);
+    multiply(Gemm::Tn, &grad_logits, &normed, &mut grad_head, (v, d, rows), false);
     let mut grad_normed = normed;
-    multiply(Order::Times, &grad_logits, head, &mut grad_normed, (rows, d, v), false);
+    multiply(Gemm::Nn, &grad_logits, head, &mut grad_normed, (rows, d, v), false);
     drop(grad_logits);
     let mut grad = buffers.zeros(rows * d);
     let grad_norm = norm::rms_backward(&x, last_norm, dims.eps, &grad_normed, &mut grad);

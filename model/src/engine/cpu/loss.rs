@@ -7,9 +7,7 @@ use super::math;
 use super::simd::vectorized;
 use super::{slice, with_slice};
 use crate::error::{Error, Result};
-
-/// A target that does not count: padding behind a ragged row's end.
-pub const IGNORE: u32 = u32::MAX;
+use crate::network::input::IGNORE;
 
 /// Rows per parallel task; fixed, so that the sum's order does not depend on the number of threads.
 const ROWS: usize = 64;

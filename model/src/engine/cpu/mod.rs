@@ -11,11 +11,13 @@
 
 pub(crate) mod block;
 pub(crate) mod buffers;
+pub(crate) mod context;
 pub(crate) mod conv;
 pub(crate) mod gemm;
 pub(crate) mod gradient;
 pub(crate) mod int8;
 pub mod loss;
+pub mod masks;
 pub(crate) mod math;
 pub(crate) mod mixer;
 pub(crate) mod norm;
@@ -23,6 +25,7 @@ pub mod packed;
 pub(crate) mod panels;
 pub(crate) mod prefetch;
 pub(crate) mod recurrence;
+pub(crate) mod scan;
 pub(crate) mod simd;
 pub(crate) mod step;
 pub(crate) mod workspace;

@@ -8,7 +8,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::packed::Masks;
+use super::masks::Masks;
 use super::prefetch::prefetch;
 
 /// Outputs per panel: two AVX-512 vectors, four AVX2 vectors.
@@ -182,7 +182,7 @@ fn block<S: Simd, const V: usize, const R: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cpu::packed::testing::wanted_does_not_depend_on_the_rest;
+    use crate::engine::cpu::masks::testing::wanted_does_not_depend_on_the_rest;
 
     fn numbers(n: usize, seed: u32) -> Vec<f32> {
         let mut s = seed;

@@ -12,15 +12,30 @@ use rayon::prelude::*;
 
 use super::packed::Product;
 use super::workspace::{Mixing, Pool, Share};
-use super::{conv, math, norm};
+use super::{context, conv, math, norm};
 use crate::engine::cpu::recurrence;
 use crate::error::Result;
-use crate::lm::Stepped;
 use crate::network::config::ModelConfig;
-use crate::network::context;
 use crate::network::params::{BlockParams, Params};
 use crate::network::state::RowState;
 use crate::precision::Precision;
+
+/// A row of a batch that is generated, as a step sees it.
+pub trait Stepped: Send {
+    /// The token to feed.
+    fn token(&self) -> u32;
+
+    /// The side information beside it: a row a field, none for a model that reads none.
+    fn context(&self) -> &[u32] {
+        &[]
+    }
+
+    /// Tokens whose logits are wanted: bit `t % 64` of word `t / 64`, those beyond the last word not; `None` is all.
+    fn wanted(&self) -> Option<&[u64]>;
+
+    /// Takes the logits; those that were not wanted mean nothing.
+    fn take(&mut self, logits: &[f32]);
+}
 
 /// One layer's parameters, ready to use.
 #[derive(Clone)]

@@ -6,7 +6,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::packed::{Masks, Scratch};
+use super::masks::Masks;
+use super::packed::Scratch;
 use crate::network::config::ModelConfig;
 
 /// What one thread's rows of a step need.

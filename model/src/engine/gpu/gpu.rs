@@ -8,8 +8,8 @@ use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStrea
 use cudarc::driver::{ValidAsZeroBits, sys};
 use cudarc::nvrtc::Ptx;
 
-use super::error::{Attempt, CudaError, allocation};
 use super::images;
+use crate::error::{Attempt, CudaError, allocation};
 
 const NO_DEVICE: [sys::CUresult; 2] =
     [sys::CUresult::CUDA_ERROR_NO_DEVICE, sys::CUresult::CUDA_ERROR_OPERATING_SYSTEM];

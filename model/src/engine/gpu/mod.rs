@@ -6,12 +6,11 @@
 //!
 //! Every failure is a [`CudaError`]; nothing here falls back to the CPU.
 
-mod error;
 mod gpu;
 mod images;
 pub mod step;
 pub(crate) mod train;
 
-pub use error::CudaError;
-pub(crate) use error::{Attempt, allocation};
+pub use crate::error::CudaError;
+use crate::error::{Attempt, allocation};
 pub use gpu::Gpu;

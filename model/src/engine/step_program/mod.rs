@@ -21,6 +21,7 @@ mod row_input;
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) mod stream;
 
+use crate::engine::launch::Float;
 use crate::error::{Error, Result};
 use crate::network::config::ModelConfig;
 use crate::network::params::{BlockParams, Params};
@@ -29,34 +30,6 @@ use crate::sample::Policy;
 pub use pack::pack;
 pub use program::{Argument, Launch};
 pub use row_input::{Choice, DITHER, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN, choices};
-
-/// A format of numbers in device memory. Sums are always f32.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Float {
-    /// 32 bits.
-    #[default]
-    F32,
-    /// The upper 16 of them.
-    Bf16,
-}
-
-impl Float {
-    /// Bytes of a value.
-    pub fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 => 2,
-        }
-    }
-
-    /// As kernels spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-        }
-    }
-}
 
 /// What a model is decoded in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{Float, Region, Types, regions};
+use super::{Region, Types, regions};
 use crate::engine::cpu::conv::taps;
+use crate::engine::launch::Float;
 use crate::error::{Error, Result};
 use crate::network::config::ModelConfig;
 use crate::network::params::Params;

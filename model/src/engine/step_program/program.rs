@@ -1,6 +1,7 @@
 //! The kernels of one step, in order, with their launch geometry: the header comments of `model/kernels` say why.
 
-use super::{Decoding, Float, Region};
+use super::{Decoding, Region};
+use crate::engine::launch::Float;
 
 /// A parameter of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,12 +5,13 @@
 
 use candle_core::Tensor;
 
-use crate::engine::scan::{Form, ScanInput, scan_as};
+use crate::engine::tensors::chunked;
 use crate::engine::tensors::conv::causal_conv;
-use crate::engine::tensors::norm::{gated_rms_norm, plain};
+use crate::engine::tensors::norm::{gated_rms_norm, rms_norm};
 use crate::error::Result;
 use crate::network::config::ModelConfig;
 use crate::network::params::BlockParams;
+use crate::network::scan::{ScanInput, ScanShape};
 use crate::network::state::LayerState;
 
 /// The block over `x (b, l, d)`, of which `lengths` count: its output `(b, l, d)` and the state after the sequences.
@@ -26,7 +27,7 @@ pub(crate) fn forward(
 ) -> Result<(Tensor, LayerState<Tensor>)> {
     let (b, l, d) = x.dims3()?;
     let (e, c, h) = (cfg.d_inner(), cfg.conv_dim(), cfg.nheads());
-    let normed = plain(x, &params.norm, cfg.norm_eps)?;
+    let normed = rms_norm(x, &params.norm, cfg.norm_eps)?;
     let zx = normed.reshape((b * l, d))?.matmul(&params.in_proj.t()?)?.reshape((b, l, ()))?; // (b, l, J)
     let z = zx.narrow(2, 0, e)?;
     let xbc = zx.narrow(2, e, c)?;
@@ -45,7 +46,7 @@ pub(crate) fn forward(
         lengths,
         initial: Some(&state.ssm),
     };
-    let (y, ssm) = scan_as(Form::Chunked, &input)?;
+    let (y, ssm) = chunked::scan(&input, &ScanShape::of(&input)?)?;
     let gated = gated_rms_norm(&y, &z, &params.gated_norm, cfg.ngroups, cfg.norm_eps)?; // (b, l, E)
     let out = gated.reshape((b * l, e))?.matmul(&params.out_proj.t()?)?.reshape((b, l, d))?;
     Ok(((x + out)?, LayerState { conv, ssm }))

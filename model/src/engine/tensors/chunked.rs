@@ -7,8 +7,8 @@
 
 use candle_core::{D, DType, Tensor};
 
-use crate::engine::scan::{ScanInput, ScanShape};
 use crate::error::Result;
+use crate::network::scan::{ScanInput, ScanShape};
 
 /// `ln(1 + exp(x))`, without overflow for large and without loss for small results.
 pub(crate) fn softplus(x: &Tensor) -> Result<Tensor> {

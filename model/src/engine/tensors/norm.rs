@@ -1,8 +1,7 @@
 //! RMSNorm and the gated RMSNorm of Mamba-2, as tensor operations on any device; the f32 CPU path is in [`crate::engine::cpu`].
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, Tensor};
 
-use crate::engine::cpu::norm::RmsNormOp;
 use crate::error::Result;
 
 /// `x / sqrt(mean(x^2) + eps) * weight` over the last axis.
@@ -10,15 +9,6 @@ use crate::error::Result;
 /// # Errors
 /// A failed tensor operation.
 pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    if x.device().is_cpu() && x.dtype() == DType::F32 {
-        let op = RmsNormOp { eps: eps as f32 };
-        return Ok(x.contiguous()?.apply_op2(&weight.contiguous()?, op)?);
-    }
-    plain(x, weight, eps)
-}
-
-/// [`rms_norm`] in candle's own operations.
-pub(crate) fn plain(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let scale = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
     Ok(x.broadcast_div(&scale)?.broadcast_mul(weight)?)
 }
@@ -37,6 +27,6 @@ pub(crate) fn gated_rms_norm(
 ) -> Result<Tensor> {
     let (b, l, e) = y.dims3()?;
     let gated = (y * z.silu()?)?.reshape((b, l, groups, e / groups))?;
-    let out = plain(&gated, &weight.reshape((1, 1, groups, e / groups))?, eps)?;
+    let out = rms_norm(&gated, &weight.reshape((1, 1, groups, e / groups))?, eps)?;
     Ok(out.reshape((b, l, e))?)
 }

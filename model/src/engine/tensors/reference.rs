@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::engine::scan::{ScanInput, ScanShape};
 use crate::error::Result;
+use crate::network::scan::{ScanInput, ScanShape};
 
 fn values(t: &Tensor) -> Result<Vec<f64>> {
     Ok(t.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)

@@ -5,7 +5,9 @@
 
 use super::calls::{self, ConvBuffers, operand, product};
 use super::scan::{self, ScanBuffers, Scanned};
-use super::{Backend, Float, Order, Product, Sizes};
+use super::{Backend, Product, Sizes};
+use crate::engine::launch::Float;
+use crate::engine::launch::Gemm;
 use crate::error::Result;
 use crate::network::params::BlockParams;
 use crate::network::state::LayerState;
@@ -84,7 +86,7 @@ impl<K: Backend> Common<'_, K> {
         let (rows, d, j) = (sizes.rows(), sizes.d, sizes.j());
         let normed = calls::rms_norm(k, sizes, x, &weights.norm)?;
         let in_proj = operand(k, float, &weights.in_proj, j * d)?;
-        let form = ("rows of in_proj", Order::TimesTransposed, float);
+        let form = ("rows of in_proj", Gemm::Nt, float);
         let zx = product(k, form, (&normed, in_proj.buffer()), (rows, j, d), float)?;
         let xbc = calls::conv(k, sizes, &self.conv(weights, &zx, &before.conv))?;
         let scanned = scan::scanned(k, sizes, &self.scan(weights, (&zx, &xbc), &before.ssm), after)?;
@@ -107,7 +109,7 @@ impl<K: Backend> Common<'_, K> {
         let out = k.copy("a block's output", x, rows * d)?;
         let out_proj = operand(k, float, &weights.out_proj, d * e)?;
         k.product(&Product {
-            order: Order::TimesTransposed,
+            form: Gemm::Nt,
             a: &gated,
             b: out_proj.buffer(),
             to: &out,
@@ -131,11 +133,11 @@ impl<K: Backend> Common<'_, K> {
         let Inside { normed, zx, xbc, scanned, gated } = self.inside(weights, x, before, None)?;
 
         let above = operand(k, float, grad, rows * d)?;
-        let form = ("gradient of out_proj", Order::TransposedTimes, Float::F32);
+        let form = ("gradient of out_proj", Gemm::Tn, Float::F32);
         let grad_out_proj = product(k, form, (above.buffer(), &gated), (d, e, rows), float)?;
         drop(gated);
         let out_proj = operand(k, float, &weights.out_proj, d * e)?;
-        let form = ("gradient of gated rows", Order::Times, float);
+        let form = ("gradient of gated rows", Gemm::Nn, float);
         let grad_gated = product(k, form, (above.buffer(), out_proj.buffer()), (rows, e, d), float)?;
         drop((above, out_proj));
 
@@ -157,11 +159,11 @@ impl<K: Backend> Common<'_, K> {
         let heads = scan.heads;
         drop((zx, scan.x, scan.bc));
 
-        let form = ("gradient of in_proj", Order::TransposedTimes, Float::F32);
+        let form = ("gradient of in_proj", Gemm::Tn, Float::F32);
         let grad_in_proj = product(k, form, (&grad_zx, &normed), (j, d, rows), float)?;
         drop(normed);
         let in_proj = operand(k, float, &weights.in_proj, j * d)?;
-        let form = ("gradient of normed rows", Order::Times, Float::F32);
+        let form = ("gradient of normed rows", Gemm::Nn, Float::F32);
         let grad_normed = product(k, form, (&grad_zx, in_proj.buffer()), (rows, d, j), float)?;
         let norm = calls::rms_norm_backward(k, sizes, (x, &weights.norm), &grad_normed, grad)?;
         Ok(BlockGrads {

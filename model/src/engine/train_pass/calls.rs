@@ -2,7 +2,9 @@
 
 use super::scan::ScanGrads;
 use super::scatter::Lists;
-use super::{Argument, Backend, CONV_STEPS, Call, Float, NORM_ROWS, Order, Product, Sizes};
+use super::{Argument, Backend, CONV_STEPS, Call, NORM_ROWS, Product, Sizes};
+use crate::engine::launch::Float;
+use crate::engine::launch::Gemm;
 use crate::error::Result;
 
 const NORM_THREADS: usize = 128;
@@ -336,12 +338,12 @@ pub(super) fn operand<'a, K: Backend>(
 /// A product into new room.
 pub(super) fn product<K: Backend>(
     k: &K,
-    (what, order, result): (&'static str, Order, Float),
+    (what, form, result): (&'static str, Gemm, Float),
     (a, b): (&K::Buffer, &K::Buffer),
     sizes: (usize, usize, usize),
     operands: Float,
 ) -> Result<K::Buffer> {
     let to = k.room(what, result, sizes.0 * sizes.1)?;
-    k.product(&Product { order, a, b, to: &to, sizes, operands, result, add: false })?;
+    k.product(&Product { form, a, b, to: &to, sizes, operands, result, add: false })?;
     Ok(to)
 }

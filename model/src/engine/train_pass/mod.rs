@@ -27,12 +27,13 @@ mod sizes;
 
 pub use block::BlockGrads;
 pub use model::{Gradients, Input, blocks, loss_and_gradient};
-pub use optimizer::{adamw, length};
+pub use optimizer::{Factors, adamw, length};
 pub use places::Place;
 pub use scan::{ScanBuffers, scan, scan_gradient};
 pub use sizes::{CHUNK, CONV_STEPS, NORM_ROWS, Sizes};
 
-pub use crate::engine::step_program::Float;
+use crate::engine::launch::Float;
+use crate::engine::launch::Gemm;
 use crate::error::Result;
 
 /// A parameter of a kernel.
@@ -79,22 +80,11 @@ impl<B> Call<'_, B> {
     }
 }
 
-/// Which of a product's operands are transposed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// `a (m, k) b (n, k)^T`.
-    TimesTransposed,
-    /// `a (m, k) b (k, n)`.
-    Times,
-    /// `a (k, m)^T b (k, n)`.
-    TransposedTimes,
-}
-
 /// A matrix product of row-major matrices, summed in f32.
 #[derive(Debug)]
 pub struct Product<'a, B> {
     /// What is transposed.
-    pub order: Order,
+    pub form: Gemm,
     /// Left operand.
     pub a: &'a B,
     /// Right operand.

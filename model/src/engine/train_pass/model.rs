@@ -3,9 +3,11 @@
 use super::block::{BlockGrads, Common};
 use super::calls::{self, operand, product, sum_rows};
 use super::scatter::{self, Lists};
-use super::{Backend, Float, Order, Product, Sizes};
-use crate::engine::cpu::loss::IGNORE;
+use super::{Backend, Product, Sizes};
+use crate::engine::launch::Float;
+use crate::engine::launch::Gemm;
 use crate::error::Result;
+use crate::network::input::IGNORE;
 use crate::network::params::Params;
 use crate::network::state::LayerState;
 
@@ -113,7 +115,7 @@ pub fn loss_and_gradient<K: Backend>(
 
     let normed = calls::rms_norm(k, sizes, &x, &weights.norm)?;
     let head = operand(k, float, weights.output(), v * d)?;
-    let form = ("logits", Order::TimesTransposed, Float::F32);
+    let form = ("logits", Gemm::Nt, Float::F32);
     let logits = product(k, form, (&normed, head.buffer()), (rows, v, d), float)?;
     let counted = targets.iter().filter(|&&t| t != IGNORE).count().max(1);
     let targets = k.numbers("targets", targets)?;
@@ -122,7 +124,7 @@ pub fn loss_and_gradient<K: Backend>(
     // Rows behind the vocabulary are padding: no logit, no gradient.
     let grad_head = k.zeros("gradient of the head", sizes.padded * d)?;
     k.product(&Product {
-        order: Order::TransposedTimes,
+        form: Gemm::Tn,
         a: &grad_logits,
         b: &normed,
         to: &grad_head,
@@ -131,7 +133,7 @@ pub fn loss_and_gradient<K: Backend>(
         result: Float::F32,
         add: false,
     })?;
-    let form = ("gradient of normed rows", Order::Times, Float::F32);
+    let form = ("gradient of normed rows", Gemm::Nn, Float::F32);
     let grad_normed = product(k, form, (&grad_logits, head.buffer()), (rows, d, v), float)?;
     drop((grad_logits, normed, head));
     let grad = k.zeros("gradient of the stream", rows * d)?;

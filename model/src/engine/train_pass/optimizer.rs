@@ -1,13 +1,32 @@
 //! AdamW's kernels: the length of a gradient, and the update of one parameter.
 
-use super::{Argument, Backend, Call, Float};
+use super::{Argument, Backend, Call};
+use crate::engine::launch::Float;
 use crate::error::Result;
-use crate::optim::Factors;
 
 const THREADS: usize = 256;
 /// Values that a thread of a block of squares adds up before there are more blocks, and the most blocks of an array.
 const SQUARES: usize = 16;
 const PIECES: usize = 256;
+
+/// Scalars of one parameter's update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Factors {
+    /// Of the gradient.
+    pub scale: f32,
+    /// Decay of the first moment.
+    pub beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// 1 - lr * weight decay, or 1.
+    pub keep: f32,
+    /// lr over the first moment's bias correction.
+    pub rate: f32,
+    /// One over the second moment's bias correction.
+    pub correction: f32,
+}
 
 /// The length of a gradient that lies in several arrays, each with its number of values: in the order of the arrays, whatever
 /// the device. Reads one number back. Not finite where a value is not.

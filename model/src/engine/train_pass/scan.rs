@@ -4,7 +4,8 @@
 //! gradients add to the states', from the last chunk to the first, then everything inside the chunks.
 //! Source: Dao and Gu 2024, section 6 and listing 1.
 
-use super::{Argument, Backend, CHUNK, Call, Float, Sizes};
+use super::{Argument, Backend, CHUNK, Call, Sizes};
+use crate::engine::launch::Float;
 use crate::error::Result;
 
 /// Bytes of a tile in shared memory, as `Tiles` of `scan_tiles_f32.cuh` and `scan_tiles_bf16.cuh` say.

@@ -4,8 +4,9 @@
 //! token may be half of all positions, so the positions of a row are cut into pieces of [`PIECE`], summed by a block
 //! each, and then the pieces are summed.
 
+use super::Backend;
 use super::calls::sum_rows;
-use super::{Backend, Float};
+use crate::engine::launch::Float;
 use crate::error::Result;
 use crate::network::context::{self, HIDDEN};
 

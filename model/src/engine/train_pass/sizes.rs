@@ -1,6 +1,6 @@
 //! Shapes of a pass, and the memory that it takes.
 
-use super::Float;
+use crate::engine::launch::Float;
 use crate::error::{Error, Result};
 use crate::network::config::ModelConfig;
 

@@ -4,8 +4,8 @@
 //! kernel's instruction takes them. A panel is read once for a block of rows, from one end to the other.
 
 use super::kernel::{Job, Kernel};
-use super::quantise::{self, Layout};
-use crate::engine::cpu::packed::{Masks, Scratch};
+use super::quantise::{self, Layout, Rows};
+use crate::engine::cpu::masks::Masks;
 use crate::error::{Error, Result};
 
 /// Outputs per panel: two AVX-512 vectors, four AVX2 vectors.
@@ -82,7 +82,7 @@ impl Packed {
         out: &mut [f32],
         add: bool,
         wanted: &Masks,
-        Scratch { wanting, quantised }: &mut Scratch,
+        (wanting, quantised): (&mut Vec<usize>, &mut Rows),
     ) {
         quantised.fill(x, self.inputs, self.words, self.kernel.layout());
         self.kernel.multiply(Job { packed: self, rows: quantised, out, add, wanted, wanting });

@@ -2,8 +2,8 @@
 
 use super::pack::MAX_INPUTS;
 use super::*;
-use crate::engine::cpu::packed::testing::wanted_does_not_depend_on_the_rest;
-use crate::engine::cpu::packed::{Masks, Scratch};
+use crate::engine::cpu::masks::Masks;
+use crate::engine::cpu::masks::testing::wanted_does_not_depend_on_the_rest;
 
 fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let mut s = seed;
@@ -33,7 +33,7 @@ fn multiply(kernel: Kernel, x: &[f32], w: &[f32], inputs: usize, wanted: &Masks)
     let outputs = w.len() / inputs;
     let mut out = vec![0f32; x.len() / inputs * outputs];
     let packed = Packed::new(w, outputs, inputs, kernel).unwrap();
-    packed.multiply_wanted(x, &mut out, false, wanted, &mut Scratch::default());
+    packed.multiply_wanted(x, &mut out, false, wanted, (&mut vec![], &mut Rows::default()));
     out
 }
 
@@ -63,7 +63,7 @@ fn results_are_added_where_that_is_asked_for() {
     for kernel in Kernel::available() {
         let mut out = vec![0.5f32; 5 * 45];
         let packed = Packed::new(&w, 45, 30, kernel).unwrap();
-        packed.multiply_wanted(&x, &mut out, true, &Masks::default(), &mut Scratch::default());
+        packed.multiply_wanted(&x, &mut out, true, &Masks::default(), (&mut vec![], &mut Rows::default()));
         let sums: Vec<f32> = plain(&x, &w, 30).iter().map(|value| 0.5 + value).collect();
         assert_eq!(bits(&out), bits(&sums), "{}", kernel.name());
     }

@@ -10,7 +10,8 @@ use cudarc::driver::{DevicePtr, LaunchConfig, PushKernelArg};
 
 use super::super::{Attempt, CudaError, Gpu};
 use super::matmul;
-use crate::engine::train_pass::{Argument, Backend, Call, Float, Product};
+use crate::engine::launch::Float;
+use crate::engine::train_pass::{Argument, Backend, Call, Product};
 use crate::error::{Error, Result};
 
 /// Shared memory that a block gets without being asked about it.

@@ -8,7 +8,9 @@ use cudarc::cublas::sys::{cublasComputeType_t, cublasGemmAlgo_t, cublasOperation
 
 use super::super::Attempt;
 use super::backend::{Memory, Runner};
-use crate::engine::train_pass::{Float, Order, Product};
+use crate::engine::launch::Float;
+use crate::engine::launch::Gemm;
+use crate::engine::train_pass::Product;
 use crate::error::{Error, Result};
 
 fn kind(float: Float) -> cudaDataType {
@@ -27,10 +29,10 @@ pub(super) fn multiply(runner: &Runner, product: &Product<'_, Memory>) -> Result
     let (m, n, k) = (int(m)?, int(n)?, int(k)?);
     let (plain, transposed) = (cublasOperation_t::CUBLAS_OP_N, cublasOperation_t::CUBLAS_OP_T);
     // b's form and row length, then a's.
-    let (of_b, lead_b, of_a, lead_a) = match product.order {
-        Order::Times => (plain, n, plain, k),
-        Order::TimesTransposed => (transposed, k, plain, k),
-        Order::TransposedTimes => (plain, n, transposed, m),
+    let (of_b, lead_b, of_a, lead_a) = match product.form {
+        Gemm::Nn => (plain, n, plain, k),
+        Gemm::Nt => (transposed, k, plain, k),
+        Gemm::Tn => (plain, n, transposed, m),
     };
     let (one, beta) = (1f32, if product.add { 1f32 } else { 0f32 });
     let blas = runner.cuda().cublas_handle();

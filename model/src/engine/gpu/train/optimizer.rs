@@ -3,9 +3,8 @@
 use candle_core::Tensor;
 
 use super::backend::{Memory, Runner};
-use crate::engine::train_pass;
+use crate::engine::train_pass::{self, Factors};
 use crate::error::{Error, Result};
-use crate::optim::Factors;
 
 /// The length of a gradient that is in several tensors.
 ///

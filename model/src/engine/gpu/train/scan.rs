@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CudaStorage, CustomOp3, DType, Layout, Shape, Storage, Tensor};
 
 use super::backend::{Memory, Runner};
-use crate::engine::scan::ScanInput;
-use crate::engine::train_pass::{self, Backend, Float, ScanBuffers, Sizes};
+use crate::engine::launch::Float;
+use crate::engine::train_pass::{self, Backend, ScanBuffers, Sizes};
 use crate::error::Result;
+use crate::network::scan::ScanInput;
 
 /// y `(b, l, E)` in the input's dtype, and the detached state after each row's last step `(b, H, P, N)`.
 ///

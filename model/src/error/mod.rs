@@ -3,7 +3,15 @@
 //! Messages are lower case and end without a full stop. Malformed model *output* is not an error anywhere in this
 //! crate: it is a value the codecs and the repair stage count.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use std::path::PathBuf;
+
+#[cfg(feature = "cuda")]
+pub use cuda::CudaError;
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::{Attempt, allocation};
 
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -96,7 +104,7 @@ pub enum Error {
     /// The GPU could not be used.
     #[cfg(feature = "cuda")]
     #[error(transparent)]
-    Cuda(#[from] crate::engine::gpu::CudaError),
+    Cuda(#[from] CudaError),
 }
 
 impl Error {

@@ -1,0 +1,27 @@
+//! A codec's decoder that walks along a token stream, for the side information beside every token.
+
+use netssm_tokens::codec::{Codec, Decoder};
+use netssm_tokens::context::ContextShape;
+
+/// A decoder that walks along a token stream and says what it knows.
+pub(crate) struct Walk {
+    decoder: Option<Box<dyn Decoder>>,
+    fields: usize,
+}
+
+impl Walk {
+    /// At the beginning of a session of `codec`, for a model that reads `shape`; without one, it does nothing.
+    pub(crate) fn new(codec: &dyn Codec, shape: Option<ContextShape>) -> Self {
+        // Nothing that a decoder draws is in its context, so any seed will do.
+        Self { decoder: shape.map(|_| codec.decoder(0)), fields: shape.map_or(0, |shape| shape.fields) }
+    }
+
+    /// Takes a token and appends what is known behind it to `out`, one row a field.
+    pub(crate) fn push(&mut self, token: u16, out: &mut Vec<u32>) {
+        let Some(decoder) = &mut self.decoder else { return };
+        let _ = decoder.push(u32::from(token));
+        let before = out.len();
+        decoder.context(out);
+        debug_assert_eq!(out.len() - before, self.fields, "as many as the codec says");
+    }
+}
