@@ -24,11 +24,10 @@ fn plan(generator: &Generator) -> Result<Plan, GenerateError> {
 
 fn orders(generator: &Generator) -> Vec<Order<'_>> {
     let vocab = generator.codec.vocab().size();
-    let order = |stage: &super::StageModel| {
-        let (cfg, params) = (stage.model.config(), stage.model.params());
-        Order { cfg, params, vocab }
-    };
-    generator.stages.iter().map(order).collect()
+    let stages = generator.stages.iter();
+    stages
+        .map(|super::StageModel { model, .. }| Order { cfg: model.config(), params: model.params(), vocab })
+        .collect()
 }
 
 /// Whether the device runs the kernels and has room for the models and the batch.

@@ -134,7 +134,7 @@ fn at(t: usize, i: usize, k: usize) -> isize {
 #[derive(Default)]
 struct Call {
     buffers: Vec<Buffer>,
-    arguments: Vec<Argument>,
+    arguments: Vec<Argument<usize>>,
 }
 
 impl Call {
@@ -144,7 +144,7 @@ impl Call {
     }
 
     fn ints<const N: usize>(&mut self, values: [usize; N]) {
-        self.arguments.extend(values.map(|value| Argument::Int(value as i32)));
+        self.arguments.extend(values.map(|value| Argument::Int(value)));
     }
 }
 

@@ -12,7 +12,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use libloading::{Library, Symbol};
-use netssm_model::engine::launch::Float;
+pub(crate) use netssm_model::engine::launch::Argument;
+use netssm_model::engine::launch::{self, Float};
 
 /// Sizes of a launch: blocks, threads a block, bytes of dynamic shared memory.
 #[derive(Debug, Clone, Copy)]
@@ -44,20 +45,6 @@ impl Value for u8 {}
 impl Value for u16 {}
 impl Value for u32 {}
 impl Value for u64 {}
-
-/// One argument of a kernel.
-#[derive(Clone)]
-pub(crate) enum Argument {
-    /// A pointer to a buffer of [`Kernels::launch`]'s, by its position.
-    Buffer(usize),
-    /// A pointer to nothing.
-    Null,
-    /// `size_t`.
-    Size(usize),
-    Int(i32),
-    Float(f32),
-    Double(f64),
-}
 
 /// Device memory of one argument: bytes with guards around them, aligned as the driver aligns.
 #[derive(Clone)]
@@ -185,6 +172,42 @@ fn compile(compiler: &str) -> Kernels {
 }
 
 impl Kernels {
+    /// Runs a launch of a list. `take` gives each of its buffers, which `put` gets back; `same` says which are one.
+    pub(crate) fn launch_of<B: Copy>(
+        &self,
+        launch: &launch::Launch<B>,
+        same: impl Fn(B, B) -> bool,
+        take: impl FnMut(B) -> Buffer,
+        put: impl FnMut((B, Buffer)),
+    ) {
+        let mut used: Vec<B> = Vec::new();
+        let mut place = |buffer: B| {
+            used.iter().position(|&other| same(other, buffer)).unwrap_or_else(|| {
+                used.push(buffer);
+                used.len() - 1
+            })
+        };
+        let arguments: Vec<Argument<usize>> = launch
+            .arguments
+            .iter()
+            .map(|argument| match *argument {
+                Argument::Buffer(buffer) => Argument::Buffer(place(buffer)),
+                Argument::Null => Argument::Null,
+                Argument::Int(value) => Argument::Int(value),
+                Argument::Size(value) => Argument::Size(value),
+                Argument::Float(value) => Argument::Float(value),
+                Argument::Double(value) => Argument::Double(value),
+            })
+            .collect();
+        let size = |blocks| u32::try_from(blocks).expect("a grid's size");
+        let (x, y, z) = launch.grid;
+        let geometry =
+            Launch { grid: (size(x), size(y), size(z)), block: size(launch.block), shared: launch.shared };
+        let buffers = used.iter().copied().map(take).collect();
+        let after = self.launch(&launch.function, geometry, buffers, &arguments);
+        used.into_iter().zip(after).for_each(put);
+    }
+
     /// Runs a kernel and gives the buffers back as it left them.
     ///
     /// # Panics
@@ -194,7 +217,7 @@ impl Kernels {
         name: &str,
         launch: Launch,
         buffers: Vec<Buffer>,
-        arguments: &[Argument],
+        arguments: &[Argument<usize>],
     ) -> Vec<Buffer> {
         let mut other = buffers.clone();
         let first = self.run(name, launch, buffers, arguments, 0);
@@ -210,7 +233,7 @@ impl Kernels {
         name: &str,
         launch: Launch,
         mut buffers: Vec<Buffer>,
-        arguments: &[Argument],
+        arguments: &[Argument<usize>],
         order: u32,
     ) -> Vec<Buffer> {
         let symbol = format!("emulate_{name}\0");
@@ -226,7 +249,7 @@ impl Kernels {
                 Argument::Buffer(i) => bases[i] as u64,
                 Argument::Null => 0,
                 Argument::Size(value) => value as u64,
-                Argument::Int(value) => u64::from(value as u32),
+                Argument::Int(value) => value as u64,
                 Argument::Float(value) => u64::from(value.to_bits()),
                 Argument::Double(value) => value.to_bits(),
             })

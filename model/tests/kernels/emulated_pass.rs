@@ -4,12 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use candle_core::{Device, Tensor};
-use netssm_model::engine::launch::Float;
-use netssm_model::engine::launch::Gemm;
-use netssm_model::engine::train_pass::{self, Backend, Call, Product};
+use netssm_model::engine::launch::{Float, Gemm, Launch};
+use netssm_model::engine::train_pass::{Backend, Product};
 use netssm_model::error::Result;
 
-use crate::emulated::{Argument, Buffer, Kernels, Launch};
+use crate::emulated::{Buffer, Kernels};
 
 /// Bytes in use, now and at most.
 #[derive(Default)]
@@ -92,36 +91,10 @@ impl Backend for Emulated<'_> {
         Ok(from.values(Float::F32)[..len].to_vec())
     }
 
-    fn launch(&self, call: &Call<'_, Memory>) -> Result<()> {
-        let mut used: Vec<&Memory> = Vec::new();
-        let arguments: Vec<Argument> = call
-            .arguments
-            .iter()
-            .map(|argument| match *argument {
-                train_pass::Argument::Buffer(memory) => {
-                    let at = used.iter().position(|m| std::ptr::eq(*m, memory)).unwrap_or_else(|| {
-                        used.push(memory);
-                        used.len() - 1
-                    });
-                    Argument::Buffer(at)
-                }
-                train_pass::Argument::Null => Argument::Null,
-                train_pass::Argument::Int(value) => Argument::Int(i32::try_from(value).expect("an int")),
-                train_pass::Argument::Size(value) => Argument::Size(value),
-                train_pass::Argument::Float(value) => Argument::Float(value),
-            })
-            .collect();
-        let size = |blocks| u32::try_from(blocks).expect("a grid's size");
-        let launch = Launch {
-            grid: (size(call.grid.0), size(call.grid.1), size(call.grid.2)),
-            block: size(call.block),
-            shared: call.shared,
-        };
-        let buffers = used.iter().map(|m| m.buffer.borrow_mut().take().expect("in one launch")).collect();
-        let after = self.kernels.launch(&call.name(), launch, buffers, &arguments);
-        for (memory, buffer) in used.iter().zip(after) {
-            *memory.buffer.borrow_mut() = Some(buffer);
-        }
+    fn launch(&self, launch: &Launch<&Memory>) -> Result<()> {
+        let take = |memory: &Memory| memory.buffer.borrow_mut().take().expect("in one launch");
+        let put = |(memory, buffer): (&Memory, Buffer)| *memory.buffer.borrow_mut() = Some(buffer);
+        self.kernels.launch_of(launch, |a, b| std::ptr::eq(a, b), take, put);
         Ok(())
     }
 

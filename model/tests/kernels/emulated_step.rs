@@ -1,12 +1,13 @@
 //! A whole model decoded by the emulated kernels, from the same list of launches that a GPU gets.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use netssm_model::engine::step_program::{self, Decoding, Region, Types};
 use netssm_model::lm::Mamba2;
 use netssm_model::sample::Policy;
 
-use crate::emulated::{Argument, Buffer, Kernels, Launch};
+use crate::emulated::{Buffer, Kernels};
 
 pub(crate) struct Emulated<'k> {
     kernels: &'k Kernels,
@@ -43,33 +44,12 @@ impl<'k> Emulated<'k> {
         self.memory.insert(Region::Tickets, Buffer::of(tickets));
         self.memory.insert(Region::Draws, Buffer::of(draws));
         for launch in self.decoding.program(rows) {
-            self.launch(&launch);
+            let memory = RefCell::new(&mut self.memory);
+            let take = |region| memory.borrow_mut().remove(&region).expect("allocated");
+            let put = |(region, buffer)| drop(memory.borrow_mut().insert(region, buffer));
+            self.kernels.launch_of(&launch, |a, b| a == b, take, put);
         }
         self.memory[&Region::Choices].values()
-    }
-
-    fn launch(&mut self, launch: &step_program::Launch) {
-        let mut regions: Vec<Region> = Vec::new();
-        let arguments: Vec<Argument> = launch
-            .arguments
-            .iter()
-            .map(|argument| match *argument {
-                step_program::Argument::Region(region) => {
-                    let at = regions.iter().position(|&r| r == region).unwrap_or_else(|| {
-                        regions.push(region);
-                        regions.len() - 1
-                    });
-                    Argument::Buffer(at)
-                }
-                step_program::Argument::Int(value) => Argument::Int(value),
-                step_program::Argument::Float(value) => Argument::Float(value),
-                step_program::Argument::Double(value) => Argument::Double(value),
-            })
-            .collect();
-        let buffers = regions.iter().map(|region| self.memory.remove(region).expect("allocated")).collect();
-        let geometry = Launch { grid: launch.grid, block: launch.block, shared: launch.shared as usize };
-        let after = self.kernels.launch(&launch.function, geometry, buffers, &arguments);
-        self.memory.extend(regions.into_iter().zip(after));
     }
 
     /// `(rows, vocabulary)` of the last step.

@@ -38,7 +38,7 @@ fn cross_entropy(kernels: &Kernels, (rows, v): (usize, usize), float: Float, tol
         Argument::Buffer(1),
         Argument::Buffer(2),
         Argument::Buffer(grad),
-        Argument::Int(v as i32),
+        Argument::Int(v),
         Argument::Float(scale),
     ];
     let launch = Launch { grid: (rows as u32, 1, 1), block: 128, shared: 0 };

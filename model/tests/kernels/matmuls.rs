@@ -18,7 +18,7 @@ fn rms_norm(kernels: &Kernels, rows: usize, d: usize) {
         Argument::Buffer(0),
         Argument::Buffer(1),
         Argument::Buffer(2),
-        Argument::Int(d as i32),
+        Argument::Int(d),
         Argument::Float(eps),
     ];
     let input = || vec![Buffer::of(&x), Buffer::of(&weight)];
@@ -77,10 +77,10 @@ fn matmul(
         Argument::Buffer(0),
         Argument::Buffer(1),
         Argument::Buffer(2),
-        Argument::Int(rows as i32),
-        Argument::Int(n as i32),
-        Argument::Int(k as i32),
-        Argument::Int(i32::from(add)),
+        Argument::Int(rows),
+        Argument::Int(n),
+        Argument::Int(k),
+        Argument::Int(usize::from(add)),
     ];
     let got =
         kernels.launch(name, launch, vec![operand(&a), operand(&w), out], &arguments)[2].values::<f32>();

@@ -73,13 +73,13 @@ fn gated_norm(kernels: &Kernels, (e, groups): (usize, usize), float: Float, tole
         want_z.extend(narrow(&slopes(&z, &above, |z| norm(&gated(&y, z), &weights, groups))));
         normed.push(norm(&gated(&y, &z), &ones, groups));
     }
-    let sizes = [Argument::Int(e as i32), Argument::Int(groups as i32), Argument::Int(width as i32)];
+    let sizes = [Argument::Int(e), Argument::Int(groups), Argument::Int(width)];
     let eps = Argument::Float(EPS as f32);
     let floats = |values: &[f32]| Buffer::of_floats(values, float);
     let room = |len| Buffer::unwritten_floats(len, float);
 
     let buffers = vec![floats(&y), floats(&z), Buffer::of(&weight), room(ROWS * e)];
-    let mut arguments: Vec<Argument> = (0..buffers.len()).map(Argument::Buffer).collect();
+    let mut arguments: Vec<Argument<usize>> = (0..buffers.len()).map(Argument::Buffer).collect();
     arguments.extend(sizes.clone());
     arguments.push(eps.clone());
     let launch = Launch { grid: (ROWS as u32, 1, 1), block: 128, shared: 0 };
@@ -89,8 +89,8 @@ fn gated_norm(kernels: &Kernels, (e, groups): (usize, usize), float: Float, tole
     let pieces = ROWS.div_ceil(NORM_ROWS);
     let mut buffers = vec![floats(&y), floats(&z), Buffer::of(&weight), floats(&above)];
     buffers.extend([room(ROWS * e), room(ROWS * width), Buffer::unwritten::<f32>(pieces * e)]);
-    let mut arguments: Vec<Argument> = (0..buffers.len()).map(Argument::Buffer).collect();
-    arguments.push(Argument::Int(ROWS as i32));
+    let mut arguments: Vec<Argument<usize>> = (0..buffers.len()).map(Argument::Buffer).collect();
+    arguments.push(Argument::Int(ROWS));
     arguments.extend(sizes);
     arguments.push(eps);
     let launch = Launch { grid: (pieces as u32, 1, 1), block: 128, shared: e * 4 };
@@ -133,8 +133,8 @@ fn the_norms_gradient_is_the_plain_loops() {
         let pieces = ROWS.div_ceil(NORM_ROWS);
         let mut buffers: Vec<Buffer> = [&x, &weight, &above, &before].map(|values| Buffer::of(values)).into();
         buffers.push(Buffer::unwritten::<f32>(pieces * d));
-        let mut arguments: Vec<Argument> = (0..buffers.len()).map(Argument::Buffer).collect();
-        arguments.extend([Argument::Int(ROWS as i32), Argument::Int(d as i32), Argument::Float(EPS as f32)]);
+        let mut arguments: Vec<Argument<usize>> = (0..buffers.len()).map(Argument::Buffer).collect();
+        arguments.extend([Argument::Int(ROWS), Argument::Int(d), Argument::Float(EPS as f32)]);
         let launch = Launch { grid: (pieces as u32, 1, 1), block: 128, shared: d * 4 };
         let out = kernels.launch("rms_norm_backward", launch, buffers, &arguments);
         close(&format!("gradient of a norm of {d}"), &out[3].values::<f32>(), &narrow(&want), 5e-6);

@@ -63,12 +63,12 @@ fn on_the_kernel(kernels: &Kernels, policy: Policy, rows: &[Row]) -> Vec<Choice>
         Buffer::unwritten::<u32>(rows.len() * padded),
         Buffer::unwritten::<u32>(rows.len() * 3),
     ];
-    let mut arguments: Vec<Argument> = (0..buffers.len()).map(Argument::Buffer).collect();
+    let mut arguments: Vec<Argument<usize>> = (0..buffers.len()).map(Argument::Buffer).collect();
     let sizes = [rows.len(), vocab, words, usize::from(policy.looks_back()), 5, padded];
-    arguments.extend(sizes.map(|size| Argument::Int(size as i32)));
+    arguments.extend(sizes.map(Argument::Int));
     let numbers = [policy.temperature, policy.top_p, policy.min_p, policy.eta, policy.repetition_penalty];
     arguments.extend(numbers.map(Argument::Double));
-    arguments.push(Argument::Int(policy.top_k as i32));
+    arguments.push(Argument::Int(policy.top_k));
     let launch = Launch { grid: (rows.len().div_ceil(4) as u32, 1, 1), block: 128, shared: 0 };
     let after = kernels.launch("sample", launch, buffers, &arguments);
     choices(&after[5].values::<u32>(), vocab).collect()

@@ -129,8 +129,8 @@ fn long_run(kernels: &Kernels, state: &str, steps: u32) -> Vec<f32> {
             Buffer::of(&ticket),
             Buffer::unwritten::<f32>(e),
         ];
-        let sizes = [e, 1, e, n, 1, k, 4].map(|size| Argument::Int(size as i32));
-        let mut arguments: Vec<Argument> = (0..buffers.len()).map(Argument::Buffer).collect();
+        let sizes = [e, 1, e, n, 1, k, 4].map(Argument::Int);
+        let mut arguments: Vec<Argument<usize>> = (0..buffers.len()).map(Argument::Buffer).collect();
         arguments.extend(sizes);
         arguments.extend([Argument::Float(1e-5), Argument::Int(0)]);
         let mut after = kernels.launch(&format!("layer_step_{state}_f32_4"), launch, buffers, &arguments);

@@ -8,6 +8,7 @@
 
 mod gpu;
 mod images;
+mod launcher;
 pub mod step;
 pub(crate) mod train;
 

@@ -28,7 +28,6 @@ use crate::network::params::{BlockParams, Params};
 use crate::sample::Policy;
 
 pub use pack::pack;
-pub use program::{Argument, Launch};
 pub use row_input::{Choice, DITHER, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN, choices};
 
 /// What a model is decoded in.

@@ -1,37 +1,7 @@
 //! The kernels of one step, in order, with their launch geometry: the header comments of `model/kernels` say why.
 
 use super::{Decoding, Region};
-use crate::engine::launch::Float;
-
-/// A parameter of a kernel.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Argument {
-    /// A pointer to a region.
-    Region(Region),
-    /// `int`.
-    Int(i32),
-    /// `float`.
-    Float(f32),
-    /// `double`.
-    Double(f64),
-}
-
-/// One kernel launch.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Launch {
-    /// File of `model/kernels`, without its ending.
-    pub module: &'static str,
-    /// Kernel.
-    pub function: String,
-    /// Blocks.
-    pub grid: (u32, u32, u32),
-    /// Threads a block.
-    pub block: u32,
-    /// Bytes of dynamic shared memory.
-    pub shared: u32,
-    /// Parameters in order.
-    pub arguments: Vec<Argument>,
-}
+use crate::engine::launch::{Argument, Float, Launch};
 
 /// Where a matrix product reads and writes: `to (rows, n)` from `Region::Operand (rows, k)` and `weight (n, k)`.
 struct Product {
@@ -42,18 +12,9 @@ struct Product {
     add: bool,
 }
 
-/// Sizes fit: [`crate::network::config::ModelConfig::validate`] bounds them far below.
-fn int(value: usize) -> Argument {
-    Argument::Int(i32::try_from(value).unwrap_or(i32::MAX))
-}
-
-fn blocks(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
-}
-
 impl Decoding {
     /// The launches of a step of `rows` rows, from tickets and draws to choices.
-    pub fn program(&self, rows: usize) -> Vec<Launch> {
+    pub fn program(&self, rows: usize) -> Vec<Launch<Region>> {
         let (d, e, j) = (self.cfg.d_model, self.cfg.d_inner(), self.cfg.d_in_proj());
         let mut all = vec![self.embed(rows)];
         for i in 0..self.cfg.n_layer {
@@ -71,44 +32,44 @@ impl Decoding {
         all
     }
 
-    fn embed(&self, rows: usize) -> Launch {
+    fn embed(&self, rows: usize) -> Launch<Region> {
         // A model without a table never reads it.
         let context = if self.cfg.context.is_some() { Region::Context } else { Region::Embedding };
         Launch {
             module: "embed",
             function: format!("embed_{}", self.types.weights.name()),
-            grid: (blocks(rows), 1, 1),
+            grid: (rows, 1, 1),
             block: 128,
             shared: 0,
             arguments: vec![
-                Argument::Region(Region::Tickets),
-                Argument::Region(Region::Embedding),
-                Argument::Region(context),
-                Argument::Region(Region::Stream),
-                int(self.cfg.context_fields()),
-                int(self.cfg.d_model),
+                Argument::Buffer(Region::Tickets),
+                Argument::Buffer(Region::Embedding),
+                Argument::Buffer(context),
+                Argument::Buffer(Region::Stream),
+                Argument::Int(self.cfg.context_fields()),
+                Argument::Int(self.cfg.d_model),
             ],
         }
     }
 
-    fn norm(&self, rows: usize, weight: Region) -> Launch {
+    fn norm(&self, rows: usize, weight: Region) -> Launch<Region> {
         Launch {
             module: "rms_norm",
             function: format!("rms_norm_{}", self.types.weights.name()),
-            grid: (blocks(rows), 1, 1),
+            grid: (rows, 1, 1),
             block: 128,
             shared: 0,
             arguments: vec![
-                Argument::Region(Region::Stream),
-                Argument::Region(weight),
-                Argument::Region(Region::Operand),
-                int(self.cfg.d_model),
+                Argument::Buffer(Region::Stream),
+                Argument::Buffer(weight),
+                Argument::Buffer(Region::Operand),
+                Argument::Int(self.cfg.d_model),
                 Argument::Float(self.cfg.norm_eps as f32),
             ],
         }
     }
 
-    fn product(&self, rows: usize, product: Product) -> Launch {
+    fn product(&self, rows: usize, product: Product) -> Launch<Region> {
         let (function, tile, block) = match self.types.weights {
             // Any tile gives the same bits. Small ones keep more of the device busy where there are few rows.
             Float::F32 if rows <= 32 => ("matmul_f32_16", 16, 256),
@@ -119,22 +80,22 @@ impl Decoding {
         Launch {
             module: "matmul",
             function: function.to_owned(),
-            grid: (blocks(product.n.div_ceil(64)), blocks(rows.div_ceil(tile)), 1),
+            grid: (product.n.div_ceil(64), rows.div_ceil(tile), 1),
             block,
             shared: 0,
             arguments: vec![
-                Argument::Region(Region::Operand),
-                Argument::Region(product.weight),
-                Argument::Region(product.to),
-                int(rows),
-                int(product.n),
-                int(product.k),
-                int(usize::from(product.add)),
+                Argument::Buffer(Region::Operand),
+                Argument::Buffer(product.weight),
+                Argument::Buffer(product.to),
+                Argument::Int(rows),
+                Argument::Int(product.n),
+                Argument::Int(product.k),
+                Argument::Int(usize::from(product.add)),
             ],
         }
     }
 
-    fn layer_step(&self, rows: usize, i: usize) -> Launch {
+    fn layer_step(&self, rows: usize, i: usize) -> Launch<Region> {
         let cfg = &self.cfg;
         let values = if cfg.headdim.is_multiple_of(4) { 4 } else { 1 };
         let (state, out) = (self.types.state.name(), self.types.weights.name());
@@ -160,20 +121,20 @@ impl Decoding {
             cfg.d_conv,
             self.ticket_words(),
         ];
-        let mut arguments: Vec<Argument> = regions.map(Argument::Region).to_vec();
-        arguments.extend(sizes.map(int));
-        arguments.extend([Argument::Float(cfg.norm_eps as f32), int(i)]);
+        let mut arguments: Vec<Argument<Region>> = regions.map(Argument::Buffer).to_vec();
+        arguments.extend(sizes.map(Argument::Int));
+        arguments.extend([Argument::Float(cfg.norm_eps as f32), Argument::Int(i)]);
         Launch {
             module: "layer_step",
             function: format!("layer_step_{state}_{out}_{values}"),
-            grid: (blocks(rows), blocks(cfg.ngroups), 1),
+            grid: (rows, cfg.ngroups, 1),
             block: 128,
-            shared: blocks(self.step_shared()),
+            shared: self.step_shared(),
             arguments,
         }
     }
 
-    fn sample(&self, rows: usize) -> Launch {
+    fn sample(&self, rows: usize) -> Launch<Region> {
         let policy = &self.policy;
         let regions = [
             Region::Logits,
@@ -192,14 +153,14 @@ impl Decoding {
             self.vocab.next_power_of_two(),
         ];
         let numbers = [policy.temperature, policy.top_p, policy.min_p, policy.eta, policy.repetition_penalty];
-        let mut arguments: Vec<Argument> = regions.map(Argument::Region).to_vec();
-        arguments.extend(sizes.map(int));
+        let mut arguments: Vec<Argument<Region>> = regions.map(Argument::Buffer).to_vec();
+        arguments.extend(sizes.map(Argument::Int));
         arguments.extend(numbers.map(Argument::Double));
-        arguments.push(int(policy.top_k.min(self.vocab)));
+        arguments.push(Argument::Int(policy.top_k.min(self.vocab)));
         Launch {
             module: "sample",
             function: "sample".to_owned(),
-            grid: (blocks(rows.div_ceil(4)), 1, 1),
+            grid: (rows.div_ceil(4), 1, 1),
             block: 128,
             shared: 0,
             arguments,

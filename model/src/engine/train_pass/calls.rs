@@ -2,9 +2,8 @@
 
 use super::scan::ScanGrads;
 use super::scatter::Lists;
-use super::{Argument, Backend, CONV_STEPS, Call, NORM_ROWS, Product, Sizes};
-use crate::engine::launch::Float;
-use crate::engine::launch::Gemm;
+use super::{Backend, CONV_STEPS, NORM_ROWS, Product, Sizes};
+use crate::engine::launch::{Argument, Float, Gemm, Launch};
 use crate::error::Result;
 
 const NORM_THREADS: usize = 128;
@@ -12,14 +11,20 @@ const CONV_THREADS: usize = 128;
 const ROW_THREADS: usize = 128;
 const COLUMNS: usize = 32;
 
-fn simple<'a, B>(
-    (module, function): (&'static str, &'static str),
-    float: Option<Float>,
+/// The name of a kernel that there is in several formats.
+pub(super) fn in_format(function: &str, float: Float) -> String {
+    format!("{function}_{}", float.name())
+}
+
+/// A launch of blocks along one axis.
+pub(super) fn launch<'a, B>(
+    module: &'static str,
+    function: impl Into<String>,
     (grid, block): (usize, usize),
     shared: usize,
-    arguments: Vec<Argument<'a, B>>,
-) -> Call<'a, B> {
-    Call { module, function, float, grid: (grid, 1, 1), block, shared, arguments }
+    arguments: Vec<Argument<&'a B>>,
+) -> Launch<&'a B> {
+    Launch { module, function: function.into(), grid: (grid, 1, 1), block, shared, arguments }
 }
 
 /// The norm of rows, `(rows, d)` f32 to the pass' format.
@@ -37,8 +42,8 @@ pub(super) fn rms_norm<K: Backend>(
         Argument::Int(sizes.d),
         Argument::Float(sizes.eps),
     ];
-    let launch = (sizes.rows(), NORM_THREADS);
-    k.launch(&simple(("rms_norm", "rms_norm"), Some(sizes.float), launch, 0, arguments))?;
+    let blocks = (sizes.rows(), NORM_THREADS);
+    k.launch(&launch("rms_norm", in_format("rms_norm", sizes.float), blocks, 0, arguments))?;
     Ok(out)
 }
 
@@ -62,8 +67,8 @@ pub(super) fn rms_norm_backward<K: Backend>(
         Argument::Int(sizes.d),
         Argument::Float(sizes.eps),
     ];
-    let name = ("rms_norm_backward", "rms_norm_backward");
-    k.launch(&simple(name, None, (pieces, NORM_THREADS), sizes.d * 4, arguments))?;
+    let blocks = (pieces, NORM_THREADS);
+    k.launch(&launch("rms_norm_backward", "rms_norm_backward", blocks, sizes.d * 4, arguments))?;
     sum_columns(k, "gradient of a norm", &totals, pieces, sizes.d)
 }
 
@@ -87,10 +92,9 @@ pub(super) fn conv<K: Backend>(
     input: &ConvBuffers<'_, K::Buffer>,
 ) -> Result<K::Buffer> {
     let out = k.room("convolution's output", sizes.float, sizes.rows() * sizes.c())?;
-    k.launch(&Call {
+    k.launch(&Launch {
         module: "conv_silu",
-        function: "conv_silu",
-        float: Some(sizes.float),
+        function: in_format("conv_silu", sizes.float),
         grid: conv_grid(sizes, sizes.l.div_ceil(CONV_STEPS)),
         block: CONV_THREADS,
         shared: 0,
@@ -118,10 +122,9 @@ pub(super) fn conv_tails<K: Backend>(
     input: &ConvBuffers<'_, K::Buffer>,
 ) -> Result<K::Buffer> {
     let after = k.room("convolution's tails", Float::F32, sizes.b * (sizes.k - 1) * sizes.c())?;
-    k.launch(&Call {
+    k.launch(&Launch {
         module: "conv_silu",
-        function: "conv_tails",
-        float: Some(sizes.float),
+        function: in_format("conv_tails", sizes.float),
         grid: conv_grid(sizes, sizes.k - 1),
         block: CONV_THREADS,
         shared: 0,
@@ -150,10 +153,9 @@ pub(super) fn conv_backward<K: Backend>(
 ) -> Result<K::Buffer> {
     let (pieces, width) = (sizes.conv_pieces(), sizes.c() * (sizes.k + 1));
     let totals = k.room("gradient of a convolution, in pieces", Float::F32, pieces * width)?;
-    k.launch(&Call {
+    k.launch(&Launch {
         module: "conv_backward",
-        function: "conv_backward",
-        float: Some(sizes.float),
+        function: in_format("conv_backward", sizes.float),
         grid: conv_grid(sizes, sizes.l.div_ceil(CONV_STEPS)),
         block: CONV_THREADS,
         shared: (CONV_STEPS + sizes.k - 1) * CONV_THREADS * 4,
@@ -199,8 +201,8 @@ pub(super) fn gated_norm<K: Backend>(
         Argument::Int(sizes.j()),
         Argument::Float(sizes.eps),
     ];
-    let launch = (sizes.rows(), NORM_THREADS);
-    k.launch(&simple(("gated_norm", "gated_norm"), Some(sizes.float), launch, 0, arguments))?;
+    let blocks = (sizes.rows(), NORM_THREADS);
+    k.launch(&launch("gated_norm", in_format("gated_norm", sizes.float), blocks, 0, arguments))?;
     Ok(out)
 }
 
@@ -230,8 +232,8 @@ pub(super) fn gated_norm_backward<K: Backend>(
         Argument::Int(sizes.j()),
         Argument::Float(sizes.eps),
     ];
-    let name = ("gated_norm", "gated_norm_backward");
-    k.launch(&simple(name, Some(sizes.float), (pieces, NORM_THREADS), sizes.e * 4, arguments))?;
+    let function = in_format("gated_norm_backward", sizes.float);
+    k.launch(&launch("gated_norm", function, (pieces, NORM_THREADS), sizes.e * 4, arguments))?;
     Ok((grad_y, sum_columns(k, "gradient of a gated norm", &totals, pieces, sizes.e)?))
 }
 
@@ -255,8 +257,8 @@ pub(super) fn cross_entropy<K: Backend>(
         Argument::Int(sizes.v),
         Argument::Float(scale),
     ];
-    let launch = (sizes.rows(), 128);
-    k.launch(&simple(("cross_entropy", "cross_entropy"), Some(sizes.float), launch, 0, arguments))?;
+    let blocks = (sizes.rows(), 128);
+    k.launch(&launch("cross_entropy", in_format("cross_entropy", sizes.float), blocks, 0, arguments))?;
     Ok((nats, narrow.unwrap_or(logits)))
 }
 
@@ -281,7 +283,7 @@ pub(super) fn sum_rows<K: Backend>(
         Argument::Int(d),
         Argument::Int(usize::from(add)),
     ];
-    k.launch(&simple(("rows", "sum_rows"), None, (lists.rows(), ROW_THREADS), 0, arguments))
+    k.launch(&launch("rows", "sum_rows", (lists.rows(), ROW_THREADS), 0, arguments))
 }
 
 /// The sums of the columns of `from (count, n)`.
@@ -300,7 +302,7 @@ pub(super) fn sum_columns<K: Backend>(
         Argument::Int(n),
         Argument::Int(0),
     ];
-    k.launch(&simple(("rows", "sum_columns"), None, (n.div_ceil(COLUMNS), 256), 0, arguments))?;
+    k.launch(&launch("rows", "sum_columns", (n.div_ceil(COLUMNS), 256), 0, arguments))?;
     Ok(out)
 }
 
@@ -331,7 +333,7 @@ pub(super) fn operand<'a, K: Backend>(
     }
     let out = k.room("a matrix in bf16", Float::Bf16, len)?;
     let arguments = vec![Argument::Buffer(from), Argument::Buffer(&out), Argument::Size(len)];
-    k.launch(&simple(("rows", "narrow_rows"), None, (len.div_ceil(256), 256), 0, arguments))?;
+    k.launch(&launch("rows", "narrow_rows", (len.div_ceil(256), 256), 0, arguments))?;
     Ok(Operand::Narrow(out))
 }
 

@@ -32,53 +32,8 @@ pub use places::Place;
 pub use scan::{ScanBuffers, scan, scan_gradient};
 pub use sizes::{CHUNK, CONV_STEPS, NORM_ROWS, Sizes};
 
-use crate::engine::launch::Float;
-use crate::engine::launch::Gemm;
+use crate::engine::launch::{Float, Gemm, Launch};
 use crate::error::Result;
-
-/// A parameter of a kernel.
-#[derive(Debug)]
-pub enum Argument<'a, B> {
-    /// A pointer to a buffer, which the kernel may write whatever the reference says.
-    Buffer(&'a B),
-    /// A pointer to nothing.
-    Null,
-    /// `int`.
-    Int(usize),
-    /// `size_t`.
-    Size(usize),
-    /// `float`.
-    Float(f32),
-}
-
-/// One kernel launch.
-#[derive(Debug)]
-pub struct Call<'a, B> {
-    /// File of `model/kernels`, without its ending.
-    pub module: &'static str,
-    /// Kernel, without the suffix that says its float format.
-    pub function: &'static str,
-    /// The suffix, where it has one.
-    pub float: Option<Float>,
-    /// Blocks.
-    pub grid: (usize, usize, usize),
-    /// Threads a block.
-    pub block: usize,
-    /// Bytes of dynamic shared memory.
-    pub shared: usize,
-    /// Parameters in order.
-    pub arguments: Vec<Argument<'a, B>>,
-}
-
-impl<B> Call<'_, B> {
-    /// The kernel's whole name.
-    pub fn name(&self) -> String {
-        match self.float {
-            Some(float) => format!("{}_{}", self.function, float.name()),
-            None => self.function.to_owned(),
-        }
-    }
-}
 
 /// A matrix product of row-major matrices, summed in f32.
 #[derive(Debug)]
@@ -146,7 +101,7 @@ pub trait Backend {
     ///
     /// # Errors
     /// If the device refuses.
-    fn launch(&self, call: &Call<'_, Self::Buffer>) -> Result<()>;
+    fn launch(&self, launch: &Launch<&Self::Buffer>) -> Result<()>;
 
     /// Multiplies.
     ///

@@ -1,7 +1,8 @@
 //! AdamW's kernels: the length of a gradient, and the update of one parameter.
 
-use super::{Argument, Backend, Call};
-use crate::engine::launch::Float;
+use super::Backend;
+use super::calls::launch;
+use crate::engine::launch::{Argument, Float};
 use crate::error::Result;
 
 const THREADS: usize = 256;
@@ -41,12 +42,12 @@ pub fn length<K: Backend>(k: &K, arrays: &[(&K::Buffer, usize)]) -> Result<f64> 
     for &(array, len) in arrays {
         let arguments =
             vec![Argument::Buffer(array), Argument::Buffer(&sums), Argument::Int(at), Argument::Size(len)];
-        k.launch(&call("square_sums", pieces(len), arguments))?;
+        k.launch(&launch("adamw", "square_sums", (pieces(len), THREADS), 0, arguments))?;
         at += pieces(len);
     }
     let out = k.room("length of a gradient", Float::F32, 1)?;
     let arguments = vec![Argument::Buffer(&sums), Argument::Buffer(&out), Argument::Int(count)];
-    k.launch(&call("length", 1, arguments))?;
+    k.launch(&launch("adamw", "length", (1, THREADS), 0, arguments))?;
     Ok(k.read(&out, 1)?.first().map_or(0.0, |&length| f64::from(length)))
 }
 
@@ -66,10 +67,5 @@ pub fn adamw<K: Backend>(
     let mut arguments: Vec<_> = [parameter, gradient, first, second].map(Argument::Buffer).into();
     arguments.push(Argument::Size(len));
     arguments.extend([scale, beta1, beta2, eps, keep, rate, correction].map(Argument::Float));
-    k.launch(&call("adamw", len.div_ceil(THREADS), arguments))
-}
-
-fn call<'a, B>(function: &'static str, blocks: usize, arguments: Vec<Argument<'a, B>>) -> Call<'a, B> {
-    let grid = (blocks, 1, 1);
-    Call { module: "adamw", function, float: None, grid, block: THREADS, shared: 0, arguments }
+    k.launch(&launch("adamw", "adamw", (len.div_ceil(THREADS), THREADS), 0, arguments))
 }

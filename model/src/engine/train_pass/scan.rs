@@ -4,8 +4,9 @@
 //! gradients add to the states', from the last chunk to the first, then everything inside the chunks.
 //! Source: Dao and Gu 2024, section 6 and listing 1.
 
-use super::{Argument, Backend, CHUNK, Call, Sizes};
-use crate::engine::launch::Float;
+use super::calls::in_format;
+use super::{Backend, CHUNK, Sizes};
+use crate::engine::launch::{Argument, Float, Launch};
 use crate::error::Result;
 
 /// Bytes of a tile in shared memory, as `Tiles` of `scan_tiles_f32.cuh` and `scan_tiles_bf16.cuh` say.
@@ -57,7 +58,7 @@ pub(super) struct ScanGrads<B> {
     pub(super) heads: B, // (3 H): dt_bias, a_log, D
 }
 
-fn or_null<B>(buffer: Option<&B>) -> Argument<'_, B> {
+fn or_null<B>(buffer: Option<&B>) -> Argument<&B> {
     buffer.map_or(Argument::Null, Argument::Buffer)
 }
 
@@ -84,10 +85,9 @@ pub(super) fn scanned<K: Backend>(
     let chunks = sizes.chunks();
     let dt = k.room("steps", Float::F32, b * h * chunks * CHUNK)?;
     let sums = k.room("decays", Float::F32, b * h * chunks * CHUNK)?;
-    k.launch(&Call {
+    k.launch(&Launch {
         module: "scan_steps",
-        function: "scan_steps",
-        float: Some(float),
+        function: in_format("scan_steps", float),
         grid: (chunks, h, b),
         block: CHUNK,
         shared: 0,
@@ -108,10 +108,9 @@ pub(super) fn scanned<K: Backend>(
     added(k, sizes, input, (&dt, &sums), &of_x, &states)?;
     pass(k, sizes, (&states, &sums), input.initial, after, false)?;
     let y = k.room("scan's output", float, sizes.rows() * e)?;
-    k.launch(&Call {
+    k.launch(&Launch {
         module: "scan_output",
-        function: "scan_output",
-        float: Some(float),
+        function: in_format("scan_output", float),
         grid: (chunks, h, b),
         block: SCAN_THREADS,
         shared: 3 * tile(float),
@@ -151,10 +150,9 @@ fn added<K: Backend>(
     to: &K::Buffer,
 ) -> Result<()> {
     let Sizes { b, l, h, p, g, n, float, .. } = *sizes;
-    k.launch(&Call {
+    k.launch(&Launch {
         module: "scan_state",
-        function: "scan_state",
-        float: Some(float),
+        function: in_format("scan_state", float),
         grid: (sizes.chunks(), h, b),
         block: SCAN_THREADS,
         shared: 2 * tile(float),
@@ -187,10 +185,9 @@ fn pass<K: Backend>(
     backward: bool,
 ) -> Result<()> {
     let values = sizes.n * sizes.p;
-    k.launch(&Call {
+    k.launch(&Launch {
         module: "scan_pass",
-        function: "scan_pass",
-        float: None,
+        function: "scan_pass".to_owned(),
         grid: (values.div_ceil(PASS_THREADS), sizes.h, sizes.b),
         block: PASS_THREADS,
         shared: 0,
@@ -244,10 +241,9 @@ pub(super) fn gradient<K: Backend>(
     let x = k.room("gradient of x", float, sizes.rows() * e)?;
     let bc = k.room("gradient of B and C", Float::F32, sizes.grad_bc())?;
     let totals = k.room("gradient of heads, in pieces", Float::F32, b * chunks * 3 * h)?;
-    k.launch(&Call {
+    k.launch(&Launch {
         module: "scan_backward",
-        function: "scan_backward",
-        float: Some(float),
+        function: in_format("scan_backward", float),
         grid: (chunks, h / per, b),
         block: SCAN_THREADS,
         shared: 5 * tile(float),

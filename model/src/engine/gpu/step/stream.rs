@@ -3,19 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cudarc::driver::sys::{CUdeviceptr, CUfunction_attribute, CUgraphInstantiate_flags, CUstreamCaptureMode};
-use cudarc::driver::{CudaFunction, CudaGraph, CudaSlice, CudaStream, LaunchConfig, PushKernelArg, result};
+use cudarc::driver::sys::{CUdeviceptr, CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{CudaFunction, CudaGraph, CudaSlice, CudaStream, result};
 
-use super::super::{Attempt, CudaError, Gpu};
+use super::super::{Attempt, CudaError, Gpu, launcher};
 use super::memory::{Memory, Pinned};
+use crate::engine::launch::Launch;
 use crate::engine::step_program::stream::{Inputs, Lane};
-use crate::engine::step_program::{
-    Argument, Choice, Decoding, FLAGS, FRESH, Launch, Region, SILENT, SLOT, choices,
-};
+use crate::engine::step_program::{Choice, Decoding, FLAGS, FRESH, Region, SILENT, SLOT, choices};
 use crate::error::Result;
 
-/// Shared memory that a block gets without being asked about it.
-const SHARED_WITHOUT_ASKING: u32 = 48 * 1024;
 /// Words of a row that comes back.
 const CHOICE_WORDS: usize = 3;
 
@@ -66,9 +63,10 @@ impl GpuLane {
     }
 
     /// Makes a step of `rows` rows that can be launched again and again.
-    fn capture(&mut self, gpu: &Gpu, rows: usize) -> Result<CudaGraph, CudaError> {
+    fn capture(&mut self, gpu: &Gpu, rows: usize) -> Result<CudaGraph> {
         let launches = self.decoding.program(rows);
-        let functions = launches.iter().map(|launch| function(gpu, launch)).collect::<Result<Vec<_>, _>>()?;
+        let functions =
+            launches.iter().map(|launch| launcher::function(gpu, launch)).collect::<Result<Vec<_>, _>>()?;
         // Once for real, with sessions that begin and choose nothing: functions that the driver loads when they are first used
         // are loaded then, which it may not do within a capture.
         let words = self.decoding.ticket_words();
@@ -94,12 +92,7 @@ impl GpuLane {
     }
 
     /// Puts a step on the stream: up, kernels, down.
-    fn issue(
-        &mut self,
-        rows: usize,
-        launches: &[Launch],
-        functions: &[CudaFunction],
-    ) -> Result<(), CudaError> {
+    fn issue(&mut self, rows: usize, launches: &[Launch<Region>], functions: &[CudaFunction]) -> Result<()> {
         let (ticket, draw) = (self.decoding.ticket_words(), self.decoding.draw_words());
         let address = |region| self.address(region);
         let stream = self.stream.cu_stream();
@@ -111,7 +104,10 @@ impl GpuLane {
         // SAFETY: as above.
         unsafe { result::memcpy_htod_async(to.1, draws, stream) }.to("copy to the device")?;
         for (launch, function) in launches.iter().zip(functions) {
-            self.launch(launch, function)?;
+            let address = |&region: &Region| Ok(self.address(region)?);
+            // SAFETY: arguments and geometry are those of `Decoding::program`, which the kernels' tests run on the host with guards
+            // around every region; the regions have the sizes that it was made for.
+            unsafe { launcher::launch(&self.stream, function, launch, address) }?;
         }
         let stream = self.stream.cu_stream();
         let choices = &mut self.choices.values_mut()[..rows * CHOICE_WORDS];
@@ -134,57 +130,6 @@ impl GpuLane {
         let found = self.memory.address(region).or_else(|| self.weights.address(region));
         found.ok_or_else(|| CudaError::NoKernel { module: "decode", function: format!("{region:?}") })
     }
-
-    fn launch(&self, launch: &Launch, function: &CudaFunction) -> Result<(), CudaError> {
-        /// A parameter as the kernel takes it; the driver reads it through a pointer while it launches.
-        enum Value {
-            Address(CUdeviceptr),
-            Int(i32),
-            Float(f32),
-            Double(f64),
-        }
-        let values = launch
-            .arguments
-            .iter()
-            .map(|argument| {
-                Ok(match *argument {
-                    Argument::Region(region) => Value::Address(self.address(region)?),
-                    Argument::Int(value) => Value::Int(value),
-                    Argument::Float(value) => Value::Float(value),
-                    Argument::Double(value) => Value::Double(value),
-                })
-            })
-            .collect::<Result<Vec<_>, CudaError>>()?;
-        let mut builder = self.stream.launch_builder(function);
-        for value in &values {
-            match value {
-                Value::Address(value) => builder.arg(value),
-                Value::Int(value) => builder.arg(value),
-                Value::Float(value) => builder.arg(value),
-                Value::Double(value) => builder.arg(value),
-            };
-        }
-        let config = LaunchConfig {
-            grid_dim: launch.grid,
-            block_dim: (launch.block, 1, 1),
-            shared_mem_bytes: launch.shared,
-        };
-        // SAFETY: arguments and geometry are those of `Decoding::program`, which the kernels' tests run on the host with guards
-        // around every region; the regions have the sizes that it was made for.
-        unsafe { builder.launch(config) }.to("launch a kernel")?;
-        Ok(())
-    }
-}
-
-/// A launch's kernel, allowed the shared memory that it needs.
-fn function(gpu: &Gpu, launch: &Launch) -> Result<CudaFunction, CudaError> {
-    let function = gpu.function(launch.module, &launch.function)?;
-    if launch.shared > SHARED_WITHOUT_ASKING {
-        let bytes = i32::try_from(launch.shared).unwrap_or(i32::MAX);
-        let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        function.set_attribute(attribute, bytes).to("give a kernel its shared memory")?;
-    }
-    Ok(function)
 }
 
 impl Lane for GpuLane {

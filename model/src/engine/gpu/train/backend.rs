@@ -5,17 +5,14 @@
 
 use candle_core::cuda_backend::{CudaDevice, CudaStorage};
 use candle_core::{DType, Device, Storage, Tensor};
-use cudarc::driver::sys::{CUdeviceptr, CUfunction_attribute};
-use cudarc::driver::{DevicePtr, LaunchConfig, PushKernelArg};
+use cudarc::driver::DevicePtr;
+use cudarc::driver::sys::CUdeviceptr;
 
-use super::super::{Attempt, CudaError, Gpu};
+use super::super::{CudaError, Gpu, launcher};
 use super::matmul;
-use crate::engine::launch::Float;
-use crate::engine::train_pass::{Argument, Backend, Call, Product};
+use crate::engine::launch::{Float, Launch};
+use crate::engine::train_pass::{Backend, Product};
 use crate::error::{Error, Result};
-
-/// Shared memory that a block gets without being asked about it.
-const SHARED_WITHOUT_ASKING: usize = 48 * 1024;
 
 /// A device with its kernels. Clones share it.
 #[derive(Clone, Debug)]
@@ -145,62 +142,11 @@ impl Backend for Runner {
         Ok(from.tensor()?.narrow(0, 0, len)?.to_dtype(dtype(Float::F32))?.to_vec1()?)
     }
 
-    fn launch(&self, call: &Call<'_, Memory>) -> Result<()> {
-        /// A parameter as the kernel takes it; the driver reads it through a pointer while it launches.
-        enum Value {
-            Address(CUdeviceptr),
-            Int(i32),
-            Size(u64),
-            Float(f32),
-        }
-        let size = |value: usize| {
-            u32::try_from(value).map_err(|_| Error::input("a launch on the GPU", "sizes below 2^32", value))
-        };
-        let grid = (size(call.grid.0)?, size(call.grid.1)?, size(call.grid.2)?);
-        if grid.0 == 0 || grid.1 == 0 || grid.2 == 0 {
-            return Ok(());
-        }
-        let values = call
-            .arguments
-            .iter()
-            .map(|argument| {
-                Ok(match *argument {
-                    Argument::Buffer(memory) => Value::Address(memory.address),
-                    Argument::Null => Value::Address(0),
-                    Argument::Int(value) => Value::Int(
-                        i32::try_from(value)
-                            .map_err(|_| Error::input("a size on the GPU", "below 2^31", value))?,
-                    ),
-                    Argument::Size(value) => Value::Size(value as u64),
-                    Argument::Float(value) => Value::Float(value),
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let function = self.gpu.function(call.module, &call.name())?;
-        if call.shared > SHARED_WITHOUT_ASKING {
-            let bytes = i32::try_from(call.shared).unwrap_or(i32::MAX);
-            let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            function.set_attribute(attribute, bytes).to("give a kernel its shared memory")?;
-        }
-        let stream = self.cuda.cuda_stream();
-        let mut builder = stream.launch_builder(&function);
-        for value in &values {
-            match value {
-                Value::Address(value) => builder.arg(value),
-                Value::Int(value) => builder.arg(value),
-                Value::Size(value) => builder.arg(value),
-                Value::Float(value) => builder.arg(value),
-            };
-        }
-        let config = LaunchConfig {
-            grid_dim: grid,
-            block_dim: (size(call.block)?, 1, 1),
-            shared_mem_bytes: size(call.shared)?,
-        };
-        // SAFETY: arguments and geometry are those of `crate::engine::train_pass`, whose launches the tests run on the host with guards around
-        // every array; the arrays live until the kernel is done, because they are freed in order on its stream.
-        unsafe { builder.launch(config) }.to("launch a kernel")?;
-        Ok(())
+    fn launch(&self, launch: &Launch<&Memory>) -> Result<()> {
+        let function = launcher::function(&self.gpu, launch)?;
+        // SAFETY: arguments and geometry are those of `crate::engine::train_pass`, whose launches the tests run on the host with
+        // guards around every array; the arrays live until the kernel is done, because they are freed in order on its stream.
+        unsafe { launcher::launch(&self.cuda.cuda_stream(), &function, launch, |memory| Ok(memory.address)) }
     }
 
     fn product(&self, product: &Product<'_, Memory>) -> Result<()> {
