@@ -87,12 +87,11 @@ impl LabelQueue {
             self.fresh.entry(number).or_insert(None);
         }
         self.ordered = 0;
-        self.skip_voids();
     }
 
     /// Forgets orders that gave no session, up to the first number whose session is ready or still awaited. This keeps
-    /// such marks from piling up. [`SessionBuffer::deliver`] does not call it with a plan: there each arrival must
-    /// learn what became of its own session.
+    /// such marks from piling up. Not to be called with a plan: there each arrival must learn what became of its own
+    /// session.
     fn skip_voids(&mut self) {
         while self.fresh.first_key_value().is_some_and(|(n, s)| *n == self.next_played && s.is_none()) {
             self.fresh.pop_first();
@@ -173,6 +172,9 @@ impl SessionBuffer {
                 twin.played = queue.played;
                 // Late deliveries will be ignored, so the strict order must not wait for them.
                 twin.void_orders();
+                if self.planned.is_none() {
+                    twin.skip_voids();
+                }
             }
         }
     }
@@ -250,7 +252,12 @@ impl SessionBuffer {
     /// Voids all orders that are out, because generation was stopped. Late deliveries are ignored.
     pub(crate) fn void_orders(&mut self) {
         self.epoch += 1;
-        self.queues.iter_mut().for_each(LabelQueue::void_orders);
+        for queue in &mut self.queues {
+            queue.void_orders();
+            if self.planned.is_none() {
+                queue.skip_voids();
+            }
+        }
     }
 
     /// A session of this queue to play now: the oldest fresh one, else the least recently played one that has a replay
@@ -461,6 +468,22 @@ mod tests {
         assert_eq!(named(&rest), [("a".into(), 0), ("b".into(), 2)]);
         rest.iter().for_each(|order| buffer.deliver(order, None));
         assert!(buffer.order().is_none(), "the plan is over");
+    }
+
+    #[test]
+    fn with_a_plan_the_end_of_a_batch_does_not_shift_the_arrivals() {
+        let mut buffer = SessionBuffer::new(&traffic(&[("a", 1.0)]), 2, 1, 7);
+        buffer.follow(Box::new([0, 0].into_iter()), 2);
+        let orders: Vec<Order> = std::iter::from_fn(|| buffer.order()).collect();
+        buffer.deliver(&orders[0], None);
+        buffer.deliver(&orders[1], Some(Arc::new(session("a", orders[1].seed, 1))));
+        buffer.void_orders();
+        assert_eq!(
+            next(&mut buffer, 0),
+            Err("nothing"),
+            "the first arrival learns that nothing came of its session"
+        );
+        assert_eq!(next(&mut buffer, 0), Ok(orders[1].seed));
     }
 
     #[test]
