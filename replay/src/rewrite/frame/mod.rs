@@ -138,7 +138,7 @@ impl SessionReplay {
         }
         let side = match facts.src.map(|id| self.map.hosts[id.index()].side) {
             Some(side) => side,
-            None => self.from_endpoint(facts)?.1,
+            None => self.sending_endpoint(facts)?.1,
         };
         Ok(TestbedFrame {
             bytes,
@@ -184,7 +184,7 @@ impl SessionReplay {
         let (src, dst) = self.ip_header(index, admitted, facts, &layout, out)?;
         let at = layout.l4_at().unwrap_or(have);
         let end = layout.l3_end().unwrap_or(out.len());
-        let link = [self.from_endpoint(facts)?.0, to_mac(out)];
+        let link = [self.sending_endpoint(facts)?.0, to_mac(out)];
         let ends = Ends { facts, src, dst, protocol: admitted.protocol, link };
         if let Some(fragment) = layout.fragment() {
             self.fragment(index, fragment.offset, &ends, have - at, &mut out[at..end]);
@@ -198,7 +198,7 @@ impl SessionReplay {
     }
 
     /// The sender's new Ethernet address, and its side.
-    fn from_endpoint(&self, facts: PacketFacts) -> Result<(MacAddr, Side), Dropped> {
+    fn sending_endpoint(&self, facts: PacketFacts) -> Result<(MacAddr, Side), Dropped> {
         facts.from.map(|id| self.map.mac_endpoints[id.index()]).ok_or(Dropped::Address)
     }
 
@@ -214,7 +214,7 @@ impl SessionReplay {
             Some(id) => self.map.mac_endpoints[id.index()].0,
             None => self.map.mac_endpoint(to_mac(frame))?,
         };
-        let (from, _) = self.from_endpoint(facts)?;
+        let (from, _) = self.sending_endpoint(facts)?;
         out.extend(to.0);
         out.extend(from.0);
         if let Some(vlan) = self.plan.vlan {
