@@ -12,7 +12,7 @@
 //! ```
 //! Imports go from right to left only, and [`stats`] and [`page`] import nothing of this crate.
 //!
-//! 1. `input`: [`Captures`] are found, parted and labelled; a [`Session`] is what the measures see.
+//! 1. `input`: [`Captures`] are found, parted and labelled; a [`CapturedSession`] is what the measures see.
 //! 2. `rows`: the ten measures; a [`Side`] is the sessions of one side with what the rows gathered from them.
 //! 3. [`analyses`]: what is made of two sides, the comparison row by row first; [`Evaluation`] runs them.
 //!
@@ -46,6 +46,6 @@ pub use self::analyses::compare::{Compared, Distance, FORMAT, LabelMean, Report,
 pub use self::error::FidelityError;
 pub use self::evaluation::{ANALYSES, Evaluation, Input, ROWS};
 pub use self::input::read::{Captures, File, Found, Part, Take, each_session, read};
-pub use self::input::session::{Direction, Flow, Packet, Segment, Session, SessionBuilder};
-pub use self::rows::collect::{Kind, Row, Share};
+pub use self::input::session::{CapturedSession, Direction, Flow, Packet, Segment, SessionBuilder};
+pub use self::rows::collect::{Row, RowKind, Share};
 pub use self::side::{About, Side};

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::error::FidelityError;
 use crate::input::read::{self, Captures, File, Found, Take};
-use crate::input::session::{Session, SessionBuilder};
+use crate::input::session::{CapturedSession, SessionBuilder};
 use crate::rows::MEASURES;
 use crate::rows::collect::Collected;
 
@@ -28,7 +28,7 @@ pub struct About {
 #[derive(Debug, Default)]
 pub struct Side {
     found: Found,
-    sessions: Vec<Session>,
+    sessions: Vec<CapturedSession>,
     /// Every row measure of every session, by label (`None`: sessions without one).
     by_label: BTreeMap<Option<String>, Collected>,
     cut_segments: u64,
@@ -80,7 +80,7 @@ impl Side {
         Ok(all)
     }
 
-    fn add(&mut self, session: Session) {
+    fn add(&mut self, session: CapturedSession) {
         self.cut_segments += session.cut_segments;
         let collected = self.by_label.entry(session.label.clone()).or_default();
         MEASURES.iter().for_each(|measure| (measure.add)(&session, collected));
@@ -89,7 +89,7 @@ impl Side {
 
     /// A side of sessions made by hand.
     #[cfg(test)]
-    pub(crate) fn of(sessions: Vec<Session>) -> Self {
+    pub(crate) fn of(sessions: Vec<CapturedSession>) -> Self {
         let mut side = Self::default();
         for session in sessions {
             side.found.captures += 1;
@@ -110,7 +110,7 @@ impl Side {
     }
 
     /// All sessions, in order of path.
-    pub fn sessions(&self) -> &[Session] {
+    pub fn sessions(&self) -> &[CapturedSession] {
         &self.sessions
     }
 

@@ -9,7 +9,7 @@ use netssm_wire::capture::Record;
 use netssm_wire::tcp::{Flags, Seq};
 use netssm_wire::{arp, ethernet, ipv4, tcp, udp};
 
-use crate::input::session::{Session, SessionBuilder};
+use crate::input::session::{CapturedSession, SessionBuilder};
 
 pub(crate) const CLIENT: [u8; 4] = [10, 0, 0, 2];
 pub(crate) const SERVER: [u8; 4] = [198, 18, 0, 1];
@@ -104,7 +104,7 @@ impl Frames {
         self.tcp(at_us + 20, (port, 443), "A", (101, 501), 0);
     }
 
-    pub(crate) fn session(&self, label: &str) -> Session {
+    pub(crate) fn session(&self, label: &str) -> CapturedSession {
         let mut builder = SessionBuilder::new(Some(label.to_owned()));
         self.records.iter().for_each(|record| builder.push(record));
         builder.finish()

@@ -37,14 +37,14 @@ use std::process::Command;
 use rayon::prelude::*;
 
 use netssm_fidelity::analyses::compliance::facts;
-use netssm_fidelity::{Packet, Segment, Session, SessionBuilder};
+use netssm_fidelity::{CapturedSession, Packet, Segment, SessionBuilder};
 use netssm_wire::capture::Capture;
 use netssm_wire::flow::{FiveTuple, FlowKey};
 use netssm_wire::frame::Layout;
 use netssm_wire::tcp::Flags;
 use support::{captures, data, skipped};
 
-fn read(path: &Path) -> Session {
+fn read(path: &Path) -> CapturedSession {
     let mut session = SessionBuilder::new(None);
     let mut capture = Capture::open(path).expect("a capture");
     while let Ok(Some(record)) = capture.next_record() {
@@ -54,12 +54,12 @@ fn read(path: &Path) -> Session {
 }
 
 /// Packets of a flow, with their numbers.
-fn packets(session: &Session, flow: usize) -> impl Iterator<Item = (usize, &Packet)> {
+fn packets(session: &CapturedSession, flow: usize) -> impl Iterator<Item = (usize, &Packet)> {
     session.packets.iter().enumerate().filter(move |(_, packet)| packet.flow == Some(flow as u32))
 }
 
 /// Whether every packet of a flow is on the wire as long as its IP header says.
-fn lengths_fit(session: &Session, flow: usize) -> bool {
+fn lengths_fit(session: &CapturedSession, flow: usize) -> bool {
     packets(session, flow).all(|(number, packet)| {
         let end = Layout::parse(session.frame(number)).l3_end();
         end.is_none_or(|end| end <= packet.wire_len as usize)
@@ -67,13 +67,13 @@ fn lengths_fit(session: &Session, flow: usize) -> bool {
 }
 
 /// Whether a flow has a RST with ACK.
-fn has_rst_ack(session: &Session, flow: usize) -> bool {
+fn has_rst_ack(session: &CapturedSession, flow: usize) -> bool {
     packets(session, flow).any(|(_, packet)| packet.tcp.is_some_and(|tcp| tcp.flags.bits() & 0x14 == 0x14))
 }
 
 /// Whether a SYN of a flow is answered, and the answer acknowledged by a segment without data: by its own walk, with none of
 /// the code under test.
-fn has_bare_ack(session: &Session, flow: usize) -> bool {
+fn has_bare_ack(session: &CapturedSession, flow: usize) -> bool {
     let segments: Vec<_> = packets(session, flow)
         .filter_map(|(_, packet)| Some((session.direction(packet)?, packet.tcp?)))
         .collect();
@@ -186,7 +186,7 @@ fn is_outermost(protocols: &str) -> bool {
     after_ip.find(|name| !name.starts_with("ipv6.")).is_some_and(|name| name == "tcp")
 }
 
-fn of_tshark(session: &Session, text: &str) -> BTreeMap<usize, Theirs> {
+fn of_tshark(session: &CapturedSession, text: &str) -> BTreeMap<usize, Theirs> {
     let mut flows = BTreeMap::<usize, Theirs>::new();
     for line in text.lines() {
         let cells: Vec<&str> = line.split('\t').collect();
@@ -331,7 +331,7 @@ fn of_tcptrace(text: &str) -> BTreeMap<FlowKey, [u64; 7]> {
     flows
 }
 
-fn acks(session: &Session, flow: usize) -> u64 {
+fn acks(session: &CapturedSession, flow: usize) -> u64 {
     let has_ack = |packet: &Packet| packet.tcp.is_some_and(|tcp| tcp.flags.contains(Flags::ACK));
     packets(session, flow).filter(|(_, packet)| has_ack(packet)).count() as u64
 }

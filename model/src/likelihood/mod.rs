@@ -18,7 +18,7 @@ mod step;
 
 use std::collections::BTreeMap;
 
-use netssm_tokens::codec::{Beside, Codec};
+use netssm_tokens::codec::{Codec, SideChannelBits};
 use serde::Serialize;
 
 use crate::error::Error;
@@ -131,7 +131,7 @@ pub struct EncodedSession {
     /// Packets in them.
     pub packets: u64,
     /// What the encoder kept beside the tokens.
-    pub beside: Beside,
+    pub side_channel: SideChannelBits,
 }
 
 /// Predicts `sessions` with `model`, whose tokens are `codec`'s, on `threads` threads. `follow` is told tokens done and
@@ -171,8 +171,8 @@ impl Nats {
         Self {
             sessions: 1,
             packets: session.packets,
-            beside_time_bits: session.beside.time_bits,
-            beside_other_bits: session.beside.other_bits,
+            beside_time_bits: session.side_channel.time_bits,
+            beside_other_bits: session.side_channel.other_bits,
             ..Self::default()
         }
     }
@@ -219,7 +219,7 @@ mod tests {
     /// A session of bytes that follow no grammar: a likelihood is told of any.
     fn session(label: &str, packets: u64, tokens: u16) -> EncodedSession {
         let tokens = (0..tokens).map(|at| at.wrapping_mul(at).wrapping_mul(7) % 256).collect();
-        EncodedSession { label: label.to_owned(), tokens, packets, beside: Beside::default() }
+        EncodedSession { label: label.to_owned(), tokens, packets, side_channel: SideChannelBits::default() }
     }
 
     /// Two sessions of different lengths, one longer than two windows.

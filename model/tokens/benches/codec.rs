@@ -20,9 +20,9 @@ use netssm_tokens::{
     codec::{
         BytesCodec, Codec, Form, FrameRef, RawPacket, SessionEnd, Step, Vocab, Width,
         flow::{
-            Parameters, Recorder, Replayer,
+            Parameters, RecordReader, Recorder,
             record::Record,
-            side::{Discard, SideTable},
+            side_channel::{Discard, SideTable},
         },
     },
     repair::Repair,
@@ -188,8 +188,8 @@ fn flow(c: &mut Criterion) {
                 || coded.iter().map(|(_, side)| side.clone()).collect::<Vec<_>>(),
                 |sides| {
                     for ((tokens, _), side) in coded.iter().zip(sides) {
-                        let mut replayer = Replayer::new(rules, tokens, side);
-                        while let Ok(Some(record)) = replayer.next_record() {
+                        let mut reader = RecordReader::new(rules, tokens, side);
+                        while let Ok(Some(record)) = reader.next_record() {
                             bytes.clear();
                             record.emit(&mut bytes);
                             black_box(&bytes);

@@ -1,7 +1,7 @@
 //! Errors of everything between a capture and tokens: vocabularies, codecs, `prepare`, the corpus on disk.
 //!
 //! A frame that a codec cannot carry and a packet that a model got wrong are *not* errors: they are
-//! `Skip` and `Dropped`, values that callers count.
+//! `Skip` and `RepairDrop`, values that callers count.
 
 use std::path::{Path, PathBuf};
 

@@ -11,7 +11,7 @@ use std::{
 
 use netssm_tokens::{
     codec::{BytesCodec, Codec, Form, FrameRef, RawPacket, SessionEnd, Step, Vocab, Width},
-    repair::{Dropped, Repair},
+    repair::{Repair, RepairDrop},
 };
 use netssm_wire::{
     capture::Capture,
@@ -99,7 +99,7 @@ fn canonical_sessions_are_whole_legal_and_anonymous() {
         for (kind, count) in repair.counts().kinds() {
             *repairs.entry(kind.as_str()).or_insert(0) += count;
         }
-        assert_eq!(repair.counts().drops(Dropped::Unrepairable), 0);
+        assert_eq!(repair.counts().drops(RepairDrop::Unrepairable), 0);
     }
     let skipped: u64 = skips.values().sum();
     eprintln!("{carried} packets carried, {skipped} skipped: {skips:?}");

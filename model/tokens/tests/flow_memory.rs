@@ -4,7 +4,7 @@ use std::alloc::System;
 
 use netssm_tokens::codec::{
     Codec, Decoder, FlowCodec, Vocab,
-    flow::{Parameters, Recorder, record::Record, side::Discard},
+    flow::{Parameters, Recorder, record::Record, side_channel::Discard},
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 

@@ -156,9 +156,9 @@ fn repaired_packets_are_valid_to_tshark_and_suricata() {
         "repairs: {:?}",
         total.kinds().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>()
     );
-    let drops = netssm_tokens::repair::Dropped::ALL.map(|why| format!("{why} {}", total.drops(why)));
+    let drops = netssm_tokens::repair::RepairDrop::ALL.map(|why| format!("{why} {}", total.drops(why)));
     eprintln!("drops: {drops:?}");
-    assert_eq!(total.drops(netssm_tokens::repair::Dropped::Unrepairable), 0);
+    assert_eq!(total.drops(netssm_tokens::repair::RepairDrop::Unrepairable), 0);
 
     let dir = tempfile::tempdir().expect("a folder");
     let capture = dir.path().join("repaired.pcap");

@@ -69,7 +69,12 @@ pub(super) fn encode(codec: &dyn Codec, captures: &Captures, progress: &dyn Prog
                 *out.skipped.entry(reason).or_default() += count;
             }
             if packets > 0 && tokens.len() > 1 {
-                out.sessions.push(EncodedSession { label, tokens, packets, beside: encoder.beside() });
+                out.sessions.push(EncodedSession {
+                    label,
+                    tokens,
+                    packets,
+                    side_channel: encoder.side_channel_bits(),
+                });
             }
         }
     }

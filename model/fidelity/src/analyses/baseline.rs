@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::analyses::compare::{self, Distance, Value, shown};
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::page::{Chapter, Item, Table, number};
 use crate::rows::MEASURES;
 use crate::rows::collect::Collected;
@@ -38,7 +38,7 @@ impl Default for Options {
 
 /// One row with times drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Beside {
+pub struct BaselineRow {
     /// The baseline's values.
     pub value: Option<Value>,
     /// The baseline against the real side.
@@ -59,7 +59,7 @@ pub struct Baseline {
     /// Synthetic sessions that drew from all labels, as the real side has no gap of theirs.
     pub foreign: u64,
     /// By row name; empty if the real side has no gap.
-    pub rows: BTreeMap<&'static str, Beside>,
+    pub rows: BTreeMap<&'static str, BaselineRow>,
 }
 
 /// Rows that feel time, by the beginning of their names; `size.all` is beside them as one that must not.
@@ -86,7 +86,7 @@ pub fn analyse(real: &Side, synthetic: &Side, floor: Option<&Side>, options: &Op
     }
     pools.retain(|_, gaps| !gaps.is_empty());
     let together: Vec<f64> = pools.values().flatten().copied().collect();
-    let pool = |session: &Session| pools.get(&session.label);
+    let pool = |session: &CapturedSession| pools.get(&session.label);
     let mut baseline = Baseline {
         seed: options.seed,
         gaps: together.len() as u64,
@@ -114,19 +114,19 @@ pub fn analyse(real: &Side, synthetic: &Side, floor: Option<&Side>, options: &Op
     iid.sort();
     let (real, synthetic, floor) = (real.together(), synthetic.together(), floor.map(Side::together));
     for row in rows() {
-        let beside = Beside {
+        let compared = BaselineRow {
             value: compare::value(row, &iid),
             distance: compare::distance(row, &real, &iid),
             synthetic: compare::distance(row, &real, &synthetic),
             floor: floor.as_ref().and_then(|floor| compare::distance(row, &real, floor)),
         };
-        baseline.rows.insert(row.name, beside);
+        baseline.rows.insert(row.name, compared);
     }
     baseline
 }
 
 /// The session with gaps drawn from `pool`, which is not empty. Its first packet stays where it is.
-fn drawn(session: &Session, pool: &[f64], random: &mut ChaCha8Rng) -> Session {
+fn drawn(session: &CapturedSession, pool: &[f64], random: &mut ChaCha8Rng) -> CapturedSession {
     let mut at_us = session.packets.first().map_or(0, |packet| packet.time_us);
     let times: Vec<i64> = (0..session.packets.len())
         .map(|number| {
@@ -201,7 +201,7 @@ mod tests {
     use crate::testing::Frames;
 
     /// Trains of ten packets, 100 us apart, and half a second between the trains.
-    fn trains(label: &str) -> Session {
+    fn trains(label: &str) -> CapturedSession {
         let mut frames = Frames::new();
         frames.handshake(0, 50001);
         let mut at = 1000;

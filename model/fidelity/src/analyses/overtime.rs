@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::page::{Axis, Chapter, Curve, Item, Plot, Style, Table, number};
 use crate::rows::interleaving::concurrency;
 use crate::rows::throughput::bins;
@@ -55,7 +55,7 @@ pub struct OverTime {
 
 /// Takes the means of all sides.
 pub fn analyse(real: &Side, synthetic: &Side, floor: Option<&Side>, options: &Options) -> OverTime {
-    let over = |of: fn(&Session) -> Vec<f64>| {
+    let over = |of: fn(&CapturedSession) -> Vec<f64>| {
         let mean = |side: &Side| mean(side.sessions().iter().map(of).collect(), options.seconds);
         let (real, synthetic, floor) = (mean(real), mean(synthetic), floor.map(mean));
         let floor_difference = floor.as_ref().and_then(|floor| difference(&real, floor));
@@ -150,7 +150,7 @@ mod tests {
     use crate::testing::Frames;
 
     /// One packet of 100 bytes every `step_us`, for `seconds` and one packet more.
-    fn session(seconds: i64, step_us: i64) -> Session {
+    fn session(seconds: i64, step_us: i64) -> CapturedSession {
         let mut frames = Frames::new();
         (0..=seconds * 1_000_000 / step_us).for_each(|i| frames.udp(i * step_us, (40001, 443), 58));
         frames.session("x")

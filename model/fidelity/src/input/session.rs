@@ -1,9 +1,9 @@
 //! A session as the measures see it: its packets with their flow and direction, and of TCP what order is judged by.
 //!
 //! Only what a header says is kept, so a capture that was cut to the headers measures as a whole one does: lengths are
-//! those on the wire, and how much data a segment carries follows from the IP length. The *opener* of a flow is the
+//! those on the wire, and how much data a segment carries follows from the IP length. The *initiator* of a flow is the
 //! sender of its SYN, or the receiver of its SYN-ACK; without these the end with the unprivileged port where the other
-//! has one below 1,024, and else the sender of the first packet. *Forward* is from the opener.
+//! has one below 1,024, and else the sender of the first packet. *Forward* is from the initiator.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use netssm_wire::tcp::{Flags, Seq, View};
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
-    /// From the flow's opener.
+    /// From the flow's initiator.
     Forward,
     /// To it.
     Backward,
@@ -52,9 +52,9 @@ pub struct Packet {
     pub time_us: i64,
     /// Length on the wire in bytes, from the Ethernet header to the end without checksum.
     pub wire_len: u32,
-    /// Its flow in [`Session::flows`]; `None` without IP addresses (ARP, LLC) or with a cut header.
+    /// Its flow in [`CapturedSession::flows`]; `None` without IP addresses (ARP, LLC) or with a cut header.
     pub flow: Option<u32>,
-    /// Whether the sender of the flow's first packet sent it. [`Session::direction`] says what that means.
+    /// Whether the sender of the flow's first packet sent it. [`CapturedSession::direction`] says what that means.
     from_first: bool,
     /// The TCP header, if its fixed part was captured.
     pub tcp: Option<Segment>,
@@ -73,7 +73,7 @@ pub struct Flow {
     pub first_us: i64,
     /// Time of its last one.
     pub last_us: i64,
-    opener_is_first: bool,
+    initiator_is_first: bool,
     /// A SYN or SYN-ACK has said who opened it.
     said: bool,
 }
@@ -86,7 +86,7 @@ const KEPT_WHOLE: [u16; 6] = [DNS, DHCP_SERVER, DHCP_CLIENT, NETBIOS_NAME, SSDP,
 
 /// The packets of one session in the order of the capture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Session {
+pub struct CapturedSession {
     /// Its label, if it has one.
     pub label: Option<String>,
     /// All packets.
@@ -101,7 +101,7 @@ pub struct Session {
     pub cut_segments: u64,
 }
 
-impl Session {
+impl CapturedSession {
     /// What is kept of packet `number`, from its Ethernet header on: its first 192 captured bytes, or all of them in the UDP
     /// services that names stand in (DNS, DHCP, NetBIOS names, SSDP, multicast DNS). Empty without such a packet.
     pub fn frame(&self, number: usize) -> &[u8] {
@@ -113,7 +113,11 @@ impl Session {
     /// Direction of a packet of this session; `None` without a flow.
     pub fn direction(&self, packet: &Packet) -> Option<Direction> {
         let flow = self.flows.get(packet.flow? as usize)?;
-        Some(if packet.from_first == flow.opener_is_first { Direction::Forward } else { Direction::Backward })
+        Some(if packet.from_first == flow.initiator_is_first {
+            Direction::Forward
+        } else {
+            Direction::Backward
+        })
     }
 
     /// From first to last packet in microseconds; 0 if the clock was set back.
@@ -157,17 +161,17 @@ impl Session {
     }
 }
 
-/// Makes a [`Session`] from records.
+/// Makes a [`CapturedSession`] from records.
 #[derive(Debug, Default)]
 pub struct SessionBuilder {
-    session: Session,
+    session: CapturedSession,
     index: HashMap<FlowKey, u32>,
 }
 
 impl SessionBuilder {
     /// A session without packets.
     pub fn new(label: Option<String>) -> Self {
-        Self { session: Session { label, ..Session::default() }, index: HashMap::new() }
+        Self { session: CapturedSession { label, ..CapturedSession::default() }, index: HashMap::new() }
     }
 
     /// Adds a packet.
@@ -203,7 +207,7 @@ impl SessionBuilder {
                 bytes: 0,
                 first_us: time_us,
                 last_us: time_us,
-                opener_is_first: initiator::by_system_port(tuple.src_port, tuple.dst_port)
+                initiator_is_first: initiator::by_system_port(tuple.src_port, tuple.dst_port)
                     || !protocol::has_ports(tuple.protocol),
                 said: false,
             });
@@ -222,22 +226,22 @@ impl SessionBuilder {
     }
 
     /// The session.
-    pub fn finish(self) -> Session {
+    pub fn finish(self) -> CapturedSession {
         self.session
     }
 }
 
 impl Flow {
-    /// Address and port of its opener.
-    pub fn opener(&self) -> (IpAddr, u16) {
+    /// Address and port of its initiator.
+    pub fn initiator(&self) -> (IpAddr, u16) {
         let FiveTuple { src, src_port, dst, dst_port, .. } = self.first;
-        if self.opener_is_first { (src, src_port) } else { (dst, dst_port) }
+        if self.initiator_is_first { (src, src_port) } else { (dst, dst_port) }
     }
 
     /// Address and port of the other end.
     pub fn responder(&self) -> (IpAddr, u16) {
         let FiveTuple { src, src_port, dst, dst_port, .. } = self.first;
-        if self.opener_is_first { (dst, dst_port) } else { (src, src_port) }
+        if self.initiator_is_first { (dst, dst_port) } else { (src, src_port) }
     }
 
     fn is_from_first(&self, tuple: &FiveTuple) -> bool {
@@ -250,10 +254,10 @@ impl Flow {
         self.bytes += u64::from(packet.wire_len);
         self.first_us = self.first_us.min(packet.time_us);
         self.last_us = self.last_us.max(packet.time_us);
-        if let Some(by_opener) = packet.tcp.and_then(|segment| initiator::by_flags(segment.flags))
+        if let Some(by_initiator) = packet.tcp.and_then(|segment| initiator::by_flags(segment.flags))
             && !self.said
         {
-            self.opener_is_first = by_opener == packet.from_first;
+            self.initiator_is_first = by_initiator == packet.from_first;
             self.said = true;
         }
     }
@@ -297,7 +301,7 @@ mod tests {
     use crate::testing::{Frames, SERVER};
 
     #[test]
-    fn the_opener_sends_the_syn_or_has_the_user_port() {
+    fn the_initiator_sends_the_syn_or_has_the_user_port() {
         let mut frames = Frames::new();
         frames.tcp(0, (443, 50000), "SA", (7, 2), 0); // its SYN was not captured
         frames.tcp(10, (50000, 443), "A", (2, 8), 5);

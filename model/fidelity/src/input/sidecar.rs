@@ -23,7 +23,7 @@ struct Line {
     session: u64,
     label: String,
     #[serde(flatten)]
-    opener: FiveTuple,
+    initiator: FiveTuple,
     first_ns: i64,
     last_ns: i64,
 }
@@ -76,8 +76,8 @@ impl Sidecar {
                 reason: format!("line {}: {error}", number + 1),
             })?;
             let span = Span { first_ns: line.first_ns, last_ns: line.last_ns, session: line.session };
-            sidecar.flows.entry(line.opener.key()).or_default().push(span);
-            for host in [line.opener.src, line.opener.dst] {
+            sidecar.flows.entry(line.initiator.key()).or_default().push(span);
+            for host in [line.initiator.src, line.initiator.dst] {
                 sidecar.hosts.entry(host).or_default().push(span);
             }
             sidecar.labels.insert(line.session, line.label);

@@ -4,7 +4,7 @@
 //! (1.2 ms), so a burst is about what a sender has in flight at a time. Where gaps are drawn one by one, the lengths of
 //! bursts are geometric; real ones are not. Compare the earth mover's distance, in packets or bytes.
 
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::rows::collect::{Collected, Measure, Row};
 
 pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
@@ -17,7 +17,7 @@ const ROWS: [Row; 2] = [
 /// A gap this long ends a burst.
 const PAUSE_US: i64 = 10_000;
 
-fn add(session: &Session, out: &mut Collected) {
+fn add(session: &CapturedSession, out: &mut Collected) {
     let pause = |a: &crate::input::session::Packet, b: &crate::input::session::Packet| {
         b.time_us.saturating_sub(a.time_us) < PAUSE_US // a clock set back is a gap of 0
     };

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::stats;
 
 /// What a row gathers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum RowKind {
     /// Values; real and synthetic are compared as distributions.
     Sample,
     /// Cases of which some hold; compared as shares.
@@ -23,7 +23,7 @@ pub struct Row {
     /// Name, unique and stable: `measure.part`.
     pub name: &'static str,
     /// What it gathers.
-    pub kind: Kind,
+    pub kind: RowKind,
     /// Unit of the values; for a share, what is counted.
     pub unit: &'static str,
     /// Definition in a sentence.
@@ -33,19 +33,19 @@ pub struct Row {
 impl Row {
     /// A row of values.
     pub(crate) const fn sample(name: &'static str, unit: &'static str, about: &'static str) -> Self {
-        Self { name, kind: Kind::Sample, unit, about }
+        Self { name, kind: RowKind::Sample, unit, about }
     }
 
     /// A row of cases.
     pub(crate) const fn share(name: &'static str, unit: &'static str, about: &'static str) -> Self {
-        Self { name, kind: Kind::Share, unit, about }
+        Self { name, kind: RowKind::Share, unit, about }
     }
 }
 
 /// One measure: its rows, and what it takes from a session.
 pub(crate) struct Measure {
     pub(crate) rows: &'static [Row],
-    pub(crate) add: fn(&Session, &mut Collected),
+    pub(crate) add: fn(&CapturedSession, &mut Collected),
 }
 
 /// How often something held.
@@ -80,13 +80,13 @@ pub(crate) struct Collected {
 impl Collected {
     /// Adds values to a row.
     pub(crate) fn extend(&mut self, row: &Row, values: impl IntoIterator<Item = f64>) {
-        debug_assert_eq!(row.kind, Kind::Sample);
+        debug_assert_eq!(row.kind, RowKind::Sample);
         self.samples.entry(row.name).or_default().extend(values);
     }
 
     /// Adds cases to a row.
     pub(crate) fn count(&mut self, row: &Row, cases: Share) {
-        debug_assert_eq!(row.kind, Kind::Share);
+        debug_assert_eq!(row.kind, RowKind::Share);
         let share = self.shares.entry(row.name).or_default();
         share.hits += cases.hits;
         share.of += cases.of;

@@ -3,7 +3,7 @@
 //! A flow is a two-way five-tuple within a session, without an idle timeout; ICMP pairs requests with replies, fragments
 //! after the first count as a flow without ports. Flows that were open when the capture began count as others do.
 
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::rows::collect::{Collected, Measure, Row};
 use netssm_wire::frame::protocol;
 
@@ -23,7 +23,7 @@ const ROWS: [Row; 7] = [
     ),
 ];
 
-fn add(session: &Session, out: &mut Collected) {
+fn add(session: &CapturedSession, out: &mut Collected) {
     let flows = &session.flows;
     out.extend(&ROWS[0], [flows.len() as f64]);
     out.extend(&ROWS[1], [session.flows_of(protocol::TCP).count() as f64]);
@@ -35,7 +35,7 @@ fn add(session: &Session, out: &mut Collected) {
     out.extend(&ROWS[6], [most_open(session) as f64]);
 }
 
-fn most_open(session: &Session) -> usize {
+fn most_open(session: &CapturedSession) -> usize {
     // An end comes after a start at the same time, so that a flow of one packet is open once.
     let mut events: Vec<(i64, i8)> =
         session.flows.iter().flat_map(|flow| [(flow.first_us, -1), (flow.last_us, 1)]).collect();

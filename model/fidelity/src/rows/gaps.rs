@@ -4,9 +4,9 @@
 //! packets), over all flows together: what an observer of the link sees, and what a codec with time encodes. *Flow* gaps
 //! are the same within one five-tuple, as flow exporters compute them (the "IAT" features of CICFlowMeter: Lashkari et
 //! al., "Characterization of Tor traffic using time based features", ICISSP 2017). The direction is relative to the flow's
-//! opener. A clock that was set back counts as a gap of 0.
+//! initiator. A clock that was set back counts as a gap of 0.
 
-use crate::input::session::{Direction, Session};
+use crate::input::session::{CapturedSession, Direction};
 use crate::rows::collect::{Collected, Measure, Row};
 
 pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
@@ -16,22 +16,22 @@ const ROWS: [Row; 6] = [
     Row::sample(
         "gap.session.forward",
         "us",
-        "between consecutive packets of a session sent by openers of flows",
+        "between consecutive packets of a session sent by initiators of flows",
     ),
     Row::sample(
         "gap.session.backward",
         "us",
-        "between consecutive packets of a session sent to openers of flows",
+        "between consecutive packets of a session sent to initiators of flows",
     ),
     Row::sample("gap.flow.all", "us", "between consecutive packets of a flow"),
-    Row::sample("gap.flow.forward", "us", "between consecutive packets of a flow sent by its opener"),
-    Row::sample("gap.flow.backward", "us", "between consecutive packets of a flow sent to its opener"),
+    Row::sample("gap.flow.forward", "us", "between consecutive packets of a flow sent by its initiator"),
+    Row::sample("gap.flow.backward", "us", "between consecutive packets of a flow sent to its initiator"),
 ];
 
 /// The last packet seen: any, forward, backward.
 type Last = [Option<i64>; 3];
 
-fn add(session: &Session, out: &mut Collected) {
+fn add(session: &CapturedSession, out: &mut Collected) {
     let mut gaps: [Vec<f64>; 6] = Default::default();
     let mut in_session = Last::default();
     let mut in_flow = vec![Last::default(); session.flows.len()];

@@ -2,7 +2,7 @@
 //!
 //! An *attempt* is a SYN without ACK with an initial sequence number that its flow has not tried before; a repeated SYN is
 //! the same attempt. It is *answered* by a SYN-ACK of the other end that acknowledges that number plus 1, and *completed*
-//! by a later segment of the opener with ACK that acknowledges the SYN-ACK's number plus 1 and starts at its own plus 1 or
+//! by a later segment of the initiator with ACK that acknowledges the SYN-ACK's number plus 1 and starts at its own plus 1 or
 //! later. Attempts near the end of a capture, and to ports where nobody listens, stay open in real traffic too: compare
 //! with the real side, not with 1.
 
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use netssm_wire::frame::protocol;
 use netssm_wire::tcp::{Flags, Seq};
 
-use crate::input::session::{Direction, Segment, Session};
+use crate::input::session::{CapturedSession, Direction, Segment};
 use crate::rows::collect::{Collected, Measure, Row, Share};
 
 pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
@@ -19,7 +19,7 @@ pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
 const ROWS: [Row; 5] = [
     Row::share("handshake.opening", "TCP flows", "flows that have a SYN"),
     Row::share("handshake.answered", "SYNs", "SYNs answered by a SYN-ACK that acknowledges ISN + 1"),
-    Row::share("handshake.completed", "SYNs", "SYNs answered, and the answer acknowledged by the opener"),
+    Row::share("handshake.completed", "SYNs", "SYNs answered, and the answer acknowledged by the initiator"),
     Row::share(
         "handshake.flows",
         "TCP flows with a SYN",
@@ -40,7 +40,7 @@ struct Attempt {
     completed: bool,
 }
 
-fn add(session: &Session, out: &mut Collected) {
+fn add(session: &CapturedSession, out: &mut Collected) {
     let mut attempts = BTreeMap::<u32, Vec<Attempt>>::new();
     let mut asked = Share::default();
     for (flow, by, segment) in session.segments() {

@@ -5,7 +5,7 @@
 //! *switch* is a packet of another flow than the packet with a flow before it; a *run* is what lies between switches.
 //! That only the generation of whole sessions, not flow by flow, has these is what NetSSM sets out to show (section 1 there).
 
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::rows::collect::{Collected, Measure, Row, Share};
 
 pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
@@ -20,7 +20,7 @@ const ROWS: [Row; 4] = [
 const SECOND_US: i64 = 1_000_000;
 const LONGEST_S: usize = 3600;
 
-fn add(session: &Session, out: &mut Collected) {
+fn add(session: &CapturedSession, out: &mut Collected) {
     let start = session.packets.iter().map(|packet| packet.time_us).min().unwrap_or(0);
     out.extend(&ROWS[0], concurrency(session).into_iter().map(f64::from));
     let since = |time_us: i64| time_us.saturating_sub(start).max(0) as f64 / 1e6;
@@ -33,7 +33,7 @@ fn add(session: &Session, out: &mut Collected) {
 }
 
 /// Open flows at 0 s, 1 s, ... of a session, to its last full second.
-pub(crate) fn concurrency(session: &Session) -> Vec<u32> {
+pub(crate) fn concurrency(session: &CapturedSession) -> Vec<u32> {
     let Some(start) = session.packets.iter().map(|packet| packet.time_us).min() else { return Vec::new() };
     let seconds = ((session.duration_us() / SECOND_US) as usize).min(LONGEST_S - 1);
     // What changes at each second; one more for flows that end at the last.

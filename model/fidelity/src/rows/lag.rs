@@ -8,22 +8,22 @@
 //! `r = sum (x[i] - m)(x[i+1] - m) / sum (x[i] - m)^2` with m the mean over all: the usual estimate (Box, Jenkins, Reinsel,
 //! "Time series analysis", section 2.1), from -1 to 1. Sessions with fewer than [`FEWEST`] gaps or with equal gaps only have no value.
 
-use crate::input::session::{Direction, Session};
+use crate::input::session::{CapturedSession, Direction};
 use crate::rows::collect::{Collected, Measure, Row};
 
 pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
 
 const ROWS: [Row; 4] = [
     Row::sample("lag1.all", "correlation", "of the logarithms of consecutive gaps of a session"),
-    Row::sample("lag1.forward", "correlation", "the same of packets sent by openers of flows"),
-    Row::sample("lag1.backward", "correlation", "the same of packets sent to openers of flows"),
+    Row::sample("lag1.forward", "correlation", "the same of packets sent by initiators of flows"),
+    Row::sample("lag1.backward", "correlation", "the same of packets sent to initiators of flows"),
     Row::sample("lag1.plain", "correlation", "of consecutive gaps of a session, without the logarithm"),
 ];
 
 /// With this many gaps the estimate of independent ones is off by a quarter (1 / sqrt(n)); with fewer it says nothing.
 const FEWEST: usize = 16;
 
-fn add(session: &Session, out: &mut Collected) {
+fn add(session: &CapturedSession, out: &mut Collected) {
     let all = gaps(session, None);
     let logarithms = |gaps: &[f64]| gaps.iter().map(|gap| (1.0 + gap).log10()).collect::<Vec<_>>();
     out.extend(&ROWS[0], lag1(&logarithms(&all)));
@@ -34,7 +34,7 @@ fn add(session: &Session, out: &mut Collected) {
 }
 
 /// Gaps in microseconds between consecutive packets of a session, or of those that go one way. A clock set back counts as 0.
-pub(crate) fn gaps(session: &Session, way: Option<Direction>) -> Vec<f64> {
+pub(crate) fn gaps(session: &CapturedSession, way: Option<Direction>) -> Vec<f64> {
     let goes = |packet: &&crate::input::session::Packet| way.is_none() || session.direction(packet) == way;
     let times: Vec<i64> = session.packets.iter().filter(goes).map(|packet| packet.time_us).collect();
     times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]).max(0) as f64).collect()

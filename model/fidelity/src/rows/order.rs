@@ -18,7 +18,7 @@
 use netssm_wire::frame::protocol;
 use netssm_wire::tcp::{Flags, Seq};
 
-use crate::input::session::{Direction, Segment, Session};
+use crate::input::session::{CapturedSession, Direction, Segment};
 use crate::rows::collect::{Collected, Measure, Row, Share};
 
 pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
@@ -180,7 +180,7 @@ impl Connection {
     }
 }
 
-fn add(session: &Session, out: &mut Collected) {
+fn add(session: &CapturedSession, out: &mut Collected) {
     let mut connections = vec![Connection::default(); session.flows.len()];
     let mut tally = Tally::default();
     for (flow, by, segment) in session.segments() {

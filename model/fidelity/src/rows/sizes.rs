@@ -3,18 +3,18 @@
 //! Of a capture that was cut the recorded original length counts. Padding of short frames to 60 bytes is part of it
 //! where the capture has it; captures made on the sending host do not.
 
-use crate::input::session::{Direction, Session};
+use crate::input::session::{CapturedSession, Direction};
 use crate::rows::collect::{Collected, Measure, Row};
 
 pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
 
 const ROWS: [Row; 3] = [
     Row::sample("size.all", "bytes", "length of a packet on the wire"),
-    Row::sample("size.forward", "bytes", "length of a packet sent by the opener of its flow"),
-    Row::sample("size.backward", "bytes", "length of a packet sent to the opener of its flow"),
+    Row::sample("size.forward", "bytes", "length of a packet sent by the initiator of its flow"),
+    Row::sample("size.backward", "bytes", "length of a packet sent to the initiator of its flow"),
 ];
 
-fn add(session: &Session, out: &mut Collected) {
+fn add(session: &CapturedSession, out: &mut Collected) {
     let of = |direction: Direction| {
         let goes = move |p: &&_| session.direction(p) == Some(direction);
         session.packets.iter().filter(goes).map(|p| f64::from(p.wire_len))

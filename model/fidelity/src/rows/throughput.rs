@@ -3,7 +3,7 @@
 //! Bins count from the earliest packet. The last one, which the session does not fill, is left out; so a session shorter
 //! than a bin has no value. Only the first hour of a session counts, which bounds memory where a clock jumped.
 
-use crate::input::session::{Direction, Session};
+use crate::input::session::{CapturedSession, Direction};
 use crate::rows::collect::{Collected, Measure, Row};
 
 pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
@@ -11,14 +11,14 @@ pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
 const ROWS: [Row; 4] = [
     Row::sample("throughput.100ms", "bytes", "bytes of a session on the wire in 100 ms"),
     Row::sample("throughput.1s", "bytes", "bytes of a session on the wire in 1 s"),
-    Row::sample("throughput.1s.forward", "bytes", "bytes sent by openers of flows in 1 s"),
-    Row::sample("throughput.1s.backward", "bytes", "bytes sent to openers of flows in 1 s"),
+    Row::sample("throughput.1s.forward", "bytes", "bytes sent by initiators of flows in 1 s"),
+    Row::sample("throughput.1s.backward", "bytes", "bytes sent to initiators of flows in 1 s"),
 ];
 
 const SECOND_US: i64 = 1_000_000;
 const LONGEST_US: i64 = 3600 * SECOND_US;
 
-fn add(session: &Session, out: &mut Collected) {
+fn add(session: &CapturedSession, out: &mut Collected) {
     out.extend(&ROWS[0], bins(session, SECOND_US / 10, None));
     out.extend(&ROWS[1], bins(session, SECOND_US, None));
     out.extend(&ROWS[2], bins(session, SECOND_US, Some(Direction::Forward)));
@@ -26,7 +26,7 @@ fn add(session: &Session, out: &mut Collected) {
 }
 
 /// Bytes in each whole bin of a session, of all packets or of those that go one way.
-pub(crate) fn bins(session: &Session, bin_us: i64, way: Option<Direction>) -> Vec<f64> {
+pub(crate) fn bins(session: &CapturedSession, bin_us: i64, way: Option<Direction>) -> Vec<f64> {
     let whole = (session.duration_us().min(LONGEST_US) / bin_us) as usize;
     let mut bins = vec![0.0; whole];
     let start = session.packets.iter().map(|packet| packet.time_us).min().unwrap_or(0);

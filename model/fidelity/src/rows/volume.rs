@@ -1,6 +1,6 @@
 //! Volume: packets, bytes and duration of a session.
 
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::rows::collect::{Collected, Measure, Row};
 
 pub(crate) const MEASURE: Measure = Measure { rows: &ROWS, add };
@@ -11,7 +11,7 @@ const ROWS: [Row; 3] = [
     Row::sample("session.duration", "s", "from the earliest to the latest packet of a session"),
 ];
 
-fn add(session: &Session, out: &mut Collected) {
+fn add(session: &CapturedSession, out: &mut Collected) {
     out.extend(&ROWS[0], [session.packets.len() as f64]);
     out.extend(&ROWS[1], [session.packets.iter().map(|p| f64::from(p.wire_len)).sum()]);
     out.extend(&ROWS[2], [session.duration_us() as f64 / 1e6]);

@@ -2,13 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netssm_tokens::codec::flow::{Parameters, Session, Slots, Taken, vocab::EOS};
+use netssm_tokens::codec::flow::{Parameters, Pushed, SessionReader, Slots, vocab::EOS};
 
 fuzz_target!(|input: (u8, u64, Vec<u16>)| {
     let (choice, seed, tokens) = input;
     let slots = if choice & 1 == 0 { Slots::Recent } else { Slots::Fixed };
     let parameters = Parameters { fine: choice & 2 == 0, slots };
-    let mut session = Session::new(parameters, seed, choice & 4 == 0);
+    let mut session = SessionReader::new(parameters, seed, choice & 4 == 0);
     let mut only_legal = true;
     for number in tokens {
         let mask = session.legal();
@@ -20,7 +20,7 @@ fuzz_target!(|input: (u8, u64, Vec<u16>)| {
         };
         let legal = mask.has(token);
         let taken = session.push(token);
-        assert!(!only_legal || !legal || taken != Taken::Ignored || EOS.has(token), "{token} was legal");
-        only_legal &= legal || taken == Taken::Ignored;
+        assert!(!only_legal || !legal || taken != Pushed::Ignored || EOS.has(token), "{token} was legal");
+        only_legal &= legal || taken == Pushed::Ignored;
     }
 });

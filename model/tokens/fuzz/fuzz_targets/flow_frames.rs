@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netssm_tokens::codec::flow::{Parameters, Recorder, Replayer, record::Record, side::SideTable};
+use netssm_tokens::codec::flow::{Parameters, RecordReader, Recorder, record::Record, side_channel::SideTable};
 
 fuzz_target!(|frames: Vec<(i32, u32, Vec<u8>)>| {
     let (mut recorder, mut side, mut tokens) =
@@ -15,14 +15,14 @@ fuzz_target!(|frames: Vec<(i32, u32, Vec<u8>)>| {
         recorder.push(&record, &mut tokens, &mut side);
         records.push(record);
     }
-    let mut replayer = Replayer::new(Parameters::default(), &tokens, &mut side);
+    let mut reader = RecordReader::new(Parameters::default(), &tokens, &mut side);
     for record in &records {
         let back =
-            replayer.next_record().expect("what was written can be read").expect("as many as were written");
+            reader.next_record().expect("what was written can be read").expect("as many as were written");
         let (mut before, mut after) = (Vec::new(), Vec::new());
         record.emit(&mut before);
         back.emit(&mut after);
         assert_eq!((record.time_us, record.wire_len, before), (back.time_us, back.wire_len, after));
     }
-    assert_eq!(replayer.next_record(), Ok(None));
+    assert_eq!(reader.next_record(), Ok(None));
 });

@@ -6,7 +6,7 @@ mod frames;
 use libfuzzer_sys::fuzz_target;
 use netssm_tokens::{
     codec::RawPacket,
-    repair::{Dropped, Repair},
+    repair::{Repair, RepairDrop},
 };
 use netssm_wire::{
     checksum::{self, Check},
@@ -30,5 +30,5 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(again.as_ref(), Ok(&packet));
         assert_eq!(repair.counts().kinds().collect::<Vec<_>>(), kinds);
     }
-    assert_eq!(repair.counts().drops(Dropped::Unrepairable), 0);
+    assert_eq!(repair.counts().drops(RepairDrop::Unrepairable), 0);
 });

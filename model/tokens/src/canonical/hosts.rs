@@ -43,7 +43,7 @@ fn host_number(k: u32) -> u32 {
 }
 
 impl Hosts {
-    /// A station's address: by order of first use. The null address (an unknown target in ARP) stays.
+    /// A MAC endpoint's address: by order of first use. The null address (an unknown target in ARP) stays.
     pub(super) fn mac(&mut self, mac: [u8; 6]) -> Result<[u8; 6], Skip> {
         if mac == [0; 6] {
             return Ok(mac);
@@ -57,7 +57,7 @@ impl Hosts {
     }
 
     /// Where a frame goes: the broadcast and the group address that belongs to its IP destination `group` stay (that of a
-    /// solicited-node group follows its host); any other address is a station's, or somebody's own group, and is mapped.
+    /// solicited-node group follows its host); any other address is a MAC endpoint's, or somebody's own group, and is mapped.
     pub(super) fn destination_mac(&mut self, mac: [u8; 6], group: Option<IpAddr>) -> Result<[u8; 6], Skip> {
         if mac == [0xff; 6] {
             return Ok(mac);

@@ -47,8 +47,8 @@ use self::{
 use crate::packet::{
     Skip,
     shape::{
-        ETHERNET_BYTES, ETHERTYPE_AT, Extent, IPV4_BYTES, IPV6_BYTES, Kind, Net, Shape, TAG_BYTES, TCP_BYTES,
-        UDP_BYTES, UdpPrefix, extent,
+        ETHERNET_BYTES, ETHERTYPE_AT, Extent, IPV4_BYTES, IPV6_BYTES, Net, Protocol, Shape, TAG_BYTES,
+        TCP_BYTES, UDP_BYTES, UdpPrefix, extent,
     },
     udp::is_dns_header,
 };
@@ -83,11 +83,11 @@ impl Canonical {
             Extent::More(_) => return Err(Skip::Cut),
             Extent::Foreign(why) => return Err(why),
         };
-        if shape.kind_at + shape.body_len > wire_len as usize {
+        if shape.body_at + shape.body_len > wire_len as usize {
             return Err(Skip::Malformed);
         }
-        let floor = match shape.kind {
-            Kind::Tcp => shape.kind_at + TCP_BYTES,
+        let floor = match shape.protocol {
+            Protocol::Tcp => shape.body_at + TCP_BYTES,
             _ => shape.end,
         };
         if bytes.len() < floor {
@@ -142,19 +142,21 @@ impl Canonical {
 
     fn ip(&mut self, bytes: &mut [u8], shape: &Shape, to_broadcast: bool) -> Result<Vec<u8>, Skip> {
         let (source, destination) = self.network(bytes, shape, to_broadcast)?;
-        let mut out = bytes[..shape.kind_at].to_vec();
-        let captured = &bytes[shape.kind_at..bytes.len().min(shape.kind_at + shape.body_len)];
-        let body_len = match shape.kind {
-            Kind::Tcp => self.tcp(captured, shape, (source, destination), &mut out),
-            Kind::Udp => self.udp(captured, shape, (source, destination), &mut out),
-            Kind::Icmp => close(messages::icmp(captured, &mut self.hosts, &mut self.ports)?, shape, &mut out),
-            Kind::Icmpv6 => {
+        let mut out = bytes[..shape.body_at].to_vec();
+        let captured = &bytes[shape.body_at..bytes.len().min(shape.body_at + shape.body_len)];
+        let body_len = match shape.protocol {
+            Protocol::Tcp => self.tcp(captured, shape, (source, destination), &mut out),
+            Protocol::Udp => self.udp(captured, shape, (source, destination), &mut out),
+            Protocol::Icmp => {
+                close(messages::icmp(captured, &mut self.hosts, &mut self.ports)?, shape, &mut out)
+            }
+            Protocol::Icmpv6 => {
                 close(messages::icmpv6(captured, &mut self.hosts, &mut self.ports)?, shape, &mut out)
             }
-            Kind::Igmp => close(messages::igmp(captured, &mut self.hosts)?, shape, &mut out),
-            Kind::Arp => shape.body_len,
+            Protocol::Igmp => close(messages::igmp(captured, &mut self.hosts)?, shape, &mut out),
+            Protocol::Arp => shape.body_len,
         };
-        let header_len = shape.kind_at - shape.net_at;
+        let header_len = shape.body_at - shape.net_at;
         // Both lengths were 16-bit fields and only shrink from there.
         match shape.net {
             Net::V4 => put(&mut out, shape.net_at + 2, &((header_len + body_len) as u16).to_be_bytes()),
@@ -183,7 +185,7 @@ impl Canonical {
             put(bytes, at + 10, &[0, 0]);
             put(bytes, at + 12, &self.hosts.v4(source, false)?.octets());
             put(bytes, at + 16, &self.hosts.v4(destination, to_broadcast)?.octets());
-            options::ipv4(&mut bytes[at + IPV4_BYTES..shape.kind_at]);
+            options::ipv4(&mut bytes[at + IPV4_BYTES..shape.body_at]);
             return Ok((source.into(), destination.into()));
         }
         let ip = |at: usize| bytes[at..].first_chunk::<16>().copied().unwrap_or_default().into();
@@ -193,8 +195,8 @@ impl Canonical {
         put(bytes, at + 2, &[0, 0]);
         put(bytes, at + 8, &self.hosts.v6(source)?.octets());
         put(bytes, at + 24, &self.hosts.v6(destination)?.octets());
-        if shape.kind_at > at + IPV6_BYTES {
-            options::hop_by_hop(&mut bytes[at + IPV6_BYTES + 2..shape.kind_at]);
+        if shape.body_at > at + IPV6_BYTES {
+            options::hop_by_hop(&mut bytes[at + IPV6_BYTES + 2..shape.body_at]);
         }
         Ok((source.into(), destination.into()))
     }
@@ -210,7 +212,7 @@ impl Canonical {
         }
         let (sequence, acknowledged) = (be32(tcp, 4).unwrap_or_default(), be32(tcp, 8).unwrap_or_default());
         let (sequence, acknowledged) = self.streams.numbers(direction, flags, sequence, acknowledged);
-        let full_len = shape.end - shape.kind_at;
+        let full_len = shape.end - shape.body_at;
         let captured = &tcp[TCP_BYTES..full_len.min(tcp.len())];
         let options = options::tcp(captured, &mut self.streams, direction, acknowledged);
 
@@ -238,7 +240,7 @@ impl Canonical {
         out.extend_from_slice(&(shape.body_len as u16).to_be_bytes());
         out.extend_from_slice(&[0, 0]);
         if is_dns(source.1, destination.1) {
-            let mut prefix = udp[UDP_BYTES..shape.end - shape.kind_at].to_vec();
+            let mut prefix = udp[UDP_BYTES..shape.end - shape.body_at].to_vec();
             if let Some(id) = be16(&prefix, 0) {
                 put(&mut prefix, 0, &self.ports.id(IdSpace::Dns, id).to_be_bytes());
             }

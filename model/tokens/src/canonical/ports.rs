@@ -16,7 +16,7 @@ pub(super) struct Ports {
     mapped: HashMap<(IpAddr, u16), u16>,
     per_host: HashMap<IpAddr, u16>,
     /// Who opened a flow, by the flow's two ends in order.
-    openers: HashMap<FlowEnds, End>,
+    initiators: HashMap<FlowEnds, End>,
     ids: HashMap<(IdSpace, u16), u16>,
     id_counts: HashMap<IdSpace, u16>,
 }
@@ -43,24 +43,24 @@ impl Ports {
         opens: Option<bool>,
     ) -> (u16, u16) {
         let ends = (protocol, source.min(destination), source.max(destination));
-        let opener = match opens {
+        let initiator = match opens {
             Some(true) => source,
             Some(false) => destination,
             // Mid-stream, or no handshake.
             None if initiator::by_system_port(source.1, destination.1) => source,
             None => destination,
         };
-        let opener = *self.openers.entry(ends).or_insert(opener);
+        let initiator = *self.initiators.entry(ends).or_insert(initiator);
         (
-            self.port(source, destination.1, opener == source),
-            self.port(destination, source.1, opener == destination),
+            self.port(source, destination.1, initiator == source),
+            self.port(destination, source.1, initiator == destination),
         )
     }
 
-    fn port(&mut self, end: End, other_port: u16, is_opener: bool) -> u16 {
+    fn port(&mut self, end: End, other_port: u16, is_initiator: bool) -> u16 {
         let port = end.1;
         let service = is_service(port) || port == other_port && port < FIRST_EPHEMERAL;
-        if service || port < FIRST_EPHEMERAL && !is_opener && !self.mapped.contains_key(&end) {
+        if service || port < FIRST_EPHEMERAL && !is_initiator && !self.mapped.contains_key(&end) {
             return port;
         }
         if let Some(&known) = self.mapped.get(&end) {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_openers_port_is_mapped_and_the_service_stays() {
+    fn the_initiators_port_is_mapped_and_the_service_stays() {
         let mut ports = Ports::default();
         assert_eq!(ports.pair(6, end(1, 2047), end(2, 8080), Some(true)), (49_152, 8080));
         assert_eq!(ports.pair(6, end(2, 8080), end(1, 2047), Some(false)), (8080, 49_152));

@@ -111,14 +111,14 @@ pub trait Encoder: Send {
 
     /// What the packets so far hold beside the tokens, where no model sees it; a codec whose tokens say everything has
     /// nothing there.
-    fn beside(&self) -> Beside {
-        Beside::default()
+    fn side_channel_bits(&self) -> SideChannelBits {
+        SideChannelBits::default()
     }
 }
 
 /// Bits that a codec keeps beside its tokens: values without behaviour, drawn at random when generating.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Beside {
+pub struct SideChannelBits {
     /// Of time: what is below the resolution of its tokens.
     pub time_bits: u64,
     /// Of everything else: addresses, initial sequence numbers, ciphertext, the like.

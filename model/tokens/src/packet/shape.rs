@@ -58,7 +58,7 @@ pub(crate) enum Net {
 
 /// What the network header carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Protocol {
     Arp,
     Tcp,
     Udp,
@@ -72,12 +72,12 @@ pub(crate) enum Kind {
 pub(crate) struct Shape {
     pub(crate) net: Net,
     pub(crate) net_at: usize,
-    pub(crate) kind: Kind,
+    pub(crate) protocol: Protocol,
     /// Where the transport header (or ARP) starts.
-    pub(crate) kind_at: usize,
+    pub(crate) body_at: usize,
     /// Where the part that codecs carry ends.
     pub(crate) end: usize,
-    /// Bytes from `kind_at` to where the network header says that the packet ends.
+    /// Bytes from `body_at` to where the network header says that the packet ends.
     pub(crate) body_len: usize,
 }
 
@@ -124,16 +124,16 @@ pub(crate) fn extent(bytes: &[u8], prefix: UdpPrefix) -> Extent {
 fn walk(bytes: &[u8], prefix: UdpPrefix) -> Walk<Shape> {
     need(bytes, ETHERNET_BYTES)?;
     let mut at = ETHERTYPE_AT;
-    let mut kind = be16(bytes, at).unwrap_or_default();
+    let mut ethertype = be16(bytes, at).unwrap_or_default();
     for _ in 0..2 {
-        if ethertype::is_tag(kind) {
+        if ethertype::is_tag(ethertype) {
             at += TAG_BYTES;
             need(bytes, at + 2)?;
-            kind = be16(bytes, at).unwrap_or_default();
+            ethertype = be16(bytes, at).unwrap_or_default();
         }
     }
     let net_at = at + 2;
-    match kind {
+    match ethertype {
         ethertype::ARP => arp(bytes, net_at),
         ethertype::IPV4 => ipv4(bytes, net_at, prefix),
         ethertype::IPV6 => ipv6(bytes, net_at, prefix),
@@ -147,7 +147,7 @@ fn arp(bytes: &[u8], net_at: usize) -> Walk<Shape> {
         return foreign(Skip::ArpKind);
     }
     let end = net_at + ARP_BYTES;
-    Ok(Shape { net: Net::Arp, net_at, kind: Kind::Arp, kind_at: net_at, end, body_len: ARP_BYTES })
+    Ok(Shape { net: Net::Arp, net_at, protocol: Protocol::Arp, body_at: net_at, end, body_len: ARP_BYTES })
 }
 
 fn ipv4(bytes: &[u8], net_at: usize, prefix: UdpPrefix) -> Walk<Shape> {
@@ -164,15 +164,15 @@ fn ipv4(bytes: &[u8], net_at: usize, prefix: UdpPrefix) -> Walk<Shape> {
     let Some(body_len) = total_len.checked_sub(header_len) else {
         return foreign(Skip::Malformed);
     };
-    let kind_at = net_at + header_len;
-    let kind = match bytes[net_at + 9] {
-        protocol::TCP => Kind::Tcp,
-        protocol::UDP => Kind::Udp,
-        protocol::ICMP => Kind::Icmp,
-        protocol::IGMP => Kind::Igmp,
+    let body_at = net_at + header_len;
+    let protocol = match bytes[net_at + 9] {
+        protocol::TCP => Protocol::Tcp,
+        protocol::UDP => Protocol::Udp,
+        protocol::ICMP => Protocol::Icmp,
+        protocol::IGMP => Protocol::Igmp,
         _ => return foreign(Skip::Protocol),
     };
-    transport(bytes, Shape { net: Net::V4, net_at, kind, kind_at, end: kind_at, body_len }, prefix)
+    transport(bytes, Shape { net: Net::V4, net_at, protocol, body_at, end: body_at, body_len }, prefix)
 }
 
 fn ipv6(bytes: &[u8], net_at: usize, prefix: UdpPrefix) -> Walk<Shape> {
@@ -181,38 +181,38 @@ fn ipv6(bytes: &[u8], net_at: usize, prefix: UdpPrefix) -> Walk<Shape> {
         return foreign(Skip::Malformed);
     }
     let mut body_len = usize::from(be16(bytes, net_at + 4).unwrap_or_default());
-    let mut upper = bytes[net_at + 6];
-    let mut kind_at = net_at + IPV6_BYTES;
-    if upper == protocol::HOP_BY_HOP {
-        need(bytes, kind_at + 2)?;
-        let len = (usize::from(bytes[kind_at + 1]) + 1) * 8;
+    let mut next = bytes[net_at + 6];
+    let mut body_at = net_at + IPV6_BYTES;
+    if next == protocol::HOP_BY_HOP {
+        need(bytes, body_at + 2)?;
+        let len = (usize::from(bytes[body_at + 1]) + 1) * 8;
         if len > HOP_BY_HOP_LIMIT_BYTES {
             return foreign(Skip::Extension);
         }
-        upper = bytes[kind_at];
-        kind_at += len;
+        next = bytes[body_at];
+        body_at += len;
         body_len = match body_len.checked_sub(len) {
             Some(rest) => rest,
             None => return foreign(Skip::Malformed),
         };
     }
-    let kind = match upper {
-        protocol::TCP => Kind::Tcp,
-        protocol::UDP => Kind::Udp,
-        protocol::ICMPV6 => Kind::Icmpv6,
+    let protocol = match next {
+        protocol::TCP => Protocol::Tcp,
+        protocol::UDP => Protocol::Udp,
+        protocol::ICMPV6 => Protocol::Icmpv6,
         protocol::HOP_BY_HOP => return foreign(Skip::Extension),
         extension if IPV6_EXTENSIONS.contains(&extension) => return foreign(Skip::Extension),
         _ => return foreign(Skip::Protocol),
     };
-    transport(bytes, Shape { net: Net::V6, net_at, kind, kind_at, end: kind_at, body_len }, prefix)
+    transport(bytes, Shape { net: Net::V6, net_at, protocol, body_at, end: body_at, body_len }, prefix)
 }
 
-/// Finds `end` from the transport header at `shape.kind_at`.
+/// Finds `end` from the transport header at `shape.body_at`.
 fn transport(bytes: &[u8], shape: Shape, prefix: UdpPrefix) -> Walk<Shape> {
-    let at = shape.kind_at;
-    let len = match shape.kind {
-        Kind::Arp => ARP_BYTES,
-        Kind::Tcp => {
+    let at = shape.body_at;
+    let len = match shape.protocol {
+        Protocol::Arp => ARP_BYTES,
+        Protocol::Tcp => {
             need(bytes, at + 13)?;
             let len = usize::from(bytes[at + 12] >> 4) * 4;
             if len < TCP_BYTES {
@@ -220,7 +220,7 @@ fn transport(bytes: &[u8], shape: Shape, prefix: UdpPrefix) -> Walk<Shape> {
             }
             len
         }
-        Kind::Udp => {
+        Protocol::Udp => {
             need(bytes, at + 4)?;
             let ports = (be16(bytes, at).unwrap_or_default(), be16(bytes, at + 2).unwrap_or_default());
             let kept = match prefix {
@@ -230,14 +230,14 @@ fn transport(bytes: &[u8], shape: Shape, prefix: UdpPrefix) -> Walk<Shape> {
             };
             UDP_BYTES + kept.min(shape.body_len.saturating_sub(UDP_BYTES))
         }
-        Kind::Icmp => ICMP_BYTES,
-        Kind::Icmpv6 => {
+        Protocol::Icmp => ICMP_BYTES,
+        Protocol::Icmpv6 => {
             need(bytes, at + 1)?;
             // Errors quote a packet and echoes carry payload: only their headers are learned. The rest is neighbour and
             // listener discovery, where the body is the message.
             if bytes[at] <= 129 { ICMP_BYTES } else { shape.body_len.clamp(ICMP_BYTES, MESSAGE_LIMIT_BYTES) }
         }
-        Kind::Igmp => shape.body_len.clamp(ICMP_BYTES, MESSAGE_LIMIT_BYTES),
+        Protocol::Igmp => shape.body_len.clamp(ICMP_BYTES, MESSAGE_LIMIT_BYTES),
     };
     if shape.body_len < len {
         return foreign(Skip::Malformed);

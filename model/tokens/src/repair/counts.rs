@@ -133,7 +133,7 @@ impl fmt::Display for RepairKind {
 /// Why a packet was given up. Normal life for a model's output: a value, not an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Dropped {
+pub enum RepairDrop {
     /// A header ends before its fixed part does.
     Short,
     /// Neither IPv4, IPv6 nor ARP, or more than two VLAN tags.
@@ -152,7 +152,7 @@ pub enum Dropped {
     Unrepairable,
 }
 
-impl Dropped {
+impl RepairDrop {
     /// Every reason, in the order of declaration.
     pub const ALL: [Self; 8] = [
         Self::Short,
@@ -180,7 +180,7 @@ impl Dropped {
     }
 }
 
-impl fmt::Display for Dropped {
+impl fmt::Display for RepairDrop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -192,7 +192,7 @@ pub struct RepairCounts {
     packets: u64,
     repaired: u64,
     kinds: [u64; RepairKind::ALL.len()],
-    drops: [u64; Dropped::ALL.len()],
+    drops: [u64; RepairDrop::ALL.len()],
 }
 
 impl RepairCounts {
@@ -217,7 +217,7 @@ impl RepairCounts {
     }
 
     /// How often a packet was dropped for a reason.
-    pub fn drops(&self, why: Dropped) -> u64 {
+    pub fn drops(&self, why: RepairDrop) -> u64 {
         self.drops[why as usize]
     }
 
@@ -234,7 +234,7 @@ impl RepairCounts {
         self.drops.iter_mut().zip(other.drops).for_each(|(sum, count)| *sum += count);
     }
 
-    pub(super) fn add<T>(&mut self, outcome: &Result<T, Dropped>, fixes: &Fixes) {
+    pub(super) fn add<T>(&mut self, outcome: &Result<T, RepairDrop>, fixes: &Fixes) {
         self.packets += 1;
         match outcome {
             Err(why) => self.drops[*why as usize] += 1,

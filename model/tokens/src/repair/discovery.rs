@@ -3,7 +3,7 @@
 use netssm_wire::bytes::be16;
 use std::net::Ipv6Addr;
 
-use super::{Dropped, Part, RepairKind, counts::Fixes, ip::Around};
+use super::{Part, RepairDrop, RepairKind, counts::Fixes, ip::Around};
 use crate::packet::shape::{ICMP_BYTES, MESSAGE_LIMIT_BYTES};
 
 const MLD_BYTES: usize = 24;
@@ -26,7 +26,7 @@ pub(super) fn repair(
     rest: &[u8],
     around: &Around,
     fixes: &mut Fixes,
-) -> Result<Part, Dropped> {
+) -> Result<Part, RepairDrop> {
     let fixed_len = match header[0] {
         130..=132 => return listener(header, rest, around, fixes),
         143 => return listener_report(header, rest, fixes),
@@ -35,7 +35,7 @@ pub(super) fn repair(
         135 | 136 => 24,
         _ => 40,
     };
-    header.extend_from_slice(rest.get(ICMP_BYTES..fixed_len).ok_or(Dropped::Short)?);
+    header.extend_from_slice(rest.get(ICMP_BYTES..fixed_len).ok_or(RepairDrop::Short)?);
     if matches!(header[0], 133 | 135 | 137) {
         fixes.put(RepairKind::IcmpFields, &mut header, 4, &[0; 4]);
     }
@@ -44,7 +44,7 @@ pub(super) fn repair(
     for index in 0..addresses {
         let address = address(&header, ICMP_BYTES + 16 * index);
         if address.is_multicast() || address.is_unspecified() || address.is_loopback() {
-            return Err(Dropped::Message);
+            return Err(RepairDrop::Message);
         }
     }
     let declared = around.declared.clamp(fixed_len, rest.len().max(fixed_len)).min(MESSAGE_LIMIT_BYTES);
@@ -88,12 +88,17 @@ fn legal_options(mut rest: &[u8], nameless: bool) -> Vec<u8> {
     out
 }
 
-fn listener(mut header: Vec<u8>, rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<Part, Dropped> {
-    header.extend_from_slice(rest.get(ICMP_BYTES..MLD_BYTES).ok_or(Dropped::Short)?);
+fn listener(
+    mut header: Vec<u8>,
+    rest: &[u8],
+    around: &Around,
+    fixes: &mut Fixes,
+) -> Result<Part, RepairDrop> {
+    header.extend_from_slice(rest.get(ICMP_BYTES..MLD_BYTES).ok_or(RepairDrop::Short)?);
     let group = address(&header, ICMP_BYTES);
     let general_query = header[0] == 130 && group.is_unspecified();
     if !group.is_multicast() && !general_query {
-        return Err(Dropped::Message);
+        return Err(RepairDrop::Message);
     }
     fixes.put(RepairKind::IcmpFields, &mut header, 6, &[0, 0]);
     if let (130, Some(extra)) = (header[0], rest.get(MLD_BYTES..MLD_QUERY_V2_BYTES))
@@ -105,7 +110,7 @@ fn listener(mut header: Vec<u8>, rest: &[u8], around: &Around, fixes: &mut Fixes
     Ok(Part::whole(header))
 }
 
-fn listener_report(mut header: Vec<u8>, rest: &[u8], fixes: &mut Fixes) -> Result<Part, Dropped> {
+fn listener_report(mut header: Vec<u8>, rest: &[u8], fixes: &mut Fixes) -> Result<Part, RepairDrop> {
     fixes.put(RepairKind::IcmpFields, &mut header, 4, &[0, 0]);
     let promised = be16(&header, 6).unwrap_or_default();
     let mut kept = 0_u16;
@@ -119,7 +124,7 @@ fn listener_report(mut header: Vec<u8>, rest: &[u8], fixes: &mut Fixes) -> Resul
         kept += 1;
     }
     if kept == 0 {
-        return Err(Dropped::Message);
+        return Err(RepairDrop::Message);
     }
     fixes.put(RepairKind::MessageBody, &mut header, 6, &kept.to_be_bytes());
     Ok(Part::whole(header))

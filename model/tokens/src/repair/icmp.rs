@@ -7,7 +7,7 @@ use netssm_wire::address_class::Block;
 use netssm_wire::quote::is_quote_for;
 
 use super::{
-    Dropped, Part, RepairKind, clear_checksum, counts::Fixes, discovery, ip::Around, quote::History,
+    Part, RepairDrop, RepairKind, clear_checksum, counts::Fixes, discovery, ip::Around, quote::History,
 };
 use crate::packet::shape::ICMP_BYTES;
 
@@ -24,8 +24,8 @@ pub(super) fn v4(
     around: &Around,
     history: &History,
     fixes: &mut Fixes,
-) -> Result<Part, Dropped> {
-    let mut header = rest.get(..ICMP_BYTES).ok_or(Dropped::Short)?.to_vec();
+) -> Result<Part, RepairDrop> {
+    let mut header = rest.get(..ICMP_BYTES).ok_or(RepairDrop::Short)?.to_vec();
     clear_checksum(&mut header, 2);
     let codes = match header[0] {
         0 | 8 | 13 | 14 => 1,
@@ -33,7 +33,7 @@ pub(super) fn v4(
         5 => 4,
         11 => 2,
         12 => 3,
-        _ => return Err(Dropped::Protocol),
+        _ => return Err(RepairDrop::Protocol),
     };
     if header[1] >= codes {
         fixes.set(RepairKind::IcmpCode, &mut header[1], 0);
@@ -53,7 +53,7 @@ pub(super) fn v4(
                 Block::of_v4(gateway),
                 Block::Unspecified | Block::Multicast | Block::Reserved | Block::Broadcast
             ) {
-                return Err(Dropped::Address);
+                return Err(RepairDrop::Address);
             }
         }
         13 | 14 => return Ok(Part { header, len: TIMESTAMP_BYTES }),
@@ -69,15 +69,15 @@ pub(super) fn v6(
     around: &Around,
     history: &History,
     fixes: &mut Fixes,
-) -> Result<Part, Dropped> {
-    let mut header = rest.get(..ICMP_BYTES).ok_or(Dropped::Short)?.to_vec();
+) -> Result<Part, RepairDrop> {
+    let mut header = rest.get(..ICMP_BYTES).ok_or(RepairDrop::Short)?.to_vec();
     clear_checksum(&mut header, 2);
     let codes = match header[0] {
         1 => 7,
         3 => 2,
         4 => 3,
         2 | 128..=137 | 143 => 1,
-        _ => return Err(Dropped::Protocol),
+        _ => return Err(RepairDrop::Protocol),
     };
     if header[1] >= codes {
         fixes.set(RepairKind::IcmpCode, &mut header[1], 0);
@@ -106,9 +106,9 @@ fn error(
     history: &History,
     on_path: bool,
     fixes: &mut Fixes,
-) -> Result<Part, Dropped> {
+) -> Result<Part, RepairDrop> {
     if around.to_group() || around.source.is_unspecified() {
-        return Err(Dropped::Address);
+        return Err(RepairDrop::Address);
     }
     let declared = rest.get(ICMP_BYTES..around.declared.clamp(ICMP_BYTES, rest.len())).unwrap_or_default();
     if is_quote_for(declared, around.destination)
@@ -118,7 +118,8 @@ fn error(
         header.extend_from_slice(declared);
         return Ok(Part::whole(header));
     }
-    let quote = history.quote(around.source, around.destination, on_path).ok_or(Dropped::NothingToQuote)?;
+    let quote =
+        history.quote(around.source, around.destination, on_path).ok_or(RepairDrop::NothingToQuote)?;
     fixes.note(RepairKind::IcmpQuote);
     header.extend_from_slice(quote);
     Ok(Part::whole(header))

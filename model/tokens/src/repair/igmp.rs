@@ -3,7 +3,7 @@
 use netssm_wire::bytes::{be16, be32};
 use std::net::Ipv4Addr;
 
-use super::{Dropped, Part, RepairKind, clear_checksum, counts::Fixes};
+use super::{Part, RepairDrop, RepairKind, clear_checksum, counts::Fixes};
 use crate::packet::shape::ICMP_BYTES;
 
 const QUERY: u8 = 0x11;
@@ -15,8 +15,8 @@ const QUERY_V3_BYTES: usize = 12;
 const RECORD_BYTES: usize = 8;
 
 /// Repairs a message. Its length follows from its type, so the declared one does not matter.
-pub(super) fn repair(rest: &[u8], fixes: &mut Fixes) -> Result<Part, Dropped> {
-    let mut out = rest.get(..ICMP_BYTES).ok_or(Dropped::Short)?.to_vec();
+pub(super) fn repair(rest: &[u8], fixes: &mut Fixes) -> Result<Part, RepairDrop> {
+    let mut out = rest.get(..ICMP_BYTES).ok_or(RepairDrop::Short)?.to_vec();
     clear_checksum(&mut out, 2);
     let group = |bytes: &[u8], at: usize| Ipv4Addr::from(be32(bytes, at).unwrap_or_default());
     match out[0] {
@@ -24,7 +24,7 @@ pub(super) fn repair(rest: &[u8], fixes: &mut Fixes) -> Result<Part, Dropped> {
             // A general query names no group.
             let asked = group(&out, 4);
             if !asked.is_multicast() && !asked.is_unspecified() {
-                return Err(Dropped::Message);
+                return Err(RepairDrop::Message);
             }
             // Version 3 adds robustness, interval and sources; of the latter we send none.
             if let Some(extra) = rest.get(ICMP_BYTES..QUERY_V3_BYTES)
@@ -36,7 +36,7 @@ pub(super) fn repair(rest: &[u8], fixes: &mut Fixes) -> Result<Part, Dropped> {
         }
         REPORT_V1 | REPORT_V2 | LEAVE => {
             if !group(&out, 4).is_multicast() {
-                return Err(Dropped::Message);
+                return Err(RepairDrop::Message);
             }
         }
         REPORT_V3 => {
@@ -54,11 +54,11 @@ pub(super) fn repair(rest: &[u8], fixes: &mut Fixes) -> Result<Part, Dropped> {
                 kept += 1;
             }
             if kept == 0 {
-                return Err(Dropped::Message);
+                return Err(RepairDrop::Message);
             }
             fixes.put(RepairKind::MessageBody, &mut out, 6, &kept.to_be_bytes());
         }
-        _ => return Err(Dropped::Protocol),
+        _ => return Err(RepairDrop::Protocol),
     }
     Ok(Part::whole(out))
 }

@@ -6,7 +6,7 @@ use netssm_wire::frame::protocol;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{
-    Dropped, Part, Repair, RepairKind, clear_checksum, counts::Fixes, discovery, icmp, igmp, tcp, udp,
+    Part, Repair, RepairDrop, RepairKind, clear_checksum, counts::Fixes, discovery, icmp, igmp, tcp, udp,
 };
 use crate::packet::shape::{IPV4_BYTES, IPV6_BYTES};
 use netssm_wire::MacAddr;
@@ -44,8 +44,8 @@ impl Around {
 type Net = (Part, Option<[u8; 6]>);
 
 impl Repair {
-    pub(super) fn ipv4(&self, rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Net, Dropped> {
-        let mut header = rest.get(..IPV4_BYTES).ok_or(Dropped::Short)?.to_vec();
+    pub(super) fn ipv4(&self, rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Net, RepairDrop> {
+        let mut header = rest.get(..IPV4_BYTES).ok_or(RepairDrop::Short)?.to_vec();
         if header[0] >> 4 != 4 {
             fixes.note(RepairKind::IpVersion);
         }
@@ -91,18 +91,18 @@ impl Repair {
             declared: total_len.saturating_sub(old_len),
             limit: self.max_packet_bytes - header.len(),
         };
-        let upper = &rest[old_len..];
+        let transport = &rest[old_len..];
         let part = match protocol {
-            protocol::TCP if !around.to_group() => tcp::repair(upper, &around, fixes)?,
-            protocol::TCP => return Err(Dropped::Address),
-            protocol::UDP => udp::repair(upper, &around, fixes)?,
-            protocol::ICMP => icmp::v4(upper, &around, &self.history, fixes)?,
+            protocol::TCP if !around.to_group() => tcp::repair(transport, &around, fixes)?,
+            protocol::TCP => return Err(RepairDrop::Address),
+            protocol::UDP => udp::repair(transport, &around, fixes)?,
+            protocol::ICMP => icmp::v4(transport, &around, &self.history, fixes)?,
             protocol::IGMP if around.to_group() => {
                 fixes.set(RepairKind::Ttl, &mut header[8], 1);
-                igmp::repair(upper, fixes)?
+                igmp::repair(transport, fixes)?
             }
-            protocol::IGMP => return Err(Dropped::Address),
-            _ => return Err(Dropped::Protocol),
+            protocol::IGMP => return Err(RepairDrop::Address),
+            _ => return Err(RepairDrop::Protocol),
         };
         // A removed option changes the length too; that is part of the same repair.
         if part.len != around.declared {
@@ -114,8 +114,8 @@ impl Repair {
         Ok((Part { header, len }, mac_v4(destination, link)))
     }
 
-    pub(super) fn ipv6(&self, rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Net, Dropped> {
-        let mut header = rest.get(..IPV6_BYTES).ok_or(Dropped::Short)?.to_vec();
+    pub(super) fn ipv6(&self, rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Net, RepairDrop> {
+        let mut header = rest.get(..IPV6_BYTES).ok_or(RepairDrop::Short)?.to_vec();
         if header[0] >> 4 != 6 {
             fixes.set(RepairKind::IpVersion, &mut header[0], 0x60);
         }
@@ -127,19 +127,19 @@ impl Repair {
         };
         let (source, destination) = (ip(8), ip(24));
         let mut declared = usize::from(be16(&header, 4).unwrap_or_default());
-        let mut upper = &rest[IPV6_BYTES..];
+        let mut transport = &rest[IPV6_BYTES..];
         let mut protocol = header[6];
         let mut alert = false;
         while protocol == protocol::HOP_BY_HOP {
-            let &[next, units, ..] = upper else { return Err(Dropped::Short) };
+            let &[next, units, ..] = transport else { return Err(RepairDrop::Short) };
             let len = (usize::from(units) + 1) * 8;
-            let (extension, after) = upper.split_at_checked(len).ok_or(Dropped::Short)?;
+            let (extension, after) = transport.split_at_checked(len).ok_or(RepairDrop::Short)?;
             if !alert && extension == ROUTER_ALERT_V6 {
                 alert = true;
             } else {
                 fixes.note(RepairKind::ExtensionHeader);
             }
-            (protocol, upper, declared) = (next, after, declared.saturating_sub(len));
+            (protocol, transport, declared) = (next, after, declared.saturating_sub(len));
         }
         check_v6(source, destination, protocol)?;
         let kept = alert && protocol == protocol::ICMPV6;
@@ -148,17 +148,17 @@ impl Repair {
         let around = Around { source: source.into(), destination: destination.into(), declared, limit };
         let mut hops = header[7];
         let part = match protocol {
-            protocol::TCP if !around.to_group() => tcp::repair(upper, &around, fixes)?,
-            protocol::TCP => return Err(Dropped::Address),
-            protocol::UDP => udp::repair(upper, &around, fixes)?,
+            protocol::TCP if !around.to_group() => tcp::repair(transport, &around, fixes)?,
+            protocol::TCP => return Err(RepairDrop::Address),
+            protocol::UDP => udp::repair(transport, &around, fixes)?,
             protocol::ICMPV6 => {
-                let &kind = upper.first().ok_or(Dropped::Short)?;
+                let &kind = transport.first().ok_or(RepairDrop::Short)?;
                 if let Some(demanded) = discovery::hop_limit(kind) {
                     hops = demanded;
                 }
-                icmp::v6(upper, &around, &self.history, fixes)?
+                icmp::v6(transport, &around, &self.history, fixes)?
             }
-            _ => return Err(Dropped::Protocol),
+            _ => return Err(RepairDrop::Protocol),
         };
         fixes.set(RepairKind::Ttl, &mut header[7], hops);
         if part.len != around.declared {
@@ -180,27 +180,27 @@ impl Repair {
 }
 
 /// Addresses that nothing on a wire sends from or to.
-fn check_v4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> Result<(), Dropped> {
+fn check_v4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> Result<(), RepairDrop> {
     let reserved = |ip| Block::of_v4(ip) == Block::Reserved;
     let no_source = is_group(source.into()) || reserved(source) || source.is_loopback();
     // A host without an address speaks DHCP and, while it joins its groups, IGMP.
     let nameless = source.is_unspecified() && !matches!(protocol, protocol::UDP | protocol::IGMP);
     let no_destination = destination.is_unspecified() || destination.is_loopback() || reserved(destination);
     if no_source || nameless || no_destination || source == destination {
-        Err(Dropped::Address)
+        Err(RepairDrop::Address)
     } else {
         Ok(())
     }
 }
 
-fn check_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8) -> Result<(), Dropped> {
+fn check_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8) -> Result<(), RepairDrop> {
     let no_source = source.is_multicast() || source.is_loopback();
     let nameless = source.is_unspecified() && protocol != protocol::ICMPV6;
     let no_destination = destination.is_unspecified() || destination.is_loopback();
     // ::a.b.c.d and ::ffff:a.b.c.d never travel (RFC 4291 section 2.5.5, RFC 4942 section 2.2).
     let embedded = |ip: Ipv6Addr| !ip.is_unspecified() && ip.octets()[..10] == [0; 10];
     let absurd = embedded(source) || embedded(destination) || source == destination;
-    if no_source || nameless || no_destination || absurd { Err(Dropped::Address) } else { Ok(()) }
+    if no_source || nameless || no_destination || absurd { Err(RepairDrop::Address) } else { Ok(()) }
 }
 
 /// The MAC that a destination demands, if the frame has another one.

@@ -34,7 +34,7 @@ use netssm_wire::{
     session::Packet,
 };
 
-pub use self::counts::{Dropped, RepairCounts, RepairKind};
+pub use self::counts::{RepairCounts, RepairDrop, RepairKind};
 use self::{counts::Fixes, quote::History};
 use crate::packet::{
     RawPacket,
@@ -84,8 +84,8 @@ impl Repair {
     /// Makes a packet legal. Its time is zero: the caller sets it.
     ///
     /// # Errors
-    /// [`Dropped`] when nothing sensible can be made of it.
-    pub fn repair(&mut self, raw: &RawPacket) -> Result<Packet, Dropped> {
+    /// [`RepairDrop`] when nothing sensible can be made of it.
+    pub fn repair(&mut self, raw: &RawPacket) -> Result<Packet, RepairDrop> {
         let mut fixes = Fixes::default();
         let outcome = self.frame(&raw.header, &mut fixes).and_then(checked);
         self.counts.add(&outcome, &fixes);
@@ -95,14 +95,14 @@ impl Repair {
         outcome
     }
 
-    fn frame(&self, bytes: &[u8], fixes: &mut Fixes) -> Result<Packet, Dropped> {
-        let mut link = bytes.get(..ETHERNET_BYTES).ok_or(Dropped::Short)?.to_vec();
+    fn frame(&self, bytes: &[u8], fixes: &mut Fixes) -> Result<Packet, RepairDrop> {
+        let mut link = bytes.get(..ETHERNET_BYTES).ok_or(RepairDrop::Short)?.to_vec();
         let mut rest = &bytes[ETHERNET_BYTES..];
         while be16(&link, link.len() - 2).is_some_and(ethertype::is_tag) {
             if link.len() > ETHERTYPE_AT + 2 * TAG_BYTES {
-                return Err(Dropped::Ethertype);
+                return Err(RepairDrop::Ethertype);
             }
-            let (tag, after) = rest.split_at_checked(TAG_BYTES).ok_or(Dropped::Short)?;
+            let (tag, after) = rest.split_at_checked(TAG_BYTES).ok_or(RepairDrop::Short)?;
             let at = link.len();
             link.extend_from_slice(tag);
             // 4095 is reserved (IEEE 802.1Q, table 9-2).
@@ -122,7 +122,7 @@ impl Repair {
             }
             Some(ethertype::IPV4) => self.ipv4(rest, &link, fixes)?,
             Some(ethertype::IPV6) => self.ipv6(rest, &link, fixes)?,
-            _ => return Err(Dropped::Ethertype),
+            _ => return Err(RepairDrop::Ethertype),
         };
         if let Some(mac) = destination_mac {
             fixes.put(RepairKind::DestinationMac, &mut link, 0, &mac);
@@ -148,8 +148,8 @@ impl Part {
     }
 }
 
-fn arp(rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Part, Dropped> {
-    let mut arp = rest.get(..ARP_BYTES).ok_or(Dropped::Short)?.to_vec();
+fn arp(rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Part, RepairDrop> {
+    let mut arp = rest.get(..ARP_BYTES).ok_or(RepairDrop::Short)?.to_vec();
     fixes.put(RepairKind::ArpFields, &mut arp, 0, &ARP_KIND);
     if !matches!(be16(&arp, 6), Some(1 | 2)) {
         fixes.put(RepairKind::ArpFields, &mut arp, 6, &[0, 1]);
@@ -164,17 +164,17 @@ fn arp(rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Part, Dropped> {
     let ip = |at: usize| arp[at..].first_chunk::<4>().map(|&octets| std::net::Ipv4Addr::from(octets));
     for ip in [ip(14), ip(24)].into_iter().flatten() {
         if is_group(ip.into()) || ip.is_loopback() {
-            return Err(Dropped::Address);
+            return Err(RepairDrop::Address);
         }
     }
     Ok(Part::whole(arp))
 }
 
 /// The last look: nothing leaves that the shared walk over frames does not call whole.
-fn checked(packet: Packet) -> Result<Packet, Dropped> {
+fn checked(packet: Packet) -> Result<Packet, RepairDrop> {
     let whole =
         Layout::parse(&packet.header).stop == Stop::Whole && packet.header.len() <= packet.wire_len as usize;
-    if whole { Ok(packet) } else { Err(Dropped::Unrepairable) }
+    if whole { Ok(packet) } else { Err(RepairDrop::Unrepairable) }
 }
 
 /// Zeroes a checksum field; it is computed over the final bytes later, so this is no repair.

@@ -1,15 +1,15 @@
 //! TCP headers (RFC 9293): flags that a TCP sends, options that parse, and a length that holds them.
 
-use super::{Dropped, Part, RepairKind, clear_checksum, counts::Fixes, ip::Around};
+use super::{Part, RepairDrop, RepairKind, clear_checksum, counts::Fixes, ip::Around};
 use crate::packet::shape::TCP_BYTES;
 use netssm_wire::bytes::{be16, put};
 use netssm_wire::options::{END, Item, NOP, item_at};
 use netssm_wire::tcp::{Flags, MAX_WINDOW_SHIFT, kind};
 
-pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<Part, Dropped> {
-    let mut header = rest.get(..TCP_BYTES).ok_or(Dropped::Short)?.to_vec();
+pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<Part, RepairDrop> {
+    let mut header = rest.get(..TCP_BYTES).ok_or(RepairDrop::Short)?.to_vec();
     if be16(&header, 0) == Some(0) || be16(&header, 2) == Some(0) {
-        return Err(Dropped::Port);
+        return Err(RepairDrop::Port);
     }
     let declared_len = usize::from(header[12] >> 4) * 4;
     let available = rest.len().min(60) / 4 * 4;
@@ -146,8 +146,8 @@ mod tests {
         assert_eq!(legal_options(&[1, 1, 8, 10], Flags::ACK), [1; 4], "cut");
         assert_eq!(legal_options(&[99, 1, 1, 1], Flags::ACK), [1; 4], "length below two");
         assert_eq!(legal_options(&[0, 7, 7, 7], Flags::ACK), [0; 4]);
-        let stamps = [1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7];
-        assert_eq!(legal_options(&stamps, Flags::ACK), stamps);
-        assert_eq!(legal_options(&stamps, Flags::RST)[8..], [0; 4]);
+        let timestamps = [1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7];
+        assert_eq!(legal_options(&timestamps, Flags::ACK), timestamps);
+        assert_eq!(legal_options(&timestamps, Flags::RST)[8..], [0; 4]);
     }
 }

@@ -29,7 +29,7 @@ const CLIENT: [u8; 4] = [10, 0, 0, 1];
 const SERVER: [u8; 4] = [198, 18, 0, 1];
 
 /// The outcome for one packet and what it took.
-fn one(bytes: &[u8]) -> (Result<Packet, Dropped>, Vec<RepairKind>) {
+fn one(bytes: &[u8]) -> (Result<Packet, RepairDrop>, Vec<RepairKind>) {
     let mut repair = Repair::new();
     let outcome = repair.repair(&RawPacket::new(bytes.to_vec()));
     (outcome, repair.counts().kinds().map(|(kind, _)| kind).collect())
@@ -100,7 +100,7 @@ fn zero_padding_is_no_payload_and_lengths_have_a_ceiling() {
 }
 
 #[test]
-fn groups_get_their_mac_and_hosts_a_stations() {
+fn groups_get_their_mac_and_hosts_a_mac_endpoints() {
     let mdns = [20, 233, 20, 233, 0, 25, 0, 0];
     let to = |bytes: Vec<u8>| one(&bytes).0.map(|packet| packet.header[..6].to_vec());
     assert_eq!(to(v4(17, CLIENT, [224, 0, 0, 251], &mdns)), Ok(vec![1, 0, 0x5e, 0, 0, 251]));
@@ -116,25 +116,28 @@ fn groups_get_their_mac_and_hosts_a_stations() {
 #[test]
 fn what_cannot_be_is_dropped() {
     let dropped = |bytes: Vec<u8>| one(&bytes).0.map(|packet| packet.wire_len);
-    assert_eq!(dropped(vec![0; 13]), Err(Dropped::Short));
-    assert_eq!(dropped([&LINK[..], &[0x88, 0x8e, 0, 0]].concat()), Err(Dropped::Ethertype));
-    assert_eq!(dropped(v4(47, CLIENT, SERVER, &[0; 8])), Err(Dropped::Protocol));
-    assert_eq!(dropped(v4(6, CLIENT, CLIENT, &tcp(2))), Err(Dropped::Address));
-    assert_eq!(dropped(v4(6, [224, 0, 0, 1], SERVER, &tcp(2))), Err(Dropped::Address));
-    assert_eq!(dropped(v4(6, CLIENT, [224, 0, 0, 1], &tcp(2))), Err(Dropped::Address));
-    assert_eq!(dropped(v4(6, [0; 4], SERVER, &tcp(2))), Err(Dropped::Address));
-    assert_eq!(dropped(v4(17, CLIENT, SERVER, &[0, 0, 0, 53, 0, 8, 0, 0])), Err(Dropped::Port));
-    assert_eq!(dropped(v4(6, CLIENT, SERVER, &[1; 19])), Err(Dropped::Short));
-    assert_eq!(dropped(v4(2, CLIENT, [224, 0, 0, 1], &[0x16, 0, 0, 0, 10, 0, 0, 1])), Err(Dropped::Message));
-    assert_eq!(dropped(v6(58, 1, 2, &[135, 0, 0, 0, 0, 0, 0, 0, 1])), Err(Dropped::Short));
+    assert_eq!(dropped(vec![0; 13]), Err(RepairDrop::Short));
+    assert_eq!(dropped([&LINK[..], &[0x88, 0x8e, 0, 0]].concat()), Err(RepairDrop::Ethertype));
+    assert_eq!(dropped(v4(47, CLIENT, SERVER, &[0; 8])), Err(RepairDrop::Protocol));
+    assert_eq!(dropped(v4(6, CLIENT, CLIENT, &tcp(2))), Err(RepairDrop::Address));
+    assert_eq!(dropped(v4(6, [224, 0, 0, 1], SERVER, &tcp(2))), Err(RepairDrop::Address));
+    assert_eq!(dropped(v4(6, CLIENT, [224, 0, 0, 1], &tcp(2))), Err(RepairDrop::Address));
+    assert_eq!(dropped(v4(6, [0; 4], SERVER, &tcp(2))), Err(RepairDrop::Address));
+    assert_eq!(dropped(v4(17, CLIENT, SERVER, &[0, 0, 0, 53, 0, 8, 0, 0])), Err(RepairDrop::Port));
+    assert_eq!(dropped(v4(6, CLIENT, SERVER, &[1; 19])), Err(RepairDrop::Short));
+    assert_eq!(
+        dropped(v4(2, CLIENT, [224, 0, 0, 1], &[0x16, 0, 0, 0, 10, 0, 0, 1])),
+        Err(RepairDrop::Message)
+    );
+    assert_eq!(dropped(v6(58, 1, 2, &[135, 0, 0, 0, 0, 0, 0, 0, 1])), Err(RepairDrop::Short));
     let three_tags = [&LINK[..], &[0x81, 0, 0, 1, 0x81, 0, 0, 2, 0x81, 0, 0, 3, 8, 0]].concat();
-    assert_eq!(dropped(three_tags), Err(Dropped::Ethertype));
+    assert_eq!(dropped(three_tags), Err(RepairDrop::Ethertype));
 }
 
 #[test]
 fn an_error_quotes_the_packet_it_answers() {
     let unreachable = |code| v4(1, SERVER, CLIENT, &[3, code, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(one(&unreachable(3)).0, Err(Dropped::NothingToQuote));
+    assert_eq!(one(&unreachable(3)).0, Err(RepairDrop::NothingToQuote));
     let mut repair = Repair::new();
     let mut push = |bytes: Vec<u8>| repair.repair(&RawPacket::new(bytes));
     let query = v4(17, CLIENT, SERVER, &[0xc0, 0, 0x30, 0x39, 0, 8, 0, 0]);
@@ -151,7 +154,7 @@ fn an_error_quotes_the_packet_it_answers() {
         push(v4(1, [198, 18, 9, 9], CLIENT, &[11, 0, 0, 0, 0, 0, 0, 0])).expect("has something to quote");
     assert_eq!(late.header[42 + 16..42 + 20], [198, 18, 0, 2]);
     let port = push(v4(1, [198, 18, 9, 9], CLIENT, &[3, 3, 0, 0, 0, 0, 0, 0]));
-    assert_eq!(port, Err(Dropped::NothingToQuote), "only the host itself knows its ports");
+    assert_eq!(port, Err(RepairDrop::NothingToQuote), "only the host itself knows its ports");
 }
 
 #[test]
@@ -187,9 +190,9 @@ fn counts_add_up_over_sessions() {
         sum.merge(repair.counts());
     }
     assert_eq!((sum.packets(), sum.repaired(), sum.dropped()), (3, 1, 1));
-    assert_eq!((sum.kind(RepairKind::TcpFlags), sum.drops(Dropped::Address)), (1, 1));
+    assert_eq!((sum.kind(RepairKind::TcpFlags), sum.drops(RepairDrop::Address)), (1, 1));
     let names: std::collections::HashSet<_> = RepairKind::ALL.iter().map(|kind| kind.as_str()).collect();
     assert_eq!(names.len(), RepairKind::ALL.len());
     assert!(RepairKind::ALL.iter().enumerate().all(|(index, &kind)| kind as usize == index));
-    assert!(Dropped::ALL.iter().enumerate().all(|(index, &why)| why as usize == index));
+    assert!(RepairDrop::ALL.iter().enumerate().all(|(index, &why)| why as usize == index));
 }

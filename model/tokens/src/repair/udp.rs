@@ -1,6 +1,6 @@
 //! UDP headers (RFC 768): the length is the IP packet's, and long enough for what the port carries.
 
-use super::{Dropped, Part, RepairKind, counts::Fixes, ip::Around};
+use super::{Part, RepairDrop, RepairKind, counts::Fixes, ip::Around};
 use crate::packet::{
     shape::{UDP_BYTES, UDP_PREFIX_BYTES},
     udp::{is_dns_header, shortest_payload},
@@ -8,11 +8,11 @@ use crate::packet::{
 use netssm_wire::bytes::{be16, put};
 use netssm_wire::ports::is_dns;
 
-pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<Part, Dropped> {
-    let mut header = rest.get(..UDP_BYTES).ok_or(Dropped::Short)?.to_vec();
+pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<Part, RepairDrop> {
+    let mut header = rest.get(..UDP_BYTES).ok_or(RepairDrop::Short)?.to_vec();
     let (source, destination) = (be16(&header, 0).unwrap_or_default(), be16(&header, 2).unwrap_or_default());
     if source == 0 || destination == 0 {
-        return Err(Dropped::Port);
+        return Err(RepairDrop::Port);
     }
     let least = shortest_payload((source, destination)) + UDP_BYTES;
     let len = around.length(least);
@@ -48,7 +48,7 @@ fn fit_counts(header: &mut [u8], mut room: usize, fixes: &mut Fixes) {
 mod tests {
     use super::*;
 
-    fn udp(ports: (u16, u16), payload: &[u8], declared: usize) -> (Result<Part, Dropped>, Fixes) {
+    fn udp(ports: (u16, u16), payload: &[u8], declared: usize) -> (Result<Part, RepairDrop>, Fixes) {
         let mut bytes = [ports.0.to_be_bytes(), ports.1.to_be_bytes(), [0, 99], [7, 7]].concat();
         bytes.extend_from_slice(payload);
         let around =
@@ -65,7 +65,7 @@ mod tests {
             (part.len, part.header),
             (508, [&49_152_u16.to_be_bytes()[..], &[1, 187, 1, 252, 0, 0]].concat())
         );
-        assert_eq!(udp((0, 443), &[], 8).0.map(|part| part.len), Err(Dropped::Port));
+        assert_eq!(udp((0, 443), &[], 8).0.map(|part| part.len), Err(RepairDrop::Port));
     }
 
     #[test]

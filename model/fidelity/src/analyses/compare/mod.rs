@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub(crate) use self::chapters::distance as shown;
 use self::curves::Curves;
-use crate::rows::collect::{Collected, Kind, Row, Share};
+use crate::rows::collect::{Collected, Row, RowKind, Share};
 use crate::rows::rows;
 use crate::side::{About, Side};
 use crate::stats::{Summary, emd, ks};
@@ -147,7 +147,7 @@ pub fn compare(real: &Side, synthetic: &Side, floor: Option<&Side>, max_packets:
         overall,
         labels,
         curves: rows()
-            .filter(|row| row.kind == Kind::Sample)
+            .filter(|row| row.kind == RowKind::Sample)
             .map(|row| {
                 let of = |side: &Collected| curves::ecdf(side.values(row));
                 (row.name, Curves { real: of(&all.0), synthetic: of(&all.1), floor: all.2.as_ref().map(of) })
@@ -187,8 +187,8 @@ fn table(
 
 pub(crate) fn value(row: &Row, side: &Collected) -> Option<Value> {
     match row.kind {
-        Kind::Sample => Summary::of(side.values(row)).map(Value::Sample),
-        Kind::Share => {
+        RowKind::Sample => Summary::of(side.values(row)).map(Value::Sample),
+        RowKind::Share => {
             let cases = side.cases(row);
             cases.value().map(|share| Value::Share { cases, share })
         }
@@ -197,11 +197,11 @@ pub(crate) fn value(row: &Row, side: &Collected) -> Option<Value> {
 
 pub(crate) fn distance(row: &Row, real: &Collected, other: &Collected) -> Option<Distance> {
     match row.kind {
-        Kind::Sample => {
+        RowKind::Sample => {
             let (real, other) = (real.values(row), other.values(row));
             Some(Distance::Sample { ks: ks(real, other)?, emd: emd(real, other)? })
         }
-        Kind::Share => {
+        RowKind::Share => {
             Some(Distance::Share { difference: other.cases(row).value()? - real.cases(row).value()? })
         }
     }

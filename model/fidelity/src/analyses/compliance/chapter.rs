@@ -1,6 +1,6 @@
 //! Compliance as a chapter: Table 3 by capture, by flow and by case, Table 4, and how flows end.
 
-use super::{Compliance, End, Found, Kind, OptionCounts, PUBLISHED_OPTIONS, Published, ROWS, Totals};
+use super::{Compliance, End, OptionCounts, PUBLISHED_OPTIONS, Published, ROWS, RowCounts, RowGroup, Totals};
 use crate::page::{Chapter, Item, Table};
 use crate::rows::collect::Share;
 
@@ -75,7 +75,7 @@ impl Compliance {
 
     /// Mean distance of shares by flow from the real side's over the paper's rows, and the row that is farthest.
     pub(super) fn distance(&self, other: &Totals) -> Option<(f64, &'static str, f64)> {
-        let rows = ROWS.iter().filter(|row| row.kind != Kind::Further);
+        let rows = ROWS.iter().filter(|row| row.kind != RowGroup::Further);
         let each: Vec<(f64, &str)> = rows
             .filter_map(|row| {
                 let share = |side: &Totals| side.rows.get(row.name)?.flows.value();
@@ -107,9 +107,9 @@ impl Compliance {
                 .iter()
                 .map(|row| {
                     let kind = match row.kind {
-                        Kind::Correct => "correct",
-                        Kind::Deviation => "deviation",
-                        Kind::Further => "further",
+                        RowGroup::Correct => "correct",
+                        RowGroup::Deviation => "deviation",
+                        RowGroup::Further => "further",
                     };
                     [row.title, kind, row.about, row.cases, row.source].map(str::to_owned).to_vec()
                 })
@@ -120,7 +120,7 @@ impl Compliance {
     fn table(
         &self,
         caption: &str,
-        share: fn(&Found) -> Share,
+        share: fn(&RowCounts) -> Share,
         published: &[Column<Published, f64>],
     ) -> Table {
         let mut head = vec!["row".to_owned()];

@@ -28,7 +28,7 @@ struct Half {
     isn: Option<Seq>,
     /// Whether its SYN permitted SACK, offered timestamps; `None`: not known.
     sack_ok: Option<bool>,
-    stamps: Option<bool>,
+    timestamps: Option<bool>,
     /// The latest number that it acknowledged.
     acked: Option<Seq>,
     /// End of its FIN.
@@ -41,13 +41,13 @@ struct Half {
 struct Connection {
     halves: [Half; 2],
     /// The side that sent a SYN without ACK.
-    opener: Option<usize>,
+    initiator: Option<usize>,
     /// The other side's SYN acknowledged it.
     answered: bool,
     established: bool,
     reset: bool,
     /// Timestamps are in use.
-    stamps: bool,
+    timestamps: bool,
     fin_ack: bool,
 }
 
@@ -175,13 +175,13 @@ impl Examiner {
             self.now.answered |= answers;
             let half = &mut self.now.halves[mine];
             (half.isn, half.sack_ok) = (Some(segment.seq), seen.has(|c| c.sack_ok));
-            half.stamps = seen.has(|c| c.timestamps);
+            half.timestamps = seen.has(|c| c.timestamps);
         } else {
             self.begin();
             self.open(mine, segment.seq, seen);
         }
         let [one, other] = &self.now.halves;
-        self.now.stamps |= one.stamps == Some(true) && other.stamps == Some(true);
+        self.now.timestamps |= one.timestamps == Some(true) && other.timestamps == Some(true);
         false
     }
 
@@ -197,18 +197,18 @@ impl Examiner {
         let half = &mut self.now.halves[by];
         half.isn = Some(isn);
         half.sack_ok = seen.has(|c| c.sack_ok);
-        half.stamps = seen.has(|c| c.timestamps);
-        self.now.opener = Some(by);
+        half.timestamps = seen.has(|c| c.timestamps);
+        self.now.initiator = Some(by);
     }
 
     fn take_options(&mut self, mine: usize, syn: bool, seen: &Seen) {
-        let stamped = seen.has(|c| c.timestamps);
+        let timestamped = seen.has(|c| c.timestamps);
         if !syn {
-            if self.now.stamps && stamped.is_some() {
-                self.facts.timestamps_gone.any(stamped == Some(false));
+            if self.now.timestamps && timestamped.is_some() {
+                self.facts.timestamps_gone.any(timestamped == Some(false));
             }
             // Nobody sends them later who did not agree on them (RFC 7323 section 3.2): the agreement was not captured.
-            self.now.stamps |= stamped == Some(true);
+            self.now.timestamps |= timestamped == Some(true);
         }
         if seen.counts.sack > 0
             && let Some(permitted) = self.now.halves[1 - mine].sack_ok
@@ -262,18 +262,18 @@ impl Examiner {
     fn establish(&mut self, mine: usize, segment: &Segment) {
         let now = &mut self.now;
         let (own, peer) = (&now.halves[mine], &now.halves[1 - mine]);
-        let completes = now.opener == Some(mine)
+        let completes = now.initiator == Some(mine)
             && now.answered
             && peer.isn.is_some_and(|isn| segment.ack == isn + 1)
             && own.isn.is_some_and(|isn| !segment.seq.precedes(isn + 1));
-        let joined = now.opener.is_none() && now.halves.iter().all(|half| half.acked.is_some());
+        let joined = now.initiator.is_none() && now.halves.iter().all(|half| half.acked.is_some());
         now.established |= completes || joined;
     }
 
     /// Counts what is counted once a connection.
     fn settle(&mut self) {
         let now = &self.now;
-        if now.opener.is_some() {
+        if now.initiator.is_some() {
             self.facts.handshake.any(now.established);
         }
         if now.has_fin() {

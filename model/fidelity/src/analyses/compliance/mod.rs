@@ -36,8 +36,8 @@ use self::connection::Examiner;
 pub use self::facts::{End, Fact, FlowFacts};
 pub use self::options::OptionCounts;
 use self::options::Seen;
-pub use self::rows::{Kind, PUBLISHED_OPTIONS, Published, ROWS, Row};
-use crate::input::session::Session;
+pub use self::rows::{ComplianceRow, PUBLISHED_OPTIONS, Published, ROWS, RowGroup};
+use crate::input::session::CapturedSession;
 use crate::rows::collect::Share;
 use crate::side::Side;
 
@@ -57,7 +57,7 @@ impl Default for Options {
 
 /// A row of one side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Found {
+pub struct RowCounts {
     /// Sessions.
     pub captures: Share,
     /// TCP flows; none for a row about packets.
@@ -78,7 +78,7 @@ pub struct Totals {
     /// Segments whose options were not captured to their end: rows about options judge only what they show.
     pub cut_options: u64,
     /// By row name.
-    pub rows: BTreeMap<&'static str, Found>,
+    pub rows: BTreeMap<&'static str, RowCounts>,
     /// Options (Table 4).
     pub options: OptionCounts,
     /// Flows by how they ended.
@@ -89,7 +89,7 @@ pub struct Totals {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compliance {
     /// Definitions of the rows, with the paper's numbers.
-    pub definitions: Vec<Row>,
+    pub definitions: Vec<ComplianceRow>,
     /// The real side.
     pub real: Totals,
     /// The synthetic side.
@@ -108,9 +108,9 @@ pub fn analyse(real: &Side, synthetic: &Side, floor: Option<&Side>, options: &Op
     }
 }
 
-/// The facts of every TCP flow of a session, in order, with the flow's number in [`Session::flows`]. Flows of which no segment
+/// The facts of every TCP flow of a session, in order, with the flow's number in [`CapturedSession::flows`]. Flows of which no segment
 /// has a whole fixed header are left out.
-pub fn facts(session: &Session) -> Vec<(usize, FlowFacts)> {
+pub fn facts(session: &CapturedSession) -> Vec<(usize, FlowFacts)> {
     let mut flows: Vec<Option<Examiner>> = session
         .flows
         .iter()
@@ -145,11 +145,11 @@ fn version(frame: &[u8]) -> Option<bool> {
     }
 }
 
-fn totals(sessions: &[Session], options: &Options) -> Totals {
+fn totals(sessions: &[CapturedSession], options: &Options) -> Totals {
     let each: Vec<Totals> = sessions.par_iter().map(|session| of_session(session, options)).collect();
     let mut all = Totals::default();
     for row in &ROWS {
-        all.rows.insert(row.name, Found::default());
+        all.rows.insert(row.name, RowCounts::default());
     }
     for one in each {
         all.captures += one.captures;
@@ -175,7 +175,7 @@ fn totals(sessions: &[Session], options: &Options) -> Totals {
     all
 }
 
-fn of_session(session: &Session, options: &Options) -> Totals {
+fn of_session(session: &CapturedSession, options: &Options) -> Totals {
     let flows: Vec<FlowFacts> = facts(session)
         .into_iter()
         .map(|(_, facts)| facts)
@@ -193,7 +193,7 @@ fn of_session(session: &Session, options: &Options) -> Totals {
         *out.ends.entry(flow.end).or_default() += 1;
     }
     for row in &ROWS {
-        let mut found = Found::default();
+        let mut found = RowCounts::default();
         if let Some(fact) = row.fact {
             for fact in flows.iter().map(fact) {
                 found.flows.count(fact.holds);

@@ -234,10 +234,10 @@ fn captures_flows_and_cases_are_counted_apart() {
     let share = |hits, of| Share { hits, of };
     assert_eq!((found.real.captures, found.real.flows, found.real.segments), (2, 3, 50));
     let row = |name| found.real.rows[name];
-    let handshake = Found { captures: share(1, 2), flows: share(1, 3), cases: share(1, 3) };
+    let handshake = RowCounts { captures: share(1, 2), flows: share(1, 3), cases: share(1, 3) };
     assert_eq!(row("handshake"), handshake);
-    assert_eq!(row("fin"), Found { captures: share(1, 2), flows: share(1, 3), cases: share(2, 50) });
-    let version = Found { captures: share(1, 2), flows: share(0, 0), cases: share(51, 52) };
+    assert_eq!(row("fin"), RowCounts { captures: share(1, 2), flows: share(1, 3), cases: share(2, 50) });
+    let version = RowCounts { captures: share(1, 2), flows: share(0, 0), cases: share(51, 52) };
     assert_eq!(row("ip.version"), version);
     let long = analyse(&side, &side, None, &Options { min_segments: 2 });
     assert_eq!(long.real.flows, 2);

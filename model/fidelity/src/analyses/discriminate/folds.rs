@@ -15,13 +15,13 @@ use std::collections::BTreeMap;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::side::Side;
 
 /// Sessions chosen from both sides.
 pub(super) struct Chosen<'a> {
     /// Of the first side and of the second, as many of each label.
-    pub(super) sessions: [Vec<&'a Session>; 2],
+    pub(super) sessions: [Vec<&'a CapturedSession>; 2],
     /// Number of the label of each session, the same on both sides.
     pub(super) labels: Vec<usize>,
     /// Labels that only one side has; their sessions are left out.
@@ -38,7 +38,7 @@ pub(super) fn choose<'a>(
     rng: &mut ChaCha8Rng,
 ) -> Chosen<'a> {
     let of = |side: &'a Side, heed: bool| {
-        let mut by_label = BTreeMap::<Option<&str>, Vec<&'a Session>>::new();
+        let mut by_label = BTreeMap::<Option<&str>, Vec<&'a CapturedSession>>::new();
         for session in side.sessions() {
             by_label.entry(session.label.as_deref().filter(|_| heed)).or_default().push(session);
         }
@@ -143,7 +143,7 @@ mod tests {
         let side = |labels: &[&str]| Side::of(labels.iter().map(|l| Frames::new().session(l)).collect());
         let (a, b) = (side(&["x", "x", "x", "y", "z"]), side(&["x", "y", "y", "w"]));
         let chosen = choose(&a, &b, 100, &mut rng());
-        let labels = |of: &[&Session]| of.iter().filter_map(|s| s.label.clone()).collect::<Vec<_>>();
+        let labels = |of: &[&CapturedSession]| of.iter().filter_map(|s| s.label.clone()).collect::<Vec<_>>();
         assert_eq!(labels(&chosen.sessions[0]), ["x", "y"]);
         assert_eq!(labels(&chosen.sessions[1]), ["x", "y"]);
         assert_eq!((chosen.left_out, chosen.unmatched), (vec!["z".to_owned(), "w".to_owned()], false));

@@ -33,7 +33,7 @@ pub use self::test::{Clue, Told};
 use self::folds::Dealt;
 use self::test::Cases;
 use crate::analyses::features;
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::side::Side;
 
 /// How the test is made.
@@ -134,7 +134,7 @@ fn pair(first: &Side, second: &Side, options: &Options, clues: bool) -> Pair {
         out.missing.push(format!("{n} session(s) a side that can be compared: at least 2 are needed"));
         return out;
     }
-    let sessions: Vec<&Session> = chosen.sessions.concat();
+    let sessions: Vec<&CapturedSession> = chosen.sessions.concat();
     let session_second: Vec<bool> = (0..sessions.len()).map(|session| session >= n).collect();
     let rows: Vec<Vec<f64>> = sessions.par_iter().map(|session| features::session::row(session)).collect();
     let dealt: Vec<Dealt<'_>> = rows

@@ -1,6 +1,6 @@
 //! Dynamics as a chapter: what was found, the distances, the paper's Table 5, and the curves of its Figures 3 and 4.
 
-use super::{Distances, Dynamics, Evaluation, Looked, PUBLISHED, Pick, Values};
+use super::{Distances, Dynamics, DynamicsEvaluation, Looked, PUBLISHED, Pick, Values};
 use crate::page::{Axis, Chapter, Curve, Item, Plot, Style, Table};
 use crate::stats::{Kde, ecdf};
 
@@ -155,7 +155,7 @@ impl Dynamics {
         Table { caption: "Values".to_owned(), head: head.map(str::to_owned).to_vec(), rows }
     }
 
-    fn distances(&self, caption: &str, of: fn(&Evaluation) -> [Option<Distances>; 3]) -> Table {
+    fn distances(&self, caption: &str, of: fn(&DynamicsEvaluation) -> [Option<Distances>; 3]) -> Table {
         let mut head = vec!["".to_owned(), "real against".to_owned(), "pairs".to_owned()];
         head.extend(COLUMNS.iter().map(|(name, _)| (*name).to_owned()));
         let mut rows = Vec::new();

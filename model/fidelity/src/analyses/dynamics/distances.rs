@@ -104,7 +104,7 @@ fn kl(a: &[f64], b: &[f64]) -> Option<f64> {
 pub struct Published {
     /// `NetSSM` or `Random`.
     pub of: &'static str,
-    /// Name of the [`Evaluation`](super::Evaluation).
+    /// Name of the [`DynamicsEvaluation`](super::DynamicsEvaluation).
     pub evaluation: &'static str,
     /// Mean, median and standard deviation delta; K-S statistic and p-value; Anderson-Darling statistic and p-value; KL
     /// divergence in nats; EMD.

@@ -90,7 +90,7 @@ pub struct Against {
 
 /// One evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Evaluation {
+pub struct DynamicsEvaluation {
     /// `average`, `raw` or `count`.
     pub name: &'static str,
     /// Unit of the values.
@@ -119,7 +119,7 @@ pub struct Dynamics {
     /// The second real side.
     pub floor: Option<Looked>,
     /// Average size, raw size, count.
-    pub evaluations: Vec<Evaluation>,
+    pub evaluations: Vec<DynamicsEvaluation>,
     /// The paper's Table 5, on other data.
     pub published: [Published; 6],
     /// All values, for the curves.
@@ -180,7 +180,7 @@ pub fn analyse(real: &Side, synthetic: &Side, floor: Option<&Side>, options: &Op
                 Distances::of(values, &right_skewed(values, options.seed, stream(n + 1)))
             })
             .collect();
-        Evaluation {
+        DynamicsEvaluation {
             name,
             unit,
             real: Summary::of(all),

@@ -12,14 +12,14 @@ use netssm_wire::ports::{DNS, MDNS};
 use simple_dns::rdata::RData;
 use simple_dns::{Packet, PacketFlag};
 
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 
 /// Ports whose answers are read.
 const PORTS: [u16; 2] = [DNS, MDNS];
 
 /// Addresses in the answers to a session's questions for names below one of the suffixes. Where the question matches, every
 /// address of the answer counts, whatever aliases are in between; else those of the records whose own name matches.
-pub(super) fn addresses(session: &Session, suffixes: &[String]) -> BTreeSet<IpAddr> {
+pub(super) fn addresses(session: &CapturedSession, suffixes: &[String]) -> BTreeSet<IpAddr> {
     let mut out = BTreeSet::new();
     for (number, packet) in session.packets.iter().enumerate() {
         let Some(flow) = packet.flow.and_then(|flow| session.flows.get(flow as usize)) else { continue };

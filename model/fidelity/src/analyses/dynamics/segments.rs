@@ -17,7 +17,7 @@ use netssm_wire::frame::{Layout, Transport};
 use netssm_wire::udp;
 
 use super::servers::Served;
-use crate::input::session::{Packet, Session};
+use crate::input::session::{CapturedSession, Packet};
 
 /// A request's least payload in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,11 @@ pub(super) struct Download {
 }
 
 /// The segments of a session in the order of their requests' flows.
-pub(super) fn downloads(session: &Session, served: &[Option<Served>], requests: Requests) -> Vec<Download> {
+pub(super) fn downloads(
+    session: &CapturedSession,
+    served: &[Option<Served>],
+    requests: Requests,
+) -> Vec<Download> {
     let mut flows = vec![(None::<u64>, Vec::<u64>::new()); session.flows.len()];
     for (number, packet) in session.packets.iter().enumerate() {
         let Some(flow) = packet.flow.map(|flow| flow as usize) else { continue };
@@ -61,7 +65,7 @@ pub(super) fn downloads(session: &Session, served: &[Option<Served>], requests: 
 }
 
 /// Payload of a TCP or UDP packet as its lengths have it, captured or not.
-fn payload(session: &Session, number: usize, packet: &Packet) -> Option<u32> {
+fn payload(session: &CapturedSession, number: usize, packet: &Packet) -> Option<u32> {
     if let Some(segment) = packet.tcp {
         return Some(segment.payload);
     }

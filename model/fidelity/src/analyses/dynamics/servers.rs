@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use netssm_wire::frame::protocol;
 
 use super::names;
-use crate::input::session::{Direction, Session};
+use crate::input::session::{CapturedSession, Direction};
 use crate::side::Side;
 
 /// How servers are chosen. Flows are TCP or UDP.
@@ -78,7 +78,12 @@ impl Known {
 
     /// For every flow of session `number`, whether a server is an end of it. Where both ends match, the one that did not
     /// open the flow is the server.
-    pub(super) fn served(&self, number: usize, session: &Session, servers: &Servers) -> Vec<Option<Served>> {
+    pub(super) fn served(
+        &self,
+        number: usize,
+        session: &CapturedSession,
+        servers: &Servers,
+    ) -> Vec<Option<Served>> {
         let named = self.by_session.get(number);
         let is_server = |(address, port): (IpAddr, u16)| match servers {
             Servers::Names(_) => named.is_some_and(|named| named.contains(&address)),
@@ -89,7 +94,7 @@ impl Known {
             if !matches!(flow.first.protocol, protocol::TCP | protocol::UDP) {
                 return None;
             }
-            let ends = [(flow.responder(), Direction::Backward), (flow.opener(), Direction::Forward)];
+            let ends = [(flow.responder(), Direction::Backward), (flow.initiator(), Direction::Forward)];
             let (end, down) = ends.into_iter().find(|(end, _)| is_server(*end))?;
             Some(Served { server: end.0, down })
         };

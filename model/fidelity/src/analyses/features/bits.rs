@@ -13,7 +13,7 @@
 
 use netssm_wire::frame::{Layout, Net, Transport};
 
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 
 /// A bit that the packet does not have, or that is left out.
 const ABSENT: i8 = -1;
@@ -60,7 +60,7 @@ fn name(bit: usize) -> String {
 }
 
 /// The bits of `packets` packets of a session from packet `skip` on; absent where it has fewer.
-pub(crate) fn row(session: &Session, skip: usize, packets: usize) -> Vec<i8> {
+pub(crate) fn row(session: &CapturedSession, skip: usize, packets: usize) -> Vec<i8> {
     let mut row = vec![ABSENT; packets * PACKET];
     for (number, bits) in row.chunks_exact_mut(PACKET).enumerate() {
         packet(session.frame(skip + number), bits);

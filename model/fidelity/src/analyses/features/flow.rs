@@ -1,6 +1,6 @@
 //! Features of a flow: sizes, gaps, directions, and of TCP its state and flags.
 //!
-//! *Forward* is from the flow's opener. Sizes are bytes on the wire, gaps microseconds. A single packet has no gap, a UDP flow no
+//! *Forward* is from the flow's initiator. Sizes are bytes on the wire, gaps microseconds. A single packet has no gap, a UDP flow no
 //! flags: then the value is -2. `size.1` to `size.6` are the sizes of its first packets with their direction as the sign, which much work on
 //! traffic classification rests on (L. Bernaille et al., "Early application identification", CoNEXT 2006).
 
@@ -9,7 +9,7 @@ use netssm_wire::tcp::{Flags, Seq};
 
 use super::numbers::{entropy, lag1, max, mean, median, min, share, std};
 use super::{Feature, NONE};
-use crate::input::session::{Direction, Packet, Session};
+use crate::input::session::{CapturedSession, Direction, Packet};
 
 const FEATURES: [(&str, &str); 53] = [
     ("flow.protocol", "IP protocol number"),
@@ -73,7 +73,7 @@ pub(crate) fn features() -> Vec<Feature> {
 }
 
 /// The features of some flows of a session, given by number.
-pub(crate) fn rows(session: &Session, flows: &[u32]) -> Vec<Vec<f64>> {
+pub(crate) fn rows(session: &CapturedSession, flows: &[u32]) -> Vec<Vec<f64>> {
     let mut packets = vec![Vec::new(); session.flows.len()];
     for (number, packet) in session.packets.iter().enumerate() {
         if let Some(of) = packet.flow.and_then(|flow| packets.get_mut(flow as usize)) {
@@ -102,11 +102,11 @@ struct Header {
     options: f64,
 }
 
-fn way(session: &Session, packet: &Packet) -> usize {
+fn way(session: &CapturedSession, packet: &Packet) -> usize {
     usize::from(session.direction(packet) == Some(Direction::Backward))
 }
 
-fn row(session: &Session, flow: u32, numbers: &[usize], start_us: i64) -> Vec<f64> {
+fn row(session: &CapturedSession, flow: u32, numbers: &[usize], start_us: i64) -> Vec<f64> {
     let about = &session.flows[flow as usize];
     let packets: Vec<&Packet> = numbers.iter().map(|&number| &session.packets[number]).collect();
     let mut ways = Ways::default();
@@ -133,7 +133,7 @@ fn row(session: &Session, flow: u32, numbers: &[usize], start_us: i64) -> Vec<f6
     out
 }
 
-fn sizes(session: &Session, packets: &[&Packet], ways: &Ways) -> Vec<f64> {
+fn sizes(session: &CapturedSession, packets: &[&Packet], ways: &Ways) -> Vec<f64> {
     let [forward, backward] = &ways.sizes;
     let (there, back) = (forward.iter().sum::<f64>(), backward.iter().sum::<f64>());
     let all = [&forward[..], &backward[..]].concat();
@@ -164,7 +164,7 @@ fn sizes(session: &Session, packets: &[&Packet], ways: &Ways) -> Vec<f64> {
     out
 }
 
-fn gaps(session: &Session, packets: &[&Packet]) -> Vec<f64> {
+fn gaps(session: &CapturedSession, packets: &[&Packet]) -> Vec<f64> {
     let (mut turn, mut same) = (Vec::new(), Vec::new());
     let mut all = Vec::with_capacity(packets.len());
     for pair in packets.windows(2) {
@@ -189,7 +189,7 @@ fn gaps(session: &Session, packets: &[&Packet]) -> Vec<f64> {
 }
 
 /// From the flags to the data: what the segments of a flow say.
-fn tcp(session: &Session, packets: &[&Packet]) -> Vec<f64> {
+fn tcp(session: &CapturedSession, packets: &[&Packet]) -> Vec<f64> {
     let segments: Vec<_> =
         packets.iter().filter_map(|p| p.tcp.map(|segment| (way(session, p), segment))).collect();
     if segments.is_empty() {
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
     use crate::testing::Frames;
 
-    fn named(session: &Session, flow: u32, name: &str) -> f64 {
+    fn named(session: &CapturedSession, flow: u32, name: &str) -> f64 {
         let at = FEATURES.iter().position(|(n, _)| *n == name).expect(name);
         rows(session, &[flow])[0][at]
     }

@@ -11,17 +11,17 @@ use crate::testing::Frames;
 
 /// What kind of service: its port, how long its answers are and how fast it is.
 #[derive(Clone, Copy)]
-pub(crate) struct Kind {
+pub(crate) struct TrafficKind {
     pub(crate) port: u16,
     pub(crate) answer: usize,
     pub(crate) gap_us: i64,
 }
 
-pub(crate) const WEB: Kind = Kind { port: 443, answer: 1200, gap_us: 2_000 };
-pub(crate) const CAMERA: Kind = Kind { port: 8883, answer: 300, gap_us: 40_000 };
+pub(crate) const WEB: TrafficKind = TrafficKind { port: 443, answer: 1200, gap_us: 2_000 };
+pub(crate) const CAMERA: TrafficKind = TrafficKind { port: 8883, answer: 300, gap_us: 40_000 };
 
 /// A session of a few flows: short gaps within a burst, long ones between bursts.
-pub(crate) fn session(rng: &mut ChaCha8Rng, kind: Kind) -> Frames {
+pub(crate) fn session(rng: &mut ChaCha8Rng, kind: TrafficKind) -> Frames {
     let mut frames = Frames::new();
     let mut now = rng.random_range(0..1_000_000);
     let mut wait = |rng: &mut ChaCha8Rng, us: i64| {

@@ -10,9 +10,9 @@ use netssm_wire::frame::protocol;
 
 use super::numbers::{entropy, lag1, median, share};
 use super::{Feature, NONE};
-use crate::input::session::{Direction, Session};
+use crate::input::session::{CapturedSession, Direction};
 use crate::rows::MEASURES;
-use crate::rows::collect::{Collected, Kind, Row};
+use crate::rows::collect::{Collected, Row, RowKind};
 use crate::rows::rows as all_rows;
 use crate::stats::Summary;
 
@@ -46,11 +46,11 @@ pub(crate) fn features() -> Vec<Feature> {
     let mut out = Vec::new();
     for row in all_rows() {
         match row.kind {
-            Kind::Share => out.push(Feature { name: row.name.to_owned(), unit: "share" }),
-            Kind::Sample if is_single(row) => {
+            RowKind::Share => out.push(Feature { name: row.name.to_owned(), unit: "share" }),
+            RowKind::Sample if is_single(row) => {
                 out.push(Feature { name: row.name.to_owned(), unit: row.unit });
             }
-            Kind::Sample => out.extend(
+            RowKind::Sample => out.extend(
                 ["mean", "p10", "p50", "p90"]
                     .map(|part| Feature { name: format!("{}.{part}", row.name), unit: row.unit }),
             ),
@@ -61,18 +61,18 @@ pub(crate) fn features() -> Vec<Feature> {
 }
 
 /// The features of a session.
-pub(crate) fn row(session: &Session) -> Vec<f64> {
+pub(crate) fn row(session: &CapturedSession) -> Vec<f64> {
     let mut collected = Collected::default();
     MEASURES.iter().for_each(|measure| (measure.add)(session, &mut collected));
     collected.sort();
     let mut out = Vec::new();
     for row in all_rows() {
         match row.kind {
-            Kind::Share => out.push(collected.cases(row).value().unwrap_or(NONE)),
-            Kind::Sample if is_single(row) => {
+            RowKind::Share => out.push(collected.cases(row).value().unwrap_or(NONE)),
+            RowKind::Sample if is_single(row) => {
                 out.push(collected.values(row).first().copied().unwrap_or(NONE));
             }
-            Kind::Sample => out.extend(
+            RowKind::Sample => out.extend(
                 Summary::of(collected.values(row)).map_or([NONE; 4], |s| [s.mean, s.p10, s.p50, s.p90]),
             ),
         }
@@ -81,7 +81,7 @@ pub(crate) fn row(session: &Session) -> Vec<f64> {
     out
 }
 
-fn own(session: &Session) -> [f64; OWN.len()] {
+fn own(session: &CapturedSession) -> [f64; OWN.len()] {
     let (packets, flows) = (&session.packets, &session.flows);
     let n = packets.len();
     let of = |holds: &dyn Fn(&crate::input::session::Flow) -> bool| {

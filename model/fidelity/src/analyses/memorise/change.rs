@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::fields::{self, Value};
 use super::held_out::Numbered;
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 
 /// One field over all packets compared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -103,11 +103,14 @@ pub(super) fn change(seeds: &[Numbered<'_>], side: &[Numbered<'_>], compared: us
 }
 
 /// Which session began with which: the only one, else the k-th of a label with the k-th of that label, round and round.
-fn pairs<'a>(seeds: &[Numbered<'a>], side: &[Numbered<'a>]) -> Vec<(&'a Session, &'a Session)> {
+fn pairs<'a>(
+    seeds: &[Numbered<'a>],
+    side: &[Numbered<'a>],
+) -> Vec<(&'a CapturedSession, &'a CapturedSession)> {
     if let [(_, seed)] = seeds {
         return side.iter().map(|(_, session)| (*seed, *session)).collect();
     }
-    let mut by_label = HashMap::<_, Vec<&Session>>::new();
+    let mut by_label = HashMap::<_, Vec<&CapturedSession>>::new();
     for (_, seed) in seeds {
         by_label.entry(&seed.label).or_default().push(seed);
     }

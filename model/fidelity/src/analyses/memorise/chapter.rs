@@ -1,7 +1,7 @@
 //! The chapter of the report: one table a question, two plots, and in words what has no value and why.
 
 use super::change::Change;
-use super::identifiers::{Identifiers, Kind};
+use super::identifiers::{IdentifierKind, Identifiers};
 use super::neighbours::{Level, Near, Neighbours};
 use super::runs::{Equality, Runs, Shared};
 use super::{Memorising, Place};
@@ -119,10 +119,10 @@ fn verdict(result: &Memorising) -> String {
 
 fn identifiers(found: &Identifiers, items: &mut Vec<Item>) {
     let kind = |kind| match kind {
-        Kind::Mac => "MAC addresses",
-        Kind::Ipv4 => "IPv4 addresses",
-        Kind::Ipv6 => "IPv6 addresses",
-        Kind::Name => "names",
+        IdentifierKind::Mac => "MAC addresses",
+        IdentifierKind::Ipv4 => "IPv4 addresses",
+        IdentifierKind::Ipv6 => "IPv6 addresses",
+        IdentifierKind::Name => "names",
     };
     let rows = found.counts.iter().map(|count| {
         vec![

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use netssm_wire::frame::protocol;
 
-use crate::input::session::{Direction, Session};
+use crate::input::session::{CapturedSession, Direction};
 use crate::stats;
 
 /// Coordinates of a session.
@@ -82,7 +82,7 @@ fn mean(sum: f64, n: usize) -> f64 {
 }
 
 /// A session as a point.
-pub(super) fn session(session: &Session) -> Vec<f64> {
+pub(super) fn session(session: &CapturedSession) -> Vec<f64> {
     let packets = &session.packets;
     let n = packets.len();
     let of_protocol = |number: u8| {
@@ -143,7 +143,7 @@ struct Growing {
 }
 
 /// The flows of a session that have at least so many packets, as points, in order.
-pub(super) fn flows(session: &Session, least: u32) -> Vec<Vec<f64>> {
+pub(super) fn flows(session: &CapturedSession, least: u32) -> Vec<Vec<f64>> {
     let mut growing = vec![Growing::default(); session.flows.len()];
     for packet in &session.packets {
         let Some(way) = session.direction(packet) else { continue };

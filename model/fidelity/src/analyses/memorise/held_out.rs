@@ -6,14 +6,14 @@
 
 use std::collections::HashSet;
 
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::side::Side;
 
 /// Packets that tell a recording. Two recordings do not share eight packets to the microsecond and the byte.
 const FIRST: usize = 8;
 
 /// A session and its place in [`Side::sessions`].
-pub(super) type Numbered<'a> = (usize, &'a Session);
+pub(super) type Numbered<'a> = (usize, &'a CapturedSession);
 
 /// All sessions of a side.
 pub(super) fn numbered(side: &Side) -> Vec<Numbered<'_>> {
@@ -42,7 +42,7 @@ pub(super) fn held_out<'a>(
     (Vec::new(), left_out)
 }
 
-fn recording(session: &Session) -> Vec<(i64, u32, &[u8])> {
+fn recording(session: &CapturedSession) -> Vec<(i64, u32, &[u8])> {
     let first = session.packets.iter().take(FIRST).enumerate();
     first.map(|(i, packet)| (packet.time_us, packet.wire_len, session.frame(i))).collect()
 }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::testing::Frames;
 
-    fn session(at_us: i64, packets: u32) -> Session {
+    fn session(at_us: i64, packets: u32) -> CapturedSession {
         let mut frames = Frames::new();
         for i in 0..packets {
             frames.udp(at_us + i64::from(i), (40001, 53), 8);

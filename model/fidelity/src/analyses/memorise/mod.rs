@@ -31,7 +31,7 @@ use self::held_out::Numbered;
 use self::identifiers::Identifiers;
 use self::neighbours::Neighbours;
 use self::runs::Runs;
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::page::Chapter;
 use crate::side::Side;
 
@@ -96,7 +96,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn of((number, session): (usize, &Session), packet: usize) -> Self {
+    fn of((number, session): (usize, &CapturedSession), packet: usize) -> Self {
         Self { label: session.label.clone(), session: number, packet }
     }
 }

@@ -22,7 +22,7 @@ use serde::Serialize;
 use super::held_out::Numbered;
 use super::suffix::{self, Match};
 use super::{Options, Place};
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::stats::{self, Summary};
 
 /// Packets before one whose shape makes it a repeat: enough for data and acknowledgements of three connections in turn.
@@ -150,7 +150,7 @@ fn copied(
 }
 
 /// What is left of a packet without its identifiers: direction, ethertype, protocol, flags; length.
-fn shape(session: &Session, number: usize) -> (u64, u32) {
+fn shape(session: &CapturedSession, number: usize) -> (u64, u32) {
     let packet = &session.packets[number];
     let layout = Layout::parse(session.frame(number));
     let protocol = match layout.net {
@@ -164,13 +164,13 @@ fn shape(session: &Session, number: usize) -> (u64, u32) {
 }
 
 /// The shape of a packet, if none of those before has it.
-fn news(session: &Session, number: usize) -> Option<(u64, u32)> {
+fn news(session: &CapturedSession, number: usize) -> Option<(u64, u32)> {
     let here = shape(session, number);
     (number.saturating_sub(BEFORE)..number).all(|before| shape(session, before) != here).then_some(here)
 }
 
 /// Class of the time since the packet before: the number of base-4 digits of the microseconds; a clock set back counts as 0.
-fn gap_class(session: &Session, number: usize) -> u8 {
+fn gap_class(session: &CapturedSession, number: usize) -> u8 {
     let Some(before) = number.checked_sub(1) else { return u8::MAX };
     let gap = session.packets[number].time_us.saturating_sub(session.packets[before].time_us).max(0);
     (64 - gap.leading_zeros()).div_ceil(2) as u8
@@ -199,7 +199,7 @@ impl Text {
     /// `key` says which packets are equal, and leaves out those that it has none for.
     fn of<'a, K: Hash + Eq>(
         sides: [&[Numbered<'a>]; 3],
-        key: impl Fn(&'a Session, usize) -> Option<K>,
+        key: impl Fn(&'a CapturedSession, usize) -> Option<K>,
     ) -> Self {
         // Numbers are given, not hashes: equal symbols are equal packets.
         let mut numbers = HashMap::new();
@@ -281,7 +281,7 @@ mod tests {
     use crate::testing::Frames;
 
     /// UDP packets of these sizes, a millisecond apart.
-    fn session(at_us: i64, sizes: impl IntoIterator<Item = usize>) -> Session {
+    fn session(at_us: i64, sizes: impl IntoIterator<Item = usize>) -> CapturedSession {
         let mut frames = Frames::new();
         for (i, size) in sizes.into_iter().enumerate() {
             frames.udp(at_us + 1000 * i as i64, (40001, 443), size);
@@ -289,7 +289,11 @@ mod tests {
         frames.session("x")
     }
 
-    fn of(training: Vec<Session>, synthetic: Vec<Session>, held_out: Vec<Session>) -> Vec<Runs> {
+    fn of(
+        training: Vec<CapturedSession>,
+        synthetic: Vec<CapturedSession>,
+        held_out: Vec<CapturedSession>,
+    ) -> Vec<Runs> {
         let [training, synthetic, held_out] = [training, synthetic, held_out].map(Side::of);
         runs(&numbered(&training), &numbered(&synthetic), &numbered(&held_out), &Options::default())
     }
@@ -325,7 +329,7 @@ mod tests {
     fn equalities_tell_bytes_shape_and_time_apart() {
         let sizes = || (0..40).map(|i| i * 7 % 31);
         let training = || vec![session(0, sizes())];
-        let longest = |session: Session| {
+        let longest = |session: CapturedSession| {
             of(training(), vec![session], vec![]).iter().map(|runs| runs.synthetic.len()).collect::<Vec<_>>()
         };
         assert_eq!(longest(session(0, sizes())), [40, 40, 40, 40]);

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::counts::{ABSENT, Counts};
 use super::nprint::{HEADERS, IPV4, IPV6, TCP, start};
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 
 /// Random bytes are drawn so many at a time.
 const BLOCK: usize = 4096;
@@ -72,10 +72,10 @@ fn structure(header: usize, byte: usize) -> u8 {
 
 /// Both halves of the sessions, label by label, shuffled by `seed` and `split`. Of a label with one session, one half has none.
 pub(super) fn halves<'a>(
-    sessions: &BTreeMap<Option<&'a str>, Vec<&'a Session>>,
+    sessions: &BTreeMap<Option<&'a str>, Vec<&'a CapturedSession>>,
     seed: u64,
     split: u64,
-) -> [BTreeMap<Option<&'a str>, Vec<&'a Session>>; 2] {
+) -> [BTreeMap<Option<&'a str>, Vec<&'a CapturedSession>>; 2] {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(2 + split); // 0 and 1 are the random packets
     let mut halves = [BTreeMap::new(), BTreeMap::new()];
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::testing::Frames;
 
-    fn real() -> Vec<Session> {
+    fn real() -> Vec<CapturedSession> {
         let mut frames = Frames::new();
         for i in 0..200 {
             frames.handshake(100 * i, 50_000 + i as u16);
@@ -165,16 +165,20 @@ mod tests {
             frames.handshake(0, 50_001);
             frames.session(label)
         };
-        let sessions: Vec<Session> = (0..11).map(|i| make(if i % 2 == 0 { "a" } else { "b" })).collect();
+        let sessions: Vec<CapturedSession> =
+            (0..11).map(|i| make(if i % 2 == 0 { "a" } else { "b" })).collect();
         let mut by_label = BTreeMap::<_, Vec<_>>::new();
         sessions.iter().for_each(|s| by_label.entry(s.label.as_deref()).or_default().push(s));
-        let sizes = |half: &BTreeMap<_, Vec<&Session>>| half.values().map(Vec::len).collect::<Vec<_>>();
+        let sizes =
+            |half: &BTreeMap<_, Vec<&CapturedSession>>| half.values().map(Vec::len).collect::<Vec<_>>();
         let [one, two] = halves(&by_label, 1, 0);
         assert_eq!((sizes(&one), sizes(&two)), (vec![3, 3], vec![3, 2]));
         for there in one.values().flatten() {
             assert!(!two.values().flatten().any(|here| std::ptr::eq(*here, *there)));
         }
-        let same = |a: &[&Session], b: &[&Session]| a.iter().zip(b).all(|(a, b)| std::ptr::eq(*a, *b));
+        let same = |a: &[&CapturedSession], b: &[&CapturedSession]| {
+            a.iter().zip(b).all(|(a, b)| std::ptr::eq(*a, *b))
+        };
         assert!(same(&one[&Some("a")], &halves(&by_label, 1, 0)[0][&Some("a")]));
         let other = (1..9).any(|split| !same(&one[&Some("a")], &halves(&by_label, 1, split)[0][&Some("a")]));
         assert!(other, "splits differ");

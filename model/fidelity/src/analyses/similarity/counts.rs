@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Options;
 use super::nprint::{HEADERS, ICMP, IPV4, IPV6, LEN, Piece, TCP, UDP, start};
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 
 /// Outcomes of a byte: its values, and that the packet does not have it.
 pub(super) const OUTCOMES: usize = 257;
@@ -49,7 +49,7 @@ impl Default for Counts {
 
 impl Counts {
     /// Of sessions, the same whatever their order and the number of threads.
-    pub(super) fn of(sessions: &[&Session], options: &Options) -> Self {
+    pub(super) fn of(sessions: &[&CapturedSession], options: &Options) -> Self {
         sessions
             .par_chunks(CHUNK)
             .map(|chunk| {
@@ -63,7 +63,7 @@ impl Counts {
             })
     }
 
-    fn session(&mut self, session: &Session, options: &Options) {
+    fn session(&mut self, session: &CapturedSession, options: &Options) {
         let before = self.packets;
         for number in options.skip..session.packets.len() {
             if options.packets > 0 && self.packets - before >= options.packets {
@@ -216,15 +216,15 @@ mod tests {
 
     #[test]
     fn threads_and_order_make_no_difference() {
-        let sessions: Vec<Session> = (0..100)
+        let sessions: Vec<CapturedSession> = (0..100)
             .map(|i| {
                 let mut frames = Frames::new();
                 frames.handshake(0, 50_000 + i);
                 frames.session("x")
             })
             .collect();
-        let there: Vec<&Session> = sessions.iter().collect();
-        let back: Vec<&Session> = sessions.iter().rev().collect();
+        let there: Vec<&CapturedSession> = sessions.iter().collect();
+        let back: Vec<&CapturedSession> = sessions.iter().rev().collect();
         let all = Counts::of(&there, &Options::default());
         assert_eq!(all, Counts::of(&back, &Options::default()));
         let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");

@@ -44,7 +44,7 @@ use serde::Serialize;
 
 use self::counts::{ABSENT, Counts};
 use self::nprint::{HEADERS, Piece};
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::side::Side;
 
 pub use self::compare::{Compared, Distances, HeaderCompared};
@@ -140,7 +140,7 @@ pub struct Similarity {
 }
 
 /// Sessions by label.
-type Groups<'a> = BTreeMap<Option<&'a str>, Vec<&'a Session>>;
+type Groups<'a> = BTreeMap<Option<&'a str>, Vec<&'a CapturedSession>>;
 
 /// Counts by label.
 type ByLabel<'a> = BTreeMap<Option<&'a str>, Counts>;

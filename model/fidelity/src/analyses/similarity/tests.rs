@@ -8,7 +8,7 @@ use crate::page::Item;
 use crate::testing::Frames;
 
 /// Sessions of `flows` connections, with labels in turn.
-fn sessions(count: u16, flows: u16, labels: &[&str]) -> Vec<Session> {
+fn sessions(count: u16, flows: u16, labels: &[&str]) -> Vec<CapturedSession> {
     let session = |i: u16| {
         let mut frames = Frames::new();
         for flow in 0..flows {

@@ -21,7 +21,7 @@ use super::compare::{Distances, mean_over_bytes};
 use super::counts::Counts;
 use super::nprint::TCP;
 use super::{Groups, Options, baseline};
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 
 /// Pairs of a comparison at most: with 300 the mean is within about 0.02.
 const PAIRS: usize = 300;
@@ -47,7 +47,7 @@ pub struct Traces {
 
 #[derive(Clone, Copy)]
 struct Trace<'a> {
-    session: &'a Session,
+    session: &'a CapturedSession,
     flow: u32,
 }
 
@@ -79,7 +79,7 @@ pub(super) fn analyse(
 }
 
 fn traces<'a>(groups: &Groups<'a>) -> ByLabel<'a> {
-    let of = |session: &&'a Session| {
+    let of = |session: &&'a CapturedSession| {
         let session = *session;
         (0..).zip(&session.flows).filter_map(move |(flow, about)| {
             let is = about.first.protocol == protocol::TCP && about.packets >= LEAST_PACKETS;
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::testing::Frames;
 
-    fn sessions(label: &str, seqs: &[u32]) -> Vec<Session> {
+    fn sessions(label: &str, seqs: &[u32]) -> Vec<CapturedSession> {
         let session = |seq: &u32| {
             let mut frames = Frames::new();
             frames.tcp(0, (50_001, 443), "S", (*seq, 0), 0);
@@ -158,7 +158,7 @@ mod tests {
         seqs.iter().map(session).collect()
     }
 
-    fn groups(sessions: &[Session]) -> Groups<'_> {
+    fn groups(sessions: &[CapturedSession]) -> Groups<'_> {
         let mut groups = Groups::new();
         sessions.iter().for_each(|s| groups.entry(s.label.as_deref()).or_default().push(s));
         groups

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::Options;
-use crate::input::session::Session;
+use crate::input::session::CapturedSession;
 use crate::side::Side;
 
 /// What is mixed into the real training set.
@@ -47,7 +47,7 @@ pub(super) struct Design<'a> {
     /// Labels in order.
     pub(super) labels: Vec<String>,
     /// All sessions that take part.
-    pub(super) sessions: Vec<&'a Session>,
+    pub(super) sessions: Vec<&'a CapturedSession>,
     /// By session: its label.
     pub(super) label_of: Vec<u16>,
     pub(super) left_out: Vec<LeftOut>,
@@ -73,7 +73,7 @@ impl<'a> Design<'a> {
     ) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         let by_label = |side: &'a Side| {
-            let mut by = BTreeMap::<&'a str, Vec<&'a Session>>::new();
+            let mut by = BTreeMap::<&'a str, Vec<&'a CapturedSession>>::new();
             let labelled = side.sessions().iter().filter_map(|s| Some((s.label.as_deref()?, s)));
             labelled.for_each(|(label, session)| by.entry(label).or_default().push(session));
             by

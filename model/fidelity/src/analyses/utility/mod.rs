@@ -278,7 +278,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::analyses::features::made::{self, CAMERA, Kind, WEB};
+    use crate::analyses::features::made::{self, CAMERA, TrafficKind, WEB};
     use crate::testing::Frames;
 
     fn options() -> Options {
@@ -288,7 +288,7 @@ mod tests {
     /// Sessions of three labels; label `n` has the kind of label `n + shift`.
     fn side(n: usize, seed: u64, shift: usize, mut change: impl FnMut(&mut Frames, &mut ChaCha8Rng)) -> Side {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let kinds = [WEB, CAMERA, Kind { answer: 700, ..WEB }];
+        let kinds = [WEB, CAMERA, TrafficKind { answer: 700, ..WEB }];
         let session = |number: usize| {
             let label = ["iot/x", "iot/y", "web/z"][number % 3];
             let mut frames = made::session(&mut rng, kinds[(number + shift) % 3]);

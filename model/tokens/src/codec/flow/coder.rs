@@ -4,9 +4,9 @@ use super::{
     io::{Emit, Read, Stop},
     packet::{self, Parameters},
     record::Record,
-    side::{SideSink, SideSource, SideTable},
+    side_channel::{SideSink, SideSource, SideTable},
     state::State,
-    teach::Teach,
+    strict_encoder::StrictEmit,
     vocab::{EOS, closes},
 };
 
@@ -40,16 +40,16 @@ impl Recorder {
 }
 
 impl Recorder {
-    /// Appends the tokens of a record as a strict generator could have written them ([`super::teach`]), and says what the
+    /// Appends the tokens of a record as a strict generator could have written them ([`super::strict_encoder`]), and says what the
     /// record has become; `None`, and nothing changed but `side`, where it could not.
-    pub(super) fn teach(
+    pub(super) fn push_strict(
         &mut self,
         record: &Record,
         out: &mut Vec<u16>,
         side: &mut dyn SideSink,
     ) -> Option<Record> {
         let from = out.len();
-        match packet::code(&self.state, &mut Teach::new(out, side), self.rules, Some(record)) {
+        match packet::code(&self.state, &mut StrictEmit::new(out, side), self.rules, Some(record)) {
             Ok(coded) => Some(packet::apply(&mut self.state, coded)),
             Err(_) => {
                 out.truncate(from);
@@ -61,7 +61,7 @@ impl Recorder {
 
 /// Reads packets from tokens and their side table.
 #[derive(Debug)]
-pub struct Replayer<'a> {
+pub struct RecordReader<'a> {
     state: State,
     rules: Parameters,
     tokens: &'a [u16],
@@ -69,7 +69,7 @@ pub struct Replayer<'a> {
     side: &'a mut SideTable,
 }
 
-impl<'a> Replayer<'a> {
+impl<'a> RecordReader<'a> {
     /// Reads the tokens of packets (what follows the head of a session).
     pub fn new(rules: Parameters, tokens: &'a [u16], side: &'a mut SideTable) -> Self {
         Self { state: State::default(), rules, tokens, at: 0, side }

@@ -12,7 +12,7 @@ use super::{
     hosts::HostClass,
     payload::Profile,
     ports::{PORTS, place},
-    state::{Flow, Kind, Service, State},
+    state::{Flow, FlowKind, Service, State},
     vocab::{GRAMMAR_SIZE, RATE},
 };
 use crate::context::ContextShape;
@@ -68,11 +68,11 @@ const OF_OPEN: [usize; 15] = [
 /// Of each host by how lately it opened a flow, and by how lately it was opened one to: class of its address, service of that flow.
 const OF_HOST: [usize; 2] = [1 + HostClass::ALL.len(), SERVICES];
 /// Hosts in the one order and in the other that are described.
-const OPENERS: usize = 3;
-const PARTNERS: usize = 4;
+const INITIATORS: usize = 3;
+const RESPONDERS: usize = 4;
 /// Where the fields of the hosts, and those of the open packet, begin.
 const HOSTS_AT: usize = OF_SESSION.len() + NEAR * OF_NEAR.len();
-const OPEN_AT: usize = HOSTS_AT + (OPENERS + PARTNERS) * OF_HOST.len();
+const OPEN_AT: usize = HOSTS_AT + (INITIATORS + RESPONDERS) * OF_HOST.len();
 const FIELDS: usize = OPEN_AT + OF_OPEN.len();
 
 /// Rows of each field but the label's.
@@ -128,7 +128,7 @@ pub(super) fn note(flow: &Flow, back: bool, is_new: bool, time_us: i64) -> Note 
 /// What is known of a TCP connection.
 fn connection(flow: &Flow) -> u16 {
     let seen = u16::from(flow.dirs[0].seen) | u16::from(flow.dirs[1].seen) << 1;
-    if flow.key.kind == Kind::Tcp { 1 + (seen | u16::from(flow.closed()) << 2) } else { 0 }
+    if flow.key.kind == FlowKind::Tcp { 1 + (seen | u16::from(flow.closed()) << 2) } else { 0 }
 }
 
 /// Who writes rows field by field.
@@ -180,8 +180,8 @@ pub(super) fn write(
             None => OF_NEAR.iter().for_each(|_| rows.put(0)),
         }
     }
-    let openers = (0..OPENERS).map(|place| (Role::Opener, place));
-    for (role, place) in openers.chain((0..PARTNERS).map(|place| (Role::Partner, place))) {
+    let initiators = (0..INITIATORS).map(|place| (Role::Initiator, place));
+    for (role, place) in initiators.chain((0..RESPONDERS).map(|place| (Role::Responder, place))) {
         let host = state.host_in(role, place);
         rows.put(host.map_or(0, |host| 1 + HostClass::of(host.address) as u16));
         rows.put(host.and_then(|host| host.last[role as usize]).map_or(0, service));
@@ -225,9 +225,9 @@ fn service((kind, (from, to)): Service) -> u16 {
     };
     let port = place(to).or_else(|| place(from)).unwrap_or_else(|| class(to.min(from)));
     let value = match kind {
-        Kind::Tcp => port,
-        Kind::Udp => PORT_CLASSES + port,
-        other => 2 * PORT_CLASSES + other as usize - Kind::Icmp as usize,
+        FlowKind::Tcp => port,
+        FlowKind::Udp => PORT_CLASSES + port,
+        other => 2 * PORT_CLASSES + other as usize - FlowKind::Icmp as usize,
     };
     1 + value as u16
 }

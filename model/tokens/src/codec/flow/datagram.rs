@@ -16,9 +16,9 @@ use super::{
     number::{Range, number},
     payload::{self, Ask, Payload},
     record::IpFrame,
-    state::{Flow, FlowKey, Kind, State},
+    state::{Flow, FlowKey, FlowKind, State},
     strict,
-    upper::{Icmp, Udp, Upper, Window, is_echo, window_len},
+    transport::{Icmp, Transport, Udp, Window, is_echo, window_len},
     vocab::{ICMP_SEQUENCE, ICMP_TYPE, IP_OPTIONS, LENGTH, SNAP, UDP_LENGTH},
 };
 
@@ -87,16 +87,17 @@ pub(super) fn code<I: Io>(
     at: &Where<'_>,
     io: &mut I,
     want: Option<&IpFrame>,
-) -> Coded<(Upper, DatagramCoded)> {
+) -> Coded<(Transport, DatagramCoded)> {
     match at.flow.key.kind {
-        Kind::Udp => udp(at, io, want),
-        Kind::Icmp | Kind::Igmp => icmp(at, io, want),
+        FlowKind::Udp => udp(at, io, want),
+        FlowKind::Icmp | FlowKind::Igmp => icmp(at, io, want),
         _ => other(at, io, want),
     }
 }
 
-fn udp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Upper, DatagramCoded)> {
-    let header = want.and_then(|frame| if let Upper::Udp(udp) = &frame.upper { Some(udp) } else { None });
+fn udp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Transport, DatagramCoded)> {
+    let header =
+        want.and_then(|frame| if let Transport::Udp(udp) = &frame.transport { Some(udp) } else { None });
     let key = &at.flow.key;
     let ports = if at.back { (key.ports.1, key.ports.0) } else { key.ports };
     let limit = if io.strict() { strict::udp_lengths(key.src.is_ipv6(), ports).into() } else { Limit::ANY };
@@ -124,12 +125,13 @@ fn udp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Uppe
         coded = Some(payload::code(&ask, io, header.map(|udp| &udp.window))?);
     }
     let window = coded.as_ref().map_or_else(Window::new, |payload| payload.window.clone());
-    let upper = Upper::Udp(Udp { ports, len, checksum: 0, window });
-    Ok((upper, DatagramCoded { payload_len, missing, alert: false, payload: coded }))
+    let transport = Transport::Udp(Udp { ports, len, checksum: 0, window });
+    Ok((transport, DatagramCoded { payload_len, missing, alert: false, payload: coded }))
 }
 
-fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Upper, DatagramCoded)> {
-    let wanted = want.and_then(|frame| if let Upper::Icmp(icmp) = &frame.upper { Some(icmp) } else { None });
+fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Transport, DatagramCoded)> {
+    let wanted =
+        want.and_then(|frame| if let Transport::Icmp(icmp) = &frame.transport { Some(icmp) } else { None });
     let key = &at.flow.key;
     let v6 = key.src.is_ipv6();
     let echo = key.ports.0 != 0;
@@ -176,8 +178,8 @@ fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Upp
             wanted.map(|icmp| &icmp.window),
         )?;
     }
-    let upper = Upper::Icmp(Icmp { kind, checksum: 0, words: (first, second), window });
-    Ok((upper, DatagramCoded { payload_len, missing, alert: usual != odd, payload: None }))
+    let transport = Transport::Icmp(Icmp { kind, checksum: 0, words: (first, second), window });
+    Ok((transport, DatagramCoded { payload_len, missing, alert: usual != odd, payload: None }))
 }
 
 /// Type and code: as before in this direction, or what begins such a flow.
@@ -219,15 +221,15 @@ fn message_kind<I: Io>(at: &Where<'_>, io: &mut I, want: Option<u16>, place: &st
                 }
             },
         )?;
-        let upper = super::vocab::BYTE.index(token).ok_or(Stop::Illegal)? as u16;
-        if !high(upper.into()) {
+        let kind_high = super::vocab::BYTE.index(token).ok_or(Stop::Illegal)? as u16;
+        if !high(kind_high.into()) {
             return Err(Stop::Illegal);
         }
-        let not = (upper == expected >> 8).then_some(u64::from(expected & 0xff));
-        let lower = number(io, 1, || u64::from(want & 0xff), || Range::bytes(1).except(not))? as u16;
-        return Ok(upper << 8 | lower);
+        let not = (kind_high == expected >> 8).then_some(u64::from(expected & 0xff));
+        let kind_low = number(io, 1, || u64::from(want & 0xff), || Range::bytes(1).except(not))? as u16;
+        return Ok(kind_high << 8 | kind_low);
     }
-    let upper = io.pick(
+    let kind_high = io.pick(
         || super::vocab::BYTE.at(usize::from(want >> 8)),
         |mask| {
             for &kind in kinds.iter().filter(|&&kind| kind != expected) {
@@ -235,16 +237,16 @@ fn message_kind<I: Io>(at: &Where<'_>, io: &mut I, want: Option<u16>, place: &st
             }
         },
     )?;
-    let upper = super::vocab::BYTE.index(upper).ok_or(Stop::Illegal)? as u16;
-    let lower = io.pick(
+    let kind_high = super::vocab::BYTE.index(kind_high).ok_or(Stop::Illegal)? as u16;
+    let kind_low = io.pick(
         || super::vocab::BYTE.at(usize::from(want & 0xff)),
         |mask| {
-            for &kind in kinds.iter().filter(|&&kind| kind != expected && kind >> 8 == upper) {
+            for &kind in kinds.iter().filter(|&&kind| kind != expected && kind >> 8 == kind_high) {
                 mask.add(super::vocab::BYTE.at(usize::from(kind & 0xff)));
             }
         },
     )?;
-    Ok(upper << 8 | super::vocab::BYTE.index(lower).ok_or(Stop::Illegal)? as u16)
+    Ok(kind_high << 8 | super::vocab::BYTE.index(kind_low).ok_or(Stop::Illegal)? as u16)
 }
 
 fn word<I: Io>(
@@ -261,9 +263,9 @@ fn word<I: Io>(
     Ok(number(io, 2, || want.unwrap_or_default().into(), range)? as u16)
 }
 
-fn other<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Upper, DatagramCoded)> {
-    let wanted =
-        want.and_then(|frame| if let Upper::Other(window) = &frame.upper { Some(window) } else { None });
+fn other<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Transport, DatagramCoded)> {
+    let wanted = want
+        .and_then(|frame| if let Transport::Other(window) = &frame.transport { Some(window) } else { None });
     let payload_len = at.length(io, want.map(|frame| frame.payload_len), Limit::ANY)?;
     let bytes = window_len(255, payload_len);
     let missing = at.missing(io, want.map(|frame| frame.missing), at.before + bytes, bytes)?;
@@ -273,23 +275,23 @@ fn other<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Up
     if bytes > usize::from(missing) {
         window = payload::code_generic(template, bytes - usize::from(missing), io, wanted)?;
     }
-    Ok((Upper::Other(window), DatagramCoded { payload_len, missing, alert: false, payload: None }))
+    Ok((Transport::Other(window), DatagramCoded { payload_len, missing, alert: false, payload: None }))
 }
 
 /// Changes the flow by a coded datagram.
-pub(super) fn apply(flow: &mut Flow, back: bool, upper: &Upper, coded: &DatagramCoded) {
+pub(super) fn apply(flow: &mut Flow, back: bool, transport: &Transport, coded: &DatagramCoded) {
     if let Some(payload) = &coded.payload {
         flow.payload.apply(back, payload);
     }
     let at = usize::from(back);
-    match upper {
-        Upper::Icmp(icmp) => {
+    match transport {
+        Transport::Icmp(icmp) => {
             flow.dirs[at].icmp = super::state::IcmpDir { kind: Some(icmp.kind), words: Some(icmp.words) };
             if !icmp.window.is_empty() {
                 flow.templates.get_or_insert_default()[at].apply_generic(&icmp.window);
             }
         }
-        Upper::Other(window) if !window.is_empty() => {
+        Transport::Other(window) if !window.is_empty() => {
             flow.templates.get_or_insert_default()[at].apply_generic(window);
         }
         _ => {}
@@ -305,11 +307,11 @@ pub(super) fn may_go(key: &FlowKey, back: bool) -> bool {
         strict::usable(src) && strict::usable(dst) && strict::may_pair(src_class, dst_class, key.protocol);
     hosts
         && match key.kind {
-            Kind::Tcp => strict::ports_ok(src_class, ports),
-            Kind::Udp => strict::ports_ok(src_class, ports),
-            Kind::Icmp | Kind::Igmp => {
+            FlowKind::Tcp => strict::ports_ok(src_class, ports),
+            FlowKind::Udp => strict::ports_ok(src_class, ports),
+            FlowKind::Icmp | FlowKind::Igmp => {
                 has_message(key.protocol, src_class, dst_class, key.ports.0 != 0, back)
             }
-            Kind::Other | Kind::Link => false,
+            FlowKind::Other | FlowKind::Link => false,
         }
 }

@@ -21,16 +21,16 @@ use super::{
     mask::Mask,
     packet::{self, PacketCoded, Parameters},
     record::{Frame, Record},
-    side::{Drawn, SideSource},
+    side_channel::{Drawn, SideSource},
     state::State,
-    upper::Upper,
+    transport::Transport,
     vocab::{DIR, EOS, GRAMMAR_SIZE, RATE, closes},
 };
 use crate::codec::{Decoder, RawPacket, Step};
 
 /// Reads the tokens of one session and draws what they leave open.
 #[derive(Debug)]
-pub struct Session {
+pub struct SessionReader {
     state: State,
     rules: Parameters,
     side: Drawn,
@@ -60,7 +60,7 @@ enum Reach {
 
 /// What a token did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum Pushed {
     /// It means nothing here and was ignored.
     Ignored,
     /// More is to come.
@@ -71,8 +71,8 @@ pub enum Taken {
     End(Option<Box<Record>>),
 }
 
-impl Session {
-    /// A session that draws by `seed`. `strict`: [`Session::legal`] has only what a generator may write, else whatever the
+impl SessionReader {
+    /// A session that draws by `seed`. `strict`: [`SessionReader::legal`] has only what a generator may write, else whatever the
     /// grammar can say.
     pub fn new(rules: Parameters, seed: u64, strict: bool) -> Self {
         Self {
@@ -92,24 +92,24 @@ impl Session {
     }
 
     /// Takes a token.
-    pub fn push(&mut self, token: u16) -> Taken {
+    pub fn push(&mut self, token: u16) -> Pushed {
         if self.ended {
-            return Taken::Ignored;
+            return Pushed::Ignored;
         }
         if self.head < HEAD {
             if self.head == 1 && token >= GRAMMAR_SIZE {
                 self.label = Some(token);
-                return Taken::More;
+                return Pushed::More;
             }
             let fits = if self.head == 1 { DIR.has(token) } else { RATE.has(token) };
             self.head += usize::from(fits);
             if self.head == HEAD {
                 self.rate = token;
             }
-            return if fits { Taken::More } else { Taken::Ignored };
+            return if fits { Pushed::More } else { Pushed::Ignored };
         }
         if token >= GRAMMAR_SIZE {
-            return Taken::Ignored;
+            return Pushed::Ignored;
         }
         if !closes(token) {
             self.open.push(token);
@@ -124,7 +124,7 @@ impl Session {
             } else {
                 self.open.pop();
             }
-            return if fits { Taken::More } else { Taken::Ignored };
+            return if fits { Pushed::More } else { Pushed::Ignored };
         }
         let mut record = None;
         if !self.open.is_empty() {
@@ -137,21 +137,21 @@ impl Session {
                 // What nothing can complete gives way.
                 _ if self.collect(&mut Mask::default()) == Reach::Nowhere => self.open.clear(),
                 // A packet cannot end here.
-                _ => return Taken::Ignored,
+                _ => return Pushed::Ignored,
             }
         } else if EOS.has(token) && self.state.packets() == 0 {
-            return Taken::Ignored;
+            return Pushed::Ignored;
         }
         self.note = None;
         if EOS.has(token) {
             self.ended = true;
-            return Taken::End(record);
+            return Pushed::End(record);
         }
         self.open.push(token);
         if self.state.packets() == 1 {
             self.first_us = self.state.clock.since(0);
         }
-        record.map_or(Taken::More, Taken::Record)
+        record.map_or(Pushed::More, Pushed::Record)
     }
 
     /// Appends the side information (see [`crate::context`]) for what comes next.
@@ -173,7 +173,7 @@ impl Session {
         Some(packet::apply(&mut self.state, coded))
     }
 
-    fn read(&self) -> Result<(PacketCoded, usize, [u32; super::side::SideClass::COUNT]), Stop> {
+    fn read(&self) -> Result<(PacketCoded, usize, [u32; super::side_channel::SideClass::COUNT]), Stop> {
         let mut io = Read::new(&self.open, &self.side);
         let coded = packet::code(&self.state, &mut io, self.rules, None)?;
         Ok((coded, io.position(), *io.taken()))
@@ -223,7 +223,7 @@ impl Session {
 /// The decoder of one generated session.
 #[derive(Debug)]
 pub(super) struct FlowDecoder {
-    session: Session,
+    session: SessionReader,
     completion: Completion,
     legal: OnceCell<Mask>,
     last_us: Option<i64>,
@@ -232,7 +232,7 @@ pub(super) struct FlowDecoder {
 impl FlowDecoder {
     pub(super) fn new(rules: Parameters, seed: u64) -> Self {
         Self {
-            session: Session::new(rules, seed, true),
+            session: SessionReader::new(rules, seed, true),
             completion: Completion::default(),
             legal: OnceCell::new(),
             last_us: None,
@@ -241,7 +241,7 @@ impl FlowDecoder {
 
     fn packet(&mut self, mut record: Record) -> RawPacket {
         if let Frame::Ip(ip) = &mut record.frame
-            && matches!(ip.upper, Upper::Tcp(_))
+            && matches!(ip.transport, Transport::Tcp(_))
         {
             // What a capture cut off is made whole for the wire.
             ip.missing = 0;
@@ -258,13 +258,13 @@ impl Decoder for FlowDecoder {
     fn push(&mut self, token: u32) -> Step {
         let Ok(token) = u16::try_from(token) else { return Step::Need };
         let taken = self.session.push(token);
-        if taken != Taken::Ignored {
+        if taken != Pushed::Ignored {
             self.legal.take();
         }
         match taken {
-            Taken::Ignored | Taken::More => Step::Need,
-            Taken::Record(record) => Step::Packet(self.packet(*record)),
-            Taken::End(record) => Step::End(record.map(|record| self.packet(*record))),
+            Pushed::Ignored | Pushed::More => Step::Need,
+            Pushed::Record(record) => Step::Packet(self.packet(*record)),
+            Pushed::End(record) => Step::End(record.map(|record| self.packet(*record))),
         }
     }
 

@@ -11,12 +11,12 @@ use super::{
     hosts::HostClass,
     packet::Parameters,
     record::{Frame, Record},
-    side::{Discard, SideClass, SideSink, Spread},
+    side_channel::{Discard, SideClass, SideSink, Spread},
     time::LONGEST_US,
-    upper::{Icmp, Udp, Upper},
+    transport::{Icmp, Transport, Udp},
     vocab::{DIR, EOS, RATE},
 };
-use crate::codec::{Beside, Encoder, FrameRef, SessionEnd, Skip};
+use crate::codec::{Encoder, FrameRef, SessionEnd, SideChannelBits, Skip};
 
 /// Nanoseconds of a microsecond.
 const NS: i64 = 1_000;
@@ -26,7 +26,7 @@ const FIRST_RATE: u64 = 64_000;
 /// The direction of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Direction {
+pub enum CaptureDirection {
     /// Its first packet goes from the site to the world.
     Outward,
     /// From the world to the site.
@@ -37,7 +37,7 @@ pub enum Direction {
     Other,
 }
 
-impl Direction {
+impl CaptureDirection {
     fn of(frame: &Frame) -> Self {
         let Frame::Ip(ip) = frame else { return Self::Local };
         let (src, dst) = (HostClass::of(ip.src), HostClass::of(ip.dst));
@@ -64,7 +64,7 @@ pub(super) struct FlowEncoder {
     /// Where the caller's vector has the link rate.
     rate_at: usize,
     busiest: Busiest,
-    beside: Counted,
+    side_bits: Counted,
 }
 
 /// Bytes of the busiest second.
@@ -94,7 +94,7 @@ impl Busiest {
 
 /// Counts the bits of side values.
 #[derive(Debug, Default)]
-struct Counted(Beside);
+struct Counted(SideChannelBits);
 
 impl Counted {
     fn add(&mut self, other: &Self) {
@@ -126,7 +126,7 @@ impl FlowEncoder {
             packet: Vec::new(),
             rate_at: 0,
             busiest: Busiest::default(),
-            beside: Counted::default(),
+            side_bits: Counted::default(),
         }
     }
 }
@@ -151,16 +151,16 @@ impl FlowEncoder {
 fn whole(frame: FrameRef<'_>) -> Result<Record, Skip> {
     let mut record = Record::parse(frame.time_ns.div_euclid(NS), frame.wire_len, frame.bytes);
     match &mut record.frame {
-        Frame::Ip(ip) => match &mut ip.upper {
+        Frame::Ip(ip) => match &mut ip.transport {
             // Options are completed as expected.
-            Upper::Tcp(_) => ip.missing = 0,
-            Upper::Udp(Udp { window, .. }) | Upper::Icmp(Icmp { window, .. }) => {
+            Transport::Tcp(_) => ip.missing = 0,
+            Transport::Udp(Udp { window, .. }) | Transport::Icmp(Icmp { window, .. }) => {
                 // What was cut off a window is zero: there is room for it.
                 window.extend(std::iter::repeat_n(0, ip.missing.into()).take(window.remaining_capacity()));
                 ip.missing = 0;
             }
-            Upper::Other(_) if ip.fragment & 0x1fff != 0 => return Err(Skip::Fragment),
-            Upper::Other(_) => return Err(Skip::Protocol),
+            Transport::Other(_) if ip.fragment & 0x1fff != 0 => return Err(Skip::Fragment),
+            Transport::Other(_) => return Err(Skip::Protocol),
         },
         Frame::Arp(_) => {}
         Frame::Link(_) => return Err(Skip::Ethertype),
@@ -172,13 +172,14 @@ fn whole(frame: FrameRef<'_>) -> Result<Record, Skip> {
 impl Encoder for FlowEncoder {
     fn push(&mut self, frame: FrameRef<'_>, out: &mut Vec<u16>) -> Result<(), Skip> {
         let record = self.timed(whole(frame)?);
-        let mut beside = Counted::default();
+        let mut side_bits = Counted::default();
         self.packet.clear();
-        let record = self.recorder.teach(&record, &mut self.packet, &mut beside).ok_or(Skip::Unwritable)?;
-        self.beside.add(&beside);
+        let record =
+            self.recorder.push_strict(&record, &mut self.packet, &mut side_bits).ok_or(Skip::Unwritable)?;
+        self.side_bits.add(&side_bits);
         if self.packets == 0 {
             out.push(self.label);
-            out.push(DIR.at(Direction::of(&record.frame) as usize));
+            out.push(DIR.at(CaptureDirection::of(&record.frame) as usize));
             self.rate_at = out.len();
             // The rate is known at the end.
             out.push(RATE.at(0));
@@ -196,7 +197,8 @@ impl Encoder for FlowEncoder {
     fn observe(&mut self, frame: FrameRef<'_>) -> Result<(), Skip> {
         let record = self.timed(whole(frame)?);
         self.packet.clear();
-        let record = self.recorder.teach(&record, &mut self.packet, &mut Discard).ok_or(Skip::Unwritable)?;
+        let record =
+            self.recorder.push_strict(&record, &mut self.packet, &mut Discard).ok_or(Skip::Unwritable)?;
         self.last_us = record.time_us;
         Ok(())
     }
@@ -207,7 +209,7 @@ impl Encoder for FlowEncoder {
         }
     }
 
-    fn beside(&self) -> Beside {
-        self.beside.0
+    fn side_channel_bits(&self) -> SideChannelBits {
+        self.side_bits.0
     }
 }

@@ -19,8 +19,8 @@ use super::{
     number::{Range, number},
     ports::{PORTS, place},
     record::Tags,
-    side::{SideClass, Spread},
-    state::{FlowKey, Kind, State},
+    side_channel::{SideClass, Spread},
+    state::{FlowKey, FlowKind, State},
     strict,
     vocab::{
         BYTE, FLOW_BACK, FLOW_FAR, FLOW_FORTH, HOST, HOST_FAR, HOST_NEW, PORT, PORT_HIGH, PORT_LOW, PORT_MID,
@@ -46,9 +46,9 @@ pub enum Slots {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// It opens a flow, or takes part in ARP.
-    Opener,
+    Initiator,
     /// It is opened one to.
-    Partner,
+    Responder,
 }
 
 impl State {
@@ -229,26 +229,26 @@ pub(super) fn host<I: Io>(
 }
 
 /// The protocol number of a kind of flow, where the kind says it.
-pub(super) fn protocol(kind: Kind, v6: bool) -> u8 {
+pub(super) fn protocol(kind: FlowKind, v6: bool) -> u8 {
     match kind {
-        Kind::Tcp => 6,
-        Kind::Udp => 17,
-        Kind::Icmp if v6 => 58,
-        Kind::Icmp => 1,
-        Kind::Igmp => 2,
-        Kind::Other | Kind::Link => 255,
+        FlowKind::Tcp => 6,
+        FlowKind::Udp => 17,
+        FlowKind::Icmp if v6 => 58,
+        FlowKind::Icmp => 1,
+        FlowKind::Igmp => 2,
+        FlowKind::Other | FlowKind::Link => 255,
     }
 }
 
 /// Whether a packet of this kind may go between hosts of two classes in a generated session.
-fn may_talk(kind: Kind, src: HostClass, dst: HostClass) -> bool {
-    if src.is_v4() != dst.is_v4() || kind == Kind::Igmp && !src.is_v4() {
+fn may_talk(kind: FlowKind, src: HostClass, dst: HostClass) -> bool {
+    if src.is_v4() != dst.is_v4() || kind == FlowKind::Igmp && !src.is_v4() {
         return false;
     }
     let protocol = protocol(kind, !src.is_v4());
     let message = |echo| has_message(protocol, src, dst, echo, false);
     strict::may_pair(src, dst, protocol)
-        && (!matches!(kind, Kind::Icmp | Kind::Igmp) || message(false) || message(true))
+        && (!matches!(kind, FlowKind::Icmp | FlowKind::Igmp) || message(false) || message(true))
 }
 
 /// Whether there is a message of ICMP or IGMP that a generator may send between two classes.
@@ -266,7 +266,7 @@ fn may_be_new(class: HostClass) -> bool {
 pub(super) fn new_flow<I: Io>(
     state: &State,
     io: &mut I,
-    (kind, slots): (Kind, Slots),
+    (kind, slots): (FlowKind, Slots),
     want: Option<(&FlowKey, &Tags)>,
 ) -> Coded<(FlowKey, Tags)> {
     let strict = io.strict();
@@ -274,7 +274,7 @@ pub(super) fn new_flow<I: Io>(
     let mut new = NewHosts::default();
     let usable =
         |class: HostClass, address: Option<IpAddr>| address.map_or_else(|| may_be_new(class), strict::usable);
-    let igmp = kind == Kind::Igmp;
+    let igmp = kind == FlowKind::Igmp;
     let vlans = |tags: &Tags| tags.iter().map(|tag| tag & 0xfff).collect::<Tags>();
     let is_live = |key: &FlowKey| state.find(key).is_some();
     // A flow without ports is what its hosts are.
@@ -285,25 +285,25 @@ pub(super) fn new_flow<I: Io>(
     // Without an address one can only ask for one, which is one flow.
     let asks = |class: HostClass| {
         class == HostClass::Zero
-            && kind == Kind::Udp
+            && kind == FlowKind::Udp
             && is_live_between(super::hosts::COMMON_HOSTS[1], super::hosts::COMMON_HOSTS[0], (68, 67))
     };
-    let by = (slots, Role::Opener);
+    let by = (slots, Role::Initiator);
     let src = host(state, &mut new, io, by, wanted.map(|key| key.src), |class, address| {
         if !strict {
             return (!igmp || class.is_v4())
                 && (address.is_some() || may_be_new(class) || class == HostClass::Loopback);
         }
-        let partner = HostClass::ALL.iter().any(|&dst| usable(dst, None) && may_talk(kind, class, dst));
-        usable(class, address) && !asks(class) && (partner || common_partner(state, kind, class))
+        let responder = HostClass::ALL.iter().any(|&dst| usable(dst, None) && may_talk(kind, class, dst));
+        usable(class, address) && !asks(class) && (responder || common_responder(state, kind, class))
     })?;
     let src_class = HostClass::of(src);
-    let by = (slots, Role::Partner);
+    let by = (slots, Role::Responder);
     let dst = host(state, &mut new, io, by, wanted.map(|key| key.dst), |class, address| {
         let same = class.is_v4() == src_class.is_v4() && address != Some(src);
-        let has_echo = kind == Kind::Icmp
+        let has_echo = kind == FlowKind::Icmp
             && (!strict || has_message(protocol(kind, !class.is_v4()), src_class, class, true, false));
-        let taken = matches!(kind, Kind::Icmp | Kind::Igmp)
+        let taken = matches!(kind, FlowKind::Icmp | FlowKind::Igmp)
             && !has_echo
             && address.is_some_and(|dst| is_live_between(src, dst, (0, 0)));
         if taken {
@@ -324,7 +324,7 @@ pub(super) fn new_flow<I: Io>(
     let protocol = protocol(kind, src.is_ipv6());
     let mut key = FlowKey { kind, protocol, src, dst, ports: (0, 0), vlans: vlans(&tags), macs: None };
     match kind {
-        Kind::Tcp | Kind::Udp => {
+        FlowKind::Tcp | FlowKind::Udp => {
             let ports = wanted.map(|key| key.ports);
             let fits = |port: (u16, u16)| !strict || strict::ports_ok(src_class, port);
             // With a source port of a client the destination may be any that is not excluded by itself.
@@ -335,7 +335,7 @@ pub(super) fn new_flow<I: Io>(
             let is_taken = |port| is_live(&FlowKey { ports: (port, dst_port), ..probe.clone() });
             key.ports.0 = port(io, ports.map(|ports| ports.0), |port| fits((port, dst_port)), is_taken)?;
         }
-        Kind::Icmp => {
+        FlowKind::Icmp => {
             let dst_class = HostClass::of(dst);
             let allowed = |echo| !strict || has_message(key.protocol, src_class, dst_class, echo, false);
             let there = io.maybe(
@@ -354,8 +354,8 @@ pub(super) fn new_flow<I: Io>(
                 key.ports = (id, id);
             }
         }
-        Kind::Igmp => {}
-        Kind::Other | Kind::Link => {
+        FlowKind::Igmp => {}
+        FlowKind::Other | FlowKind::Link => {
             let v6 = src.is_ipv6();
             let known = |protocol: u8| {
                 if v6 { matches!(protocol, 6 | 17 | 58) } else { matches!(protocol, 1 | 2 | 6 | 17) }
@@ -378,7 +378,7 @@ pub(super) fn new_flow<I: Io>(
 }
 
 /// Whether one of the hosts that everybody knows may hear from a class.
-fn common_partner(state: &State, kind: Kind, src: HostClass) -> bool {
+fn common_responder(state: &State, kind: FlowKind, src: HostClass) -> bool {
     let known = (0..super::hosts::COMMON_HOSTS.len()).filter_map(|slot| state.host_at(slot));
     known.map(HostClass::of).any(|dst| may_talk(kind, src, dst))
 }

@@ -11,7 +11,7 @@
 use super::{
     context::Note,
     mask::Mask,
-    side::{SideClass, SideSink, SideSource, Spread},
+    side_channel::{SideClass, SideSink, SideSource, Spread},
     vocab::{BYTE, Class},
 };
 
@@ -151,14 +151,14 @@ impl Io for Emit<'_> {
 pub struct Read<'a> {
     tokens: &'a [u16],
     at: usize,
-    side: Taken<'a>,
+    side: SideCursor<'a>,
     note: Option<Note>,
 }
 
 impl<'a> Read<'a> {
     /// Reads from the start of `tokens`.
     pub fn new(tokens: &'a [u16], side: &'a dyn SideSource) -> Self {
-        Self { tokens, at: 0, side: Taken::new(side), note: None }
+        Self { tokens, at: 0, side: SideCursor::new(side), note: None }
     }
 
     /// Tokens read so far.
@@ -268,12 +268,12 @@ impl Io for Collect<'_> {
 }
 
 /// Counts what a packet takes from the side table, which moves on only when the packet is whole.
-struct Taken<'a> {
+struct SideCursor<'a> {
     source: &'a dyn SideSource,
     taken: [u32; SideClass::COUNT],
 }
 
-impl<'a> Taken<'a> {
+impl<'a> SideCursor<'a> {
     fn new(source: &'a dyn SideSource) -> Self {
         Self { source, taken: [0; SideClass::COUNT] }
     }

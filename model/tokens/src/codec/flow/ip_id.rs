@@ -3,7 +3,7 @@
 use super::{
     choose::{Candidates, Chosen, Rules, choose},
     io::{Coded, Io, Stop},
-    side::{SideClass, Spread},
+    side_channel::{SideClass, Spread},
     vocab::IP_ID,
 };
 

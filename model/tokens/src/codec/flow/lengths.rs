@@ -218,7 +218,7 @@ const FOLLOWS: usize = 512;
 pub(super) struct Before {
     /// The flow's service port and its protocol.
     pub(super) service: (u16, u8),
-    /// Whether the opener's peer sends.
+    /// Whether the initiator's peer sends.
     pub(super) back: bool,
     /// Last length in the same direction.
     pub(super) same: u16,

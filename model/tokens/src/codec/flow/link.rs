@@ -20,7 +20,7 @@ use super::{
     lengths::Limit,
     number::{Range, number, varint},
     record::{ArpFrame, Ether, LinkFrame, Mac, RAW_BYTES, Tags},
-    side::{SideClass, Spread},
+    side_channel::{SideClass, Spread},
     state::{Flow, State},
     strict,
     vocab::{BYTE, DIFF_ALL, DIFF_AT, ESC, ICMP_TYPE, MAC, PADDING, WIRE_LEN},
@@ -194,7 +194,7 @@ pub(super) fn arp<I: Io>(
         class.is_v4() && new && (!strict || usable && (class.may_send() || class == HostClass::Zero && asks))
     };
     // Hosts of the site are among those that open flows, and the gateway comes soon behind them.
-    let by = (slots, Role::Opener);
+    let by = (slots, Role::Initiator);
     let spa = host(state, &mut hosts, io, by, wanted.map(|arp| v4(arp.spa)), sender)?;
     if !spa.is_ipv4() {
         return Err(Stop::Illegal);

@@ -6,19 +6,19 @@
 //!
 //! ```text
 //! frame -> Record -> code(state, Emit) -> tokens + side table        Recorder
-//! tokens + side table -> code(state, Read) -> Record                 Replayer
-//! tokens -> code(state, Read), drawn side values -> Record -> completion -> RawPacket       Session, the decoder
+//! tokens + side table -> code(state, Read) -> Record                 RecordReader
+//! tokens -> code(state, Read), drawn side values -> Record -> completion -> RawPacket       SessionReader, the decoder
 //!           code(state, Collect) -> what may come next
 //! ```
 //!
 //! # Reading order
 //! 1. [`vocab`], [`io`], `choose`, [`number`]: the alphabet and how a field is written.
-//! 2. [`record`], [`upper`], `network`: what is kept of a frame.
+//! 2. [`record`], [`transport`], `network`: what is kept of a frame.
 //! 3. `state`, `packet`: what a session remembers, and the way through a packet.
 //! 4. `time`, `endpoints`, `link`, `tcp`, `datagram`, [`payload`], `network_tail`, `ip_id`: the fields.
-//! 5. [`side`], [`hosts`], [`ports`]: what the model does not see.
+//! 5. [`side_channel`], [`hosts`], [`ports`]: what the model does not see.
 //! 6. `strict`, `complete`: what a generator may write and what it leaves to be filled in.
-//! 7. `teach`, `context`: what a model sees of a capture, and what a decoder tells it.
+//! 7. `strict_encoder`, `context`: what a model sees of a capture, and what a decoder tells it.
 //! 8. `codec`, `encoder`, `decoder`, `coder`: the codec as others see it.
 //!
 //! # Contracts
@@ -50,22 +50,22 @@ mod packet;
 pub mod payload;
 pub mod ports;
 pub mod record;
-pub mod side;
+pub mod side_channel;
 mod state;
 mod strict;
+mod strict_encoder;
 mod tcp;
-mod teach;
 #[cfg(test)]
 mod tests;
 mod time;
-pub mod upper;
+pub mod transport;
 pub mod vocab;
 
 pub use self::{
     codec::FlowCodec,
-    coder::{Recorder, Replayer},
-    decoder::{Session, Taken},
-    encoder::Direction,
+    coder::{RecordReader, Recorder},
+    decoder::{Pushed, SessionReader},
+    encoder::CaptureDirection,
     endpoints::Slots,
     packet::Parameters,
 };

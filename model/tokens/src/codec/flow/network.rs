@@ -7,7 +7,7 @@ use netssm_wire::checksum::Sum;
 
 use super::{
     record::{Ether, IpFrame, ROUTER_ALERT, be16, be32, bytes_at, head},
-    upper::Upper,
+    transport::Transport,
 };
 
 pub(super) fn parse_v4(ether: Ether, rest: &[u8]) -> Option<IpFrame> {
@@ -20,8 +20,8 @@ pub(super) fn parse_v4(ether: Ether, rest: &[u8]) -> Option<IpFrame> {
     let fragment = be16(rest, 6);
     let protocol = rest[9];
     let len = u32::from(total) - header_len as u32;
-    let (upper, payload_len, missing) =
-        Upper::parse(protocol, fragment & 0x1fff == 0, false, &rest[header_len..], len)?;
+    let (transport, payload_len, missing) =
+        Transport::parse(protocol, fragment & 0x1fff == 0, false, &rest[header_len..], len)?;
     Some(IpFrame {
         ether,
         src: IpAddr::V4(Ipv4Addr::from(bytes_at::<4>(rest, 12))),
@@ -35,7 +35,7 @@ pub(super) fn parse_v4(ether: Ether, rest: &[u8]) -> Option<IpFrame> {
         options: head(&rest[20..header_len]),
         label: 0,
         alert: false,
-        upper,
+        transport,
         payload_len,
         missing,
     })
@@ -52,8 +52,8 @@ pub(super) fn parse_v6(ether: Ether, rest: &[u8]) -> Option<IpFrame> {
     if alert {
         (protocol, at) = (58, 48);
     }
-    let (upper, payload_len, missing) =
-        Upper::parse(protocol, true, true, &rest[at..], len - (at as u32 - 40))?;
+    let (transport, payload_len, missing) =
+        Transport::parse(protocol, true, true, &rest[at..], len - (at as u32 - 40))?;
     Some(IpFrame {
         ether,
         src: IpAddr::V6(Ipv6Addr::from(bytes_at::<16>(rest, 8))),
@@ -67,7 +67,7 @@ pub(super) fn parse_v6(ether: Ether, rest: &[u8]) -> Option<IpFrame> {
         options: Default::default(),
         label: word & 0xf_ffff,
         alert,
-        upper,
+        transport,
         payload_len,
         missing,
     })
@@ -94,7 +94,7 @@ pub(super) fn emit(ip: &IpFrame, out: &mut Vec<u8>) {
         // Both are of one version by construction.
         _ => {}
     }
-    ip.upper.emit(None, out);
+    ip.transport.emit(None, out);
 }
 
 fn v4_head(ip: &IpFrame, checksum: u16) -> [u8; 20] {
@@ -126,23 +126,23 @@ pub(super) fn partial_checksum(ip: &IpFrame) -> u16 {
 
 /// The right transport checksum, when the record holds all that it covers.
 pub(super) fn full_checksum(ip: &IpFrame) -> Option<u16> {
-    let whole = match &ip.upper {
-        Upper::Tcp(_) => ip.payload_len == 0,
-        Upper::Udp(udp) => udp.window.len() == ip.payload_len as usize,
-        Upper::Icmp(icmp) => icmp.window.len() == ip.payload_len as usize,
-        Upper::Other(_) => false,
+    let whole = match &ip.transport {
+        Transport::Tcp(_) => ip.payload_len == 0,
+        Transport::Udp(udp) => udp.window.len() == ip.payload_len as usize,
+        Transport::Icmp(icmp) => icmp.window.len() == ip.payload_len as usize,
+        Transport::Other(_) => false,
     };
     if !whole || ip.missing > 0 {
         return None;
     }
     let mut bytes = ArrayVec::<u8, 72>::new();
-    ip.upper.emit(Some(0), &mut bytes);
+    ip.transport.emit(Some(0), &mut bytes);
     let stored = pseudo(ip).bytes(&bytes).stored();
-    Some(if matches!(ip.upper, Upper::Udp(_)) { stored.udp().0 } else { stored.0 })
+    Some(if matches!(ip.transport, Transport::Udp(_)) { stored.udp().0 } else { stored.0 })
 }
 
 fn pseudo(ip: &IpFrame) -> Sum {
-    let len = ip.upper.header_len() as u32 + ip.payload_len;
+    let len = ip.transport.header_len() as u32 + ip.payload_len;
     match (ip.src, ip.dst) {
         // ICMP and IGMP over IPv4 have no pseudo-header.
         (IpAddr::V4(_), _) if matches!(ip.protocol, 1 | 2) => Sum::default(),

@@ -15,10 +15,10 @@ use super::{
     network::{full_checksum, partial_checksum, v4_checksum},
     number::{Range, number, varint},
     record::IpFrame,
-    side::{SideClass, Spread},
-    state::{ChecksumMode, Dir, Habits, Kind},
+    side_channel::{SideClass, Spread},
+    state::{ChecksumMode, Dir, FlowKind, HostDefaults},
     strict,
-    upper::Upper,
+    transport::Transport,
     vocab::{CHECKSUM, Class, FLOW_LABEL, FRAGMENT, IP_CHECKSUM, IP_OPTIONS, PADDING, TOS, TTL, WIRE_LEN},
 };
 
@@ -67,15 +67,15 @@ fn changed<I: Io>(
 pub(super) fn code<I: Io>(
     io: &mut I,
     dir: &Dir,
-    host: Option<&Habits>,
-    kind: Kind,
+    host: Option<&HostDefaults>,
+    kind: FlowKind,
     ip: &mut IpFrame,
     want: Option<(&IpFrame, u32)>,
 ) -> Coded<(u32, TailCoded)> {
     let strict = io.strict();
     let wanted = want.map(|(frame, _)| frame);
     let mut coded = TailCoded::default();
-    let message = if let Upper::Icmp(icmp) = &ip.upper { icmp.kind } else { 0 };
+    let message = if let Transport::Icmp(icmp) = &ip.transport { icmp.kind } else { 0 };
     let (least, most) = if strict { strict::ttls(ip.protocol, message) } else { (0, 255) };
     let ttls = || Range::new(least.into(), most.into());
     ip.ttl = changed(io, TTL, wanted.map(|frame| frame.ttl), dir.ttl, ttls)?;
@@ -83,7 +83,8 @@ pub(super) fn code<I: Io>(
     if ip.is_v4() {
         ip.fragment = fragment(io, dir.fragment, kind, ip.protocol, wanted.map(|frame| frame.fragment))?;
         ip.options = options(io, &dir.options, ip.protocol, wanted.map(|frame| &frame.options))?;
-        let id = dir.id.code(io, wanted.map(|frame| frame.id), host.and_then(|habits| habits.id.last()))?;
+        let id =
+            dir.id.code(io, wanted.map(|frame| frame.id), host.and_then(|defaults| defaults.id.last()))?;
         ip.id = id.value;
         coded.id = Some(id);
     } else {
@@ -94,31 +95,31 @@ pub(super) fn code<I: Io>(
     if ip.is_v4() {
         (ip.checksum, coded.ip_zero) = ip_checksum(io, dir.ip_zero, ip, wanted.map(|frame| frame.checksum))?;
     }
-    let known = |frame: &IpFrame| match &frame.upper {
-        Upper::Tcp(tcp) => Some(tcp.checksum),
-        Upper::Udp(udp) => Some(udp.checksum),
-        Upper::Icmp(icmp) => Some(icmp.checksum),
-        Upper::Other(_) => None,
+    let known = |frame: &IpFrame| match &frame.transport {
+        Transport::Tcp(tcp) => Some(tcp.checksum),
+        Transport::Udp(udp) => Some(udp.checksum),
+        Transport::Icmp(icmp) => Some(icmp.checksum),
+        Transport::Other(_) => None,
     };
     coded.checksum = dir.checksum;
     if known(ip).is_some() {
         let (value, mode) = checksum(io, dir.checksum, ip, wanted.and_then(known))?;
         coded.checksum = mode;
-        match &mut ip.upper {
-            Upper::Tcp(tcp) => tcp.checksum = value,
-            Upper::Udp(udp) => udp.checksum = value,
-            Upper::Icmp(icmp) => icmp.checksum = value,
-            Upper::Other(_) => {}
+        match &mut ip.transport {
+            Transport::Tcp(tcp) => tcp.checksum = value,
+            Transport::Udp(udp) => udp.checksum = value,
+            Transport::Icmp(icmp) => icmp.checksum = value,
+            Transport::Other(_) => {}
         }
     }
     Ok((wire_len, coded))
 }
 
 /// Flags alone where the packet has a transport header; with the offset where it has none.
-fn fragment<I: Io>(io: &mut I, last: u16, kind: Kind, protocol: u8, want: Option<u16>) -> Coded<u16> {
+fn fragment<I: Io>(io: &mut I, last: u16, kind: FlowKind, protocol: u8, want: Option<u16>) -> Coded<u16> {
     let strict = io.strict();
     // A fragment of a protocol that the grammar knows has an offset, or it would be of another kind.
-    let needs_offset = kind == Kind::Other && matches!(protocol, 1 | 2 | 6 | 17);
+    let needs_offset = kind == FlowKind::Other && matches!(protocol, 1 | 2 | 6 | 17);
     let there = io.maybe(
         FRAGMENT,
         || want.filter(|&want| want != last).map(|_| FRAGMENT.at(0)),
@@ -132,7 +133,7 @@ fn fragment<I: Io>(io: &mut I, last: u16, kind: Kind, protocol: u8, want: Option
         return Ok(last);
     }
     let want = u64::from(want.unwrap_or_default());
-    if kind == Kind::Other {
+    if kind == FlowKind::Other {
         let range = || {
             let flags = (0..8).filter(|_| needs_offset).map(|flags| flags << 13);
             Range::bytes(2).except(flags).except([last.into()])
@@ -307,21 +308,21 @@ fn checksum<I: Io>(
     }
 }
 
-/// Changes the direction and its host's habits.
-pub(super) fn apply(dir: &mut Dir, habits: &mut Habits, ip: &IpFrame, coded: &TailCoded) {
-    (dir.ttl, habits.ttl) = (ip.ttl, ip.ttl);
-    (dir.tos, habits.tos) = (ip.tos, ip.tos);
+/// Changes the direction and its host's defaults.
+pub(super) fn apply(dir: &mut Dir, defaults: &mut HostDefaults, ip: &IpFrame, coded: &TailCoded) {
+    (dir.ttl, defaults.ttl) = (ip.ttl, ip.ttl);
+    (dir.tos, defaults.tos) = (ip.tos, ip.tos);
     if let Some(id) = coded.id {
-        (dir.fragment, habits.fragment) = (ip.fragment, ip.fragment);
+        (dir.fragment, defaults.fragment) = (ip.fragment, ip.fragment);
         if *dir.options != *ip.options {
             dir.options = ip.options.as_slice().into();
         }
-        let last = habits.id.last();
-        dir.id.apply(&mut habits.id, id, last);
+        let last = defaults.id.last();
+        dir.id.apply(&mut defaults.id, id, last);
     } else {
         dir.label = Some(ip.label);
     }
-    (dir.padded, habits.padded) = (coded.padded, coded.padded);
-    (dir.ip_zero, habits.ip_zero) = (coded.ip_zero, coded.ip_zero);
-    (dir.checksum, habits.checksum) = (coded.checksum, coded.checksum);
+    (dir.padded, defaults.padded) = (coded.padded, coded.padded);
+    (dir.ip_zero, defaults.ip_zero) = (coded.ip_zero, coded.ip_zero);
+    (dir.checksum, defaults.checksum) = (coded.checksum, coded.checksum);
 }

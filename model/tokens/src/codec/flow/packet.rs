@@ -22,10 +22,10 @@ use super::{
     network_tail::{self, TailCoded},
     number::{Range, number},
     record::{Ether, Frame, IpFrame, Record, Tags},
-    state::{Flow, FlowKey, Kind, State},
+    state::{Flow, FlowKey, FlowKind, State},
     strict,
     tcp::{self, TcpCoded, TcpContext},
-    upper::Upper,
+    transport::Transport,
     vocab::{ARP, ESC, FLOW_BACK, FLOW_FAR, FLOW_FORTH, LENGTH, NEW, VLAN},
 };
 
@@ -55,7 +55,7 @@ pub(super) struct PacketCoded {
 
 #[derive(Clone, Debug)]
 enum Change {
-    Ip { place: Place, back: bool, transport: Transport, tail: TailCoded, before: Before, snap: Snap },
+    Ip { place: Place, back: bool, coded: TransportCoded, tail: TailCoded, before: Before, snap: Snap },
     Link { place: Place, back: bool, padded: bool, snap: Snap },
     Arp,
     Escape,
@@ -69,7 +69,7 @@ enum Place {
 }
 
 #[derive(Clone, Debug)]
-enum Transport {
+enum TransportCoded {
     Tcp(TcpCoded),
     Datagram(DatagramCoded),
 }
@@ -82,17 +82,17 @@ struct Snap {
     expected: usize,
 }
 
-/// The flow that a packet belongs to, as its opener would send it.
+/// The flow that a packet belongs to, as its initiator would send it.
 fn key_of(frame: &IpFrame) -> FlowKey {
-    let kind = match (&frame.upper, frame.protocol) {
-        (Upper::Tcp(_), _) => Kind::Tcp,
-        (Upper::Udp(_), _) => Kind::Udp,
-        (Upper::Icmp(_), 2) => Kind::Igmp,
-        (Upper::Icmp(_), _) => Kind::Icmp,
-        (Upper::Other(_), _) => Kind::Other,
+    let kind = match (&frame.transport, frame.protocol) {
+        (Transport::Tcp(_), _) => FlowKind::Tcp,
+        (Transport::Udp(_), _) => FlowKind::Udp,
+        (Transport::Icmp(_), 2) => FlowKind::Igmp,
+        (Transport::Icmp(_), _) => FlowKind::Icmp,
+        (Transport::Other(_), _) => FlowKind::Other,
     };
     // IGMP has types with the numbers of echoes, but no identifiers.
-    let ports = if kind == Kind::Igmp { (0, 0) } else { frame.upper.ports(!frame.is_v4()) };
+    let ports = if kind == FlowKind::Igmp { (0, 0) } else { frame.transport.ports(!frame.is_v4()) };
     let vlans = frame.ether.tags.iter().map(|tag| tag & 0xfff).collect();
     FlowKey { kind, protocol: frame.protocol, src: frame.src, dst: frame.dst, ports, vlans, macs: None }
 }
@@ -101,7 +101,7 @@ const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 fn link_key(dst: [u8; 6], src: [u8; 6], kind: u16, tags: &Tags) -> FlowKey {
     FlowKey {
-        kind: Kind::Link,
+        kind: FlowKind::Link,
         protocol: 0,
         src: NOWHERE,
         dst: NOWHERE,
@@ -143,7 +143,7 @@ pub(super) fn code<I: Io>(
         |mask| {
             state.collect_flows(rules.slots, mask, |slot, back| may_go(state, strict, slot, back));
             // The others have many ways to write one packet.
-            mask.add_members(NEW, 0, Kind::Other as usize);
+            mask.add_members(NEW, 0, FlowKind::Other as usize);
             mask.add_members(ARP, 0, link::ARP_ODD);
         },
     )?;
@@ -159,7 +159,7 @@ pub(super) fn code<I: Io>(
         return Ok(PacketCoded { record: record(wire_len, Frame::Arp(arp)), change: Change::Arp });
     }
     let (place, back) = if let Some(kind) = NEW.index(token) {
-        let kind = *Kind::ALL.get(kind).ok_or(Stop::Illegal)?;
+        let kind = *FlowKind::ALL.get(kind).ok_or(Stop::Illegal)?;
         (Place::New(Box::new(open(state, io, (kind, rules.slots), frame, key.as_ref())?)), false)
     } else {
         let (slot, back) = known(state, io, rules.slots, token, found, strict)?;
@@ -171,7 +171,7 @@ pub(super) fn code<I: Io>(
     };
     let is_new = matches!(place, Place::New(_));
     io.note(|| context::note(flow, back, is_new, time_us));
-    if flow.key.kind == Kind::Link {
+    if flow.key.kind == FlowKind::Link {
         let wanted = if let Some(Frame::Link(link)) = frame { Some(link) } else { None };
         let tags = tags(io, flow, is_new, wanted.map(|link| &link.ether.tags))?;
         let (link, wire_len, missing, padded) =
@@ -187,21 +187,15 @@ pub(super) fn code<I: Io>(
     }
     let wanted = if let Some(Frame::Ip(ip)) = frame { Some(ip) } else { None };
     let body = body(state, io, flow, is_new, back, time_us, wanted.zip(wire_len))?;
-    let change = Change::Ip {
-        place,
-        back,
-        transport: body.transport,
-        tail: body.tail,
-        before: body.before,
-        snap: body.snap,
-    };
+    let change =
+        Change::Ip { place, back, coded: body.coded, tail: body.tail, before: body.before, snap: body.snap };
     Ok(PacketCoded { record: record(body.wire_len, Frame::Ip(body.frame)), change })
 }
 
 /// Whether a sampler may write a packet of a flow.
 fn may_go(state: &State, strict: bool, slot: u16, back: bool) -> bool {
     state.flow(slot).is_some_and(|flow| match flow.key.kind {
-        Kind::Other | Kind::Link => false,
+        FlowKind::Other | FlowKind::Link => false,
         _ => !strict || flow.may_go[usize::from(back)],
     })
 }
@@ -233,11 +227,11 @@ fn known<I: Io>(
 fn open<I: Io>(
     state: &State,
     io: &mut I,
-    (kind, slots): (Kind, Slots),
+    (kind, slots): (FlowKind, Slots),
     frame: Option<&Frame>,
     key: Option<&FlowKey>,
 ) -> Coded<Flow> {
-    if kind == Kind::Link {
+    if kind == FlowKind::Link {
         let wanted = if let Some(Frame::Link(link)) = frame { Some(link) } else { None };
         let (dst, src, kind, tags) = link::new_link(state, io, wanted)?;
         return Ok(state.open(link_key(dst, src, kind, &tags), tags));
@@ -250,7 +244,7 @@ fn open<I: Io>(
 struct Body {
     frame: IpFrame,
     wire_len: u32,
-    transport: Transport,
+    coded: TransportCoded,
     tail: TailCoded,
     before: Before,
     snap: Snap,
@@ -270,7 +264,7 @@ fn body<I: Io>(
     let (dst_mac, src_mac) = link::macs(state, io, flow, back, wanted.map(|frame| &frame.ether))?;
     let (this, other) = (&flow.dirs[usize::from(back)], &flow.dirs[usize::from(!back)]);
     let (src, dst) = if back { (flow.key.dst, flow.key.src) } else { (flow.key.src, flow.key.dst) };
-    let habits = state.own_habits(src, flow.key.kind);
+    let defaults = state.own_defaults(src, flow.key.kind);
     let before = Before {
         service: (flow.key.service(), flow.key.kind as u8),
         back,
@@ -282,7 +276,7 @@ fn body<I: Io>(
     let ether = Ether { dst: dst_mac, src: src_mac, tags };
     let network_len = if v4 { 20 + this.options.len() } else { 40 };
     let ahead = ether.header_len() + network_len;
-    let (upper, payload_len, missing, alert, transport) = if flow.key.kind == Kind::Tcp {
+    let (transport, payload_len, missing, alert, coded) = if flow.key.kind == FlowKind::Tcp {
         let (this_tcp, other_tcp) = this.tcp.as_deref().zip(other.tcp.as_deref()).ok_or(Stop::Illegal)?;
         let cx = TcpContext {
             this: this_tcp,
@@ -290,34 +284,34 @@ fn body<I: Io>(
             lengths: &this.lengths,
             next_length,
             time_us,
-            host_template: habits.and_then(|habits| habits.template.as_ref()),
+            host_template: defaults.and_then(|defaults| defaults.template.as_ref()),
             templates: &state.templates,
             back,
             closed: flow.closed(),
             room: strict::room(!v4),
         };
         let header = wanted.and_then(|frame| {
-            if let Upper::Tcp(tcp) = &frame.upper { Some((tcp, frame.payload_len)) } else { None }
+            if let Transport::Tcp(tcp) = &frame.transport { Some((tcp, frame.payload_len)) } else { None }
         });
         let (mut tcp, coded) = tcp::code(&cx, io, header)?;
         let options = tcp.options.len();
         let missing = snap(state, io, wanted.map(|frame| frame.missing), ahead + 20 + options, options)?;
         tcp.ports = if back { (flow.key.ports.1, flow.key.ports.0) } else { flow.key.ports };
-        (Upper::Tcp(tcp), coded.payload_len, missing, false, Transport::Tcp(coded))
+        (Transport::Tcp(tcp), coded.payload_len, missing, false, TransportCoded::Tcp(coded))
     } else {
         let at = Where { state, flow, back, next_length, before: ahead };
-        let (upper, coded) = datagram::code(&at, io, wanted)?;
-        (upper, coded.payload_len, coded.missing, coded.alert, Transport::Datagram(coded))
+        let (transport, coded) = datagram::code(&at, io, wanted)?;
+        (transport, coded.payload_len, coded.missing, coded.alert, TransportCoded::Datagram(coded))
     };
-    let window = match &upper {
-        Upper::Tcp(tcp) => usize::from(tcp.options_len),
-        Upper::Udp(udp) => udp.window.len() + usize::from(missing),
-        Upper::Icmp(icmp) => icmp.window.len() + usize::from(missing),
-        Upper::Other(window) => window.len() + usize::from(missing),
+    let window = match &transport {
+        Transport::Tcp(tcp) => usize::from(tcp.options_len),
+        Transport::Udp(udp) => udp.window.len() + usize::from(missing),
+        Transport::Icmp(icmp) => icmp.window.len() + usize::from(missing),
+        Transport::Other(window) => window.len() + usize::from(missing),
     };
-    let fixed = match &upper {
-        Upper::Tcp(_) => 20,
-        Upper::Other(_) => 0,
+    let fixed = match &transport {
+        Transport::Tcp(_) => 20,
+        Transport::Other(_) => 0,
         _ => 8,
     };
     let snap = Snap::of(state, ahead + fixed + window, missing.into(), window);
@@ -334,12 +328,12 @@ fn body<I: Io>(
         options: ArrayVec::new(),
         label: 0,
         alert,
-        upper,
+        transport,
         payload_len,
         missing,
     };
-    let (wire_len, tail) = network_tail::code(io, this, habits, flow.key.kind, &mut frame, want)?;
-    Ok(Body { frame, wire_len, transport, tail, before, snap })
+    let (wire_len, tail) = network_tail::code(io, this, defaults, flow.key.kind, &mut frame, want)?;
+    Ok(Body { frame, wire_len, coded, tail, before, snap })
 }
 
 /// The tags of a packet: its flow's, with other priorities if a token says so.
@@ -356,8 +350,8 @@ fn tags<I: Io>(io: &mut I, flow: &Flow, is_new: bool, want: Option<&Tags>) -> Co
         // The ids are the flow's; the last tag may not be the old one when all others are.
         let same = at + 1 == flow.tags.len() && tags[..] == flow.tags[..at];
         let range = || Range::new(0, 15).except(same.then(|| u64::from(tag >> 12)));
-        let upper = number(io, 1, || want.map_or(0, |want| u64::from(want[at] >> 12)), range)? as u16;
-        tags.push((upper & 15) << 12 | tag & 0xfff);
+        let high = number(io, 1, || want.map_or(0, |want| u64::from(want[at] >> 12)), range)? as u16;
+        tags.push((high & 15) << 12 | tag & 0xfff);
     }
     Ok(tags)
 }

@@ -13,7 +13,7 @@ use arrayvec::ArrayVec;
 use netssm_wire::bytes;
 use netssm_wire::frame::ethertype;
 
-use super::upper::Upper;
+use super::transport::Transport;
 
 /// Bytes of payload behind UDP and unknown headers.
 pub const WINDOW_BYTES: usize = 12;
@@ -79,7 +79,7 @@ pub struct IpFrame {
     pub src: IpAddr,
     /// Destination; of the same version.
     pub dst: IpAddr,
-    /// Number of the upper protocol.
+    /// Number of the transport protocol.
     pub protocol: u8,
     /// Type of service or traffic class.
     pub tos: u8,
@@ -95,10 +95,10 @@ pub struct IpFrame {
     pub options: ArrayVec<u8, 40>,
     /// IPv6 flow label.
     pub label: u32,
-    /// IPv6: a hop-by-hop header with a router alert stands before the upper header.
+    /// IPv6: a hop-by-hop header with a router alert stands before the transport header.
     pub alert: bool,
     /// Transport header.
-    pub upper: Upper,
+    pub transport: Transport,
     /// Bytes behind the transport header, as the length fields say.
     pub payload_len: u32,
     /// Header and window bytes at the end that the capture lacks.
@@ -223,7 +223,7 @@ impl IpFrame {
     /// Bytes of IP, extension and transport headers.
     pub fn header_len(&self) -> usize {
         let network = if self.is_v4() { 20 + self.options.len() } else { 40 + 8 * usize::from(self.alert) };
-        network + self.upper.header_len()
+        network + self.transport.header_len()
     }
 
     /// The frame's length as the IP header tells it.
@@ -235,7 +235,7 @@ impl IpFrame {
         let start = out.len();
         emit_ether(&self.ether, if self.is_v4() { ethertype::IPV4 } else { ethertype::IPV6 }, out);
         super::network::emit(self, out);
-        if matches!(self.upper, Upper::Tcp(_)) {
+        if matches!(self.transport, Transport::Tcp(_)) {
             // Options are complete in a decoded record, whatever the capture showed of them.
             out.truncate(start + self.ether.header_len() + self.header_len() - usize::from(self.missing));
         }

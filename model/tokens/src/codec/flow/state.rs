@@ -1,4 +1,4 @@
-//! What a session remembers: hosts, flows, and the habits of both.
+//! What a session remembers: hosts, flows, and the defaults of both.
 //!
 //! Everything is bounded: 1,024 hosts and MAC addresses (the oldest gives way), 288 flows (the one idle longest gives way),
 //! 64 segments, 16 holes and 256 timestamps a direction. Who gave way is declared again when it comes back.
@@ -18,9 +18,9 @@ use super::{
     hosts::{COMMON_HOSTS, HostClass},
     ip_id::IdState,
     lengths::{Follows, Lengths},
-    payload::{FlowPayload, Profile, Template as PayloadTemplate},
+    payload::{FlowPayload, PayloadTemplate, Profile},
     record::{Mac, Tags},
-    tcp::{Rate, TcpDir, Template},
+    tcp::{Rate, SynTemplate, TcpDir},
     time::Clock,
 };
 
@@ -32,7 +32,7 @@ pub(super) const MAX_FLOWS: usize = 32 + 256;
 /// Kinds of flow, in the order of the alphabet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(super) enum FlowKind {
     Tcp,
     Udp,
     Icmp,
@@ -41,8 +41,9 @@ pub(super) enum Kind {
     Link,
 }
 
-impl Kind {
-    pub(super) const ALL: [Kind; 6] = [Kind::Tcp, Kind::Udp, Kind::Icmp, Kind::Igmp, Kind::Other, Kind::Link];
+impl FlowKind {
+    pub(super) const ALL: [FlowKind; 6] =
+        [FlowKind::Tcp, FlowKind::Udp, FlowKind::Icmp, FlowKind::Igmp, FlowKind::Other, FlowKind::Link];
 }
 
 /// How the transport checksum stands in packets.
@@ -60,7 +61,7 @@ pub(super) enum ChecksumMode {
 
 /// What a host does in one kind of flow; new flows begin with it.
 #[derive(Clone, Debug)]
-pub(super) struct Habits {
+pub(super) struct HostDefaults {
     pub(super) ttl: u8,
     pub(super) tos: u8,
     pub(super) fragment: u16,
@@ -70,20 +71,20 @@ pub(super) struct Habits {
     pub(super) ip_zero: bool,
     pub(super) window: u16,
     pub(super) rate: Rate,
-    pub(super) template: Option<Template>,
+    pub(super) template: Option<SynTemplate>,
 }
 
-impl Habits {
-    fn new(kind: Kind, v6: bool) -> Self {
+impl HostDefaults {
+    fn new(kind: FlowKind, v6: bool) -> Self {
         Self {
             // Neighbour discovery must have 255; the most common of the others is Linux' 64.
             ttl: match kind {
-                Kind::Icmp if v6 => 255,
-                Kind::Igmp => 1,
+                FlowKind::Icmp if v6 => 255,
+                FlowKind::Igmp => 1,
                 _ => 64,
             },
             tos: 0,
-            fragment: if matches!(kind, Kind::Icmp | Kind::Igmp) { 0 } else { 0x4000 },
+            fragment: if matches!(kind, FlowKind::Icmp | FlowKind::Igmp) { 0 } else { 0x4000 },
             id: IdState::default(),
             padded: false,
             checksum: ChecksumMode::Right,
@@ -106,8 +107,8 @@ impl Habits {
     }
 }
 
-/// What a flow is for: its kind, and its ports as the opener sends them.
-pub(super) type Service = (Kind, (u16, u16));
+/// What a flow is for: its kind, and its ports as the initiator sends them.
+pub(super) type Service = (FlowKind, (u16, u16));
 
 /// A host.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ pub(super) struct Host {
     pub(super) mac: Option<Mac>,
     /// What it last opened, and what was last opened to it.
     pub(super) last: [Option<Service>; 2],
-    habits: [Option<Box<Habits>>; Kind::ALL.len()],
+    defaults: [Option<Box<HostDefaults>>; FlowKind::ALL.len()],
 }
 
 /// What is remembered of one direction of a flow.
@@ -150,33 +151,33 @@ pub(super) struct IcmpDir {
 }
 
 impl Dir {
-    fn new(habits: &Habits, kind: Kind) -> Self {
+    fn new(defaults: &HostDefaults, kind: FlowKind) -> Self {
         Self {
             seen: false,
             packets: 0,
             bytes: 0,
             macs: None,
-            ttl: habits.ttl,
-            tos: habits.tos,
-            fragment: habits.fragment,
+            ttl: defaults.ttl,
+            tos: defaults.tos,
+            fragment: defaults.fragment,
             // Who joins a group alerts the routers (RFC 2236 section 2).
-            options: if kind == Kind::Igmp { Box::new([0x94, 4, 0, 0]) } else { Box::default() },
-            id: habits.id.for_flow(),
-            padded: habits.padded,
-            checksum: habits.checksum,
-            ip_zero: habits.ip_zero,
+            options: if kind == FlowKind::Igmp { Box::new([0x94, 4, 0, 0]) } else { Box::default() },
+            id: defaults.id.for_flow(),
+            padded: defaults.padded,
+            checksum: defaults.checksum,
+            ip_zero: defaults.ip_zero,
             label: None,
             lengths: Lengths::default(),
-            tcp: (kind == Kind::Tcp).then(|| Box::new(TcpDir::new(habits.window, habits.rate))),
+            tcp: (kind == FlowKind::Tcp).then(|| Box::new(TcpDir::new(defaults.window, defaults.rate))),
             icmp: IcmpDir::default(),
         }
     }
 }
 
-/// The identity of a flow, as its opener sends it.
+/// The identity of a flow, as its initiator sends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FlowKey {
-    pub(super) kind: Kind,
+    pub(super) kind: FlowKind,
     pub(super) protocol: u8,
     pub(super) src: IpAddr,
     pub(super) dst: IpAddr,
@@ -235,7 +236,7 @@ pub(super) struct Flow {
     pub(super) body: Box<[u8]>,
     /// When its first packet was sent.
     pub(super) opened_us: i64,
-    /// When its last packet was sent, and whether against its opener.
+    /// When its last packet was sent, and whether against its initiator.
     pub(super) last_us: i64,
     pub(super) last_back: bool,
     /// Packets since the direction changed.
@@ -282,9 +283,9 @@ pub(super) struct State {
     /// Host slots given out so far; the table is a ring.
     hosts_made: usize,
     /// Host slots but those that everybody knows, the one that opened a flow last first.
-    openers: Vec<u16>,
+    initiators: Vec<u16>,
     /// The same, the one that was opened one to last first.
-    partners: Vec<u16>,
+    responders: Vec<u16>,
     macs: Vec<Mac>,
     by_mac: Table<Mac, u16>,
     macs_made: usize,
@@ -300,12 +301,12 @@ pub(super) struct State {
     /// Packets in a row of the flow used last.
     pub(super) streak: u64,
     /// SYN options seen last.
-    pub(super) templates: ArrayVec<Template, 4>,
+    pub(super) templates: ArrayVec<SynTemplate, 4>,
     pub(super) follows: Follows,
     /// Last payload profile by service port, the one used last first.
     services: ArrayVec<(u16, Profile), 64>,
     /// What the last host of a class did, by kind of flow.
-    like: [[Option<Box<Habits>>; HostClass::ALL.len()]; Kind::ALL.len()],
+    like: [[Option<Box<HostDefaults>>; HostClass::ALL.len()]; FlowKind::ALL.len()],
     /// Tags of the last new flow.
     pub(super) tags: Tags,
     /// Bytes that the capture keeps of a frame, once one was cut.
@@ -323,8 +324,8 @@ impl Default for State {
             hosts: Vec::new(),
             by_address: Table::default(),
             hosts_made: 0,
-            openers: Vec::new(),
-            partners: Vec::new(),
+            initiators: Vec::new(),
+            responders: Vec::new(),
             macs: Vec::new(),
             by_mac: Table::default(),
             macs_made: 0,
@@ -380,7 +381,7 @@ impl State {
         self.services.insert(0, (service, profile));
     }
 
-    pub(super) fn add_template(&mut self, template: &Template) {
+    pub(super) fn add_template(&mut self, template: &SynTemplate) {
         self.templates.retain(|known| known != template);
         if self.templates.is_full() {
             self.templates.pop();

@@ -9,7 +9,7 @@
 use super::{
     io::{Coded, Io, Stop},
     mask::Mask,
-    side::{SideClass, Spread},
+    side_channel::{SideClass, Spread},
     vocab::{TIME_COARSE, TIME_EXACT, TIME_FINE, TIME_SIDE},
 };
 
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::codec::flow::{
         io::{Emit, Read},
-        side::SideTable,
+        side_channel::SideTable,
     };
 
     #[test]

@@ -75,7 +75,7 @@ classes! {
     PAD: 1;
     /// End of the session.
     EOS: 1;
-    /// Direction of the capture: outward, inward, local, other.
+    /// CaptureDirection of the capture: outward, inward, local, other.
     DIR: 4;
     /// Link-rate class, powers of four from below 64 kbit/s.
     RATE: 8;
@@ -87,9 +87,9 @@ classes! {
     TIME_SIDE: 1;
     /// Sixteenth of a coarse bin.
     TIME_FINE: 16;
-    /// A known flow, sent in its opener's direction.
+    /// A known flow, sent in its initiator's direction.
     FLOW_FORTH: 32;
-    /// A known flow, sent against its opener's direction.
+    /// A known flow, sent against its initiator's direction.
     FLOW_BACK: 32;
     /// A known flow beyond the ranks above (forth, back); a byte follows.
     FLOW_FAR: 2;
@@ -107,7 +107,7 @@ classes! {
     HOST_NEW: 12;
     /// A well-known port by its place in the table.
     PORT: 50;
-    /// A port from 32768 on, in the side table; after an ICMP opener: it has an identifier.
+    /// A port from 32768 on, in the side table; after an ICMP initiator: it has an identifier.
     PORT_HIGH: 1;
     /// A port from 1024 to 32767, in the side table.
     PORT_MID: 1;

@@ -6,9 +6,9 @@ use netssm_wire::capture::Record as Captured;
 
 use super::{Packets, ReportError, Tally, Trip, parting};
 use crate::codec::flow::{
-    Parameters, Recorder, Replayer,
+    Parameters, RecordReader, Recorder,
     record::Record,
-    side::{SideClass, SideTable},
+    side_channel::{SideClass, SideTable},
     vocab::{BYTE, CLASSES, ESC},
 };
 
@@ -53,10 +53,10 @@ pub(super) fn roundtrip(
 ) -> Result<Trip, ReportError> {
     let mut side = SideTable::default();
     let (mut trip, tokens) = record(parameters, Packets::open(path, limit)?, &mut side, |_, _, _| ());
-    let mut replayer = Replayer::new(parameters, &tokens, &mut side);
+    let mut reader = RecordReader::new(parameters, &tokens, &mut side);
     let mut got = Vec::new();
     for (captured, number) in Packets::open(path, limit)?.zip(1..) {
-        match replayer.next_record() {
+        match reader.next_record() {
             Ok(Some(record)) => {
                 got.clear();
                 record.emit(&mut got);
@@ -68,13 +68,13 @@ pub(super) fn roundtrip(
             Err(_) => {
                 // Nothing behind can be read either.
                 let lost = trip.packets + 1 - number;
-                trip.differs(number, format!("token {} is none that belongs there", replayer.position()));
+                trip.differs(number, format!("token {} is none that belongs there", reader.position()));
                 trip.differing += lost - 1;
                 return Ok(trip);
             }
         }
     }
-    if replayer.position() < tokens.len() {
+    if reader.position() < tokens.len() {
         trip.differs(trip.packets, "tokens are left when all packets have come back".to_owned());
     }
     Ok(trip)

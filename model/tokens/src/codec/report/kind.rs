@@ -13,7 +13,7 @@ const CONTROL: [Flags; 3] = [Flags::SYN, Flags::FIN, Flags::RST];
 /// What a packet is. Every packet is of exactly one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum PacketKind {
     /// UDP to or from port 443.
     Quic,
     /// TCP with payload.
@@ -34,7 +34,7 @@ pub enum Kind {
     Other,
 }
 
-impl Kind {
+impl PacketKind {
     /// Every kind, in the order of a report's rows.
     pub const ALL: [Self; 9] = [
         Self::Quic,
@@ -99,16 +99,16 @@ impl Kind {
 mod tests {
     use super::*;
 
-    fn kind(protocol: u8, payload: &[u8]) -> Kind {
+    fn kind(protocol: u8, payload: &[u8]) -> PacketKind {
         let mut frame = vec![2; 12];
         frame.extend([8, 0, 0x45, 0]);
         frame.extend((20 + payload.len() as u16).to_be_bytes());
         frame.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
         frame.extend(payload);
-        Kind::of(&frame, &Layout::parse(&frame))
+        PacketKind::of(&frame, &Layout::parse(&frame))
     }
 
-    fn tcp(flags: u8, payload: usize) -> Kind {
+    fn tcp(flags: u8, payload: usize) -> PacketKind {
         let mut segment = vec![0; 20 + payload];
         segment[12..14].copy_from_slice(&[0x50, flags]);
         kind(6, &segment)
@@ -116,13 +116,13 @@ mod tests {
 
     #[test]
     fn packets_are_sorted_by_what_they_are() {
-        assert_eq!([tcp(0x10, 0), tcp(0x18, 4)], [Kind::TcpAck, Kind::TcpData]);
-        assert_eq!([tcp(0x02, 0), tcp(0x11, 0), tcp(0x14, 0)], [Kind::TcpSynFinRst; 3]);
+        assert_eq!([tcp(0x10, 0), tcp(0x18, 4)], [PacketKind::TcpAck, PacketKind::TcpData]);
+        assert_eq!([tcp(0x02, 0), tcp(0x11, 0), tcp(0x14, 0)], [PacketKind::TcpSynFinRst; 3]);
         let udp = |port: u16| kind(17, &[&port.to_be_bytes()[..], &[0x9c, 0x40, 0, 8, 0, 0]].concat());
-        assert_eq!([udp(443), udp(5353), udp(5000)], [Kind::Quic, Kind::Dns, Kind::Udp]);
-        assert_eq!([kind(1, &[8; 8]), kind(47, &[0; 8])], [Kind::Icmp, Kind::Other]);
+        assert_eq!([udp(443), udp(5353), udp(5000)], [PacketKind::Quic, PacketKind::Dns, PacketKind::Udp]);
+        assert_eq!([kind(1, &[8; 8]), kind(47, &[0; 8])], [PacketKind::Icmp, PacketKind::Other]);
         let arp = [&[2; 12][..], &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &[0; 20]].concat();
-        assert_eq!(Kind::of(&arp, &Layout::parse(&arp)), Kind::Arp);
-        assert_eq!(Kind::of(&[], &Layout::parse(&[])), Kind::Other);
+        assert_eq!(PacketKind::of(&arp, &Layout::parse(&arp)), PacketKind::Arp);
+        assert_eq!(PacketKind::of(&[], &Layout::parse(&[])), PacketKind::Other);
     }
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 use netssm_wire::capture::{Capture, CaptureError, Record};
 use serde::Serialize;
 
-pub use self::kind::Kind;
+pub use self::kind::PacketKind;
 pub use self::tally::{ClassRow, KindRow, SideRow, Tally};
 use super::{BytesCodec, CodecChoice, FrameRef, Skip, Vocab};
 use crate::error::DataError;

@@ -6,7 +6,7 @@ use netssm_wire::flow::FlowKey;
 use netssm_wire::frame::Layout;
 use serde::Serialize;
 
-use super::Kind;
+use super::PacketKind;
 
 /// Packets by the number of their tokens.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +77,7 @@ pub struct SideRow {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     all: Histogram,
-    kinds: BTreeMap<Kind, Histogram>,
+    kinds: BTreeMap<PacketKind, Histogram>,
     opening: Histogram,
     escapes: Histogram,
     /// Flows of the current capture.
@@ -96,7 +96,7 @@ impl Tally {
     pub(super) fn packet(&mut self, frame: &[u8], tokens: usize, escaped: bool) {
         let layout = Layout::parse(frame);
         self.all.add(tokens);
-        self.kinds.entry(Kind::of(frame, &layout)).or_default().add(tokens);
+        self.kinds.entry(PacketKind::of(frame, &layout)).or_default().add(tokens);
         if layout.five_tuple(frame).is_some_and(|tuple| self.flows.insert(tuple.key())) {
             self.opening.add(tokens);
         }
@@ -117,7 +117,7 @@ impl Tally {
 
     /// What each kind of packet costs; then, over all kinds, the first packets of flows, escapes, and everything.
     pub fn kinds(&self) -> Vec<KindRow> {
-        let kinds = Kind::ALL.iter().filter_map(|kind| Some((kind.as_str(), self.kinds.get(kind)?)));
+        let kinds = PacketKind::ALL.iter().filter_map(|kind| Some((kind.as_str(), self.kinds.get(kind)?)));
         let over_all = [
             ("first packet of a flow", &self.opening),
             ("escaped", &self.escapes),

@@ -52,7 +52,7 @@ pub(super) enum Identifier {
 /// What an identifier is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum IdentifierKind {
     /// Ethernet address.
     Mac,
     /// IPv4 address.
@@ -63,18 +63,18 @@ pub enum Kind {
     Name,
 }
 
-impl Kind {
+impl IdentifierKind {
     /// All kinds.
     pub const ALL: [Self; 4] = [Self::Mac, Self::Ipv4, Self::Ipv6, Self::Name];
 }
 
 impl Identifier {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> IdentifierKind {
         match self {
-            Self::Mac(_) => Kind::Mac,
-            Self::Ipv4(_) => Kind::Ipv4,
-            Self::Ipv6(_) => Kind::Ipv6,
-            Self::Name(_) => Kind::Name,
+            Self::Mac(_) => IdentifierKind::Mac,
+            Self::Ipv4(_) => IdentifierKind::Ipv4,
+            Self::Ipv6(_) => IdentifierKind::Ipv6,
+            Self::Name(_) => IdentifierKind::Name,
         }
     }
 
@@ -105,7 +105,7 @@ pub struct Spot {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What it is.
-    pub kind: Kind,
+    pub kind: IdentifierKind,
     /// Its value.
     pub value: String,
     /// Packets that it is in.
@@ -118,7 +118,7 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Count {
     /// What is counted.
-    pub kind: Kind,
+    pub kind: IdentifierKind,
     /// Different ones of training that are looked for.
     pub training: usize,
     /// Different ones of these that the synthetic side has.
@@ -160,7 +160,7 @@ pub(super) fn identifiers(
     let patterns = Patterns::of(&known);
     let synthetic = search(synthetic, &known, &patterns);
     let fresh = (!held_out.is_empty()).then(|| search(held_out, &known, &patterns));
-    let of = |found: &Found, kind| found.by_value.keys().filter(|found| found.kind() == kind).count();
+    let of = |found: &Occurrences, kind| found.by_value.keys().filter(|found| found.kind() == kind).count();
     let count = |kind| Count {
         kind,
         training: known.iter().filter(|known| known.kind() == kind).count(),
@@ -174,7 +174,7 @@ pub(super) fn identifiers(
         places: seen.spots.clone(),
     });
     Identifiers {
-        counts: Kind::ALL.into_iter().map(count).collect(),
+        counts: IdentifierKind::ALL.into_iter().map(count).collect(),
         found: synthetic.by_value.len(),
         packets: synthetic.packets,
         findings: findings.collect(),
@@ -218,15 +218,15 @@ struct Seen {
 }
 
 #[derive(Default)]
-struct Found {
+struct Occurrences {
     packets: u64,
     by_value: BTreeMap<Identifier, Seen>,
 }
 
-fn search(sessions: &[Numbered<'_>], known: &BTreeSet<Identifier>, patterns: &Patterns) -> Found {
-    let each: Vec<Found> =
+fn search(sessions: &[Numbered<'_>], known: &BTreeSet<Identifier>, patterns: &Patterns) -> Occurrences {
+    let each: Vec<Occurrences> =
         sessions.par_iter().map(|session| search_session(*session, known, patterns)).collect();
-    let mut all = Found::default();
+    let mut all = Occurrences::default();
     for found in each {
         all.packets += found.packets;
         for (identifier, seen) in found.by_value {
@@ -239,8 +239,8 @@ fn search(sessions: &[Numbered<'_>], known: &BTreeSet<Identifier>, patterns: &Pa
     all
 }
 
-fn search_session(session: Numbered<'_>, known: &BTreeSet<Identifier>, patterns: &Patterns) -> Found {
-    let mut all = Found::default();
+fn search_session(session: Numbered<'_>, known: &BTreeSet<Identifier>, patterns: &Patterns) -> Occurrences {
+    let mut all = Occurrences::default();
     let mut here: Vec<(Identifier, String)> = Vec::new();
     for packet in 0..session.1.packets.len() {
         let frame = session.1.frame(packet);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::held_out::numbered;
 use super::*;
-use crate::input::session::{Session, SessionBuilder};
+use crate::input::session::{CapturedSession, SessionBuilder};
 use crate::side::Side;
 use crate::testing::Frames;
 use netssm_wire::capture::Record;
@@ -30,7 +30,7 @@ fn frame(protocol: u8, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn session(frames: &[Vec<u8>]) -> Session {
+fn session(frames: &[Vec<u8>]) -> CapturedSession {
     let mut builder = SessionBuilder::new(Some("x".to_owned()));
     for (i, frame) in frames.iter().enumerate() {
         let record = Record { time_ns: i as i64, wire_len: frame.len() as u32, frame: frame.clone() };

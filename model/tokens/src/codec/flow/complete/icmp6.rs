@@ -28,10 +28,10 @@ const COMMON: [Ipv6Addr; 3] = [
 pub(super) fn body(ip: &IpFrame, kind: u16, seen: &Seen, out: &mut Vec<u8>) -> Option<IpAddr> {
     let (IpAddr::V6(src), IpAddr::V6(dst)) = (ip.src, ip.dst) else { return None };
     let len = ip.payload_len as usize;
-    let station = |number: u8| link_layer(number, ip.ether.src);
+    let sender_link = |number: u8| link_layer(number, ip.ether.src);
     let group = match kind >> 8 {
         133 => {
-            out.extend(station(SOURCE_LINK));
+            out.extend(sender_link(SOURCE_LINK));
             ALL_ROUTERS
         }
         134 => {
@@ -41,13 +41,13 @@ pub(super) fn body(ip: &IpFrame, kind: u16, seen: &Seen, out: &mut Vec<u8>) -> O
         135 => {
             let target = target(ip, src, dst, seen);
             out.extend_from_slice(&target.octets());
-            out.extend(station(SOURCE_LINK));
+            out.extend(sender_link(SOURCE_LINK));
             solicited_node(target)
         }
         136 => {
             // A host answers for itself.
             out.extend_from_slice(&src.octets());
-            out.extend(station(TARGET_LINK));
+            out.extend(sender_link(TARGET_LINK));
             ALL_NODES
         }
         130 => {
@@ -82,7 +82,7 @@ fn link_layer(number: u8, mac: Mac) -> [u8; 8] {
     [number, 1, a, b, c, d, e, f]
 }
 
-/// The address that a station makes itself on its link (RFC 4291 appendix A).
+/// The address that a MAC endpoint makes itself on its link (RFC 4291 appendix A).
 fn own_address(mac: Mac) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.map(u16::from);
     Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)

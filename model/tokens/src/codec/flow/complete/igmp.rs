@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::seen::Seen;
-use crate::codec::flow::{record::IpFrame, strict::window, upper::Icmp};
+use crate::codec::flow::{record::IpFrame, strict::window, transport::Icmp};
 
 const RECORD_BYTES: usize = 8;
 const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);

@@ -30,7 +30,7 @@ use self::{quote::History, seen::Seen};
 use super::{
     record::{Frame, IpFrame, Record},
     strict::group_mac,
-    upper::{Icmp, Upper},
+    transport::{Icmp, Transport},
 };
 use crate::packet::{
     RawPacket,
@@ -65,31 +65,31 @@ impl Completion {
 
     fn ip(&mut self, ip: &IpFrame, header: &mut Vec<u8>) {
         // A record cut by a capture's length has room for its fields at least.
-        let upper_at = ip.ether.header_len() + ip.header_len() - ip.upper.header_len();
-        header.resize(header.len().max(upper_at + ip.upper.header_len()), 0);
-        match &ip.upper {
-            Upper::Tcp(_) => {
+        let transport_at = ip.ether.header_len() + ip.header_len() - ip.transport.header_len();
+        header.resize(header.len().max(transport_at + ip.transport.header_len()), 0);
+        match &ip.transport {
+            Transport::Tcp(_) => {
                 self.history.remember(ip, header);
-                clear(header, upper_at + 16);
+                clear(header, transport_at + 16);
             }
-            Upper::Udp(udp) => {
+            Transport::Udp(udp) => {
                 self.history.remember(ip, header);
-                clear(header, upper_at + 6);
+                clear(header, transport_at + 6);
                 let dns = udp.window.len() == UDP_PREFIX_BYTES
                     && is_dns(udp.ports.0, udp.ports.1)
                     && is_dns_header(&udp.window);
                 if dns {
                     let room = (ip.payload_len as usize).saturating_sub(UDP_PREFIX_BYTES);
-                    fit_counts(&mut header[upper_at + UDP_BYTES..], room);
+                    fit_counts(&mut header[transport_at + UDP_BYTES..], room);
                 } else {
-                    header.truncate(upper_at + UDP_BYTES);
+                    header.truncate(transport_at + UDP_BYTES);
                 }
             }
-            Upper::Icmp(icmp) => {
+            Transport::Icmp(icmp) => {
                 self.message(ip, icmp, header);
-                clear(header, upper_at + 2);
+                clear(header, transport_at + 2);
             }
-            Upper::Other(_) => {}
+            Transport::Other(_) => {}
         }
         if ip.is_v4() {
             clear(header, ip.ether.header_len() + 10);

@@ -22,7 +22,7 @@ use netssm_wire::address_class::is_group;
 use netssm_wire::checksum::{Sum, fill_ipv4_header};
 use netssm_wire::ports::{FIRST_DYNAMIC, TRACEROUTE};
 
-use crate::codec::flow::{record::IpFrame, upper::Upper};
+use crate::codec::flow::{record::IpFrame, transport::Transport};
 use crate::packet::shape::{IPV4_BYTES, IPV6_BYTES, UDP_BYTES};
 
 /// An error follows its cause within a round trip; hardly more packets fit in one.
@@ -54,7 +54,9 @@ impl History {
     /// options are left out: the shortest quote would not hold their ports.
     pub(super) fn remember(&mut self, ip: &IpFrame, header: &[u8]) {
         let at = ip.ether.header_len();
-        let plain = matches!(ip.upper, Upper::Tcp(_) | Upper::Udp(_)) && ip.options.is_empty() && !ip.alert;
+        let plain = matches!(ip.transport, Transport::Tcp(_) | Transport::Udp(_))
+            && ip.options.is_empty()
+            && !ip.alert;
         let Some(head) = header.get(at..at + ip.header_len()) else { return };
         if is_group(ip.dst) || ip.src.is_unspecified() || !plain {
             return;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 
-use crate::codec::flow::{hosts::HostClass, record::IpFrame, upper::Upper};
+use crate::codec::flow::{hosts::HostClass, record::IpFrame, transport::Transport};
 
 /// As many as one report can name.
 const KEPT: usize = 8;
@@ -27,7 +27,7 @@ impl Seen {
                 to_front(&mut self.neighbours, v6);
             }
         }
-        if !matches!(ip.upper, Upper::Udp(_)) {
+        if !matches!(ip.transport, Transport::Udp(_)) {
             return;
         }
         match ip.dst {

@@ -1,13 +1,13 @@
 //! What a whole packet changes in the state.
 
-use super::{Change, PacketCoded, Place, Transport};
+use super::{Change, PacketCoded, Place, TransportCoded};
 use crate::codec::flow::{
     datagram,
     hosts::HostClass,
     link,
     network_tail::{self, TailCoded},
     record::{Frame, IpFrame, LinkFrame, Record},
-    state::{ChecksumMode, Kind, State},
+    state::{ChecksumMode, FlowKind, State},
     tcp,
 };
 
@@ -17,8 +17,8 @@ pub(in crate::codec::flow) fn apply(state: &mut State, coded: PacketCoded) -> Re
     state.clock.set(record.time_us);
     state.count_packet();
     match (change, &record.frame) {
-        (Change::Ip { place, back, transport, tail, before, snap }, Frame::Ip(frame)) => {
-            apply_ip(state, frame, record.time_us, place, back, &transport, &tail);
+        (Change::Ip { place, back, coded, tail, before, snap }, Frame::Ip(frame)) => {
+            apply_ip(state, frame, record.time_us, place, back, &coded, &tail);
             state.follows.apply(before, frame.payload_len);
             snap.apply(state);
         }
@@ -37,7 +37,7 @@ fn settle(state: &mut State, place: Place) -> u16 {
         Place::Known(slot) => slot,
         Place::New(flow) => {
             state.tags = flow.tags.clone();
-            if flow.key.kind != Kind::Link {
+            if flow.key.kind != FlowKind::Link {
                 state.opened(&flow.key);
             }
             state.add_flow(flow)
@@ -51,7 +51,7 @@ fn apply_ip(
     time_us: i64,
     place: Place,
     back: bool,
-    transport: &Transport,
+    coded: &TransportCoded,
     tail: &TailCoded,
 ) {
     let slot = settle(state, place);
@@ -59,7 +59,7 @@ fn apply_ip(
     learn_macs(state, frame);
     let host = state.make_host(frame.src);
     let Some(kind) = state.flow(slot).map(|flow| flow.key.kind) else { return };
-    let mut habits = state.take_habits(host, kind);
+    let mut defaults = state.take_defaults(host, kind);
     let Some(flow) = state.touch(slot) else { return };
     flow.tags.clone_from(&frame.ether.tags);
     flow.sent(back, frame.payload_len, time_us);
@@ -69,30 +69,30 @@ fn apply_ip(
     this.macs = Some(macs);
     this.lengths.apply(frame.payload_len);
     let mut template = None;
-    match transport {
-        Transport::Tcp(coded) => {
+    match coded {
+        TransportCoded::Tcp(coded) => {
             if let (Some(this), Some(other)) = (this.tcp.as_deref_mut(), other.tcp.as_deref_mut()) {
                 tcp::apply(this, other, coded, time_us);
-                (habits.window, habits.rate) = (this.window(), this.rate());
+                (defaults.window, defaults.rate) = (this.window(), this.rate());
             }
             template = coded.template().cloned();
         }
-        Transport::Datagram(_) => {}
+        TransportCoded::Datagram(_) => {}
     }
-    network_tail::apply(this, &mut habits, frame, tail);
+    network_tail::apply(this, &mut defaults, frame, tail);
     let (service, mut profile) = (flow.key.service(), None);
-    if let Transport::Datagram(coded) = transport {
-        datagram::apply(flow, back, &frame.upper, coded);
+    if let TransportCoded::Datagram(coded) = coded {
+        datagram::apply(flow, back, &frame.transport, coded);
         profile = coded.payload.as_ref().map(|payload| payload.profile);
     }
     if let Some(template) = &template {
-        habits.template = Some(template.clone());
+        defaults.template = Some(template.clone());
         state.add_template(template);
     }
     if let Some(profile) = profile {
         state.set_profile(service, profile);
     }
-    state.set_habits(host, kind, habits);
+    state.set_defaults(host, kind, defaults);
 }
 
 /// Hosts and gateway by their MAC addresses.

@@ -12,7 +12,7 @@ use super::{
         mask::Mask,
         number::{Range, number},
         record::be16,
-        side::{SideClass, Spread},
+        side_channel::{SideClass, Spread},
         vocab::{BYTE, Class, DNS_COUNTS, DNS_FLAGS, DNS_ID},
     },
     Ask, Bytes, part,

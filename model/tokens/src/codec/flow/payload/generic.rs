@@ -11,8 +11,8 @@ use super::{
     super::{
         io::{Coded, Io, Presence, Stop},
         record::WINDOW_BYTES,
-        side::{SideClass, Spread},
-        upper::Window,
+        side_channel::{SideClass, Spread},
+        transport::Window,
         vocab::{BYTE, Class, DIFF, DIFF_ALL},
     },
     Bytes, part, service,
@@ -64,16 +64,16 @@ fn beginning(ports: (u16, u16), from: usize) -> Bytes {
     }
 }
 
-/// What is known of the bytes that one side sends.
+/// What is known of the bytes that one end sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Template {
+pub struct PayloadTemplate {
     last: Bytes,
     step: Bytes,
     /// The difference before; one that comes twice becomes the step.
     delta: Bytes,
     /// Bit by bit, latest lowest: whether last plus step was wrong.
     missed: Bytes,
-    /// The same of the other side's last byte.
+    /// The same of the other end's last byte.
     unlike: Bytes,
     seen: bool,
 }
@@ -81,7 +81,7 @@ pub struct Template {
 /// The templates of a flow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Generic {
-    sides: [Template; 2],
+    senders: [PayloadTemplate; 2],
     recent: ArrayVec<Window, RECENTS>,
 }
 
@@ -101,10 +101,10 @@ enum Whole {
     Fresh(usize),
 }
 
-impl Template {
+impl PayloadTemplate {
     fn forecast<'a>(
         &self,
-        other: Option<&Template>,
+        other: Option<&PayloadTemplate>,
         first: &Bytes,
         len: usize,
         recent: &'a [Window],
@@ -127,8 +127,8 @@ impl Template {
         forecast
     }
 
-    /// Takes note of a window; `other` is the other side's template.
-    fn note(&mut self, window: &[u8], other: Option<&Template>) {
+    /// Takes note of a window; `other` is the other end's template.
+    fn note(&mut self, window: &[u8], other: Option<&PayloadTemplate>) {
         let other = other.filter(|other| other.seen);
         for (at, &byte) in window.iter().enumerate().take(WINDOW_BYTES) {
             let delta = byte.wrapping_sub(self.last[at]);
@@ -157,7 +157,7 @@ impl Template {
 
 /// Codes a window by the template of its direction alone.
 pub fn code_generic<I: Io>(
-    template: &Template,
+    template: &PayloadTemplate,
     len: usize,
     io: &mut I,
     want: Option<&Window>,
@@ -187,7 +187,7 @@ impl Generic {
 
     fn forecast(&self, ports: (u16, u16), from: usize, len: usize) -> Forecast<'_> {
         let first = beginning(ports, from);
-        self.sides[from].forecast(Some(&self.sides[1 - from]), &first, len, &self.recent)
+        self.senders[from].forecast(Some(&self.senders[1 - from]), &first, len, &self.recent)
     }
 
     pub(super) fn apply(&mut self, ports: (u16, u16), from: usize, window: &Window) {
@@ -198,8 +198,8 @@ impl Generic {
             self.recent.truncate(RECENTS - 1);
             self.recent.insert(0, window.clone());
         }
-        let other = self.sides[1 - from].clone();
-        self.sides[from].note(window, Some(&other));
+        let other = self.senders[1 - from].clone();
+        self.senders[from].note(window, Some(&other));
     }
 }
 

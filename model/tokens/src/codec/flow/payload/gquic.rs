@@ -4,7 +4,7 @@ use super::{
     super::{
         io::{Coded, Io, Presence, Stop},
         number::{Range, number},
-        side::{SideClass, Spread},
+        side_channel::{SideClass, Spread},
         vocab::{BYTE, Class, PACKET_NUMBER, QUIC},
     },
     Bytes, part,

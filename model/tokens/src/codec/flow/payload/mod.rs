@@ -17,14 +17,14 @@ mod stun;
 #[cfg(test)]
 mod tests;
 
-pub use generic::{Template, code_generic};
+pub use generic::{PayloadTemplate, code_generic};
 
 use netssm_wire::ports::{DNS_FORMAT, HTTPS, NETBIOS_NAME};
 
 use super::{
     io::{Coded, Io, Presence, Stop},
     record::WINDOW_BYTES,
-    upper::Window,
+    transport::Window,
     vocab::{Class, PROFILE},
 };
 
@@ -59,9 +59,9 @@ impl Profile {
 pub struct Ask<'a> {
     /// The flow so far.
     pub state: &'a FlowPayload,
-    /// Sent against the opener's direction.
+    /// Sent against the initiator's direction.
     pub back: bool,
-    /// Source and destination port, as the opener sends.
+    /// Source and destination port, as the initiator sends.
     pub ports: (u16, u16),
     /// The last profile on this service port in the session.
     pub expected: Profile,
@@ -111,7 +111,7 @@ fn service(ports: (u16, u16)) -> u16 {
     }
 }
 
-/// Which of a flow's two ends sends: 0 towards the service, 1 from it. Unlike the opener's direction it means the same in
+/// Which of a flow's two ends sends: 0 towards the service, 1 from it. Unlike the initiator's direction it means the same in
 /// every flow of a service.
 fn sender(ports: (u16, u16), back: bool) -> usize {
     let from = if back { ports.1 } else { ports.0 };

@@ -5,7 +5,7 @@ use super::{
         io::{Coded, Io, Presence, Stop},
         number::{Range, number},
         record::be32,
-        side::{SideClass, Spread},
+        side_channel::{SideClass, Spread},
         vocab::{BYTE, Class, QUIC},
     },
     Bytes, part,
@@ -34,7 +34,7 @@ struct Tail {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Side {
+struct Sender {
     /// Form, fixed bit, type; or form, fixed bit, spin.
     kind: Option<u8>,
     id_len: Option<u8>,
@@ -44,7 +44,7 @@ struct Side {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Quic {
-    sides: [Side; 2],
+    senders: [Sender; 2],
     version: Option<u32>,
 }
 
@@ -69,34 +69,35 @@ fn is_known(version: u32) -> bool {
 
 impl Quic {
     pub(super) fn inherit(&self) -> Self {
-        let sides = self.sides.map(|side| Side { kind: None, id_len: side.id_len, long: None, short: None });
-        Self { sides, version: self.version }
+        let senders =
+            self.senders.map(|sender| Sender { kind: None, id_len: sender.id_len, long: None, short: None });
+        Self { senders, version: self.version }
     }
 
     /// Where the tail begins, and the prediction of it.
     fn tail(&self, from: usize, long: bool, len: usize) -> (usize, Option<Tail>) {
-        let side = &self.sides[from];
+        let sender = &self.senders[from];
         let start = if long { LONG_ID.min(len) } else { 1 };
         let fits = |tail: &Tail| usize::from(tail.len) == len - start;
         if long {
-            return (start, side.long.filter(fits));
+            return (start, sender.long.filter(fits));
         }
         // A first short header begins with the connection id of the long ones.
-        let first = side.long.map(|long| {
-            let kept = side.id_len.unwrap_or(0).min(long.len).min((len - start) as u8);
+        let first = sender.long.map(|long| {
+            let kept = sender.id_len.unwrap_or(0).min(long.len).min((len - start) as u8);
             Tail { bytes: long.bytes, len: (len - start) as u8, kept }
         });
-        (start, side.short.or(first).filter(fits))
+        (start, sender.short.or(first).filter(fits))
     }
 
     pub(super) fn apply(&mut self, from: usize, len: usize, bytes: &Bytes) {
         let long = bytes[0] & LONG != 0;
         let (start, tail) = self.tail(from, long, len);
-        let side = &mut self.sides[from];
-        side.kind = Some(bytes[0] & clear_bits(bytes[0]));
+        let sender = &mut self.senders[from];
+        sender.kind = Some(bytes[0] & clear_bits(bytes[0]));
         if long && len >= LONG_ID {
             self.version = Some(be32(bytes, 1));
-            side.id_len = Some(bytes[5]);
+            sender.id_len = Some(bytes[5]);
         }
         let count = len - start;
         if count == 0 {
@@ -107,7 +108,7 @@ impl Quic {
         if let Some(tail) = tail {
             now.kept = tail.kept.min(common(&tail, &now.bytes) as u8);
         }
-        *(if long { &mut side.long } else { &mut side.short }) = Some(now);
+        *(if long { &mut sender.long } else { &mut sender.short }) = Some(now);
     }
 }
 
@@ -127,8 +128,8 @@ pub(super) fn code<I: Io>(
 ) -> Coded<()> {
     let wanted = *bytes;
     let strict = io.strict();
-    let side = &state.sides[from];
-    let kind = code_kind(side.kind.unwrap_or(LONG | FIXED), known, wanted[0], io)?;
+    let sender = &state.senders[from];
+    let kind = code_kind(sender.kind.unwrap_or(LONG | FIXED), known, wanted[0], io)?;
     let long = kind & LONG != 0;
     let hidden = if long { 4 } else { 5 };
     let low =
@@ -158,7 +159,7 @@ pub(super) fn code<I: Io>(
             None => usual,
         };
         bytes[1..5].copy_from_slice(&version.to_be_bytes());
-        let usual = side.id_len.unwrap_or(8);
+        let usual = sender.id_len.unwrap_or(8);
         bytes[5] = usual;
         if io.flag(ID_LEN, || wanted[5] != usual, || true)? {
             let end = if strict { LONGEST_ID + 1 } else { 256 };

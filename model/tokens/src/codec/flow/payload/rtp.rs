@@ -7,7 +7,7 @@ use super::{
         io::{Coded, Io, Presence, Stop},
         number::{Range, number},
         record::{be16, be32},
-        side::{SideClass, Spread},
+        side_channel::{SideClass, Spread},
         vocab::{BYTE, Class, PACKET_NUMBER, RTP},
     },
     Bytes, part,
@@ -60,14 +60,14 @@ struct Source {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Side {
+struct Sender {
     /// The latest first.
     sources: ArrayVec<Source, SOURCES>,
     control: Option<(u8, u16, u32)>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rtp([Side; 2]);
+pub(super) struct Rtp([Sender; 2]);
 
 fn is_control(bytes: &Bytes) -> bool {
     CONTROL_TYPES.contains(&bytes[1])
@@ -75,14 +75,14 @@ fn is_control(bytes: &Bytes) -> bool {
 
 impl Rtp {
     pub(super) fn apply(&mut self, from: usize, bytes: &Bytes) {
-        let side = &mut self.0[from];
+        let sender = &mut self.0[from];
         let (timestamp, id) = (be32(bytes, 4), be32(bytes, 8));
         if is_control(bytes) {
-            side.control = Some((bytes[1], be16(bytes, 2), timestamp));
+            sender.control = Some((bytes[1], be16(bytes, 2), timestamp));
             return;
         }
-        let place = side.sources.iter().position(|source| source.id == id);
-        let old = place.and_then(|place| side.sources.pop_at(place));
+        let place = sender.sources.iter().position(|source| source.id == id);
+        let old = place.and_then(|place| sender.sources.pop_at(place));
         let mut now = Source {
             id,
             flags: bytes[0],
@@ -100,23 +100,23 @@ impl Rtp {
                 *step = told;
             }
         }
-        side.sources.truncate(SOURCES - 1);
-        side.sources.insert(0, now);
+        sender.sources.truncate(SOURCES - 1);
+        sender.sources.insert(0, now);
     }
 }
 
 /// Codes a window. `begin` asks for a first byte that is RTP on sight.
 pub(super) fn code<I: Io>(state: &Rtp, from: usize, begin: bool, io: &mut I, bytes: &mut Bytes) -> Coded<()> {
     let wanted = *bytes;
-    let side = &state.0[from];
+    let sender = &state.0[from];
     if io.flag(CONTROL, || is_control(&wanted), || true)? {
-        return control(side, begin, io, bytes);
+        return control(sender, begin, io, bytes);
     }
-    let last = side.sources.first();
+    let last = sender.sources.first();
     let usual = last.map_or(0x80, |last| last.flags);
     let legal = |flags: u8| if begin { begins(flags) } else { fits(flags) };
     bytes[0] = differing(FLAGS, usual, legal, wanted[0], io)?;
-    let source = source(side, io, bytes)?;
+    let source = source(sender, io, bytes)?;
     let kind = source.map_or(last.map_or(0, |last| last.kind), |source| source.kind);
     bytes[1] = code_type(kind, wanted[1], io)?;
     let Some(source) = source else {
@@ -159,11 +159,11 @@ fn literal<I: Io>(legal: impl Fn(u8) -> bool, want: u8, io: &mut I) -> Coded<u8>
 }
 
 /// Codes who the source is; `None` when it is new.
-fn source<'a, I: Io>(side: &'a Side, io: &mut I, bytes: &mut Bytes) -> Coded<Option<&'a Source>> {
+fn source<'a, I: Io>(sender: &'a Sender, io: &mut I, bytes: &mut Bytes) -> Coded<Option<&'a Source>> {
     let wanted = *bytes;
-    let place = || side.sources.iter().position(|source| source.id == be32(&wanted, 8));
-    let mut fresh = side.sources.is_empty();
-    let mut known = side.sources.first();
+    let place = || sender.sources.iter().position(|source| source.id == be32(&wanted, 8));
+    let mut fresh = sender.sources.is_empty();
+    let mut known = sender.sources.first();
     if !fresh {
         let token = io.maybe(
             SOURCE,
@@ -172,14 +172,14 @@ fn source<'a, I: Io>(side: &'a Side, io: &mut I, bytes: &mut Bytes) -> Coded<Opt
                 place => Some(SOURCE.at(place.unwrap_or(0))),
             },
             |mask| {
-                mask.add_members(SOURCE, 0, side.sources.len());
+                mask.add_members(SOURCE, 0, sender.sources.len());
                 Presence::Optional
             },
         )?;
         match token.and_then(|token| SOURCE.index(token)) {
             None => {}
             Some(0) => fresh = true,
-            Some(place) => known = Some(side.sources.get(place).ok_or(Stop::Illegal)?),
+            Some(place) => known = Some(sender.sources.get(place).ok_or(Stop::Illegal)?),
         }
     }
     if fresh {
@@ -187,7 +187,7 @@ fn source<'a, I: Io>(side: &'a Side, io: &mut I, bytes: &mut Bytes) -> Coded<Opt
             bytes[at] = io.side(SideClass::Identifier, || u64::from(wanted[at]), Spread::Bits(8))? as u8;
         }
         // A drawn source is new.
-        while !I::EMITS && side.sources.iter().any(|source| source.id == be32(bytes, 8)) {
+        while !I::EMITS && sender.sources.iter().any(|source| source.id == be32(bytes, 8)) {
             bytes[11] = bytes[11].wrapping_add(1);
         }
         return Ok(None);
@@ -287,7 +287,7 @@ fn code_literal_step<I: Io>(taken: [u32; 2], want: u32, io: &mut I) -> Coded<u32
 }
 
 /// Codes a control packet: reception count, type, length, reporter, then bytes without meaning.
-fn control<I: Io>(side: &Side, begin: bool, io: &mut I, bytes: &mut Bytes) -> Coded<()> {
+fn control<I: Io>(sender: &Sender, begin: bool, io: &mut I, bytes: &mut Bytes) -> Coded<()> {
     let wanted = *bytes;
     let legal = |first: u8| if begin { begins(first) } else { fits(first) };
     bytes[0] = literal(legal, wanted[0], io)?;
@@ -297,7 +297,7 @@ fn control<I: Io>(side: &Side, begin: bool, io: &mut I, bytes: &mut Bytes) -> Co
     let length = match bytes[1] {
         200 => 6 + blocks,
         201 => 1 + blocks,
-        kind => side.control.filter(|control| control.0 == kind).map_or(2, |control| control.1),
+        kind => sender.control.filter(|control| control.0 == kind).map_or(2, |control| control.1),
     };
     bytes[2..4].copy_from_slice(&length.to_be_bytes());
     if io.flag(LENGTH, || be16(&wanted, 2) != length, || true)? {
@@ -305,7 +305,7 @@ fn control<I: Io>(side: &Side, begin: bool, io: &mut I, bytes: &mut Bytes) -> Co
         let length = number(io, 2, || u64::from(be16(&wanted, 2)), range)? as u16;
         bytes[2..4].copy_from_slice(&length.to_be_bytes());
     }
-    let reporter = side.control.map(|control| control.2).or(side.sources.first().map(|source| source.id));
+    let reporter = sender.control.map(|control| control.2).or(sender.sources.first().map(|source| source.id));
     let fresh = match reporter {
         Some(id) => io.flag(REPORTER, || be32(&wanted, 4) != id, || true)?,
         None => true,

@@ -7,7 +7,7 @@ use super::{
         io::{Coded, Io, Presence, Stop},
         number::{Range, number},
         record::{be16, be32},
-        side::{SideClass, Spread},
+        side_channel::{SideClass, Spread},
         vocab::{BYTE, Class, STUN},
     },
     Bytes, part,
@@ -41,14 +41,14 @@ struct Transaction {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Side {
+struct Sender {
     last: Option<Transaction>,
-    /// Requests of this side that have no answer, oldest first.
+    /// Requests of this sender that have no answer, oldest first.
     waiting: ArrayVec<Transaction, 4>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stun([Side; 2]);
+pub(super) struct Stun([Sender; 2]);
 
 /// Whether a window begins a STUN message.
 pub(super) fn fits(bytes: &Bytes) -> bool {
@@ -153,7 +153,7 @@ fn code_type<I: Io>(usual: u16, asked: bool, want: u16, io: &mut I) -> Coded<u16
     }
 }
 
-fn code_transaction<I: Io>(kind: u16, own: &Side, other: &Side, want: u32, io: &mut I) -> Coded<u32> {
+fn code_transaction<I: Io>(kind: u16, own: &Sender, other: &Sender, want: u32, io: &mut I) -> Coded<u32> {
     // What is expected without a token: the oldest request's transaction in a response, a new one otherwise.
     let waiting: &[Transaction] = if kind & RESPONSE != 0 { &other.waiting } else { &[] };
     let expected = waiting.first().map(|first| first.id);

@@ -2,8 +2,8 @@ use super::{
     super::{
         io::{Collect, Emit, Read},
         mask::Mask,
-        side::{Drawn, SideSource, SideTable},
-        upper::Window,
+        side_channel::{Drawn, SideSource, SideTable},
+        transport::Window,
     },
     *,
 };

@@ -1,8 +1,8 @@
-//! The address book: hosts with their habits, and MAC addresses.
+//! The address book: hosts with their defaults, and MAC addresses.
 
 use std::net::IpAddr;
 
-use super::{FlowKey, Habits, Host, Kind, MAX_HOSTS, State};
+use super::{FlowKey, FlowKind, Host, HostDefaults, MAX_HOSTS, State};
 use crate::codec::flow::{
     endpoints::Role,
     hosts::{COMMON_HOSTS, HostClass},
@@ -45,7 +45,7 @@ impl State {
             return usize::from(slot);
         }
         let slot = self.next_host(0);
-        let host = Host { address, mac: None, last: Default::default(), habits: Default::default() };
+        let host = Host { address, mac: None, last: Default::default(), defaults: Default::default() };
         if let Some(old) = self.hosts.get_mut(usize::from(slot)) {
             self.by_address.remove(&old.address);
             *old = host;
@@ -59,7 +59,7 @@ impl State {
         self.hosts_made += 1;
         self.by_address.insert(address, slot);
         if usize::from(slot) >= COMMON_HOSTS.len() {
-            for order in [&mut self.openers, &mut self.partners] {
+            for order in [&mut self.initiators, &mut self.responders] {
                 order.retain(|&other| other != slot);
                 if order.len() == order.capacity() {
                     order.reserve_exact(8 + order.len() / 4);
@@ -73,8 +73,8 @@ impl State {
     /// Host slots but those that everybody knows, the one latest in a role first; who never had it comes last.
     pub(in crate::codec::flow) fn order_of(&self, role: Role) -> &[u16] {
         match role {
-            Role::Opener => &self.openers,
-            Role::Partner => &self.partners,
+            Role::Initiator => &self.initiators,
+            Role::Responder => &self.responders,
         }
     }
 
@@ -87,7 +87,7 @@ impl State {
     pub(in crate::codec::flow) fn opened(&mut self, key: &FlowKey) {
         let slots = [self.make_host(key.src), self.make_host(key.dst)];
         for (role, (order, slot)) in
-            [&mut self.openers, &mut self.partners].into_iter().zip(slots).enumerate()
+            [&mut self.initiators, &mut self.responders].into_iter().zip(slots).enumerate()
         {
             if let Some(at) = order.iter().position(|&other| usize::from(other) == slot) {
                 order[..=at].rotate_right(1);
@@ -96,36 +96,45 @@ impl State {
         }
     }
 
-    /// The habits of a host, as it showed them or as hosts like it did.
-    pub(in crate::codec::flow) fn habits(&self, address: IpAddr, kind: Kind) -> Habits {
-        self.own_habits(address, kind).cloned().unwrap_or_else(|| self.habits_like(address, kind))
+    /// The defaults of a host, as it showed them or as hosts like it did.
+    pub(in crate::codec::flow) fn defaults(&self, address: IpAddr, kind: FlowKind) -> HostDefaults {
+        self.own_defaults(address, kind).cloned().unwrap_or_else(|| self.defaults_like(address, kind))
     }
 
-    /// The habits of a host that showed them itself.
-    pub(in crate::codec::flow) fn own_habits(&self, address: IpAddr, kind: Kind) -> Option<&Habits> {
-        self.host(address)?.habits.get(kind as usize)?.as_deref()
+    /// The defaults of a host that showed them itself.
+    pub(in crate::codec::flow) fn own_defaults(
+        &self,
+        address: IpAddr,
+        kind: FlowKind,
+    ) -> Option<&HostDefaults> {
+        self.host(address)?.defaults.get(kind as usize)?.as_deref()
     }
 
-    fn habits_like(&self, address: IpAddr, kind: Kind) -> Habits {
+    fn defaults_like(&self, address: IpAddr, kind: FlowKind) -> HostDefaults {
         let like = self.like[kind as usize][HostClass::of(address) as usize].as_deref();
-        like.map_or_else(|| Habits::new(kind, address.is_ipv6()), Habits::like)
+        like.map_or_else(|| HostDefaults::new(kind, address.is_ipv6()), HostDefaults::like)
     }
 
-    /// The habits of the host in a slot, to change and to give back to [`Self::set_habits`]: until then it has none.
-    pub(in crate::codec::flow) fn take_habits(&mut self, slot: usize, kind: Kind) -> Box<Habits> {
+    /// The defaults of the host in a slot, to change and to give back to [`Self::set_defaults`]: until then it has none.
+    pub(in crate::codec::flow) fn take_defaults(&mut self, slot: usize, kind: FlowKind) -> Box<HostDefaults> {
         let host = &mut self.hosts[slot];
-        let (address, own) = (host.address, host.habits[kind as usize].take());
-        own.unwrap_or_else(|| Box::new(self.habits_like(address, kind)))
+        let (address, own) = (host.address, host.defaults[kind as usize].take());
+        own.unwrap_or_else(|| Box::new(self.defaults_like(address, kind)))
     }
 
     /// Remembers what the host in a slot does.
-    pub(in crate::codec::flow) fn set_habits(&mut self, slot: usize, kind: Kind, habits: Box<Habits>) {
+    pub(in crate::codec::flow) fn set_defaults(
+        &mut self,
+        slot: usize,
+        kind: FlowKind,
+        defaults: Box<HostDefaults>,
+    ) {
         let host = &mut self.hosts[slot];
         match &mut self.like[kind as usize][HostClass::of(host.address) as usize] {
-            Some(like) => like.clone_from(&habits),
-            like => *like = Some(habits.clone()),
+            Some(like) => like.clone_from(&defaults),
+            like => *like = Some(defaults.clone()),
         }
-        host.habits[kind as usize] = Some(habits);
+        host.defaults[kind as usize] = Some(defaults);
     }
 
     pub(in crate::codec::flow) fn mac_count(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The flows: found by key, numbered by use.
 
-use super::{Dir, Flow, FlowKey, Kind, MAX_FLOWS, State, digest};
+use super::{Dir, Flow, FlowKey, FlowKind, MAX_FLOWS, State, digest};
 use crate::codec::flow::{datagram, payload::FlowPayload, record::Tags};
 
 impl State {
@@ -8,18 +8,18 @@ impl State {
         self.flows.get(usize::from(slot))?.as_deref()
     }
 
-    /// The flow of a key in either direction, and whether the key is against its opener.
+    /// The flow of a key in either direction, and whether the key is against its initiator.
     pub(in crate::codec::flow) fn find(&self, key: &FlowKey) -> Option<(u16, bool)> {
         let (sorted, turned) = key.sorted();
         let slot = *self.by_key.get(&digest(&sorted))?;
-        let (known, opener_turned) = self.flow(slot)?.key.sorted();
+        let (known, initiator_turned) = self.flow(slot)?.key.sorted();
         if known != sorted {
             return None;
         }
         let back = if key.src == key.dst && key.ports.0 == key.ports.1 && key.macs.is_none() {
             false
         } else {
-            turned != opener_turned
+            turned != initiator_turned
         };
         Some((slot, back))
     }
@@ -46,8 +46,8 @@ impl State {
 
     /// A flow that nobody has sent in yet. It is not part of the state.
     pub(in crate::codec::flow) fn open(&self, key: FlowKey, tags: Tags) -> Flow {
-        let dirs = [key.src, key.dst].map(|address| Dir::new(&self.habits(address, key.kind), key.kind));
-        let like = if key.kind == Kind::Udp { self.like_flow(&key) } else { None };
+        let dirs = [key.src, key.dst].map(|address| Dir::new(&self.defaults(address, key.kind), key.kind));
+        let like = if key.kind == FlowKind::Udp { self.like_flow(&key) } else { None };
         let payload = like.map_or_else(FlowPayload::default, |like| FlowPayload::inherit(&like.payload));
         let body = Box::default();
         let (opened_us, last_us, last_back, run) = (0, 0, false, 0);

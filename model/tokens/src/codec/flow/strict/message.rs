@@ -20,7 +20,7 @@ pub(in super::super) struct Place {
     pub(in super::super) dst: HostClass,
     /// The flow has an identifier: it is an echo.
     pub(in super::super) echo: bool,
-    /// The packet goes against the flow's opener.
+    /// The packet goes against the flow's initiator.
     pub(in super::super) back: bool,
     /// Whether there is a router alert before ICMPv6; `None` when the type decides.
     pub(in super::super) alert: Option<bool>,

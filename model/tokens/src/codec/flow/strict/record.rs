@@ -13,7 +13,7 @@ use super::{
 use crate::codec::flow::tcp::ACK;
 use crate::codec::flow::{
     record::{ArpFrame, Ether, Frame, IpFrame, Mac, Record},
-    upper::{Icmp, Tcp, Udp, Upper},
+    transport::{Icmp, Tcp, Transport, Udp},
 };
 use crate::packet::shape::ARP_BYTES;
 
@@ -30,13 +30,14 @@ pub(in super::super) fn broken_rule(record: &Record) -> Option<&'static str> {
     }
 }
 
-/// Ethernet addresses and tags around an IP packet: the sender is one station; a group has the address that belongs to
-/// it, a host that of a station, or everybody's if its address may be a subnet's broadcast. VLAN 4095 is reserved.
+/// Ethernet addresses and tags around an IP packet: the sender is one MAC endpoint; a group has the address that belongs to
+/// it, a host that of a MAC endpoint, or everybody's if its address may be a subnet's broadcast. VLAN 4095 is reserved.
 fn ether_ok(ether: &Ether, dst: IpAddr) -> bool {
-    let shouted = ether.dst == MacAddr::BROADCAST.0 && matches!(dst, IpAddr::V4(v4) if v4.octets()[3] == 255);
+    let is_broadcast =
+        ether.dst == MacAddr::BROADCAST.0 && matches!(dst, IpAddr::V4(v4) if v4.octets()[3] == 255);
     let to = match group_mac(dst) {
         Some(mac) => ether.dst == mac,
-        None => shouted || ether.dst[0] & 1 == 0,
+        None => is_broadcast || ether.dst[0] & 1 == 0,
     };
     to && ether.src[0] & 1 == 0 && tags_ok(ether)
 }
@@ -45,7 +46,7 @@ fn tags_ok(ether: &Ether) -> bool {
     ether.tags.iter().all(|tag| tag & 0xfff != 0xfff)
 }
 
-/// An ARP packet: from a station that has its address, or, in a request, probes whether it is free (0.0.0.0, RFC 5227);
+/// An ARP packet: from a MAC endpoint that has its address, or, in a request, probes whether it is free (0.0.0.0, RFC 5227);
 /// about hosts, never groups. A reply to a probe is for 0.0.0.0. What is unknown is zeros, or with some hosts ones.
 pub(in super::super) fn arp_ok(arp: &ArpFrame) -> bool {
     let host = |octets: [u8; 4]| {
@@ -58,12 +59,12 @@ pub(in super::super) fn arp_ok(arp: &ArpFrame) -> bool {
         2 => host(arp.spa) && (host(arp.tpa) || zero(arp.tpa)),
         _ => false,
     };
-    let station = |mac: Mac| mac[0] & 1 == 0;
-    ips && station(arp.sha)
+    let is_unicast = |mac: Mac| mac[0] & 1 == 0;
+    ips && is_unicast(arp.sha)
         && arp.sha != [0; 6]
-        && (station(arp.tha) || arp.tha == MacAddr::BROADCAST.0)
-        && station(arp.ether.src)
-        && (station(arp.ether.dst) || arp.ether.dst == MacAddr::BROADCAST.0)
+        && (is_unicast(arp.tha) || arp.tha == MacAddr::BROADCAST.0)
+        && is_unicast(arp.ether.src)
+        && (is_unicast(arp.ether.dst) || arp.ether.dst == MacAddr::BROADCAST.0)
         && tags_ok(&arp.ether)
 }
 
@@ -79,7 +80,7 @@ fn rule(holds: bool, rule: &'static str) -> Option<&'static str> {
 
 fn broken_ip(ip: &IpFrame, wire_len: u32) -> Option<&'static str> {
     let (src, dst) = (HostClass::of(ip.src), HostClass::of(ip.dst));
-    let kind = if let Upper::Icmp(icmp) = &ip.upper { icmp.kind } else { 0 };
+    let kind = if let Transport::Icmp(icmp) = &ip.transport { icmp.kind } else { 0 };
     let (low, high) = ttls(ip.protocol, kind);
     rule(usable(ip.src) && usable(ip.dst) && ip.src != ip.dst, "addresses")
         .or(rule(may_pair(src, dst, ip.protocol), "pair of hosts"))
@@ -90,10 +91,10 @@ fn broken_ip(ip: &IpFrame, wire_len: u32) -> Option<&'static str> {
         .or(rule(ip.alert == needs_alert(ip.protocol, kind), "router alert"))
         .or(rule(ip.missing == 0, "missing bytes"))
         .or(rule(wire_len_ok(wire_len, ip.told_len()), "length on the wire"))
-        .or_else(|| match &ip.upper {
-            Upper::Tcp(tcp) if ip.protocol == TCP => broken_tcp(ip, tcp),
-            Upper::Udp(udp) if ip.protocol == UDP => broken_udp(ip, udp, src),
-            Upper::Icmp(icmp) if matches!(ip.protocol, ICMP | IGMP | ICMPV6) => {
+        .or_else(|| match &ip.transport {
+            Transport::Tcp(tcp) if ip.protocol == TCP => broken_tcp(ip, tcp),
+            Transport::Udp(udp) if ip.protocol == UDP => broken_udp(ip, udp, src),
+            Transport::Icmp(icmp) if matches!(ip.protocol, ICMP | IGMP | ICMPV6) => {
                 broken_icmp(ip, icmp, src, dst)
             }
             _ => Some("protocol"),

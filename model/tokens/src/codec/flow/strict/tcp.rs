@@ -88,8 +88,8 @@ mod tests {
     fn options_belong_to_flags() {
         let syn = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
         assert!(options_ok(&syn, SYN) && !options_ok(&syn, ACK) && options_ok(&[], RST));
-        let stamps = [1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7];
-        assert!(options_ok(&stamps, ACK) && !options_ok(&stamps, RST));
+        let timestamps = [1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7];
+        assert!(options_ok(&timestamps, ACK) && !options_ok(&timestamps, RST));
         let sack = [1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2];
         assert!(options_ok(&sack, ACK) && !options_ok(&sack, SYN | ACK));
         for broken in [

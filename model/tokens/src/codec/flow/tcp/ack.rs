@@ -7,7 +7,7 @@ use crate::codec::flow::{
     choose::{Candidates, Chosen, Rules, choose},
     io::{Coded, Io, Presence, Stop},
     number::{EXCEPTIONS, Range, number, offset},
-    side::{SideClass, Spread},
+    side_channel::{SideClass, Spread},
     vocab::ACK,
 };
 

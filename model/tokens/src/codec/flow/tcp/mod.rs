@@ -10,19 +10,19 @@ mod options;
 mod sack;
 mod sequence;
 mod shape;
-mod stamps;
 mod syn;
+mod timestamps;
 mod window;
 
 use std::collections::VecDeque;
 
 #[cfg(test)]
 pub(super) use self::syn::LAYOUTS;
-use self::{ack::AckCoded, sequence::SeqCoded, stamps::Stamps};
+use self::{ack::AckCoded, sequence::SeqCoded, timestamps::Timestamps};
 use self::{options::OptionsCoded, window::WindowState};
 pub(super) use self::{
-    stamps::Rate,
-    syn::{Template, raw as raw_options},
+    syn::{SynTemplate, raw as raw_options},
+    timestamps::Rate,
 };
 use netssm_wire::tcp::{Flags, Seq};
 
@@ -30,7 +30,7 @@ use super::{
     io::{Coded, Io},
     lengths::Lengths,
     number::{Range, number},
-    upper::Tcp,
+    transport::Tcp,
     vocab::URGENT,
 };
 
@@ -76,9 +76,9 @@ pub(super) struct TcpDir {
     /// Whether the last named acknowledgement repeated the one before: without and with payload.
     ack_repeats: [bool; 2],
     window: WindowState,
-    stamps: Stamps,
+    timestamps: Timestamps,
     /// Whether options carry timestamps, once known.
-    stamped: Option<bool>,
+    timestamped: Option<bool>,
     /// What its SYN offered.
     offered: Option<syn::Offered>,
     /// Blocks of the last selective acknowledgement, four at most.
@@ -90,7 +90,7 @@ pub(super) struct TcpDir {
 impl TcpDir {
     /// A direction whose host sent this window and ticked at this rate before.
     pub(super) fn new(window: u16, rate: Rate) -> Self {
-        Self { window: WindowState::new(window), stamps: Stamps::new(rate), ..Self::default() }
+        Self { window: WindowState::new(window), timestamps: Timestamps::new(rate), ..Self::default() }
     }
 
     /// Whether it sent anything, or its peer acknowledged something.
@@ -103,13 +103,13 @@ impl TcpDir {
     }
 
     pub(super) fn rate(&self) -> Rate {
-        self.stamps.rate()
+        self.timestamps.rate()
     }
 
     /// Whether segments have timestamps, if the SYNs of both ends are known: those of which both had them must, but for resets,
     /// and others must not (RFC 7323 section 3.2).
-    fn agreed_stamps(&self, other: &Self) -> Option<bool> {
-        Some(self.offered?.stamps && other.offered?.stamps)
+    fn agreed_timestamps(&self, other: &Self) -> Option<bool> {
+        Some(self.offered?.timestamps && other.offered?.timestamps)
     }
 
     pub(super) fn finished(&self) -> bool {
@@ -126,8 +126,8 @@ pub(super) struct TcpContext<'a> {
     pub(super) next_length: Option<u16>,
     pub(super) time_us: i64,
     /// SYN options that the host sent last, and those of the session's hosts.
-    pub(super) host_template: Option<&'a Template>,
-    pub(super) templates: &'a [Template],
+    pub(super) host_template: Option<&'a SynTemplate>,
+    pub(super) templates: &'a [SynTemplate],
     pub(super) back: bool,
     /// The connection was reset or closed from both sides.
     pub(super) closed: bool,
@@ -148,7 +148,7 @@ pub(super) struct TcpCoded {
 
 impl TcpCoded {
     /// The options of a SYN without their timestamps.
-    pub(super) fn template(&self) -> Option<&Template> {
+    pub(super) fn template(&self) -> Option<&SynTemplate> {
         self.options.template.as_ref()
     }
 }
@@ -190,9 +190,9 @@ pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &TcpCoded, tim
     let flags = coded.flags;
     let payload = coded.payload_len > 0;
     if coded.seq.restarts() && flags & ACK == 0 {
-        // The ports are used again: nothing of the old connection holds, except the habits of its hosts.
+        // The ports are used again: nothing of the old connection holds, except the defaults of its hosts.
         for dir in [&mut *this, &mut *other] {
-            *dir = TcpDir::new(dir.window.last(), dir.stamps.rate());
+            *dir = TcpDir::new(dir.window.last(), dir.timestamps.rate());
         }
     }
     sequence::apply(this, other, &coded.seq, flags, coded.payload_len);

@@ -1,9 +1,9 @@
 //! Options of all segments: none, timestamps, SACK blocks; what else there is as literal bytes.
 //!
 //! ```text
-//! options := syn [stamps]                                     on a SYN
+//! options := syn [timestamps]                                     on a SYN
 //!          | OPTIONS_LITERAL n byte{n}
-//!          | [OPTIONS] [SACK block+] [stamps]
+//!          | [OPTIONS] [SACK block+] [timestamps]
 //! ```
 //! Where a capture cut the options, the encoder completes them with what it expects, as long as the bytes that can be seen
 //! agree. So a model learns whole options from captures with short snapshots.
@@ -15,18 +15,19 @@ use netssm_wire::tcp::kind;
 use super::{
     SYN, TcpContext, TcpDir,
     sack::{self, Block},
-    stamps::{self, Seen, StampsCoded},
-    syn::{self, STAMPS_BYTES, SynOptions, Template},
+    syn::{self, SynOptions, SynTemplate, TIMESTAMPS_BYTES},
+    timestamps::{self, Seen, TimestampsCoded},
 };
 use crate::codec::flow::{
     io::{Coded, Io, Presence},
-    upper::Tcp,
+    transport::Tcp,
     vocab::{OPTIONS, OPTIONS_LITERAL, SACK},
 };
 
 /// Two NOPs, kind, length: what stands before the timestamps.
-const STAMPS_HEAD: [u8; 4] = [NOP, NOP, kind::TIMESTAMPS, STAMPS_BYTES as u8];
-const STAMPS_LEN: usize = 12;
+const TIMESTAMPS_HEAD: [u8; 4] = [NOP, NOP, kind::TIMESTAMPS, TIMESTAMPS_BYTES as u8];
+/// Timestamps with their padding, bytes.
+pub(super) const TIMESTAMPS_LEN: usize = 12;
 
 /// The bytes of a list, whole.
 type Bytes = ArrayVec<u8, 40>;
@@ -35,8 +36,8 @@ type Bytes = ArrayVec<u8, 40>;
 #[derive(Clone, Debug)]
 pub(in crate::codec::flow) struct OptionsCoded {
     /// The template of a SYN.
-    pub(in crate::codec::flow) template: Option<Template>,
-    stamps: Option<StampsCoded>,
+    pub(in crate::codec::flow) template: Option<SynTemplate>,
+    timestamps: Option<TimestampsCoded>,
     literal: bool,
     sack: ArrayVec<Block, 4>,
 }
@@ -44,13 +45,13 @@ pub(in crate::codec::flow) struct OptionsCoded {
 impl OptionsCoded {
     /// Bytes that teach nothing.
     fn literal() -> Self {
-        Self { template: None, stamps: None, literal: true, sack: ArrayVec::new() }
+        Self { template: None, timestamps: None, literal: true, sack: ArrayVec::new() }
     }
 }
 
 /// Whether the next segment is expected to carry timestamps.
-pub(super) fn expected_stamps(cx: &TcpContext<'_>) -> bool {
-    cx.this.stamped.or(cx.other.stamped).unwrap_or(false)
+pub(super) fn expects_timestamps(cx: &TcpContext<'_>) -> bool {
+    cx.this.timestamped.or(cx.other.timestamped).unwrap_or(false)
 }
 
 /// Four bytes of which some may be cut off.
@@ -88,7 +89,7 @@ fn on_syn<I: Io>(
     flags: u16,
 ) -> Coded<(Bytes, OptionsCoded)> {
     let wanted = want.map(|tcp| (tcp.options.as_slice(), usize::from(tcp.options_len)));
-    // An opener's SYN may come to the ports of an old connection.
+    // An initiator's SYN may come to the ports of an old connection.
     let asked = cx.other.offered.filter(|_| flags & super::ACK != 0);
     let template = match syn::code(cx, io, wanted, asked)? {
         SynOptions::Literal(bytes) => {
@@ -97,20 +98,20 @@ fn on_syn<I: Io>(
         SynOptions::Template(template) => template,
     };
     let mut bytes = template.clone();
-    let mut stamps = None;
-    if let Some(at) = syn::stamps_at(&template) {
+    let mut timestamps = None;
+    if let Some(at) = syn::timestamps_at(&template) {
         let seen = want.map(|tcp| (seen_word(&tcp.options, at + 2), seen_word(&tcp.options, at + 6)));
-        let coded = stamps::code(cx, io, seen, flags)?;
+        let coded = timestamps::code(cx, io, seen, flags)?;
         bytes[at + 2..at + 6].copy_from_slice(&coded.value.to_be_bytes());
         bytes[at + 6..at + 10].copy_from_slice(&coded.echo.to_be_bytes());
-        stamps = Some(coded);
+        timestamps = Some(coded);
     }
-    Ok((bytes, OptionsCoded { template: Some(template), stamps, literal: false, sack: ArrayVec::new() }))
+    Ok((bytes, OptionsCoded { template: Some(template), timestamps, literal: false, sack: ArrayVec::new() }))
 }
 
 /// What the encoder means by options that the grammar knows.
 struct Plan<'a> {
-    stamps: bool,
+    timestamps: bool,
     blocks: usize,
     bytes: &'a [u8],
 }
@@ -122,19 +123,19 @@ fn plan(options: &[u8], len: usize) -> Option<Plan<'_>> {
         seen.iter().zip(head).all(|(a, b)| a == b)
     };
     // Bytes that cannot be seen are taken for what is usual at that length.
-    let stamps = len >= STAMPS_LEN && begins(0, &STAMPS_HEAD);
-    for stamps in [stamps, false] {
-        let rest = len - if stamps { STAMPS_LEN } else { 0 };
+    let timestamps = len >= TIMESTAMPS_LEN && begins(0, &TIMESTAMPS_HEAD);
+    for timestamps in [timestamps, false] {
+        let rest = len - if timestamps { TIMESTAMPS_LEN } else { 0 };
         let at = len - rest;
         if rest == 0 {
-            return Some(Plan { stamps, blocks: 0, bytes: options });
+            return Some(Plan { timestamps, blocks: 0, bytes: options });
         }
         let blocks = rest.saturating_sub(4) / 8;
         if rest == 4 + 8 * blocks
             && (1..=4).contains(&blocks)
             && begins(at, &[NOP, NOP, kind::SACK, rest as u8 - 2])
         {
-            return Some(Plan { stamps, blocks, bytes: options });
+            return Some(Plan { timestamps, blocks, bytes: options });
         }
     }
     None
@@ -163,14 +164,19 @@ fn on_others<I: Io>(
         return Ok((bytes, OptionsCoded::literal()));
     }
     let planned = planned.flatten();
-    let expected = expected_stamps(cx);
+    let expected = expects_timestamps(cx);
     // A reset may do without.
-    let agreed = cx.this.agreed_stamps(cx.other).filter(|_| strict && flags & super::RST == 0);
+    let agreed = cx.this.agreed_timestamps(cx.other).filter(|_| strict && flags & super::RST == 0);
     // Room for options in a generated packet.
     let room = cx.room.saturating_sub(20 + payload_len);
     let token = io.maybe(
         OPTIONS,
-        || planned.as_ref().filter(|plan| plan.stamps != expected).map(|plan| OPTIONS.at(plan.stamps.into())),
+        || {
+            planned
+                .as_ref()
+                .filter(|plan| plan.timestamps != expected)
+                .map(|plan| OPTIONS.at(plan.timestamps.into()))
+        },
         |mask| {
             if let Some(agreed) = agreed {
                 if agreed != expected {
@@ -178,23 +184,23 @@ fn on_others<I: Io>(
                 }
                 return Presence::needed(agreed != expected);
             }
-            if !strict || expected || room >= STAMPS_LEN as u32 {
+            if !strict || expected || room >= TIMESTAMPS_LEN as u32 {
                 mask.add(OPTIONS.at((!expected).into()));
             }
-            Presence::needed(strict && expected && room < STAMPS_LEN as u32)
+            Presence::needed(strict && expected && room < TIMESTAMPS_LEN as u32)
         },
     )?;
-    let stamped = token.and_then(|token| OPTIONS.index(token)).map_or(expected, |index| index == 1);
-    let blocks = blocks(cx, io, planned.as_ref(), flags, ack, stamped, room)?;
+    let timestamped = token.and_then(|token| OPTIONS.index(token)).map_or(expected, |index| index == 1);
+    let blocks = blocks(cx, io, planned.as_ref(), flags, ack, timestamped, room)?;
     let mut bytes = Bytes::new();
     let mut coded = None;
-    if stamped {
+    if timestamped {
         let seen = planned.as_ref().map(|plan| (seen_word(plan.bytes, 4), seen_word(plan.bytes, 8)));
-        let stamps = stamps::code(cx, io, seen, flags)?;
-        bytes.extend(STAMPS_HEAD);
-        bytes.extend(stamps.value.to_be_bytes());
-        bytes.extend(stamps.echo.to_be_bytes());
-        coded = Some(stamps);
+        let timestamps = timestamps::code(cx, io, seen, flags)?;
+        bytes.extend(TIMESTAMPS_HEAD);
+        bytes.extend(timestamps.value.to_be_bytes());
+        bytes.extend(timestamps.echo.to_be_bytes());
+        coded = Some(timestamps);
     }
     if !blocks.is_empty() {
         bytes.extend([NOP, NOP, kind::SACK, 2 + 8 * blocks.len() as u8]);
@@ -203,7 +209,7 @@ fn on_others<I: Io>(
             bytes.extend(right.to_be_bytes());
         }
     }
-    Ok((bytes, OptionsCoded { template: None, stamps: coded, literal: false, sack: blocks }))
+    Ok((bytes, OptionsCoded { template: None, timestamps: coded, literal: false, sack: blocks }))
 }
 
 fn blocks<I: Io>(
@@ -212,10 +218,10 @@ fn blocks<I: Io>(
     plan: Option<&Plan<'_>>,
     flags: u16,
     ack: u32,
-    stamped: bool,
+    timestamped: bool,
     room: u32,
 ) -> Coded<ArrayVec<Block, 4>> {
-    let start = if stamped { STAMPS_LEN } else { 0 };
+    let start = if timestamped { TIMESTAMPS_LEN } else { 0 };
     let strict = io.strict();
     let fits = |count: usize| start + 4 + 8 * count <= 40;
     let token = io.maybe(
@@ -250,13 +256,13 @@ fn blocks<I: Io>(
 }
 
 pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &OptionsCoded, flags: u16, time_us: i64) {
-    if let Some(stamps) = &coded.stamps {
-        stamps::apply(&mut this.stamps, &mut other.stamps, stamps, flags, time_us);
+    if let Some(timestamps) = &coded.timestamps {
+        timestamps::apply(&mut this.timestamps, &mut other.timestamps, timestamps, flags, time_us);
     }
     if coded.literal {
         return;
     }
-    this.stamped = Some(coded.stamps.is_some());
+    this.timestamped = Some(coded.timestamps.is_some());
     if let Some(template) = &coded.template {
         this.offered = Some(syn::Offered::of(template));
         if let Some(scale) = syn::scale(template) {

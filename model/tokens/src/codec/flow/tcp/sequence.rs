@@ -7,7 +7,7 @@ use crate::codec::flow::{
     choose::{Candidates, Chosen, Rules, choose},
     io::{Coded, Io, Stop},
     number::{EXCEPTIONS, offset},
-    side::{SideClass, Spread},
+    side_channel::{SideClass, Spread},
     vocab::SEQ,
 };
 

@@ -13,8 +13,6 @@ use crate::codec::flow::{
 pub(in crate::codec::flow) const FLAGS: [u16; 12] =
     [0x10, 0x18, 0x11, 0x19, 0x04, 0x14, 0x02, 0x12, 0xc2, 0x52, 0x50, 0x90];
 const OTHER: usize = FLAGS.len();
-/// Timestamps with their padding.
-const STAMP_BYTES: u32 = 12;
 
 const _: () = assert!((FLAGS.len() + 1) * CLASSES == SHAPE.len as usize);
 
@@ -29,7 +27,7 @@ pub(in crate::codec::flow) enum Stage {
     Waiting,
     /// Both sent something.
     Open,
-    /// Over; the opener may use the ports again.
+    /// Over; the initiator may use the ports again.
     Closed,
 }
 
@@ -46,9 +44,12 @@ impl TcpContext<'_> {
 
     /// Longest payload that a generated segment may have if its options are those agreed, or expected.
     pub(super) fn most_payload(&self) -> u32 {
-        let expected = || super::options::expected_stamps(self);
-        let options =
-            if self.this.agreed_stamps(self.other).unwrap_or_else(expected) { STAMP_BYTES } else { 0 };
+        let expected = || super::options::expects_timestamps(self);
+        let options = if self.this.agreed_timestamps(self.other).unwrap_or_else(expected) {
+            super::options::TIMESTAMPS_LEN as u32
+        } else {
+            0
+        };
         self.room - 20 - options
     }
 

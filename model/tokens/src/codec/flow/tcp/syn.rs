@@ -18,14 +18,14 @@ use crate::codec::flow::{
 };
 
 /// Option bytes of a SYN with the timestamps as zeros.
-pub(in crate::codec::flow) type Template = ArrayVec<u8, 40>;
+pub(in crate::codec::flow) type SynTemplate = ArrayVec<u8, 40>;
 
 const RECENT: usize = 0;
 const LAYOUT: usize = 4;
 const TEMPLATE: u16 = SYN_OPTIONS.at(20);
 const LITERAL: u16 = SYN_OPTIONS.at(21);
 
-pub(super) const STAMPS_BYTES: usize = 10;
+pub(super) const TIMESTAMPS_BYTES: usize = 10;
 
 /// Sequences of option kinds that stacks send, in the order of the alphabet.
 pub(in crate::codec::flow) const LAYOUTS: [&[u8]; 16] = [
@@ -54,7 +54,7 @@ const fn size(kind: u8) -> usize {
         SACK_PERMITTED => 2,
         WINDOW_SCALE => 3,
         MSS => 4,
-        _ => STAMPS_BYTES,
+        _ => TIMESTAMPS_BYTES,
     }
 }
 
@@ -91,9 +91,9 @@ const LEAST_SIZE: u64 = 536;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::codec::flow) enum SynOptions {
     /// A template; timestamps are filled in afterwards.
-    Template(Template),
+    Template(SynTemplate),
     /// Bytes that are no list of options.
-    Literal(Template),
+    Literal(SynTemplate),
 }
 
 /// The window scale of a template.
@@ -104,23 +104,23 @@ pub(super) fn scale(template: &[u8]) -> Option<u8> {
 /// What a SYN offers that holds only if its answer offers it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offered {
-    pub(super) stamps: bool,
+    pub(super) timestamps: bool,
     scale: bool,
 }
 
 impl Offered {
     pub(super) fn of(template: &[u8]) -> Self {
-        Self { stamps: stamps_at(template).is_some(), scale: scale(template).is_some() }
+        Self { timestamps: timestamps_at(template).is_some(), scale: scale(template).is_some() }
     }
 
     /// Whether it may answer a SYN: with nothing that was not asked for (RFC 7323 sections 2.2 and 3.2).
     fn answers(self, asked: Option<Self>) -> bool {
-        asked.is_none_or(|asked| self.stamps <= asked.stamps && self.scale <= asked.scale)
+        asked.is_none_or(|asked| self.timestamps <= asked.timestamps && self.scale <= asked.scale)
     }
 }
 
 /// Where the timestamps of a template stand.
-pub(super) fn stamps_at(template: &[u8]) -> Option<usize> {
+pub(super) fn timestamps_at(template: &[u8]) -> Option<usize> {
     walk(template)?.find(|&(kind, _)| kind == TIMESTAMPS).map(|(_, at)| at)
 }
 
@@ -137,34 +137,34 @@ fn walk(bytes: &[u8]) -> Option<impl Iterator<Item = (u8, usize)> + '_> {
 }
 
 /// The template of whole option bytes: well formed, with at most one timestamp option of the right length.
-fn to_template(options: &[u8]) -> Option<Template> {
-    let mut template: Template = options.iter().copied().collect();
-    let mut stamps = 0;
+fn to_template(options: &[u8]) -> Option<SynTemplate> {
+    let mut template: SynTemplate = options.iter().copied().collect();
+    let mut timestamps = 0;
     for (kind, at) in walk(options)? {
         if kind > NOP && options[at + 1] < 2 {
             return None;
         }
         if kind == TIMESTAMPS {
-            stamps += 1;
-            if usize::from(options[at + 1]) != STAMPS_BYTES {
+            timestamps += 1;
+            if usize::from(options[at + 1]) != TIMESTAMPS_BYTES {
                 return None;
             }
-            template[at + 2..at + STAMPS_BYTES].fill(0);
+            template[at + 2..at + TIMESTAMPS_BYTES].fill(0);
         }
     }
-    (stamps <= 1).then_some(template)
+    (timestamps <= 1).then_some(template)
 }
 
 /// Whether the visible bytes of an option list of `len` bytes could be this template with some timestamps.
 fn fits(template: &[u8], seen: &[u8], len: usize) -> bool {
-    let stamps = stamps_at(template).map_or(0..0, |at| at + 2..at + STAMPS_BYTES);
+    let timestamps = timestamps_at(template).map_or(0..0, |at| at + 2..at + TIMESTAMPS_BYTES);
     template.len() == len
-        && seen.iter().zip(template).enumerate().all(|(at, (a, b))| a == b || stamps.contains(&at))
+        && seen.iter().zip(template).enumerate().all(|(at, (a, b))| a == b || timestamps.contains(&at))
 }
 
 /// The template of a layout whose values are those seen, or usual where the capture cut them.
-fn fill(layout: &[u8], seen: &[u8]) -> Template {
-    let mut out = Template::new();
+fn fill(layout: &[u8], seen: &[u8]) -> SynTemplate {
+    let mut out = SynTemplate::new();
     for &kind in layout {
         let at = out.len();
         out.push(kind);
@@ -185,7 +185,7 @@ fn fill(layout: &[u8], seen: &[u8]) -> Template {
 }
 
 /// The layout that the visible bytes fit, values aside, and which the grammar can write.
-fn layout_of(seen: &[u8], len: usize) -> Option<(usize, Template)> {
+fn layout_of(seen: &[u8], len: usize) -> Option<(usize, SynTemplate)> {
     LAYOUTS.iter().enumerate().find_map(|(index, layout)| {
         let filled = fill(layout, seen);
         let writable = scale(&filled).is_none_or(|scale| u16::from(scale) <= MAX_SCALE);
@@ -195,8 +195,8 @@ fn layout_of(seen: &[u8], len: usize) -> Option<(usize, Template)> {
 
 /// The layout with the same options, in whatever order: what a generator writes instead of a list that no layout has. Options that
 /// none has are left out.
-fn nearest(seen: &[u8], len: usize) -> Template {
-    let mut whole: Template = seen.iter().copied().collect();
+fn nearest(seen: &[u8], len: usize) -> SynTemplate {
+    let mut whole: SynTemplate = seen.iter().copied().collect();
     while whole.len() < len {
         whole.push(NOP);
     }
@@ -235,11 +235,11 @@ pub(super) fn code<I: Io>(
             || cx.templates.iter().any(|recent| recent.as_slice() == template)
     };
     // What the encoder means, made whole where the capture cut it.
-    let mut meant: Option<(u16, Option<Template>)> = None;
+    let mut meant: Option<(u16, Option<SynTemplate>)> = None;
     let mut predicted = false;
     let instead = want
         .filter(|&(seen, len)| {
-            let known = |template: &Template| {
+            let known = |template: &SynTemplate| {
                 fits(template, seen, len) && options_ok(template, super::SYN | super::ACK)
             };
             io.strict()
@@ -258,7 +258,7 @@ pub(super) fn code<I: Io>(
         } else if let Some((index, template)) = layout_of(seen, len) {
             meant = Some((SYN_OPTIONS.at(LAYOUT + index), Some(template)));
         } else {
-            let mut whole: Template = seen.iter().copied().collect();
+            let mut whole: SynTemplate = seen.iter().copied().collect();
             while whole.len() < len {
                 whole.push(NOP);
             }
@@ -269,7 +269,7 @@ pub(super) fn code<I: Io>(
     }
     // A prompt may have taught a list that a generator must not repeat.
     let strict = io.strict();
-    let sound = |template: &Template| {
+    let sound = |template: &SynTemplate| {
         !strict || options_ok(template, super::SYN | super::ACK) && Offered::of(template).answers(asked)
     };
     let token = io.maybe(
@@ -299,7 +299,7 @@ pub(super) fn code<I: Io>(
 }
 
 /// `sound`: whether a template may be repeated.
-fn collect(cx: &TcpContext<'_>, sound: impl Fn(&Template) -> bool, mask: &mut Mask) -> Presence {
+fn collect(cx: &TcpContext<'_>, sound: impl Fn(&SynTemplate) -> bool, mask: &mut Mask) -> Presence {
     for (k, template) in cx.templates.iter().enumerate() {
         if Some(template) != cx.host_template && sound(template) {
             mask.add(SYN_OPTIONS.at(RECENT + k));
@@ -326,13 +326,13 @@ fn values<I: Io>(
     layout: &[u8],
     want: Option<&[u8]>,
     known: &impl Fn(&[u8]) -> bool,
-) -> Coded<Template> {
+) -> Coded<SynTemplate> {
     let strict = io.strict();
     let mut out = fill(layout, &[]);
     let mut at = 0;
     let last = layout.iter().rposition(|kind| matches!(*kind, MSS | WINDOW_SCALE));
     for (index, &kind) in layout.iter().enumerate() {
-        let would = |value: &[u8], out: &Template| {
+        let would = |value: &[u8], out: &SynTemplate| {
             let mut template = out.clone();
             template[at + 2..at + 2 + value.len()].copy_from_slice(value);
             Some(index) != last || !known(&template)
@@ -385,13 +385,13 @@ fn values<I: Io>(
 }
 
 /// Length and bytes of an option list, a multiple of four up to `most`.
-pub(in crate::codec::flow) fn raw<I: Io>(io: &mut I, want: Option<&[u8]>, most: usize) -> Coded<Template> {
+pub(in crate::codec::flow) fn raw<I: Io>(io: &mut I, want: Option<&[u8]>, most: usize) -> Coded<SynTemplate> {
     let token = io.pick(
         || BYTE.at(want.map_or(0, <[u8]>::len)),
         |mask| (0..=most).step_by(4).for_each(|len| mask.add(BYTE.at(len))),
     )?;
     let len = BYTE.index(token).filter(|len| *len <= 40 && len.is_multiple_of(4)).ok_or(Stop::Illegal)?;
-    let mut out = Template::new();
+    let mut out = SynTemplate::new();
     for at in 0..len {
         out.push(io.byte(256, || want.map_or(0, |want| want[at]))?);
     }

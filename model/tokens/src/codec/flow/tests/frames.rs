@@ -22,7 +22,7 @@ const HOSTS_V6: [[u16; 8]; 5] = [
 ];
 const PORTS: [u16; 10] = [443, 53, 5353, 80, 40_001, 51_234, 1900, 3478, 123, 6000];
 
-/// Ethernet header of a station to another.
+/// Ethernet header of a MAC endpoint to another.
 fn ethernet(random: &mut Random, kind: u16) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, random.below(4) as u8, 2, 0, 0, 0, 0, 9];
     for _ in 0..[0, 0, 0, 0, 0, 0, 1, 2][random.below(8)] {
@@ -33,20 +33,20 @@ fn ethernet(random: &mut Random, kind: u16) -> Vec<u8> {
 }
 
 /// An IP packet; checksums are right, mostly.
-fn ip(random: &mut Random, v6: bool, protocol: u8, upper: &[u8]) -> Vec<u8> {
+fn ip(random: &mut Random, v6: bool, protocol: u8, transport: &[u8]) -> Vec<u8> {
     let mut frame = ethernet(random, if v6 { 0x86dd } else { 0x0800 });
     let at = frame.len();
     if v6 {
         let (src, dst) = (random.of(&HOSTS_V6), random.of(&HOSTS_V6));
         let label = random.of(&[0_u32, 0, 7]);
         frame.extend((6 << 28 | u32::from(random.of(&[0_u8, 0, 0xb8])) << 20 | label).to_be_bytes());
-        frame.extend((upper.len() as u16).to_be_bytes());
+        frame.extend((transport.len() as u16).to_be_bytes());
         frame.extend([protocol, random.of(&[64, 64, 255])]);
         [src, dst].iter().flatten().for_each(|word| frame.extend(word.to_be_bytes()));
     } else {
         let (src, dst) = (random.of(&HOSTS_V4), random.of(&HOSTS_V4));
         let options: &[u8] = random.of(&[&[][..], &[], &[], &[148, 4, 0, 0], &[7, 7, 4, 0, 0, 0, 0, 0]]);
-        let total = 20 + options.len() + upper.len();
+        let total = 20 + options.len() + transport.len();
         frame.extend([0x45 + (options.len() / 4) as u8, random.of(&[0, 0, 0x10])]);
         frame.extend((total as u16).to_be_bytes());
         let id = random.of(&[0, 0, 7, 8, 9]);
@@ -57,7 +57,7 @@ fn ip(random: &mut Random, v6: bool, protocol: u8, upper: &[u8]) -> Vec<u8> {
         frame.extend(dst);
         frame.extend(options);
     }
-    frame.extend(upper);
+    frame.extend(transport);
     match random.below(8) {
         // As they are: zeros, or what the maker put there.
         0 => {}
@@ -95,17 +95,17 @@ fn options(random: &mut Random) -> Vec<u8> {
 
 fn tcp(random: &mut Random) -> Vec<u8> {
     let options = options(random);
-    let mut upper = [random.of(&PORTS).to_be_bytes(), random.of(&PORTS).to_be_bytes()].concat();
-    upper.extend(random.of(&[1000_u32, 1001, 2460, 900_000_000, u32::MAX]).to_be_bytes());
-    upper.extend(random.of(&[0_u32, 77, 78, 3_000_000_000]).to_be_bytes());
+    let mut transport = [random.of(&PORTS).to_be_bytes(), random.of(&PORTS).to_be_bytes()].concat();
+    transport.extend(random.of(&[1000_u32, 1001, 2460, 900_000_000, u32::MAX]).to_be_bytes());
+    transport.extend(random.of(&[0_u32, 77, 78, 3_000_000_000]).to_be_bytes());
     let flags = random.of(&[0x10, 0x18, 0x02, 0x12, 0x11, 0x04, 0x14, 0xc2, 0x00, 0x29, 0x123, 0xfff]);
-    upper.extend(((5 + options.len() as u16 / 4) << 12 | flags).to_be_bytes());
-    upper.extend(random.of(&[0xffff_u16, 501, 502, 0, 29_200]).to_be_bytes());
-    upper.extend([random.next() as u8, 0, 0, random.of(&[0, 0, 0, 7])]);
-    upper.extend(options);
+    transport.extend(((5 + options.len() as u16 / 4) << 12 | flags).to_be_bytes());
+    transport.extend(random.of(&[0xffff_u16, 501, 502, 0, 29_200]).to_be_bytes());
+    transport.extend([random.next() as u8, 0, 0, random.of(&[0, 0, 0, 7])]);
+    transport.extend(options);
     let len = random.of(&[0, 0, 1, 100, 1448]);
-    upper.resize(upper.len() + len, 0x5a);
-    upper
+    transport.resize(transport.len() + len, 0x5a);
+    transport
 }
 
 /// UDP with the beginning of a protocol behind it, or anything.
@@ -122,19 +122,19 @@ fn udp(random: &mut Random) -> Vec<u8> {
     }
     let len = random.of(&[0, 1, 5, 12, 12, 40, 1200]);
     payload.resize(len, 0x33);
-    let mut upper = [random.of(&PORTS).to_be_bytes(), random.of(&PORTS).to_be_bytes()].concat();
-    upper.extend((8 + len as u16 + u16::from(random.one_in(20))).to_be_bytes());
-    upper.extend([0, 0]);
-    upper.extend(payload);
-    upper
+    let mut transport = [random.of(&PORTS).to_be_bytes(), random.of(&PORTS).to_be_bytes()].concat();
+    transport.extend((8 + len as u16 + u16::from(random.one_in(20))).to_be_bytes());
+    transport.extend([0, 0]);
+    transport.extend(payload);
+    transport
 }
 
 fn icmp(random: &mut Random, kinds: &[u16]) -> Vec<u8> {
-    let mut upper = random.of(kinds).to_be_bytes().to_vec();
-    upper.extend([0, 0, 0, random.below(3) as u8, 0, random.below(4) as u8]);
+    let mut transport = random.of(kinds).to_be_bytes().to_vec();
+    transport.extend([0, 0, 0, random.below(3) as u8, 0, random.below(4) as u8]);
     let len = random.of(&[0, 4, 16, 20, 48]);
-    upper.resize(8 + len, random.below(2) as u8);
-    upper
+    transport.resize(8 + len, random.below(2) as u8);
+    transport
 }
 
 fn arp(random: &mut Random) -> Vec<u8> {
@@ -170,32 +170,32 @@ fn frame(random: &mut Random) -> Vec<u8> {
     let v6 = random.one_in(3);
     match random.below(16) {
         0..=4 => {
-            let upper = tcp(random);
-            ip(random, v6, 6, &upper)
+            let transport = tcp(random);
+            ip(random, v6, 6, &transport)
         }
         5..=8 => {
-            let upper = udp(random);
-            ip(random, v6, 17, &upper)
+            let transport = udp(random);
+            ip(random, v6, 17, &transport)
         }
         9 if v6 => {
-            let upper = icmp(random, &[0x8000, 0x8100, 0x8700, 0x8800, 0x8f00, 0x0104, 0x8500, 0xffff]);
+            let transport = icmp(random, &[0x8000, 0x8100, 0x8700, 0x8800, 0x8f00, 0x0104, 0x8500, 0xffff]);
             // With and without a router alert before it.
-            let alert = [&[58, 0, 5, 2, 0, 0, 1, 0][..], &upper].concat();
-            if random.one_in(2) { ip(random, true, 0, &alert) } else { ip(random, true, 58, &upper) }
+            let alert = [&[58, 0, 5, 2, 0, 0, 1, 0][..], &transport].concat();
+            if random.one_in(2) { ip(random, true, 0, &alert) } else { ip(random, true, 58, &transport) }
         }
         9 => {
-            let upper = icmp(random, &[0x0800, 0x0000, 0x0303, 0x0b00, 0x0504, 0xff01]);
-            ip(random, false, 1, &upper)
+            let transport = icmp(random, &[0x0800, 0x0000, 0x0303, 0x0b00, 0x0504, 0xff01]);
+            ip(random, false, 1, &transport)
         }
         10 => {
-            let upper = icmp(random, &[0x1600, 0x1164, 0x1700, 0x2200, 0x0001, 0x0800]);
-            ip(random, false, 2, &upper)
+            let transport = icmp(random, &[0x1600, 0x1164, 0x1700, 0x2200, 0x0001, 0x0800]);
+            ip(random, false, 2, &transport)
         }
         11 => {
-            let (protocol, upper) =
+            let (protocol, transport) =
                 (random.of(&[0, 1, 2, 6, 17, 44, 47, 50, 58, 60, 132, 255]), random.bytes::<24>());
             let len = random.of(&[0, 3, 12, 24]);
-            ip(random, v6, protocol, &upper[..len])
+            ip(random, v6, protocol, &transport[..len])
         }
         12 => arp(random),
         13 => link(random),
@@ -245,7 +245,7 @@ fn session_cut(random: &mut Random, packets: usize, snap_len: usize) -> Vec<Capt
     frames
 }
 
-/// A session of more stations, hosts and flows than a session remembers.
+/// A session of more MAC endpoints, hosts and flows than a session remembers.
 pub(super) fn crowd(random: &mut Random, packets: usize) -> Vec<Captured> {
     let mut frames = session_cut(random, packets, usize::MAX);
     for frame in frames.iter_mut().filter(|frame| frame.bytes.len() > 37) {

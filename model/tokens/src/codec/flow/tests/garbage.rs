@@ -4,7 +4,7 @@ use super::{PARAMETERS, Random, walk};
 use crate::{
     codec::{
         Decoder, Step,
-        flow::{Session, Taken, vocab},
+        flow::{Pushed, SessionReader, vocab},
     },
     repair::Repair,
 };
@@ -57,14 +57,14 @@ fn any_tokens_are_read_without_a_panic() {
 fn legal_tokens_among_others_lead_nowhere_bad() {
     let (mut random, mut pushed) = (Random(5), 0);
     while pushed < budget() {
-        let mut session = Session::new(PARAMETERS[random.below(4)], pushed as u64, random.one_in(2));
+        let mut session = SessionReader::new(PARAMETERS[random.below(4)], pushed as u64, random.one_in(2));
         let mut records = 0;
         for _ in 0..SESSION / 10 {
             let mask = session.legal();
             let token =
                 if random.one_in(20) { random.below(1_024) as u16 } else { walk::choose(&mask, &mut random) };
             if !vocab::EOS.has(token) {
-                records += usize::from(matches!(session.push(token), Taken::Record(_)));
+                records += usize::from(matches!(session.push(token), Pushed::Record(_)));
             }
         }
         assert!(records > 10, "the session got stuck after {records} packets");

@@ -17,7 +17,7 @@ use crate::{
         flow::{
             record::{Frame, Record},
             strict::broken_rule,
-            upper::Upper,
+            transport::Transport,
         },
     },
     repair::Repair,
@@ -70,11 +70,11 @@ fn kinds(mut options: &[u8]) -> Vec<u8> {
 /// Timestamps stand in the segments of a connection whose ends both offered them, but for resets, and in no other; an answer
 /// offers timestamps and window scaling only if it was asked (RFC 7323 sections 2.2 and 3.2).
 fn assert_agreed(records: &[Record]) {
-    let (syn, rst, ack, scale, stamps) = (2, 4, 16, 3, 8);
+    let (syn, rst, ack, scale, timestamps) = (2, 4, 16, 3, 8);
     let mut offers: HashMap<_, [Option<Vec<u8>>; 2]> = HashMap::new();
     for record in records {
         let Frame::Ip(ip) = &record.frame else { continue };
-        let Upper::Tcp(tcp) = &ip.upper else { continue };
+        let Transport::Tcp(tcp) = &ip.transport else { continue };
         let (from, to) = ((ip.src, tcp.ports.0), (ip.dst, tcp.ports.1));
         let side = usize::from(from > to);
         let [this, other] = {
@@ -88,7 +88,7 @@ fn assert_agreed(records: &[Record]) {
         let here = kinds(&tcp.options);
         if tcp.flags & syn != 0 {
             if let (Some(asked), true) = (&other, tcp.flags & ack != 0) {
-                for kind in [scale, stamps] {
+                for kind in [scale, timestamps] {
                     assert!(
                         asked.contains(&kind) || !here.contains(&kind),
                         "{kind} was not asked: {record:?}"
@@ -97,8 +97,8 @@ fn assert_agreed(records: &[Record]) {
             }
             *this = Some(here);
         } else if let (Some(this), Some(other), 0) = (this, other, tcp.flags & rst) {
-            let agreed = this.contains(&stamps) && other.contains(&stamps);
-            assert_eq!(here.contains(&stamps), agreed, "{record:?}");
+            let agreed = this.contains(&timestamps) && other.contains(&timestamps);
+            assert_eq!(here.contains(&timestamps), agreed, "{record:?}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! * `round_trip`: frames of every protocol, sound and broken; `simulated`: TCP as networks treat it.
 //! * `legal`: random walks through the masks; `garbage`: tokens that nobody checked.
 //! * `context`: what a decoder tells a model.
-//! * `taught`: what a model sees of a capture is what it may write.
+//! * `strict_encoder`: what a model sees of a capture is what it may write.
 //! * `pitfalls`: a test for each mistake that a codec of this kind invites.
 //!
 //! Numbers are small enough for every day. `NETSSM_FLOW_TOKENS=10000000` makes the walks as long as a release deserves.
@@ -15,7 +15,7 @@ mod legal;
 mod pitfalls;
 mod round_trip;
 mod simulated;
-mod taught;
+mod strict_encoder;
 mod tcp;
 mod walk;
 
@@ -23,14 +23,14 @@ use tcp::Scenario;
 
 use super::{
     Parameters, Slots,
-    coder::{Recorder, Replayer},
+    coder::{RecordReader, Recorder},
     io::{Collect, Emit},
     mask::Mask,
     packet,
     record::{Frame, Record},
-    side::SideTable,
+    side_channel::SideTable,
     state::State,
-    upper::Upper,
+    transport::Transport,
     vocab::{self, ESC, closes},
 };
 
@@ -120,19 +120,19 @@ fn round_trip(parameters: Parameters, frames: &[Captured]) -> Vec<Vec<u16>> {
         assert_eq!(emitted(&seen), bytes, "what the encoder says that a decoder sees");
         ends.push(tokens.len());
     }
-    let mut replayer = Replayer::new(parameters, &tokens, &mut side);
+    let mut reader = RecordReader::new(parameters, &tokens, &mut side);
     for (at, frame) in frames.iter().enumerate() {
         let written = &tokens[ends[at]..ends[at + 1]];
         assert!(written.first().is_some_and(|&token| closes(token)), "packet {at} begins with its time");
-        let record = match replayer.next_record() {
+        let record = match reader.next_record() {
             Ok(Some(record)) => record,
             other => panic!("packet {at}: {other:?}: {} for {:?}", names(written), frame.record()),
         };
-        assert_eq!(replayer.position(), ends[at + 1], "packet {at}: {}", names(written));
+        assert_eq!(reader.position(), ends[at + 1], "packet {at}: {}", names(written));
         assert_eq!((record.time_us, record.wire_len), (frame.time_us, frame.wire_len), "packet {at}");
         assert_eq!(emitted(&record), emitted(&frame.record()), "packet {at}: {}", names(written));
     }
-    assert_eq!(replayer.next_record(), Ok(None));
+    assert_eq!(reader.next_record(), Ok(None));
     ends.windows(2).map(|pair| tokens[pair[0]..pair[1]].to_vec()).collect()
 }
 
@@ -155,7 +155,7 @@ fn assert_legal(parameters: Parameters, frames: &[Captured], exempt: &[vocab::Cl
         let (record, mut tokens, mut side) = (frame.record(), Vec::new(), SideTable::default());
         let coded = packet::code(&state, &mut Emit::new(&mut tokens, &mut side), parameters, Some(&record));
         let other = match &record.frame {
-            Frame::Ip(ip) => matches!(ip.upper, Upper::Other(_)),
+            Frame::Ip(ip) => matches!(ip.transport, Transport::Other(_)),
             frame => matches!(frame, Frame::Link(_)),
         };
         if !other && !tokens.iter().any(|&token| exempt.iter().any(|class| class.has(token))) {

@@ -10,8 +10,8 @@ use crate::codec::{
         hosts::COMMON_HOSTS,
         io::Stop,
         record::{Frame, Record},
-        side::{Discard, SideTable},
-        upper::Upper,
+        side_channel::{Discard, SideTable},
+        transport::Transport,
         vocab::{
             ACK, Class, ESC, FRAGMENT, HOST, HOST_NEW, NEW, SACK, SNAP, SYN_OPTIONS, TS_ECHO, TS_VALUE, TTL,
             WIRE_LEN,
@@ -28,15 +28,15 @@ fn cut(frames: &[Captured], snap_len: usize) -> Vec<Captured> {
     frames.iter().map(|frame| frame.cut(snap_len)).collect()
 }
 
-/// An IPv4 packet between two stations.
-fn ipv4(src: [u8; 4], dst: [u8; 4], protocol: u8, ttl: u8, fragment: u16, upper: &[u8]) -> Vec<u8> {
+/// An IPv4 packet between two MAC endpoints.
+fn ipv4(src: [u8; 4], dst: [u8; 4], protocol: u8, ttl: u8, fragment: u16, transport: &[u8]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, dst[3], 2, 0, 0, 0, 0, src[3], 8, 0, 0x45, 0];
-    frame.extend((20 + upper.len() as u16).to_be_bytes());
+    frame.extend((20 + transport.len() as u16).to_be_bytes());
     frame.extend([0, 0]);
     frame.extend(fragment.to_be_bytes());
     frame.extend([ttl, protocol, 0, 0]);
     frame.extend([src, dst].concat());
-    frame.extend(upper);
+    frame.extend(transport);
     // What cannot have checksums has none.
     let _ = checksum::fill(&mut frame);
     frame
@@ -44,9 +44,9 @@ fn ipv4(src: [u8; 4], dst: [u8; 4], protocol: u8, ttl: u8, fragment: u16, upper:
 
 fn udp(ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let len = 8 + payload.len() as u16;
-    let mut upper = [ports.0, ports.1, len, 0].map(u16::to_be_bytes).concat();
-    upper.extend(payload);
-    upper
+    let mut transport = [ports.0, ports.1, len, 0].map(u16::to_be_bytes).concat();
+    transport.extend(payload);
+    transport
 }
 
 /// 1: a token that two neighbouring optional fields share would be read by the wrong one. Every decoder's packet ends where the
@@ -103,7 +103,7 @@ fn p02_cut_options_are_cheap() {
     let mut recorder = Recorder::new(Parameters::default());
     let seen = recorder.push(&cuts[0].record(), &mut Vec::new(), &mut Discard);
     let Frame::Ip(ip) = &seen.frame else { panic!("{seen:?}") };
-    let Upper::Tcp(header) = &ip.upper else { panic!("{seen:?}") };
+    let Transport::Tcp(header) = &ip.transport else { panic!("{seen:?}") };
     assert_eq!(
         (header.options.len(), &header.options[16..18]),
         (20, &[1, 3][..]),
@@ -189,7 +189,7 @@ fn p07_lengths_beyond_sixteen_bits_and_zero_come_back() {
 
 /// 8: what the model must not see is never taught: encoders refuse what would be escaped, and LLC and EAPOL are not escaped.
 #[test]
-fn p08_raw_bytes_are_not_taught_and_link_protocols_not_escaped() {
+fn p08_raw_bytes_are_not_accepted_and_link_protocols_not_escaped() {
     let mut llc = vec![1, 128, 194, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0, 38, 0x42, 0x42, 3];
     llc.resize(60, 0);
     let mut eapol = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 0x88, 0x8e, 2, 3, 0, 95];
@@ -238,8 +238,8 @@ fn p09_the_rest_of_a_gap_is_read_before_the_packet() {
         recorder.push(&frame.record(), &mut tokens, &mut Discard);
     });
     let mut empty = SideTable::default();
-    let mut replayer = super::Replayer::new(Parameters::default(), &tokens, &mut empty);
-    assert_eq!(replayer.next_record(), Err(Stop::Illegal));
+    let mut reader = super::RecordReader::new(Parameters::default(), &tokens, &mut empty);
+    assert_eq!(reader.next_record(), Err(Stop::Illegal));
 }
 
 /// 10: captures of other links come as Ethernet from the reader, and back from the codec.

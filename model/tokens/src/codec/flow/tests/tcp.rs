@@ -24,7 +24,7 @@ pub(super) struct Scenario {
     pub(super) segment: u32,
     /// Bytes that the client and the server send.
     pub(super) bytes: [u32; 2],
-    pub(super) stamps: bool,
+    pub(super) timestamps: bool,
     /// Timestamp ticks a second of either.
     pub(super) ticks_hz: [i64; 2],
     /// Percent of packets.
@@ -40,7 +40,7 @@ impl Default for Scenario {
             server: [93, 184, 216, 34],
             segment: 1_448,
             bytes: [500, 60_000],
-            stamps: true,
+            timestamps: true,
             ticks_hz: [1_000, 1_000],
             lost: 0,
             repeated: 0,
@@ -55,7 +55,7 @@ struct Segment {
     ack: u32,
     flags: u8,
     len: u32,
-    stamps: (u32, u32),
+    timestamps: (u32, u32),
     blocks: Vec<(u32, u32)>,
 }
 
@@ -90,7 +90,7 @@ fn after(a: u32, b: u32) -> bool {
 }
 
 impl Simulation<'_> {
-    fn stamp(&self, from: usize) -> u32 {
+    fn timestamp(&self, from: usize) -> u32 {
         let ticks = self.now_us * self.scenario.ticks_hz[from] / 1_000_000;
         self.ends[from].origin.wrapping_add(ticks as u32)
     }
@@ -124,14 +124,14 @@ impl Simulation<'_> {
     }
 
     fn options(&self, segment: &Segment) -> Vec<u8> {
-        let stamps = [segment.stamps.0.to_be_bytes(), segment.stamps.1.to_be_bytes()].concat();
+        let timestamps = [segment.timestamps.0.to_be_bytes(), segment.timestamps.1.to_be_bytes()].concat();
         let mut options = Vec::new();
-        match (segment.flags & SYN != 0, self.scenario.stamps) {
+        match (segment.flags & SYN != 0, self.scenario.timestamps) {
             (true, true) => {
-                options.extend([&[2, 4, 5, 0xb4, 4, 2, 8, 10], &stamps[..], &[1, 3, 3, 7]].concat())
+                options.extend([&[2, 4, 5, 0xb4, 4, 2, 8, 10], &timestamps[..], &[1, 3, 3, 7]].concat())
             }
             (true, false) => options.extend([2, 4, 5, 0xb4, 1, 3, 3, 7, 1, 1, 4, 2]),
-            (false, true) => options.extend([&[1, 1, 8, 10], &stamps[..]].concat()),
+            (false, true) => options.extend([&[1, 1, 8, 10], &timestamps[..]].concat()),
             (false, false) => {}
         }
         if !segment.blocks.is_empty() {
@@ -146,13 +146,13 @@ impl Simulation<'_> {
 
     fn send(&mut self, from: usize, seq: u32, flags: u8, len: u32) {
         let end = &self.ends[from];
-        let blocks = if self.scenario.stamps { 3 } else { 4 };
+        let blocks = if self.scenario.timestamps { 3 } else { 4 };
         let segment = Segment {
             seq,
             ack: if flags & ACK == 0 { 0 } else { end.expects },
             flags,
             len,
-            stamps: (self.stamp(from), if flags & ACK == 0 { 0 } else { end.echo }),
+            timestamps: (self.timestamp(from), if flags & ACK == 0 { 0 } else { end.echo }),
             blocks: end.ahead.iter().rev().take(blocks).copied().collect(),
         };
         if from == CLIENT {
@@ -204,8 +204,8 @@ impl Simulation<'_> {
             }
         }
         let (start, stop) = (segment.seq, segment.seq.wrapping_add(segment.len));
-        if !after(start, end.expects) && !after(end.echo, segment.stamps.0) {
-            end.echo = segment.stamps.0;
+        if !after(start, end.expects) && !after(end.echo, segment.timestamps.0) {
+            end.echo = segment.timestamps.0;
         }
         if segment.len > 0 {
             end.ahead.push((start, stop));
@@ -292,7 +292,7 @@ pub(super) fn connection(random: &mut Random, scenario: Scenario, start_us: i64)
         run.ends[from].next = seq.wrapping_add(1);
         let (time_us, _, to, segment) = run.under_way.pop().expect("a handshake loses nothing");
         run.now_us = time_us;
-        (run.ends[to].expects, run.ends[to].echo) = (seq.wrapping_add(1), segment.stamps.0);
+        (run.ends[to].expects, run.ends[to].echo) = (seq.wrapping_add(1), segment.timestamps.0);
         if to == CLIENT {
             run.capture(SERVER, &segment);
         }
@@ -322,7 +322,7 @@ pub(super) fn capture(random: &mut Random, packets: usize, snap_len: usize) -> V
             server: [93, 184, 216, random.below(3) as u8],
             segment: random.of(&[1_448, 1_400, 536]),
             bytes: [random.below(5_000) as u32, random.below(120_000) as u32],
-            stamps: !random.one_in(3),
+            timestamps: !random.one_in(3),
             ticks_hz: [random.of(&clocks), random.of(&clocks)],
             lost: random.of(&[0, 2, 8]),
             repeated: random.of(&[0, 2, 5]),

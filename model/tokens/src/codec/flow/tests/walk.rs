@@ -2,18 +2,18 @@
 
 use super::{Parameters, Random, names};
 use crate::codec::flow::{
-    Recorder, Session, Taken,
+    Pushed, Recorder, SessionReader,
     decoder::FlowDecoder,
     mask::Mask,
     record::Record,
-    side::Discard,
+    side_channel::Discard,
     vocab::{self, CLASSES, EOS, FLOW_BACK, FLOW_FORTH, closes},
 };
 
 /// A session being sampled.
 pub(super) struct Walk {
     parameters: Parameters,
-    pub(super) session: Session,
+    pub(super) session: SessionReader,
     random: Random,
     /// Tokens of the packets so far; the head is not among them.
     pub(super) packets: Vec<Vec<u16>>,
@@ -50,7 +50,7 @@ impl Walk {
     pub(super) fn new(parameters: Parameters, seed: u64, strict: bool) -> Self {
         Self {
             parameters,
-            session: Session::new(parameters, seed, strict),
+            session: SessionReader::new(parameters, seed, strict),
             random: Random(seed << 32 | 1),
             packets: Vec::new(),
             records: Vec::new(),
@@ -69,12 +69,12 @@ impl Walk {
         let before = || self.packets.last().map(|tokens| names(tokens)).unwrap_or_default();
         assert_ne!(
             taken,
-            Taken::Ignored,
+            Pushed::Ignored,
             "{} is legal and means nothing after {}",
             vocab::name(token),
             before()
         );
-        if let Taken::Record(record) = taken {
+        if let Pushed::Record(record) = taken {
             self.records.push(*record);
         }
         if closes(token) {
@@ -90,7 +90,7 @@ impl Walk {
         while !self.session.legal().has(EOS.at(0)) {
             self.step();
         }
-        if let Taken::End(Some(record)) = self.session.push(EOS.at(0)) {
+        if let Pushed::End(Some(record)) = self.session.push(EOS.at(0)) {
             self.records.push(*record);
         }
         assert_eq!(self.session.legal().tokens().collect::<Vec<_>>(), [EOS.at(0)]);

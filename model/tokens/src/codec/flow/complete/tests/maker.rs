@@ -11,7 +11,7 @@ use crate::codec::flow::{
     ports::PORTS,
     record::{ArpFrame, Ether, Frame, IpFrame, Mac, Record},
     strict::*,
-    upper::{Icmp, Tcp, Udp, Upper},
+    transport::{Icmp, Tcp, Transport, Udp},
 };
 
 /// Draws records as a strict generator might: step by step, each from what the rules leave.
@@ -47,12 +47,13 @@ impl Maker {
         }
     }
 
-    fn station(&mut self) -> Mac {
+    fn mac_endpoint(&mut self) -> Mac {
         [2, 0, 0, 0, 0, self.rng.random_range(0..9)]
     }
 
     fn ether(&mut self, dst: IpAddr) -> Ether {
-        let mut ether = Ether { src: self.station(), dst: self.station(), tags: Default::default() };
+        let mut ether =
+            Ether { src: self.mac_endpoint(), dst: self.mac_endpoint(), tags: Default::default() };
         if let Some(mac) = group_mac(dst) {
             ether.dst = mac;
         }
@@ -79,14 +80,14 @@ impl Maker {
     }
 
     fn options(&mut self, flags: u16, room: u32) -> Vec<u8> {
-        let stamp = [&[1, 1, 8, 10][..], &self.rng.random::<[u8; 4]>(), &[0; 4]].concat();
+        let timestamp = [&[1, 1, 8, 10][..], &self.rng.random::<[u8; 4]>(), &[0; 4]].concat();
         let sack = [&[1, 1, 5, 10][..], &self.rng.random::<[u8; 8]>()].concat();
         let lists = [
             vec![],
             vec![2, 4, 5, 180],
-            [&[2, 4, 5, 180, 4, 2][..], &stamp[2..], &[1, 3, 3, 7]].concat(),
-            stamp.clone(),
-            [&stamp[..], &sack].concat(),
+            [&[2, 4, 5, 180, 4, 2][..], &timestamp[2..], &[1, 3, 3, 7]].concat(),
+            timestamp.clone(),
+            [&timestamp[..], &sack].concat(),
             sack,
         ];
         loop {
@@ -98,7 +99,7 @@ impl Maker {
         }
     }
 
-    fn tcp(&mut self, v6: bool) -> (Upper, u32) {
+    fn tcp(&mut self, v6: bool) -> (Transport, u32) {
         let flags = self.of(&[0x10, 0x18, 0x11, 0x19, 0x04, 0x14, 0x02, 0x12, 0xc2, 0x52, 0x50, 0x90]);
         let payload_len = self.length(tcp_lengths(v6, flags));
         let options = self.options(flags, options_room(v6, payload_len));
@@ -113,10 +114,10 @@ impl Maker {
             options_len: options.len() as u8,
             options: options.into_iter().collect(),
         };
-        (Upper::Tcp(tcp), payload_len)
+        (Transport::Tcp(tcp), payload_len)
     }
 
-    fn udp(&mut self, v6: bool, src: HostClass) -> (Upper, u32) {
+    fn udp(&mut self, v6: bool, src: HostClass) -> (Transport, u32) {
         let ports = if src == HostClass::Zero { (68, 67) } else { (self.port(), self.port()) };
         assert!(ports_ok(src, ports));
         let payload_len = self.length(udp_lengths(v6, ports));
@@ -132,10 +133,10 @@ impl Maker {
             checksum: self.rng.random(),
             window: window.into_iter().take(payload_len as usize).collect(),
         };
-        (Upper::Udp(udp), payload_len)
+        (Transport::Udp(udp), payload_len)
     }
 
-    fn icmp(&mut self, protocol: u8, src: IpAddr, dst: IpAddr) -> Option<(Upper, u32)> {
+    fn icmp(&mut self, protocol: u8, src: IpAddr, dst: IpAddr) -> Option<(Transport, u32)> {
         let (from, to) = (HostClass::of(src), HostClass::of(dst));
         let echo = self.rng.random_bool(0.2) && may_echo(protocol, from, to);
         let place = Place { protocol, src: from, dst: to, echo, back: self.rng.random(), alert: None };
@@ -150,19 +151,19 @@ impl Maker {
         let most = if protocol == protocol::IGMP { payload_len as usize } else { 0 };
         let window = window.into_iter().take(most).collect();
         let icmp = Icmp { kind, checksum: self.rng.random(), words, window };
-        Some((Upper::Icmp(icmp), payload_len))
+        Some((Transport::Icmp(icmp), payload_len))
     }
 
     pub(super) fn ip(&mut self) -> Record {
         let protocol = self.of(&[1, 2, 6, 6, 17, 17, 17, 58, 58]);
         let (src, dst) = self.hosts(protocol);
         let v6 = src.is_ipv6();
-        let (upper, payload_len) = match protocol {
+        let (transport, payload_len) = match protocol {
             6 => self.tcp(v6),
             17 => self.udp(v6, HostClass::of(src)),
             _ => self.icmp(protocol, src, dst).expect("always"),
         };
-        let kind = if let Upper::Icmp(icmp) = &upper { icmp.kind } else { 0 };
+        let kind = if let Transport::Icmp(icmp) = &transport { icmp.kind } else { 0 };
         let (low, high) = ttls(protocol, kind);
         let alert = needs_alert(protocol, kind);
         let options: &[u8] =
@@ -180,7 +181,7 @@ impl Maker {
             options: options.iter().copied().collect(),
             label: if v6 { self.rng.random_range(0..1 << 20) } else { 0 },
             alert,
-            upper,
+            transport,
             payload_len,
             missing: 0,
         };
@@ -194,8 +195,8 @@ impl Maker {
             let octets = |ip| if let IpAddr::V4(v4) = ip { v4.octets() } else { [0; 4] };
             let (spa, tpa) = (self.of(&class), self.of(&class));
             let (spa, tpa) = (octets(self.host(spa)), octets(self.host(tpa)));
-            let src = self.station();
-            let (unknown, other) = (self.of(&[[0; 6], [0xff; 6]]), self.station());
+            let src = self.mac_endpoint();
+            let (unknown, other) = (self.of(&[[0; 6], [0xff; 6]]), self.mac_endpoint());
             let tha = self.of(&[unknown, other]);
             let ether = Ether { src, dst: self.of(&[[0xff; 6], other]), tags: Default::default() };
             let arp = ArpFrame { ether, op: self.of(&[1, 2]), sha: src, spa, tha, tpa };

@@ -76,7 +76,7 @@ fn errors_quote_what_was_sent_or_what_could_have_been() {
         let Frame::Ip(ip) = &record.frame else { continue };
         let may = completion.may_quote(ip.src, ip.dst);
         let raw = completion.complete(&record);
-        let Upper::Icmp(icmp) = &ip.upper else { continue };
+        let Transport::Icmp(icmp) = &ip.transport else { continue };
         if ip.protocol == protocol::IGMP || !is_error(ip.protocol, icmp.kind) {
             continue;
         }
@@ -113,7 +113,7 @@ fn message(kind: u16, dst: &str, len: u32) -> IpFrame {
         options: Default::default(),
         label: 0,
         alert,
-        upper: Upper::Icmp(Icmp { kind, checksum: 7, words, window: Default::default() }),
+        transport: Transport::Icmp(Icmp { kind, checksum: 7, words, window: Default::default() }),
         payload_len: len,
         missing: 0,
     }

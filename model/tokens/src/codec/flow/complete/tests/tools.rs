@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{Frame, IpFrame, Record, Upper, frames};
+use super::{Frame, IpFrame, Record, Transport, frames};
 
 const PACKETS: usize = 20_000;
 
@@ -72,7 +72,7 @@ fn faults(config: &Path, capture: &Path) -> Option<String> {
 
 /// A frame with one bit turned over in its last byte but `from_end`.
 fn spoilt(frames: &[(Record, Vec<u8>)], kind: u16, from_end: usize) -> Vec<u8> {
-    let is = |record: &Record| matches!(&record.frame, Frame::Ip(IpFrame { upper: Upper::Icmp(icmp), .. }) if icmp.kind == kind);
+    let is = |record: &Record| matches!(&record.frame, Frame::Ip(IpFrame { transport: Transport::Icmp(icmp), .. }) if icmp.kind == kind);
     let mut frame =
         frames.iter().find(|(record, frame)| is(record) && frame.len() > 62).expect("one").1.clone();
     let at = frame.len() - from_end;

@@ -10,24 +10,24 @@
 use super::{
     io::{Coded, Io, Presence, Stop},
     mask::Mask,
-    side::{SideClass, SideSink, Spread},
+    side_channel::{SideClass, SideSink, Spread},
     vocab::Class,
 };
 
 /// Writes tokens that the strict mask has.
-pub(super) struct Teach<'a> {
+pub(super) struct StrictEmit<'a> {
     tokens: &'a mut Vec<u16>,
     side: &'a mut dyn SideSink,
 }
 
-impl<'a> Teach<'a> {
+impl<'a> StrictEmit<'a> {
     /// Appends to `tokens`; side values go to `side`.
     pub(super) fn new(tokens: &'a mut Vec<u16>, side: &'a mut dyn SideSink) -> Self {
         Self { tokens, side }
     }
 }
 
-impl Io for Teach<'_> {
+impl Io for StrictEmit<'_> {
     const EMITS: bool = true;
 
     fn strict(&self) -> bool {

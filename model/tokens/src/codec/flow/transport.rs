@@ -6,7 +6,7 @@ use super::record::{WINDOW_BYTES, be16, be32, head};
 
 /// A transport header.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Upper {
+pub enum Transport {
     /// TCP.
     Tcp(Tcp),
     /// UDP.
@@ -79,22 +79,22 @@ pub(super) fn window_len(protocol: u8, payload_len: u32) -> usize {
     most.min(payload_len as usize)
 }
 
-impl Upper {
+impl Transport {
     /// Bytes of the header that do not count as payload.
     pub fn header_len(&self) -> usize {
         match self {
-            Upper::Tcp(tcp) => 20 + usize::from(tcp.options_len),
-            Upper::Udp(_) | Upper::Icmp(_) => 8,
-            Upper::Other(_) => 0,
+            Transport::Tcp(tcp) => 20 + usize::from(tcp.options_len),
+            Transport::Udp(_) | Transport::Icmp(_) => 8,
+            Transport::Other(_) => 0,
         }
     }
 
     /// Source and destination port as a flow knows them: those of TCP and UDP, an echo's identifier twice, else zeros.
     pub fn ports(&self, v6: bool) -> (u16, u16) {
         match self {
-            Upper::Tcp(tcp) => tcp.ports,
-            Upper::Udp(udp) => udp.ports,
-            Upper::Icmp(icmp) if is_echo(icmp.kind, v6) => (icmp.words.0, icmp.words.0),
+            Transport::Tcp(tcp) => tcp.ports,
+            Transport::Udp(udp) => udp.ports,
+            Transport::Icmp(icmp) if is_echo(icmp.kind, v6) => (icmp.words.0, icmp.words.0),
             _ => (0, 0),
         }
     }
@@ -107,20 +107,25 @@ impl Upper {
         v6: bool,
         rest: &[u8],
         len: u32,
-    ) -> Option<(Upper, u32, u8)> {
+    ) -> Option<(Transport, u32, u8)> {
         let icmp = if v6 { 58 } else { 1 };
-        let (upper, header_len, seen, end) = match protocol {
+        let (transport, header_len, seen, end) = match protocol {
             6 if first => {
                 let (tcp, header_len) = Tcp::parse(rest, len)?;
                 let seen = 20 + tcp.options.len();
-                (Upper::Tcp(tcp), header_len, seen, header_len as usize)
+                (Transport::Tcp(tcp), header_len, seen, header_len as usize)
             }
             17 if first && len >= 8 && rest.len() >= 8 => {
                 let end = 8 + window_len(17, len - 8);
                 let window: Window = head(&rest[8..end.min(rest.len())]);
                 let ports = (be16(rest, 0), be16(rest, 2));
                 let seen = 8 + window.len();
-                (Upper::Udp(Udp { ports, len: be16(rest, 4), checksum: be16(rest, 6), window }), 8, seen, end)
+                (
+                    Transport::Udp(Udp { ports, len: be16(rest, 4), checksum: be16(rest, 6), window }),
+                    8,
+                    seen,
+                    end,
+                )
             }
             _ if first && (protocol == icmp || protocol == 2 && !v6) && len >= 8 && rest.len() >= 8 => {
                 let end = 8 + window_len(protocol, len - 8);
@@ -128,7 +133,7 @@ impl Upper {
                 let seen = 8 + window.len();
                 let words = (be16(rest, 4), be16(rest, 6));
                 (
-                    Upper::Icmp(Icmp { kind: be16(rest, 0), checksum: be16(rest, 2), words, window }),
+                    Transport::Icmp(Icmp { kind: be16(rest, 0), checksum: be16(rest, 2), words, window }),
                     8,
                     seen,
                     end,
@@ -140,17 +145,17 @@ impl Upper {
                 let end = window_len(255, len);
                 let window: Window = head(&rest[..end.min(rest.len())]);
                 let seen = window.len();
-                (Upper::Other(window), 0, seen, end)
+                (Transport::Other(window), 0, seen, end)
             }
         };
-        Some((upper, len - header_len, (end - seen) as u8))
+        Some((transport, len - header_len, (end - seen) as u8))
     }
 
     /// Appends the header bytes with `checksum` in place of the real one when given.
     pub(super) fn emit(&self, checksum: Option<u16>, out: &mut impl Extend<u8>) {
         let mut put = |value: u16| out.extend(value.to_be_bytes());
         match self {
-            Upper::Tcp(tcp) => {
+            Transport::Tcp(tcp) => {
                 for word in [tcp.ports.0, tcp.ports.1, (tcp.seq >> 16) as u16, tcp.seq as u16] {
                     put(word);
                 }
@@ -162,19 +167,19 @@ impl Upper {
                 put(tcp.urgent);
                 out.extend(tcp.options.iter().copied());
             }
-            Upper::Udp(udp) => {
+            Transport::Udp(udp) => {
                 for word in [udp.ports.0, udp.ports.1, udp.len, checksum.unwrap_or(udp.checksum)] {
                     put(word);
                 }
                 out.extend(udp.window.iter().copied());
             }
-            Upper::Icmp(icmp) => {
+            Transport::Icmp(icmp) => {
                 for word in [icmp.kind, checksum.unwrap_or(icmp.checksum), icmp.words.0, icmp.words.1] {
                     put(word);
                 }
                 out.extend(icmp.window.iter().copied());
             }
-            Upper::Other(window) => out.extend(window.iter().copied()),
+            Transport::Other(window) => out.extend(window.iter().copied()),
         }
     }
 }

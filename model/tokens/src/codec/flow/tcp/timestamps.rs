@@ -12,7 +12,7 @@ use crate::codec::flow::{
     choose::{Candidates, Chosen, Rules, choose},
     io::{Coded, Io, Stop},
     number::{EXCEPTIONS, Range, number, offset},
-    side::{SideClass, Spread},
+    side_channel::{SideClass, Spread},
     vocab::{TS_ECHO, TS_VALUE},
 };
 
@@ -59,7 +59,7 @@ impl Rate {
 
 /// Clock and echoes of one direction.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stamps {
+pub(super) struct Timestamps {
     rate: Rate,
     /// First value and its time.
     origin: Option<(u32, i64)>,
@@ -77,13 +77,13 @@ pub(super) struct Stamps {
 
 /// A coded timestamp option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StampsCoded {
+pub(super) struct TimestampsCoded {
     pub(super) value: u32,
     pub(super) echo: u32,
     echo_repeats: Option<bool>,
 }
 
-impl Stamps {
+impl Timestamps {
     pub(super) fn new(rate: Rate) -> Self {
         Self { rate, ..Self::default() }
     }
@@ -187,8 +187,8 @@ pub(super) fn code<I: Io>(
     io: &mut I,
     want: Option<(Seen, Seen)>,
     flags: u16,
-) -> Coded<StampsCoded> {
-    let (this, other) = (&cx.this.stamps, &cx.other.stamps);
+) -> Coded<TimestampsCoded> {
+    let (this, other) = (&cx.this.timestamps, &cx.other.timestamps);
     let predicted = this.predict(cx.time_us);
     let wanted = want.map(|(value, _)| value.or(predicted));
     let value = match predicted {
@@ -196,10 +196,10 @@ pub(super) fn code<I: Io>(
         Some(predicted) => value(this, io, wanted, predicted)?,
     };
     let (echo, echo_repeats) = echo(this, other, io, want.map(|(_, echo)| echo), flags)?;
-    Ok(StampsCoded { value, echo, echo_repeats })
+    Ok(TimestampsCoded { value, echo, echo_repeats })
 }
 
-fn value<I: Io>(this: &Stamps, io: &mut I, want: Option<u32>, predicted: u32) -> Coded<u32> {
+fn value<I: Io>(this: &Timestamps, io: &mut I, want: Option<u32>, predicted: u32) -> Coded<u32> {
     let token = |by: i64| TS_VALUE.at((if by < 0 { by + SMALL } else { by + SMALL - 1 }) as usize);
     let candidates = |list: &mut Candidates| {
         for by in (-SMALL..=SMALL).filter(|&by| by != 0) {
@@ -222,8 +222,8 @@ fn value<I: Io>(this: &Stamps, io: &mut I, want: Option<u32>, predicted: u32) ->
 }
 
 fn echo<I: Io>(
-    this: &Stamps,
-    other: &Stamps,
+    this: &Timestamps,
+    other: &Timestamps,
     io: &mut I,
     want: Option<Seen>,
     flags: u16,
@@ -295,7 +295,13 @@ fn echo<I: Io>(
     }
 }
 
-pub(super) fn apply(this: &mut Stamps, other: &mut Stamps, coded: &StampsCoded, flags: u16, time_us: i64) {
+pub(super) fn apply(
+    this: &mut Timestamps,
+    other: &mut Timestamps,
+    coded: &TimestampsCoded,
+    flags: u16,
+    time_us: i64,
+) {
     this.apply_value(coded.value, time_us);
     if let Some(repeats) = coded.echo_repeats {
         this.echo_repeats = repeats;
