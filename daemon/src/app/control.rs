@@ -116,7 +116,7 @@ impl<'a> Controller<'a> {
             );
             self.notifier.starting(&status, START_MORE);
             self.say_every(DRAIN_SAYS, &status);
-            match engine.next(TURN) {
+            match engine.next_event(TURN) {
                 Some(Event::Signal(Signal::Stop)) => {
                     self.notifier.stopping("stopped while warming up");
                     return false;
@@ -144,9 +144,9 @@ impl<'a> Controller<'a> {
     }
 
     /// Handles events until the player has ended.
-    pub(crate) fn run(&mut self, engine: &Engine) {
+    pub(crate) fn control_until_played(&mut self, engine: &Engine) {
         loop {
-            match engine.next(TURN) {
+            match engine.next_event(TURN) {
                 Some(Event::PlayerEnded) => break,
                 Some(Event::Signal(Signal::Stop)) => self.stop(engine),
                 Some(Event::Signal(Signal::Reload)) if self.phase == Phase::Running => {
@@ -187,12 +187,12 @@ impl<'a> Controller<'a> {
                     "stopping: live sessions may finish; a second signal cuts them"
                 );
                 self.notifier.stopping("draining");
-                engine.tell(Control::Drain(grace));
+                engine.tell_player(Control::Drain(grace));
                 self.phase = Phase::Draining { cut_at: self.clock.now() + grace };
             }
             Phase::Draining { .. } => {
                 tracing::warn!("second signal: stopping at once");
-                engine.tell(Control::Cut);
+                engine.tell_player(Control::Cut);
                 self.phase = Phase::Cutting { since: self.clock.now() };
             }
             Phase::Cutting { .. } => {}
@@ -251,7 +251,7 @@ impl<'a> Controller<'a> {
                     self.metrics.set_model(&facts.sha256, &facts.codec, facts.labels.len());
                     model
                 });
-                engine.tell(Control::Reload(Box::new(plan), model));
+                engine.tell_player(Control::Reload(Box::new(plan), model));
                 self.profile = profile;
                 Reloaded { profile: self.args.profile.clone(), model_changed }.emit(self.metrics);
                 self.end_of_reload();

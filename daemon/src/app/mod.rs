@@ -36,7 +36,7 @@ use control::Controller;
 use notify::Notifier;
 
 /// Runs the daemon until it ends by itself or a signal stops it.
-pub(crate) fn run(args: &RunArgs) -> Outcome {
+pub(crate) fn run_daemon(args: &RunArgs) -> Outcome {
     let profile = Profile::load(&args.profile, &models::labels).map_err(Failure::config)?;
     check_clock(args, &profile)?;
     let missing = check_interfaces(&profile);
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &RunArgs) -> Outcome {
             Some(admin)
         }
     };
-    let outcome = play(args, profile, &metrics, &health, &notifier);
+    let outcome = play_profile(args, profile, &metrics, &health, &notifier);
     // Stopped last, so that the final numbers and the reason of a failure can still be read.
     if let Some(admin) = admin {
         admin.stop();
@@ -84,7 +84,7 @@ fn check_clock(args: &RunArgs, profile: &Profile) -> Outcome {
     Ok(())
 }
 
-fn play(
+fn play_profile(
     args: &RunArgs,
     profile: Profile,
     metrics: &Metrics,
@@ -99,7 +99,7 @@ fn play(
     let depth = profile.pool_sessions;
     let stop_after = args.stop_after.map(|at| (at, profile.grace));
     let limits = plan.limits.clone();
-    let mut engine = Engine::start(model, &limits, metrics, health, |pool| {
+    let mut engine = Engine::start_generator(model, &limits, metrics, health, |pool| {
         if args.virtual_clock {
             let ahead = Schedule::labels(plan.arrivals.clone(), profile.seed, args.stop_after);
             pool.follow(Box::new(ahead), depth);
@@ -125,9 +125,18 @@ fn play(
         // Offset 0 is now, so the time that the start took does not make the first packet late.
         let time = time.unwrap_or_else(Timeline::real);
         let metrics = metrics.clone();
-        engine.play(|pool, pulse| Parts { time, pool, plan, outputs, gate, metrics, pulse, stop_after })?;
+        engine.start_player(|pool, pulse| Parts {
+            time,
+            pool,
+            plan,
+            outputs,
+            gate,
+            metrics,
+            pulse,
+            stop_after,
+        })?;
         controller.ready();
-        controller.run(&engine);
+        controller.control_until_played(&engine);
     } else {
         let (closed, _) = outputs.close(metrics);
         tracing::info!(outputs = closed.len(), "stopped before the first session");

@@ -64,7 +64,7 @@ struct Report {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &GenerateArgs) -> Outcome {
+pub(crate) fn generate_capture(args: &GenerateArgs) -> Outcome {
     if !(args.rate > 0.0 && args.rate.is_finite()) {
         return Err(Failure::usage(format_args!("--rate is {}; expected a number above 0", args.rate)));
     }
@@ -94,12 +94,12 @@ pub(crate) fn run(args: &GenerateArgs) -> Outcome {
     let (metrics, health) = (Metrics::new(), Arc::new(Health::default()));
     let clock = SystemClock::new();
     let begun = clock.now();
-    let mut engine = Engine::start(model, &limits, &metrics, &health, |pool| {
+    let mut engine = Engine::start_generator(model, &limits, &metrics, &health, |pool| {
         pool.follow(Box::new(Schedule::labels(arrivals.clone(), args.seed, None)), depth);
     })?;
     signals::channel(engine.sender())?;
     let plan = Plan { arrivals, limits, speed: Speed::REAL_TIME, rewriter };
-    engine.play(|pool, pulse| Parts {
+    engine.start_player(|pool, pulse| Parts {
         time: Timeline::from(start),
         pool,
         plan,
@@ -226,16 +226,16 @@ fn watch(args: &GenerateArgs, engine: &Engine) -> bool {
     let mut progress = Progress::new(format!("generate {} sessions", args.sessions), unit, total, args.json);
     let mut stopped = false;
     loop {
-        match engine.next(Duration::from_millis(200)) {
+        match engine.next_event(Duration::from_millis(200)) {
             Some(Event::PlayerEnded) => break,
             // Without a generator the player would wait for ever.
-            Some(Event::GeneratorEnded) => engine.tell(Control::Cut),
+            Some(Event::GeneratorEnded) => engine.tell_player(Control::Cut),
             Some(Event::Signal(Signal::Stop)) if stopped => {
                 exit::at_once("stopped at once by a second signal")
             }
             Some(Event::Signal(Signal::Stop)) => {
                 stopped = true;
-                engine.tell(Control::Cut);
+                engine.tell_player(Control::Cut);
             }
             Some(Event::Signal(Signal::Reload) | Event::ReloadRead) | None => {}
         }

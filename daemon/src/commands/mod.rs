@@ -27,9 +27,9 @@ use crate::exit::Outcome;
 /// Runs a command to its end.
 pub(crate) fn run(command: Command) -> Outcome {
     match command {
-        Command::Run(args) => app::run(&args),
+        Command::Run(args) => app::run_daemon(&args),
         Command::Check(args) => check::run(&args),
-        Command::Generate(args) => generate::run(&args),
+        Command::Generate(args) => generate::generate_capture(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Codec(CodecCommand::Roundtrip(args)) => codec::roundtrip(&args),

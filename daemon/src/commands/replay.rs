@@ -52,8 +52,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
         seed: args.seed,
     };
     let pool: Arc<Pool<()>> = Arc::new(Pool::new(&limits));
-    if let Some(order) = pool.order() {
-        pool.deliver(&order, Some(recording.session));
+    if let Some(order) = pool.next_order() {
+        pool.deliver_session(&order, Some(recording.session));
     }
     let policy = super::rewrite::payload_policy(args.synthetic_payload);
     let rewriter = Rewriter::new(plan, Allocator::new()).map_err(Failure::config)?.payload(policy);
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
         pulse: health.pulse("player", PLAYER_LIMIT, begun),
         stop_after: None,
     })
-    .run(&orders);
+    .play(&orders);
     let seconds = played.took;
     let cut = played.cut;
     let summary = Summary::new("replay", &played, &netssm_model::generate::Stats::default());

@@ -145,7 +145,7 @@ impl SessionBuffer {
 
     /// Follows a plan instead of filling queues: orders exactly the sessions that will be played, in that order.
     /// `labels` gives the queue of each arrival to come. This is for runs whose player waits for the model
-    /// ([`SessionBuffer::take_in_order`]). No session is generated in vain, and the buffer holds at most `depth`
+    /// ([`SessionBuffer::take_session_in_order`]). No session is generated in vain, and the buffer holds at most `depth`
     /// sessions.
     pub(crate) fn follow(&mut self, labels: Box<dyn Iterator<Item = usize> + Send>, depth: u64) {
         self.planned = Some(Planned { labels: labels.peekable(), depth });
@@ -202,7 +202,7 @@ impl SessionBuffer {
 
     /// The next session to generate, or `None` while all queues are full. The queue with the lowest share of its target
     /// comes first. On a tie the heavier label comes first.
-    pub(crate) fn order(&mut self) -> Option<Order> {
+    pub(crate) fn next_order(&mut self) -> Option<Order> {
         let index = self.next_queue()?;
         if let Some(planned) = &mut self.planned {
             planned.labels.next();
@@ -235,7 +235,7 @@ impl SessionBuffer {
 
     /// Takes the outcome of an order: a session, or `None` if the model gave none. Ignores an order of an earlier
     /// epoch.
-    pub(crate) fn deliver(&mut self, order: &Order, session: Option<Arc<Session>>) {
+    pub(crate) fn deliver_session(&mut self, order: &Order, session: Option<Arc<Session>>) {
         if order.epoch != self.epoch {
             return;
         }
@@ -262,7 +262,7 @@ impl SessionBuffer {
 
     /// A session of this queue to play now: the oldest fresh one, else the least recently played one that has a replay
     /// left.
-    pub(crate) fn take(&mut self, queue: usize) -> Taken {
+    pub(crate) fn take_session(&mut self, queue: usize) -> Taken {
         let (reuse, Some(queue)) = (self.reuse, self.queues.get_mut(queue)) else { return Taken::Dry };
         while let Some((number, session)) = queue.fresh.pop_first() {
             queue.next_played = queue.next_played.max(number + 1);
@@ -284,7 +284,7 @@ impl SessionBuffer {
 
     /// The next session of this queue by number. It never gives a session twice, and the sequence does not depend on
     /// the speed of the model.
-    pub(crate) fn take_in_order(&mut self, queue: usize) -> Next {
+    pub(crate) fn take_session_in_order(&mut self, queue: usize) -> Next {
         let Some(queue) = self.queues.get_mut(queue) else { return Next::Later };
         let Some(session) = queue.fresh.remove(&queue.next_played) else { return Next::Later };
         queue.next_played += 1;
@@ -329,16 +329,16 @@ mod tests {
     use crate::pipeline::testing::{session, traffic};
 
     fn fill(buffer: &mut SessionBuffer) -> Vec<Order> {
-        let orders: Vec<Order> = std::iter::from_fn(|| buffer.order()).collect();
+        let orders: Vec<Order> = std::iter::from_fn(|| buffer.next_order()).collect();
         for order in &orders {
-            buffer.deliver(order, Some(Arc::new(session(&order.label, order.seed, 3))));
+            buffer.deliver_session(order, Some(Arc::new(session(&order.label, order.seed, 3))));
         }
         orders
     }
 
     fn seeds(buffer: &mut SessionBuffer, queue: usize, n: usize) -> Vec<Option<u64>> {
         (0..n)
-            .map(|_| match buffer.take(queue) {
+            .map(|_| match buffer.take_session(queue) {
                 Taken::Fresh(s) | Taken::Again(s) => Some(s.seed),
                 Taken::Dry | Taken::Early => None,
             })
@@ -352,14 +352,15 @@ mod tests {
         let count = |l: &str| orders.iter().filter(|o| &*o.label == l).count();
         assert_eq!((count("a"), count("b"), count("c")), (24, 8, 1));
         assert_eq!(buffer.ready(), 33);
-        assert!(buffer.order().is_none());
+        assert!(buffer.next_order().is_none());
         assert!(buffer.all_stocked());
     }
 
     #[test]
     fn orders_go_to_the_emptiest_shelf_first() {
         let mut buffer = SessionBuffer::new(&traffic(&[("a", 3.0), ("b", 1.0)]), 8, 1, 7);
-        let labels: String = std::iter::from_fn(|| buffer.order()).map(|o| o.label.to_string()).collect();
+        let labels: String =
+            std::iter::from_fn(|| buffer.next_order()).map(|o| o.label.to_string()).collect();
         // Queue a wants 6 sessions and queue b wants 2. They fill in proportion: neither is full while the other is
         // empty.
         assert_eq!(labels, "abaaabaa");
@@ -389,12 +390,12 @@ mod tests {
         let first = fill(&mut buffer)[0].seed;
         assert_eq!(seeds(&mut buffer, 0, 2), [Some(first), Some(first)]);
         let second = fill(&mut buffer)[0].seed;
-        assert!(matches!(buffer.take(0), Taken::Fresh(s) if s.seed == second));
+        assert!(matches!(buffer.take_session(0), Taken::Fresh(s) if s.seed == second));
         assert_ne!(first, second);
     }
 
     fn next(buffer: &mut SessionBuffer, queue: usize) -> Result<u64, &'static str> {
-        match buffer.take_in_order(queue) {
+        match buffer.take_session_in_order(queue) {
             Next::Session(session) => Ok(session.seed),
             Next::Nothing => Err("nothing"),
             Next::Later => Err("later"),
@@ -405,14 +406,14 @@ mod tests {
     fn in_order_waits_for_the_next_number_and_says_what_came_to_nothing() {
         let mut buffer = SessionBuffer::new(&traffic(&[("a", 1.0)]), 3, 4, 7);
         buffer.follow(Box::new([0, 0, 0].into_iter()), 3);
-        let orders: Vec<Order> = std::iter::from_fn(|| buffer.order()).collect();
+        let orders: Vec<Order> = std::iter::from_fn(|| buffer.next_order()).collect();
         let made = |o: &Order| Some(Arc::new(session(&o.label, o.seed, 1)));
-        buffer.deliver(&orders[2], made(&orders[2]));
+        buffer.deliver_session(&orders[2], made(&orders[2]));
         assert_eq!(next(&mut buffer, 0), Err("later"), "number 0 is still being made");
-        buffer.deliver(&orders[0], made(&orders[0]));
+        buffer.deliver_session(&orders[0], made(&orders[0]));
         assert_eq!(next(&mut buffer, 0), Ok(orders[0].seed));
         assert_eq!(next(&mut buffer, 0), Err("later"), "number 1 is still being made");
-        buffer.deliver(&orders[1], None);
+        buffer.deliver_session(&orders[1], None);
         assert_eq!(next(&mut buffer, 0), Err("nothing"));
         assert_eq!(next(&mut buffer, 0), Ok(orders[2].seed));
     }
@@ -431,14 +432,14 @@ mod tests {
     fn a_reload_keeps_shelves_that_did_not_change_and_ignores_late_deliveries() {
         let mut buffer = SessionBuffer::new(&traffic(&[("a", 1.0), ("b", 1.0)]), 4, 1, 7);
         let orders = fill(&mut buffer);
-        assert!(matches!(buffer.take(0), Taken::Fresh(_)));
-        let late = buffer.order().unwrap();
+        assert!(matches!(buffer.take_session(0), Taken::Fresh(_)));
+        let late = buffer.next_order().unwrap();
         buffer.replace(&traffic(&[("a", 1.0), ("c", 1.0)]), 4, 1, 7, true);
-        buffer.deliver(&late, Some(Arc::new(session("a", late.seed, 1))));
+        buffer.deliver_session(&late, Some(Arc::new(session("a", late.seed, 1))));
         let a: Vec<u64> = orders.iter().filter(|o| &*o.label == "a").map(|o| o.seed).collect();
         assert_eq!(seeds(&mut buffer, 0, 2), [Some(a[1]), None], "one of two was left, the late one is void");
         assert_eq!(buffer.ready(), 0, "c starts empty");
-        assert_eq!(&*buffer.order().unwrap().label, "a");
+        assert_eq!(&*buffer.next_order().unwrap().label, "a");
     }
 
     #[test]
@@ -447,7 +448,7 @@ mod tests {
             let mut buffer = SessionBuffer::new(&traffic(&[("a", 1.0)]), 2, 4, 7);
             fill(&mut buffer);
             buffer.replace(&traffic(&[("a", 1.0)]), 2, 4, seed, keep);
-            assert!(matches!(buffer.take(0), Taken::Early));
+            assert!(matches!(buffer.take_session(0), Taken::Early));
         }
     }
 
@@ -455,28 +456,28 @@ mod tests {
     fn a_plan_orders_what_will_be_played_and_no_more() {
         let mut buffer = SessionBuffer::new(&traffic(&[("a", 1.0), ("b", 1.0)]), 2, 1, 7);
         buffer.follow(Box::new([1, 1, 0, 1].into_iter()), 2);
-        let first: Vec<Order> = std::iter::from_fn(|| buffer.order()).collect();
+        let first: Vec<Order> = std::iter::from_fn(|| buffer.next_order()).collect();
         let named =
             |orders: &[Order]| orders.iter().map(|o| (o.label.to_string(), o.number)).collect::<Vec<_>>();
         assert_eq!(named(&first), [("b".into(), 0), ("b".into(), 1)], "two at a time");
         assert!(!buffer.has_room());
         for order in &first {
-            buffer.deliver(order, Some(Arc::new(session("b", order.seed, 1))));
+            buffer.deliver_session(order, Some(Arc::new(session("b", order.seed, 1))));
         }
         assert!(next(&mut buffer, 1).is_ok() && next(&mut buffer, 1).is_ok());
-        let rest: Vec<Order> = std::iter::from_fn(|| buffer.order()).collect();
+        let rest: Vec<Order> = std::iter::from_fn(|| buffer.next_order()).collect();
         assert_eq!(named(&rest), [("a".into(), 0), ("b".into(), 2)]);
-        rest.iter().for_each(|order| buffer.deliver(order, None));
-        assert!(buffer.order().is_none(), "the plan is over");
+        rest.iter().for_each(|order| buffer.deliver_session(order, None));
+        assert!(buffer.next_order().is_none(), "the plan is over");
     }
 
     #[test]
     fn with_a_plan_the_end_of_a_batch_does_not_shift_the_arrivals() {
         let mut buffer = SessionBuffer::new(&traffic(&[("a", 1.0)]), 2, 1, 7);
         buffer.follow(Box::new([0, 0].into_iter()), 2);
-        let orders: Vec<Order> = std::iter::from_fn(|| buffer.order()).collect();
-        buffer.deliver(&orders[0], None);
-        buffer.deliver(&orders[1], Some(Arc::new(session("a", orders[1].seed, 1))));
+        let orders: Vec<Order> = std::iter::from_fn(|| buffer.next_order()).collect();
+        buffer.deliver_session(&orders[0], None);
+        buffer.deliver_session(&orders[1], Some(Arc::new(session("a", orders[1].seed, 1))));
         buffer.void_orders();
         assert_eq!(
             next(&mut buffer, 0),
@@ -489,11 +490,11 @@ mod tests {
     #[test]
     fn void_orders_are_ordered_anew_under_new_numbers() {
         let mut buffer = SessionBuffer::new(&traffic(&[("a", 1.0)]), 2, 1, 7);
-        let first: Vec<Order> = std::iter::from_fn(|| buffer.order()).collect();
+        let first: Vec<Order> = std::iter::from_fn(|| buffer.next_order()).collect();
         buffer.void_orders();
-        let second: Vec<Order> = std::iter::from_fn(|| buffer.order()).collect();
+        let second: Vec<Order> = std::iter::from_fn(|| buffer.next_order()).collect();
         assert_eq!(first.len(), second.len());
-        buffer.deliver(&second[0], Some(Arc::new(session("a", second[0].seed, 1))));
+        buffer.deliver_session(&second[0], Some(Arc::new(session("a", second[0].seed, 1))));
         assert_eq!(next(&mut buffer, 0), Ok(second[0].seed));
     }
 }

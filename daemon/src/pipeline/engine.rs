@@ -14,7 +14,7 @@ use anyhow::Context;
 use netssm_model::generate::{GenerateError, Stats};
 use netssm_replay::clock::{Clock, SystemClock};
 
-use super::generator::{Model, Watched, generate};
+use super::generator::{Model, Watched, generate_sessions};
 use super::live::LiveSessions;
 use super::player::{Control, Parts, Played, Player};
 use super::pool::{Limits, Pool};
@@ -78,7 +78,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub(crate) fn start(
+    pub(crate) fn start_generator(
         model: Model,
         limits: &Limits,
         metrics: &Metrics,
@@ -95,7 +95,7 @@ impl Engine {
             let farewell = Farewell(said.clone(), Event::GeneratorEnded);
             std::thread::Builder::new().name("generator".into()).spawn(move || {
                 let _farewell = farewell;
-                generate(model, &pool, &metrics, &pulse, &watched)
+                generate_sessions(model, &pool, &metrics, &pulse, &watched)
             })
         }
         .context("start the generator's thread")?;
@@ -115,7 +115,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub(crate) fn play(
+    pub(crate) fn start_player(
         &mut self,
         parts: impl FnOnce(Arc<Pool<Model>>, crate::health::Pulse) -> Parts<Model>,
     ) -> anyhow::Result<()> {
@@ -130,7 +130,7 @@ impl Engine {
                 if let Err(error) = SystemClock::sharpen_this_thread() {
                     tracing::debug!(%error, "timer slack stays as it is");
                 }
-                player.run(&orders)
+                player.play(&orders)
             })
             .context("start the player's thread")?;
         self.player = Some((control, thread));
@@ -143,7 +143,7 @@ impl Engine {
     }
 
     /// The next event, or `None` if none comes within `patience`.
-    pub(crate) fn next(&self, patience: Duration) -> Option<Event> {
+    pub(crate) fn next_event(&self, patience: Duration) -> Option<Event> {
         // `self` holds a sender, so the only possible error is a timeout.
         self.events.recv_timeout(patience).ok()
     }
@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// Sends the player a message. Does nothing if the player has ended.
-    pub(crate) fn tell(&self, message: Control<Model>) {
+    pub(crate) fn tell_player(&self, message: Control<Model>) {
         if let Some((control, _)) = &self.player {
             let _ = control.send(message);
         }

@@ -65,7 +65,7 @@ impl Watched {
 ///
 /// # Errors
 /// The error that stopped the model. The pool is then stopped too, because nothing will fill it any more.
-pub(crate) fn generate(
+pub(crate) fn generate_sessions(
     mut model: Model,
     pool: &Pool<Model>,
     metrics: &Metrics,
@@ -80,7 +80,7 @@ pub(crate) fn generate(
             None => {}
             Some(Work::Stop) => return Ok(()),
             Some(Work::Model(other)) => model = other,
-            Some(Work::Orders) => match one_batch(&mut model, pool, metrics, pulse, watched, &before) {
+            Some(Work::Orders) => match generate_batch(&mut model, pool, metrics, pulse, watched, &before) {
                 Ok(stats) => before = stats,
                 Err(error) => {
                     pool.stop();
@@ -92,7 +92,7 @@ pub(crate) fn generate(
 }
 
 /// Generates until no order is left. Gives the statistics of all batches so far.
-fn one_batch(
+fn generate_batch(
     model: &mut Model,
     pool: &Pool<Model>,
     metrics: &Metrics,
@@ -109,7 +109,7 @@ fn one_batch(
         let mut next_id = 0;
         let mut told = 0;
         let mut requests = std::iter::from_fn(|| {
-            let order = pool.order()?;
+            let order = pool.next_order()?;
             let request = SessionRequest {
                 id: next_id,
                 label: order.label.to_string(),
@@ -123,7 +123,7 @@ fn one_batch(
         });
         let mut deliver = |generated: Generated| {
             if let Some(order) = orders.borrow_mut().remove(&generated.id) {
-                take_in(pool, metrics, &order, generated);
+                deliver_generated(pool, metrics, &order, generated);
             }
         };
         let mut observe = |stats: &Stats| {
@@ -147,7 +147,7 @@ fn one_batch(
 }
 
 /// Counts a finished session and delivers it to its queue.
-fn take_in(pool: &Pool<Model>, metrics: &Metrics, order: &Order, generated: Generated) {
+fn deliver_generated(pool: &Pool<Model>, metrics: &Metrics, order: &Order, generated: Generated) {
     let Generated { session, ending, counts, repairs, .. } = generated;
     metrics.packets_generated(&order.label).increment(counts.packets);
     for (reason, n) in &counts.drops {
@@ -158,10 +158,10 @@ fn take_in(pool: &Pool<Model>, metrics: &Metrics, order: &Order, generated: Gene
     }
     if session.packets.is_empty() {
         SessionEmpty { label: order.label.clone(), ending: describe(ending) }.emit(metrics);
-        pool.deliver(order, None);
+        pool.deliver_session(order, None);
     } else {
         metrics.sessions_generated(&order.label).increment(1);
-        pool.deliver(order, Some(session));
+        pool.deliver_session(order, Some(session));
     }
 }
 

@@ -82,7 +82,7 @@ impl<S: Source> Merge<S> {
     }
 
     /// Builds and removes the packet with the earliest deadline.
-    pub(crate) fn pop(&mut self) -> Option<Popped<S::Packet>> {
+    pub(crate) fn pop_due_packet(&mut self) -> Option<Popped<S::Packet>> {
         let mut top = self.heap.peek_mut()?;
         let Reverse((deadline, session)) = *top;
         let live = self.live.get_mut(&session).expect("every heap entry has a live session");
@@ -154,7 +154,9 @@ mod tests {
     }
 
     fn drain(merge: &mut Merge<Fixed>) -> Vec<(u64, (u64, usize))> {
-        std::iter::from_fn(|| merge.pop()).map(|p| (p.deadline.as_millis() as u64, p.packet)).collect()
+        std::iter::from_fn(|| merge.pop_due_packet())
+            .map(|p| (p.deadline.as_millis() as u64, p.packet))
+            .collect()
     }
 
     fn speed(factor: f64) -> Speed {
@@ -177,7 +179,7 @@ mod tests {
     fn the_last_packet_of_a_session_says_so() {
         let mut merge = Merge::new(Speed::REAL_TIME);
         merge.add(1, Duration::ZERO, fixed(1, &[0, 1]));
-        let last: Vec<bool> = std::iter::from_fn(|| merge.pop()).map(|p| p.last).collect();
+        let last: Vec<bool> = std::iter::from_fn(|| merge.pop_due_packet()).map(|p| p.last).collect();
         assert_eq!(last, [false, true]);
     }
 
@@ -192,7 +194,7 @@ mod tests {
     fn a_change_of_speed_moves_no_packet_back() {
         let mut merge = Merge::new(Speed::REAL_TIME);
         merge.add(1, 100 * MS, fixed(1, &[0, 10, 30]));
-        merge.pop();
+        merge.pop_due_packet();
         merge.set_speed(speed(0.5));
         assert_eq!(drain(&mut merge), [(110, (1, 1)), (150, (1, 2))]);
     }
@@ -234,6 +236,6 @@ mod tests {
         let mut merge = Merge::new(Speed::REAL_TIME);
         merge.add(1, Duration::ZERO, fixed(1, &[0, 1]));
         merge.add(2, Duration::ZERO, fixed(2, &[0, 1]));
-        assert_eq!((merge.cut(), merge.len(), merge.pop().is_none()), (2, 0, true));
+        assert_eq!((merge.cut(), merge.len(), merge.pop_due_packet().is_none()), (2, 0, true));
     }
 }

@@ -54,7 +54,7 @@ impl Outputs {
     ///
     /// # Errors
     /// The error of the first sink that fails.
-    pub(crate) fn send(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
+    pub(crate) fn send_frame(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
         for (output, _) in &mut self.list {
             let wanted = match output.sends {
                 Sends::Both => true,

@@ -191,8 +191,8 @@ impl<M> Player<M> {
     }
 
     /// Plays until nothing is left to play or `control` ends it, then closes the outputs.
-    pub(crate) fn run(mut self, control: &Receiver<Control<M>>) -> Played {
-        let end = match self.play(control) {
+    pub(crate) fn play(mut self, control: &Receiver<Control<M>>) -> Played {
+        let end = match self.play_until_end(control) {
             Ok(end) => end,
             Err(error) => End::Failed(error),
         };
@@ -210,7 +210,7 @@ impl<M> Player<M> {
         Played { end, cut, tally: self.tally, outputs, took }
     }
 
-    fn play(&mut self, control: &Receiver<Control<M>>) -> Result<End, SinkError> {
+    fn play_until_end(&mut self, control: &Receiver<Control<M>>) -> Result<End, SinkError> {
         loop {
             self.pulse.beat(SystemClock::new().now());
             self.gate.check()?;
@@ -240,14 +240,14 @@ impl<M> Player<M> {
                     return Ok(End::Done);
                 }
                 // Only the end of a session, or a message, can change anything now.
-                if let Some(end) = self.wait(now + NAP, control)? {
+                if let Some(end) = self.wait_until_due(now + NAP, control)? {
                     return Ok(end);
                 }
                 continue;
             };
             if next <= now {
-                self.work(now)?;
-            } else if let Some(end) = self.wait(next, control)? {
+                self.do_due_work(now)?;
+            } else if let Some(end) = self.wait_until_due(next, control)? {
                 return Ok(end);
             }
         }
@@ -301,12 +301,14 @@ impl<M> Player<M> {
     }
 
     /// Does what is due, in order of time. An arrival goes before a packet of the same moment.
-    fn work(&mut self, now: Duration) -> Result<(), SinkError> {
+    fn do_due_work(&mut self, now: Duration) -> Result<(), SinkError> {
         while self.unflushed.len() < BATCH {
             let (arrival, packet) = (self.next_arrival(), self.merge.next_deadline());
             match (arrival, packet) {
-                (Some(at), packet) if at <= now && packet.is_none_or(|packet| at <= packet) => self.start(at),
-                (_, Some(deadline)) if deadline <= now => self.send_next()?,
+                (Some(at), packet) if at <= now && packet.is_none_or(|packet| at <= packet) => {
+                    self.start_session(at)
+                }
+                (_, Some(deadline)) if deadline <= now => self.send_next_packet()?,
                 _ => break,
             }
         }
@@ -314,11 +316,11 @@ impl<M> Player<M> {
     }
 
     /// Starts the session of the next arrival, or delays the arrival.
-    fn start(&mut self, at: Duration) {
+    fn start_session(&mut self, at: Duration) {
         let Some(arrival) = self.schedule.next() else { return };
         let label = self.limits.traffic[arrival.label].label.clone();
         let session = if self.time.is_virtual() {
-            match self.pool.take_in_order(arrival.label, NAP) {
+            match self.pool.take_session_in_order(arrival.label, NAP) {
                 Next::Session(session) => session,
                 Next::Later => return,
                 // The model gave no session for this arrival. The generator has logged it.
@@ -329,7 +331,7 @@ impl<M> Player<M> {
                 }
             }
         } else {
-            match self.pool.take(arrival.label) {
+            match self.pool.take_session(arrival.label) {
                 Taken::Fresh(session) => session,
                 Taken::Again(session) => {
                     self.tally.reused += 1;
@@ -370,11 +372,11 @@ impl<M> Player<M> {
         }
     }
 
-    fn send_next(&mut self) -> Result<(), SinkError> {
-        let Some(popped) = self.merge.pop() else { return Ok(()) };
+    fn send_next_packet(&mut self) -> Result<(), SinkError> {
+        let Some(popped) = self.merge.pop_due_packet() else { return Ok(()) };
         match popped.packet {
             Ok(frame) => {
-                self.outputs.send(&frame, self.time.wall_at(popped.deadline))?;
+                self.outputs.send_frame(&frame, self.time.wall_at(popped.deadline))?;
                 self.unflushed.push(popped.deadline);
                 if let Some(replay) = self.merge.source_mut(popped.session) {
                     replay.recycle(frame);
@@ -420,7 +422,11 @@ impl<M> Player<M> {
 
     /// Waits until `until`, but at most [`NAP`]. It first listens for messages, then sleeps precisely. Gives how the
     /// run ends if a message ends it.
-    fn wait(&mut self, until: Duration, control: &Receiver<Control<M>>) -> Result<Option<End>, SinkError> {
+    fn wait_until_due(
+        &mut self,
+        until: Duration,
+        control: &Receiver<Control<M>>,
+    ) -> Result<Option<End>, SinkError> {
         self.flush()?;
         if self.time.is_virtual() {
             self.time.sleep_until(until);

@@ -109,15 +109,15 @@ impl<M> Pool<M> {
     }
 
     /// The next order, or `None` while all queues are full or the pool is stopped.
-    pub(crate) fn order(&self) -> Option<Order> {
+    pub(crate) fn next_order(&self) -> Option<Order> {
         let mut state = self.lock();
-        if state.stop { None } else { state.buffer.order() }
+        if state.stop { None } else { state.buffer.next_order() }
     }
 
     /// Takes the outcome of an order.
-    pub(crate) fn deliver(&self, order: &Order, session: Option<Session>) {
+    pub(crate) fn deliver_session(&self, order: &Order, session: Option<Session>) {
         let session = session.map(Arc::new);
-        self.lock().buffer.deliver(order, session);
+        self.lock().buffer.deliver_session(order, session);
         self.supply.notify_all();
     }
 
@@ -139,18 +139,18 @@ impl<M> Pool<M> {
     // --- called by the player --------------------------------------------------------------------------------------
 
     /// A session of this queue, without waiting. A fresh one if there is one.
-    pub(crate) fn take(&self, queue: usize) -> Taken {
-        let taken = self.lock().buffer.take(queue);
+    pub(crate) fn take_session(&self, queue: usize) -> Taken {
+        let taken = self.lock().buffer.take_session(queue);
         self.demand.notify_all();
         taken
     }
 
     /// The next session of this queue by number. Waits for it, at most `patience`. The sequence does not depend on the
     /// speed of the model.
-    pub(crate) fn take_in_order(&self, queue: usize, patience: Duration) -> Next {
+    pub(crate) fn take_session_in_order(&self, queue: usize, patience: Duration) -> Next {
         let mut state = self.lock();
         for last in [false, true] {
-            let next = state.buffer.take_in_order(queue);
+            let next = state.buffer.take_session_in_order(queue);
             if !matches!(next, Next::Later) {
                 self.demand.notify_all();
                 return next;
@@ -203,9 +203,9 @@ mod tests {
     }
 
     fn deliver_all(pool: &Pool<&'static str>) -> usize {
-        let orders: Vec<Order> = std::iter::from_fn(|| pool.order()).collect();
+        let orders: Vec<Order> = std::iter::from_fn(|| pool.next_order()).collect();
         for order in &orders {
-            pool.deliver(order, Some(session(&order.label, order.seed, 2)));
+            pool.deliver_session(order, Some(session(&order.label, order.seed, 2)));
         }
         orders.len()
     }
@@ -216,7 +216,7 @@ mod tests {
         assert!(matches!(pool.wait_for_work(NOW), Some(Work::Orders)));
         assert_eq!(deliver_all(&pool), 2);
         assert!(pool.wait_for_work(NOW).is_none());
-        assert!(matches!(pool.take(0), Taken::Fresh(_)));
+        assert!(matches!(pool.take_session(0), Taken::Fresh(_)));
         assert!(matches!(pool.wait_for_work(NOW), Some(Work::Orders)));
     }
 
@@ -229,7 +229,7 @@ mod tests {
         assert_ne!(pool.epoch(), epoch);
         assert!(matches!(pool.wait_for_work(NOW), Some(Work::Model("other model"))));
         assert!(matches!(pool.wait_for_work(NOW), Some(Work::Orders)));
-        assert_eq!(pool.order().map(|o| o.label.to_string()), Some("b".into()));
+        assert_eq!(pool.next_order().map(|o| o.label.to_string()), Some("b".into()));
     }
 
     #[test]
@@ -237,23 +237,23 @@ mod tests {
         let pool = Arc::new(pool(&[("a", 1.0)], 1));
         let waiting = {
             let pool = Arc::clone(&pool);
-            std::thread::spawn(move || pool.take_in_order(0, Duration::from_secs(600)))
+            std::thread::spawn(move || pool.take_session_in_order(0, Duration::from_secs(600)))
         };
         pool.stop();
         assert!(matches!(waiting.join().unwrap(), Next::Later), "it did not wait ten minutes");
         assert!(matches!(pool.wait_for_work(NOW), Some(Work::Stop)));
-        assert!(pool.order().is_none() && pool.is_stopped());
+        assert!(pool.next_order().is_none() && pool.is_stopped());
     }
 
     #[test]
     fn a_waiting_player_gets_the_session_as_soon_as_it_is_there() {
         let pool = Arc::new(pool(&[("a", 1.0)], 1));
-        let order = pool.order().unwrap();
+        let order = pool.next_order().unwrap();
         let waiting = {
             let pool = Arc::clone(&pool);
-            std::thread::spawn(move || pool.take_in_order(0, Duration::from_secs(600)))
+            std::thread::spawn(move || pool.take_session_in_order(0, Duration::from_secs(600)))
         };
-        pool.deliver(&order, Some(session("a", order.seed, 2)));
+        pool.deliver_session(&order, Some(session("a", order.seed, 2)));
         assert!(matches!(waiting.join().unwrap(), Next::Session(s) if s.seed == order.seed));
     }
 
@@ -261,8 +261,8 @@ mod tests {
     fn warm_means_one_session_of_each_label() {
         let pool = pool(&[("a", 1.0), ("b", 1.0)], 4);
         assert_eq!(pool.wait_stocked(NOW).len(), 2);
-        let order = pool.order().unwrap();
-        pool.deliver(&order, Some(session(&order.label, 1, 2)));
+        let order = pool.next_order().unwrap();
+        pool.deliver_session(&order, Some(session(&order.label, 1, 2)));
         assert_eq!(pool.wait_stocked(NOW).len(), 1);
         deliver_all(&pool);
         assert!(pool.wait_stocked(NOW).is_empty());

@@ -128,7 +128,7 @@ impl Bench {
     fn play(&mut self) -> Played {
         let supplier = supply(&self.pool);
         let (_control, orders) = channel();
-        let played = self.player().run(&orders);
+        let played = self.player().play(&orders);
         self.pool.stop();
         supplier.join().unwrap();
         played
@@ -147,8 +147,8 @@ fn supply(pool: &Arc<Pool<()>>) -> JoinHandle<()> {
             match pool.wait_for_work(Duration::from_millis(10)) {
                 Some(Work::Stop) => return,
                 Some(Work::Orders) => {
-                    if let Some(order) = pool.order() {
-                        pool.deliver(&order, Some(session(&order.label, order.seed, 5)));
+                    if let Some(order) = pool.next_order() {
+                        pool.deliver_session(&order, Some(session(&order.label, order.seed, 5)));
                     }
                 }
                 _ => {}
@@ -180,11 +180,11 @@ fn every_packet_of_every_session_comes_out_in_order_of_time() {
 fn a_planned_run_ends_also_when_nothing_comes_of_its_sessions() {
     let mut bench = Bench::new(3);
     bench.pool.follow(Box::new(Schedule::labels(bench.arrivals.clone(), bench.limits.seed, None)), 8);
-    let orders: Vec<_> = std::iter::from_fn(|| bench.pool.order()).collect();
+    let orders: Vec<_> = std::iter::from_fn(|| bench.pool.next_order()).collect();
     assert_eq!(orders.len(), 3);
-    orders.iter().for_each(|order| bench.pool.deliver(order, None));
+    orders.iter().for_each(|order| bench.pool.deliver_session(order, None));
     let (_control, silent) = channel();
-    let played = bench.player().run(&silent);
+    let played = bench.player().play(&silent);
     assert!(matches!(played.end, End::Done));
     assert_eq!((started(&played), played.tally.frames), (0, 0));
 }
@@ -210,10 +210,10 @@ fn no_two_replays_of_a_session_look_the_same() {
     bench.arrivals = Arrivals { rate: 1000.0, max_concurrent: 64, limit: 6, weights: vec![1.0] };
     bench.limits = Limits { traffic: traffic(&[("a", 1.0)]), depth: 1, reuse: 6, seed: 3 };
     bench.pool = Arc::new(Pool::new(&bench.limits));
-    let order = bench.pool.order().unwrap();
-    bench.pool.deliver(&order, Some(session("a", order.seed, 1)));
+    let order = bench.pool.next_order().unwrap();
+    bench.pool.deliver_session(&order, Some(session("a", order.seed, 1)));
     let (_control, orders) = channel();
-    let played = bench.player().run(&orders);
+    let played = bench.player().play(&orders);
     assert_eq!((started(&played), played.tally.reused), (6, 5));
     let distinct: BTreeSet<Vec<u8>> = bench.kept(0).into_iter().map(|(_, bytes)| bytes).collect();
     assert_eq!(distinct.len(), 6);
@@ -258,7 +258,7 @@ fn a_drain_starts_nothing_and_a_cut_ends_at_once() {
         let mut bench = Bench::new(0);
         let (control, orders) = channel();
         control.send(message).unwrap();
-        let played = bench.player().run(&orders);
+        let played = bench.player().play(&orders);
         assert_eq!(started(&played), 0);
         assert_eq!(matches!(played.end, End::Cut), expect_cut);
     }
@@ -280,7 +280,7 @@ fn a_shut_gate_stops_an_idle_player_too() {
     let mut bench = Bench::new(0);
     bench.gate.trip("the rules are gone");
     let (_control, orders) = channel();
-    let played = bench.player().run(&orders);
+    let played = bench.player().play(&orders);
     let End::Failed(error) = played.end else { panic!("{:?}", played.end) };
     assert!(error.to_string().contains("the rules are gone"), "{error}");
     assert!(bench.kept(0).is_empty());
@@ -303,10 +303,10 @@ fn a_dry_pool_is_counted_once_and_holds_the_arrival_back() {
     bench.limits = Limits { traffic: traffic(&[("a", 1.0)]), depth: 1, reuse: 2, seed: 3 };
     bench.pool = Arc::new(Pool::new(&bench.limits));
     bench.stop_after = Some((Duration::from_millis(120), SECOND));
-    let order = bench.pool.order().unwrap();
-    bench.pool.deliver(&order, Some(session("a", order.seed, 1)));
+    let order = bench.pool.next_order().unwrap();
+    bench.pool.deliver_session(&order, Some(session("a", order.seed, 1)));
     let (_control, orders) = channel();
-    let played = bench.player().run(&orders);
+    let played = bench.player().play(&orders);
     assert_eq!((started(&played), played.tally.reused, played.tally.underruns), (2, 1, 1));
     assert!(bench.metrics.render().contains("netssmd_pool_underruns_total 1"));
 }
@@ -322,11 +322,11 @@ fn waiting_for_the_first_session_is_no_underrun() {
     let supplier = std::thread::spawn(move || {
         let clock = SystemClock::new();
         clock.sleep_until(clock.now() + Duration::from_millis(100));
-        let order = pool.order().unwrap();
-        pool.deliver(&order, Some(session("a", order.seed, 1)));
+        let order = pool.next_order().unwrap();
+        pool.deliver_session(&order, Some(session("a", order.seed, 1)));
     });
     let (_control, orders) = channel();
-    let played = bench.player().run(&orders);
+    let played = bench.player().play(&orders);
     supplier.join().unwrap();
     assert_eq!((started(&played), played.tally.underruns), (1, 0));
 }
@@ -341,7 +341,7 @@ fn sessions_that_find_no_address_are_left_out_and_counted() {
     player.rewriter = Rewriter::new(plan, Allocator::new()).unwrap();
     let supplier = supply(&bench.pool);
     let (_control, orders) = channel();
-    let played = player.run(&orders);
+    let played = player.play(&orders);
     bench.pool.stop();
     supplier.join().unwrap();
     assert!(matches!(played.end, End::Done));
@@ -358,7 +358,7 @@ fn a_reload_takes_effect_for_new_sessions() {
     plan.arrivals.weights = vec![1.0];
     control.send(Control::Reload(Box::new(plan), None)).unwrap();
     let supplier = supply(&bench.pool);
-    let played = bench.player().run(&orders);
+    let played = bench.player().play(&orders);
     bench.pool.stop();
     supplier.join().unwrap();
     let labels: Vec<(String, u64)> = played.tally.started.iter().map(|(l, n)| (l.to_string(), *n)).collect();
