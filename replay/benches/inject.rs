@@ -87,7 +87,7 @@ fn write_capture(sent: &[TestbedFrame], dir: &Path) -> std::path::PathBuf {
     let config = RollingConfig { max_bytes: 0, max_seconds: 0, ..RollingConfig::new(dir) };
     let mut sink = Box::new(RollingSink::open(config, guard(&[]), Arc::new(SystemClock::new())).unwrap());
     for frame in sent {
-        sink.send(frame, WallTime(0) + frame.offset()).unwrap();
+        sink.send_frame(frame, WallTime(0) + frame.offset()).unwrap();
     }
     sink.close().unwrap();
     let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());

@@ -47,7 +47,7 @@ fn open() -> InterfaceSink {
 }
 
 fn send(sink: &mut InterfaceSink, frame: &TestbedFrame) {
-    sink.send(frame, WallTime(0)).unwrap();
+    sink.send_frame(frame, WallTime(0)).unwrap();
     sink.flush().unwrap();
 }
 

@@ -110,7 +110,7 @@ fn frames(c: &mut Criterion) {
     group.throughput(Throughput::Elements(PACKETS as u64)).sample_size(20);
     for kind in ["ack", "bulk", "tls", "dns", "web"] {
         let session = session(kind);
-        let begin = || rewriter.begin(Arc::clone(&session), 1).expect("room in the prefixes");
+        let begin = || rewriter.begin_replay(Arc::clone(&session), 1).expect("room in the prefixes");
         group.bench_function(kind, |b| b.iter_batched(begin, drain, BatchSize::PerIteration));
 
         let replay = begin();
@@ -142,7 +142,7 @@ fn frames(c: &mut Criterion) {
 }
 
 fn drain_one(rewriter: &Rewriter, kind: &str) -> Vec<u8> {
-    let mut replay = rewriter.begin(session(kind), 1).expect("room in the prefixes");
+    let mut replay = rewriter.begin_replay(session(kind), 1).expect("room in the prefixes");
     replay.next().expect("a packet").expect("not dropped").into_bytes()
 }
 
@@ -153,7 +153,7 @@ fn begin(c: &mut Criterion) {
     for kind in ["ack", "web"] {
         let session = session(kind);
         group.bench_function(kind, |b| {
-            b.iter(|| rewriter.begin(Arc::clone(&session), 1).expect("room in the prefixes"));
+            b.iter(|| rewriter.begin_replay(Arc::clone(&session), 1).expect("room in the prefixes"));
         });
     }
     group.finish();

@@ -40,7 +40,7 @@ fn check(plan: &AddressPlan, session: Session, name: &str) -> Tally {
     let rewriter = Rewriter::new(plan.clone(), Allocator::new()).unwrap();
     let mut tally = Tally::default();
     // A session with more hosts than the prefixes hold is not what this is about.
-    let Ok(replay) = rewriter.begin(Arc::new(session), 3) else { return tally };
+    let Ok(replay) = rewriter.begin_replay(Arc::new(session), 3) else { return tally };
     for (i, frame) in replay.enumerate() {
         match frame {
             Ok(frame) => {

@@ -193,14 +193,14 @@ fn marked_frames_of_the_allowed_prefixes_pass_and_nothing_else() {
             };
             let mut ours = Box::new(open(Some(rules.mark())));
             for frame in &sent {
-                ours.send(frame, WallTime(0)).unwrap();
+                ours.send_frame(frame, WallTime(0)).unwrap();
             }
             assert_eq!(ours.close().unwrap().frames, 600, "bypass {bypass}");
             assert_eq!(rules.blocked().unwrap().egress, 0);
 
             // Without the mark, and with it but outside the prefixes.
             let mut unmarked = open(None);
-            unmarked.send(&sent[0], WallTime(0)).unwrap();
+            unmarked.send_frame(&sent[0], WallTime(0)).unwrap();
             let error = unmarked.flush().unwrap_err().to_string();
             assert!(error.starts_with("interface tx0 has taken no frame for "), "{error}");
             assert!(error.ends_with("or an egress rule drops it"), "{error}");
@@ -209,7 +209,7 @@ fn marked_frames_of_the_allowed_prefixes_pass_and_nothing_else() {
             let names = ["tx0".to_owned()];
             let rules = NftGuard::install(NftPlan { send: &names, quiet: &[], allow: &narrow }).unwrap();
             let mut ours = open(Some(rules.mark()));
-            ours.send(&sent[0], WallTime(0)).unwrap();
+            ours.send_frame(&sent[0], WallTime(0)).unwrap();
             ours.flush().unwrap_err();
             assert!(rules.blocked().unwrap().egress > 0);
         });

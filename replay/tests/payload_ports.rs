@@ -114,7 +114,7 @@ fn judge(sessions: impl Iterator<Item = Session>, name: &str) {
     let rewriter = Rewriter::new(plan(), Allocator::new()).unwrap();
     let (mut moved, mut frames) = (0, 0u64);
     for (number, session) in sessions.enumerate() {
-        let mut replay = rewriter.begin(session.into(), number as u64).unwrap();
+        let mut replay = rewriter.begin_replay(session.into(), number as u64).unwrap();
         moved += replay.moved_ports();
         while let Some(item) = replay.next() {
             let frame = item.unwrap();

@@ -121,7 +121,7 @@ fn no_address_survives_and_everything_adds_up() {
         let mut found: Vec<Vec<(usize, usize, Vec<u8>)>> = Vec::new();
         // Four bytes may be equal by chance; with other seeds they are not.
         for seed in [1, 2, 3] {
-            let mut replay = rewriter.begin(session.clone().into(), seed).unwrap();
+            let mut replay = rewriter.begin_replay(session.clone().into(), seed).unwrap();
             if seed == 1 {
                 moved += u64::from(replay.moved_ports());
             }
@@ -260,7 +260,7 @@ fn judges_find_nothing_to_complain_about() {
         let mut running = Vec::new();
         for (i, path) in chunk.iter().enumerate() {
             let Some(session) = session(path, PACKETS).map(headers_only) else { continue };
-            let mut replay = rewriter.begin(session.into(), (number * 100 + i) as u64).unwrap();
+            let mut replay = rewriter.begin_replay(session.into(), (number * 100 + i) as u64).unwrap();
             while let Some(item) = replay.next() {
                 if let Ok(frame) = item {
                     writer.frame(frame.bytes());

@@ -461,7 +461,7 @@ proptest! {
         let policy = if keep { PayloadPolicy::Keep } else { PayloadPolicy::Synthesise };
         for plan in plans() {
             let rewriter = Rewriter::new(plan, Allocator::new()).unwrap().payload(policy);
-            for frame in rewriter.begin(session.clone().into(), 1).unwrap().flatten() {
+            for frame in rewriter.begin_replay(session.clone().into(), 1).unwrap().flatten() {
                 prop_assert_eq!(Layout::parse(frame.bytes()).stop, Stop::Whole);
             }
         }
@@ -481,7 +481,7 @@ fn judges_accept_random_sessions() {
         let rewriter = Rewriter::new(plan, allocator.clone()).unwrap();
         for seed in 0..150 {
             let session = Maker::new(seed * 10 + number as u64).session(200);
-            for frame in rewriter.begin(session.into(), seed * 10 + number as u64).unwrap().flatten() {
+            for frame in rewriter.begin_replay(session.into(), seed * 10 + number as u64).unwrap().flatten() {
                 writer.frame(frame.bytes());
             }
         }

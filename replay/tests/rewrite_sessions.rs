@@ -37,7 +37,7 @@ fn replays_that_run_together_share_no_address() {
     let mut running = Vec::new();
     let mut seen = std::collections::HashSet::new();
     for seed in 0..14 {
-        let mut replay = rewriter.begin(session.clone(), seed).unwrap();
+        let mut replay = rewriter.begin_replay(session.clone(), seed).unwrap();
         let frames: Vec<_> = replay.by_ref().map(Result::unwrap).collect();
         let hosts: std::collections::HashSet<_> =
             frames.iter().flat_map(|f| [source(f), destination(f)]).collect();
@@ -45,7 +45,7 @@ fn replays_that_run_together_share_no_address() {
         assert!(hosts.into_iter().all(|host| seen.insert(host)), "replay {seed} shares a host");
         running.push((replay, frames));
     }
-    let error = rewriter.begin(session.clone(), 99).unwrap_err();
+    let error = rewriter.begin_replay(session.clone(), 99).unwrap_err();
     assert_eq!(
         error,
         RewriteError::AddressesExhausted { side: Side::Client, wanted: 1, free: 0, in_use: 14 },
@@ -54,14 +54,14 @@ fn replays_that_run_together_share_no_address() {
     // The lease ends when the replay and its last frame are gone.
     let (replay, frames) = running.pop().unwrap();
     drop(replay);
-    assert!(rewriter.begin(session.clone(), 99).is_err());
+    assert!(rewriter.begin_replay(session.clone(), 99).is_err());
     drop(frames);
-    assert!(rewriter.begin(session.clone(), 99).is_ok());
+    assert!(rewriter.begin_replay(session.clone(), 99).is_ok());
     drop(running);
     assert_eq!(allocator.leased(), 0);
     // Another plan on the same allocator, as after a reload.
     let other = Rewriter::new(tight, allocator).unwrap();
-    assert!(other.begin(session, 99).is_ok());
+    assert!(other.begin_replay(session, 99).is_ok());
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_users_capture_keeps_its_payload_and_a_models_session_does_not() {
 
 #[test]
 fn buffers_are_used_again() {
-    let mut replay = rewriter(plan()).begin(Arc::new(small()), 1).unwrap();
+    let mut replay = rewriter(plan()).begin_replay(Arc::new(small()), 1).unwrap();
     let first = replay.next().unwrap().unwrap();
     let place = first.bytes().as_ptr();
     replay.recycle(first);
@@ -153,7 +153,7 @@ fn buffers_are_used_again() {
 fn a_host_with_more_ports_than_there_are_is_an_error() {
     let scan = |ports: u16| {
         let frames = (0..ports).map(|n| up(17, &udp(1024 + n, 1, 9)));
-        rewriter(plan()).begin(Arc::new(session(frames.collect())), 1)
+        rewriter(plan()).begin_replay(Arc::new(session(frames.collect())), 1)
     };
     assert!(scan(64_000).is_ok());
     let error = scan(64_400).unwrap_err();

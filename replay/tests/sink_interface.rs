@@ -31,7 +31,7 @@ fn open(config: InterfaceConfig) -> Result<Box<InterfaceSink>, SinkError> {
 
 fn send_all(mut sink: Box<InterfaceSink>, frames: &[TestbedFrame]) -> SinkStats {
     for frame in frames {
-        sink.send(frame, NOW).unwrap();
+        sink.send_frame(frame, NOW).unwrap();
     }
     sink.close().unwrap()
 }
@@ -107,7 +107,8 @@ fn a_queue_that_stays_full_ends_the_sink_after_its_patience() {
     wire.near.within(|| {
         let patience = std::time::Duration::from_millis(200);
         let mut sink = open(InterfaceConfig { patience, ..config(false) }).unwrap();
-        let error = sent.iter().try_for_each(|f| sink.send(f, NOW)).and_then(|()| sink.flush()).unwrap_err();
+        let error =
+            sent.iter().try_for_each(|f| sink.send_frame(f, NOW)).and_then(|()| sink.flush()).unwrap_err();
         let text = error.to_string();
         assert!(text.starts_with("interface tx0 has taken no frame for 2"), "{text}");
         let stats = sink.close().unwrap();
@@ -129,19 +130,19 @@ fn frames_above_the_mtu_are_dropped_or_refused() {
     wire.near.within(|| {
         let mut sink = open(config(true)).unwrap();
         for frame in [&fits[0], &over[0], &fits[1], &tagged[0], &tagged_over[0]] {
-            sink.send(frame, NOW).unwrap();
+            sink.send_frame(frame, NOW).unwrap();
         }
         let stats = sink.close().unwrap();
         assert_eq!((stats.offered, stats.frames, stats.dropped.get(DropReason::OverMtu)), (5, 3, 2));
 
         let mut sink = open(InterfaceConfig { mtu_policy: MtuPolicy::Refuse, ..config(true) }).unwrap();
-        sink.send(&fits[0], NOW).unwrap();
-        let error = sink.send(&over[0], NOW).unwrap_err();
+        sink.send_frame(&fits[0], NOW).unwrap();
+        let error = sink.send_frame(&over[0], NOW).unwrap_err();
         assert_eq!(
             error.to_string(),
             "a frame of 1015 bytes is longer than interface tx0 takes (1014 bytes with its tags)"
         );
-        let again = sink.send(&fits[0], NOW).unwrap_err().to_string();
+        let again = sink.send_frame(&fits[0], NOW).unwrap_err().to_string();
         assert!(again.starts_with("interface tx0 was given up earlier: a frame of 1015 bytes"), "{again}");
         let stats = sink.close().unwrap();
         assert_eq!(
@@ -170,7 +171,7 @@ fn an_mtu_lowered_while_running_is_noticed_frame_by_frame() {
         let mut sink = open(config(true)).unwrap();
         wire.near.ip("link set tx0 mtu 600");
         for frame in [&short[0], &long[0], &short[1]] {
-            sink.send(frame, NOW).unwrap();
+            sink.send_frame(frame, NOW).unwrap();
         }
         let stats = sink.close().unwrap();
         assert_eq!((stats.frames, stats.dropped.get(DropReason::OverMtu), stats.queued), (2, 1, 0));
@@ -196,16 +197,16 @@ fn an_interface_that_goes_down_or_away_ends_the_sink_with_its_reason() {
             wire.near.within(|| {
                 let mut sink = open(config(bypass)).unwrap();
                 for frame in &sent[..4] {
-                    sink.send(frame, NOW).unwrap();
+                    sink.send_frame(frame, NOW).unwrap();
                 }
                 sink.flush().unwrap();
                 break_it(&wire);
                 for frame in &sent[4..] {
-                    sink.send(frame, NOW).unwrap();
+                    sink.send_frame(frame, NOW).unwrap();
                 }
                 let error = sink.flush().unwrap_err();
                 assert_eq!(error.to_string(), message, "bypass {bypass}");
-                assert!(sink.send(&sent[0], NOW).is_err(), "for good");
+                assert!(sink.send_frame(&sent[0], NOW).is_err(), "for good");
                 let stats = sink.close().unwrap();
                 assert_eq!((stats.offered, stats.frames, stats.queued), (11, 4, 0), "{tag}, bypass {bypass}");
                 assert_eq!(stats.dropped.total(), 7);
@@ -271,7 +272,7 @@ fn a_tripped_gate_drops_what_is_queued() {
         let gate = Arc::clone(guard.gate());
         let mut sink = Box::new(InterfaceSink::open(config(true), guard, clock()).unwrap());
         for frame in &sent {
-            sink.send(frame, NOW).unwrap();
+            sink.send_frame(frame, NOW).unwrap();
         }
         gate.trip("the test says so");
         let error = sink.flush().unwrap_err();

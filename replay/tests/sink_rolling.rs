@@ -103,7 +103,7 @@ fn frames_times_and_labels_come_back_exactly() {
     let mut sink = open(unlimited(tmp.path()));
     let sent = frames(500, 300);
     for (i, frame) in sent.iter().enumerate() {
-        sink.send(frame, at(1_800_000_000, i as i64 * 1_234_567 + 1)).unwrap();
+        sink.send_frame(frame, at(1_800_000_000, i as i64 * 1_234_567 + 1)).unwrap();
     }
     assert_eq!(visible(tmp.path(), "").len(), 0, "nothing shows before it is complete");
     sink.flush().unwrap();
@@ -138,7 +138,7 @@ fn files_end_by_bytes_packets_and_wall_clock() {
     let tmp = tempfile::tempdir().unwrap();
     let mut sink = open(RollingConfig { max_bytes: 1_024, ..unlimited(tmp.path()) });
     for frame in &sent {
-        sink.send(frame, at(5, 0)).unwrap();
+        sink.send_frame(frame, at(5, 0)).unwrap();
     }
     sink.finish().unwrap();
     let whys_of = whys(&sink.take_events());
@@ -152,7 +152,7 @@ fn files_end_by_bytes_packets_and_wall_clock() {
     let tmp = tempfile::tempdir().unwrap();
     let mut sink = open(RollingConfig { max_packets: 33, ..unlimited(tmp.path()) });
     for frame in &sent {
-        sink.send(frame, at(5, 0)).unwrap();
+        sink.send_frame(frame, at(5, 0)).unwrap();
     }
     sink.finish().unwrap();
     assert_eq!(whys(&sink.take_events())[..3], [(33, FinishReason::Packets); 3]);
@@ -166,7 +166,7 @@ fn files_end_by_bytes_packets_and_wall_clock() {
     let tmp = tempfile::tempdir().unwrap();
     let mut sink = open(RollingConfig { max_bytes: 50, ..unlimited(tmp.path()) });
     for frame in &sent[..3] {
-        sink.send(frame, at(5, 0)).unwrap();
+        sink.send_frame(frame, at(5, 0)).unwrap();
     }
     sink.close().unwrap();
     assert_eq!(visible(tmp.path(), ".pcap").len(), 3);
@@ -189,7 +189,7 @@ fn windows_are_multiples_of_the_wall_clock_not_of_the_first_packet() {
         at(noon + 300, 6),
     ];
     for (frame, time) in sent.iter().zip(times) {
-        sink.send(frame, time).unwrap();
+        sink.send_frame(frame, time).unwrap();
     }
     sink.tick(at(noon + 359, 0)).unwrap();
     let mut events = Vec::new();
@@ -204,7 +204,7 @@ fn windows_are_multiples_of_the_wall_clock_not_of_the_first_packet() {
     finished(&mut sink, at(noon + 360, 0), 3); // nothing is sent, and the file shows all the same
     let ends = whys(&events);
     assert_eq!(ends, [2, 3, 2].map(|n| (n, FinishReason::Time)));
-    sink.send(&sent[7], at(noon + 359, 0)).unwrap();
+    sink.send_frame(&sent[7], at(noon + 359, 0)).unwrap();
     sink.close().unwrap();
     let names: Vec<String> = visible(tmp.path(), ".pcap")
         .iter()
@@ -229,7 +229,7 @@ fn the_directory_stays_below_its_cap_at_every_moment() {
     let sent = frames(2_000, 984); // 1,000 bytes a record
     let mut most = 0;
     for (i, frame) in sent.iter().enumerate() {
-        sink.send(frame, at(5, i as i64)).unwrap();
+        sink.send_frame(frame, at(5, i as i64)).unwrap();
         let bytes: u64 = visible(tmp.path(), "").iter().map(|p| fs::metadata(p).unwrap().len()).sum();
         most = most.max(bytes);
         assert!(sink.stats().files.unwrap().directory_bytes <= cap);
@@ -321,7 +321,7 @@ fn a_full_disk_stops_writing_and_room_lets_it_go_on() {
     let mut n = 0;
     let mut send = |sink: &mut RollingSink, count: usize| {
         for _ in 0..count {
-            sink.send(&sent[n % sent.len()], at(5, n as i64)).unwrap();
+            sink.send_frame(&sent[n % sent.len()], at(5, n as i64)).unwrap();
             n += 1;
         }
     };
@@ -377,7 +377,7 @@ fn a_sink_closed_on_a_full_disk_leaves_whole_labelled_captures() {
     let mut sink = open(unlimited(disk.path()));
     let sent = frames(1_000, 1_400);
     for (i, frame) in sent.iter().enumerate() {
-        sink.send(frame, at(5, i as i64)).unwrap();
+        sink.send_frame(frame, at(5, i as i64)).unwrap();
     }
     let stats = sink.close().unwrap();
     assert!(stats.frames > 400 && stats.files.unwrap().stalled, "{stats:?}");
@@ -396,7 +396,7 @@ fn a_disk_that_is_full_from_the_start_is_told_and_waited_for() {
     let mut sink = Box::new(opened.unwrap());
     let sent = frames(10, 100);
     for frame in &sent {
-        sink.send(frame, at(5, 0)).unwrap();
+        sink.send_frame(frame, at(5, 0)).unwrap();
     }
     assert!(sink.stats().files.unwrap().stalled);
     assert_eq!(sink.stats().dropped.get(DropReason::DiskFull), 10);
@@ -409,7 +409,7 @@ fn a_disk_that_is_full_from_the_start_is_told_and_waited_for() {
         "{events:?}"
     );
     for frame in &sent {
-        sink.send(frame, at(8, 0)).unwrap();
+        sink.send_frame(frame, at(8, 0)).unwrap();
     }
     assert_eq!(sink.close().unwrap().frames, 10);
 }
@@ -422,7 +422,7 @@ fn endless_writer_child() {
     let mut sink = RollingSink::open(config, guard(&[]), Arc::new(SystemClock::new())).unwrap();
     let sent = frames(1_000, 700);
     for i in 0.. {
-        sink.send(&sent[i % sent.len()], at(5, i as i64)).unwrap();
+        sink.send_frame(&sent[i % sent.len()], at(5, i as i64)).unwrap();
         if i % 100 == 0 {
             sink.flush().unwrap();
         }
@@ -466,7 +466,7 @@ fn after_kill_9_only_complete_captures_are_visible() {
     sink.take_events();
     assert_eq!(hidden(tmp.path()), Vec::<PathBuf>::new(), "the next start clears up");
     let next = frames(1, 100);
-    sink.send(&next[0], at(6, 0)).unwrap();
+    sink.send_frame(&next[0], at(6, 0)).unwrap();
     sink.close().unwrap();
     let last =
         visible(tmp.path(), ".pcap").into_iter().max_by_key(|p| fs::metadata(p).unwrap().modified().unwrap());
@@ -478,9 +478,9 @@ fn times_that_a_capture_cannot_say_are_dropped_by_reason() {
     let tmp = tempfile::tempdir().unwrap();
     let mut sink = open(unlimited(tmp.path()));
     let sent = frames(3, 100);
-    sink.send(&sent[0], at(-1, 0)).unwrap();
-    sink.send(&sent[1], at(i64::from(u32::MAX), 999_999_999)).unwrap();
-    sink.send(&sent[2], at(i64::from(u32::MAX) + 1, 0)).unwrap();
+    sink.send_frame(&sent[0], at(-1, 0)).unwrap();
+    sink.send_frame(&sent[1], at(i64::from(u32::MAX), 999_999_999)).unwrap();
+    sink.send_frame(&sent[2], at(i64::from(u32::MAX) + 1, 0)).unwrap();
     let stats = sink.close().unwrap();
     assert_eq!((stats.frames, stats.dropped.get(DropReason::Time)), (1, 2));
 }
@@ -492,9 +492,9 @@ fn a_refused_frame_is_not_written_and_what_came_before_is() {
     let gate = Arc::clone(guard.gate());
     let mut sink = Box::new(RollingSink::open(unlimited(tmp.path()), guard, clock()).unwrap());
     let sent = frames(4, 100);
-    sink.send(&sent[0], at(5, 0)).unwrap();
+    sink.send_frame(&sent[0], at(5, 0)).unwrap();
     gate.trip("stop");
-    assert_eq!(sink.send(&sent[1], at(5, 1)).unwrap_err().to_string(), "sending was stopped: stop");
+    assert_eq!(sink.send_frame(&sent[1], at(5, 1)).unwrap_err().to_string(), "sending was stopped: stop");
     let stats = sink.close().unwrap();
     assert_eq!((stats.frames, stats.dropped.get(DropReason::Guard)), (1, 1));
     assert_eq!(read(&visible(tmp.path(), ".pcap")[0]).len(), 1);

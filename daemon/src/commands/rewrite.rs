@@ -34,13 +34,13 @@ pub(crate) fn run(args: &RewriteArgs) -> Outcome {
     let policy = payload_policy(args.synthetic_payload);
     let rewriter = Rewriter::new(plan, Allocator::new()).map_err(Failure::config)?.payload(policy);
     let packets_read = recording.session.packets.len();
-    let mut replay = rewriter.begin(Arc::new(recording.session), args.seed)?;
+    let mut replay = rewriter.begin_replay(Arc::new(recording.session), args.seed)?;
     let mut sink = out.open(guard)?.sink;
     let mut dropped: BTreeMap<&'static str, u64> = BTreeMap::new();
     while let Some(packet) = replay.next() {
         match packet {
             Ok(frame) => {
-                sink.send(&frame, recording.start + frame.offset())?;
+                sink.send_frame(&frame, recording.start + frame.offset())?;
                 replay.recycle(frame);
             }
             Err(reason) => *dropped.entry(reason.reason().as_str()).or_default() += 1,

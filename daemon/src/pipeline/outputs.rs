@@ -62,7 +62,7 @@ impl Outputs {
                 Sends::ToClient => frame.direction() == Direction::ToClient,
             };
             if wanted {
-                output.sink.send(frame, at)?;
+                output.sink.send_frame(frame, at)?;
             }
         }
         Ok(())

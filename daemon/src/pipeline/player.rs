@@ -353,7 +353,7 @@ impl<M> Player<M> {
         self.dry = None;
         let replay_seed = derive(self.limits.seed, Purpose::Replay, "", arrival.number);
         let packets = session.packets.len() as u64;
-        match self.rewriter.begin(session, replay_seed) {
+        match self.rewriter.begin_replay(session, replay_seed) {
             Ok(replay) => {
                 self.schedule.started();
                 if self.merge.add(arrival.number, at, replay) {

@@ -83,7 +83,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn admit(&self, frame: &TestbedFrame) -> Result<(), Refusal> {
+    pub fn admit_frame(&self, frame: &TestbedFrame) -> Result<(), Refusal> {
         self.gate.check()?;
         self.allow.check(frame.bytes()).map_err(|violation| {
             self.gate.trip(format!("allowlist: {violation}"));

@@ -1,6 +1,6 @@
 //! From a session to frames for the testbed.
 //!
-//! [`Rewriter::begin`] leases addresses for one replay of a [`Session`](netssm_wire::session::Session) and gives a
+//! [`Rewriter::begin_replay`] leases addresses for one replay of a [`Session`](netssm_wire::session::Session) and gives a
 //! [`SessionReplay`], which makes one [`TestbedFrame`] after the other:
 //!
 //! ```text

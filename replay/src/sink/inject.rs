@@ -33,7 +33,7 @@ impl Measurement {
 /// as always.
 ///
 /// # Errors
-/// Those of [`Sink::send`] and [`Sink::flush`]. With no `frames` nothing is sent.
+/// Those of [`Sink::send_frame`] and [`Sink::flush`]. With no `frames` nothing is sent.
 pub fn measure(
     sink: &mut dyn Sink,
     frames: &[TestbedFrame],
@@ -45,7 +45,7 @@ pub fn measure(
     if !frames.is_empty() {
         let rounds = frames.iter().cycle().take(usize::try_from(total).unwrap_or(usize::MAX));
         for frame in rounds {
-            sink.send(frame, WallTime(0))?;
+            sink.send_frame(frame, WallTime(0))?;
         }
     }
     sink.flush()?;

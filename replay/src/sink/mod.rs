@@ -37,19 +37,19 @@ pub trait Sink: Send {
     /// # Errors
     /// [`SinkError`] when this frame and all later ones cannot be delivered. The frame is then counted as
     /// dropped.
-    fn send(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError>;
+    fn send_frame(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError>;
 
     /// Pushes out what is queued.
     ///
     /// # Errors
-    /// As [`Sink::send`].
+    /// As [`Sink::send_frame`].
     fn flush(&mut self) -> Result<(), SinkError>;
 
     /// To be called about once a second also when nothing is sent: closes a capture whose time is over, looks
     /// for room on a disk that was full, notices an interface that went down.
     ///
     /// # Errors
-    /// As [`Sink::send`].
+    /// As [`Sink::send_frame`].
     fn tick(&mut self, now: WallTime) -> Result<(), SinkError>;
 
     /// The numbers so far.
@@ -65,7 +65,7 @@ pub trait Sink: Send {
     /// anyway.
     ///
     /// # Errors
-    /// As [`Sink::send`].
+    /// As [`Sink::send_frame`].
     fn finish(&mut self) -> Result<(), SinkError> {
         self.flush()
     }
@@ -126,7 +126,7 @@ impl From<Tripped> for SinkError {
 /// The numbers of a sink, from its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SinkStats {
-    /// Frames passed to [`Sink::send`].
+    /// Frames passed to [`Sink::send_frame`].
     pub offered: u64,
     /// Frames that the kernel took.
     pub frames: u64,

@@ -85,9 +85,9 @@ impl<W: Write + Send> Sink for StreamSink<W> {
         "pcap"
     }
 
-    fn send(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
+    fn send_frame(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
         self.stats.offered += 1;
-        if let Err(refusal) = self.guard.admit(frame) {
+        if let Err(refusal) = self.guard.admit_frame(frame) {
             self.stats.dropped.add(DropReason::Guard, 1);
             return Err(refusal.into());
         }

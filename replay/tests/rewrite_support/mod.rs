@@ -101,7 +101,7 @@ pub(crate) fn replay(
     session: &Session,
     seed: u64,
 ) -> Vec<Result<TestbedFrame, Dropped>> {
-    rewriter.begin(Arc::new(session.clone()), seed).unwrap().collect()
+    rewriter.begin_replay(Arc::new(session.clone()), seed).unwrap().collect()
 }
 
 /// Writes frames to a capture file, one microsecond apart.

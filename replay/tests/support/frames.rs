@@ -74,7 +74,7 @@ pub fn session(label: &str, packets: usize, wire_len: u32) -> Arc<Session> {
 /// `count` frames of `wire_len` bytes of one replay in `plan`'s testbed.
 pub fn frames_of(plan: AddressPlan, count: usize, wire_len: u32) -> Vec<TestbedFrame> {
     let rewriter = Rewriter::new(plan, Allocator::new()).unwrap();
-    let replay = rewriter.begin(session("test", count, wire_len), 11).unwrap();
+    let replay = rewriter.begin_replay(session("test", count, wire_len), 11).unwrap();
     let frames: Vec<_> = replay.map(|frame| frame.unwrap()).collect();
     assert_eq!(frames.len(), count);
     assert!(frames.iter().all(|f| f.len() == wire_len as usize + usize::from(f.bytes()[12] == 0x81) * 4));

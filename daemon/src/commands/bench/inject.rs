@@ -200,7 +200,7 @@ fn write_capture(path: &Path, size: usize) -> Outcome {
     let mut sink = out.open(traffic.guard)?.sink;
     let start = SystemClock::new().wall();
     for frame in &traffic.frames {
-        sink.send(frame, start + frame.offset())?;
+        sink.send_frame(frame, start + frame.offset())?;
     }
     sink.close().map_err(|error| error.error)?;
     // Nothing reads the labels of this capture.

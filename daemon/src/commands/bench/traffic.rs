@@ -43,7 +43,7 @@ pub(super) fn frames(size: usize, count: usize, interfaces: &[String]) -> Outcom
     let allow = addresses::allowlist(&plan)?.with_interfaces(interfaces.iter().cloned());
     let guard = Guard::new(Arc::new(allow), Arc::default());
     let rewriter = Rewriter::new(plan, Allocator::new()).map_err(Failure::config)?;
-    let frames: Result<Vec<_>, _> = rewriter.begin(Arc::new(session), 1)?.collect();
+    let frames: Result<Vec<_>, _> = rewriter.begin_replay(Arc::new(session), 1)?.collect();
     let frames =
         frames.map_err(|dropped| anyhow::anyhow!("a frame to measure with was dropped: {dropped}"))?;
     Ok(Traffic { frames, guard })
@@ -74,7 +74,7 @@ mod tests {
             assert_eq!(traffic.frames.len(), 3);
             for frame in &traffic.frames {
                 assert_eq!(frame.len(), size);
-                traffic.guard.admit(frame).unwrap();
+                traffic.guard.admit_frame(frame).unwrap();
             }
         }
         assert!(frames(LONGEST + 1, 1, &[]).is_err());

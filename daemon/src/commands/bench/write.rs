@@ -75,7 +75,7 @@ fn measure(directory: &std::path::Path, size: usize, packets: u64) -> Outcome<Me
     let start = clock.wall();
     let begun = clock.now();
     for (i, frame) in (0..packets).zip(traffic.frames.iter().cycle()) {
-        sink.send(frame, start + Duration::from_micros(i))?;
+        sink.send_frame(frame, start + Duration::from_micros(i))?;
     }
     let stats = Box::new(sink).close().map_err(|error| error.error)?;
     let seconds = clock.now().since(begun).as_secs_f64();

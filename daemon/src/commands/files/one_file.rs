@@ -82,8 +82,8 @@ impl Sink for OneFile {
         "pcap"
     }
 
-    fn send(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
-        self.inner.send(frame, at)?;
+    fn send_frame(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
+        self.inner.send_frame(frame, at)?;
         self.look()
     }
 

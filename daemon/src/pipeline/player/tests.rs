@@ -32,8 +32,8 @@ impl Sink for Recorder {
     fn name(&self) -> &str {
         "recorder"
     }
-    fn send(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
-        self.guard.admit(frame)?;
+    fn send_frame(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
+        self.guard.admit_frame(frame)?;
         self.queued.push((at, frame.bytes().to_vec()));
         Ok(())
     }

@@ -44,7 +44,7 @@ pub enum PayloadPolicy {
 /// header.extend([10, 0, 0, 1, 198, 18, 0, 1, 192, 0, 1, 187, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]);
 /// let packets = vec![Packet { time: Duration::ZERO, wire_len: 54, header }];
 /// let session = Session { label: "web".into(), seed: 1, origin: Origin::Captured, packets };
-/// let frame = rewriter.begin(Arc::new(session), 7).unwrap().next().unwrap().unwrap();
+/// let frame = rewriter.begin_replay(Arc::new(session), 7).unwrap().next().unwrap().unwrap();
 /// assert_eq!((frame.len(), frame.direction()), (54, Direction::ToServer));
 /// assert_eq!(frame.bytes()[26..28], [10, 10]);
 /// assert_eq!(frame.bytes()[30..32], [10, 20]);
@@ -97,7 +97,11 @@ impl Rewriter {
     /// # Errors
     /// The prefixes have too few free addresses, or a host uses more ports than there are. Try again when a running
     /// replay has ended, or with larger prefixes.
-    pub fn begin(&self, session: Arc<Session>, replay_seed: u64) -> Result<SessionReplay, RewriteError> {
+    pub fn begin_replay(
+        &self,
+        session: Arc<Session>,
+        replay_seed: u64,
+    ) -> Result<SessionReplay, RewriteError> {
         SessionReplay::new(&self.plan, &self.allocator, self.policy, &self.payload, session, replay_seed)
     }
 }

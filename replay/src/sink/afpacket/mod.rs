@@ -164,7 +164,7 @@ impl InterfaceSink {
             }
             let upto = total.min(done + self.config.batch.clamp(1, sys::MAX_BATCH));
             let start = self.batch.start(done);
-            match sys::send(&self.socket, &self.batch.arena, start, &self.batch.ends[done..upto]) {
+            match sys::send_batch(&self.socket, &self.batch.arena, start, &self.batch.ends[done..upto]) {
                 Ok(n) => {
                     self.count_taken(done, n);
                     done += n;
@@ -292,13 +292,13 @@ impl Sink for InterfaceSink {
         &self.config.name
     }
 
-    fn send(&mut self, frame: &TestbedFrame, _at: WallTime) -> Result<(), SinkError> {
+    fn send_frame(&mut self, frame: &TestbedFrame, _at: WallTime) -> Result<(), SinkError> {
         self.stats.offered += 1;
         if let Err(error) = self.check_ended() {
             self.stats.dropped.add(DropReason::Interface, 1);
             return Err(error);
         }
-        if let Err(refusal) = self.guard.admit(frame) {
+        if let Err(refusal) = self.guard.admit_frame(frame) {
             self.stats.dropped.add(DropReason::Guard, 1);
             return Err(self.end(0, DropReason::Guard, refusal));
         }

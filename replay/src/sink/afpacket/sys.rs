@@ -50,7 +50,7 @@ pub(super) fn unsent(socket: &Socket) -> io::Result<usize> {
 /// Sends up to [`MAX_BATCH`] frames in order with one `sendmmsg(2)`; the frames are those between consecutive
 /// `ends` in `arena`, the first from `start`. Says how many the kernel took: the first so many. The error is
 /// that of the first frame; an error of a later one shows when it is offered again.
-pub(super) fn send(socket: &Socket, arena: &[u8], start: usize, ends: &[usize]) -> io::Result<usize> {
+pub(super) fn send_batch(socket: &Socket, arena: &[u8], start: usize, ends: &[usize]) -> io::Result<usize> {
     // SAFETY: iovec and mmsghdr are plain C structs of integers and pointers, for which all-zero bytes are
     // valid.
     let mut slices: [libc::iovec; MAX_BATCH] = unsafe { mem::zeroed() };

@@ -11,7 +11,7 @@
 //! and counted, the directory is tried again every [`RollingConfig::probe`], and when [`RollingConfig::room`]
 //! bytes can be had, a new file begins. [`SinkEvent::Stalled`] and [`SinkEvent::Resumed`] tell.
 //!
-//! Syncing and renaming a finished file happens on a thread of its own, one file at a time; [`Sink::send`]
+//! Syncing and renaming a finished file happens on a thread of its own, one file at a time; [`Sink::send_frame`]
 //! only waits for it when the next file is complete before.
 
 mod config;
@@ -295,9 +295,9 @@ impl Sink for RollingSink {
         "pcap"
     }
 
-    fn send(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
+    fn send_frame(&mut self, frame: &TestbedFrame, at: WallTime) -> Result<(), SinkError> {
         self.stats.offered += 1;
-        if let Err(refusal) = self.guard.admit(frame) {
+        if let Err(refusal) = self.guard.admit_frame(frame) {
             self.stats.dropped.add(DropReason::Guard, 1);
             return Err(refusal.into());
         }
