@@ -58,6 +58,7 @@ check: ## formatting, links and widths of documents, clippy and rustdoc as error
 	tests/tools/deps.sh check
 	python3 tests/tools/links.py
 	python3 tests/tools/prose.py
+	python3 tests/tools/imports.py
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --workspace --no-deps

@@ -8,8 +8,9 @@ comments left out) and finds the module that it names. It draws arrows in two pi
 - the folders: one node a folder, at any depth, with the files that lie directly in it. A folder and one inside it are
   parts of each other, so they have no arrow.
 
-It fails on a circle in either picture, and on more than ALLOWED imports of the top level that go against ORDER, the order
-in which docs/architecture.md draws the modules of a crate. `--edges` prints all arrows with a place each.
+It fails on a circle in either picture, and on more than ALLOWED imports of the top level against the order in which
+docs/architecture.md draws the modules of a crate ("## Modules"): a module may import those on floors to its left. A module
+that the table lacks, or has too much, is an error. `--edges` prints all arrows with a place each.
 """
 
 import collections
@@ -26,8 +27,8 @@ CRATES = {
     "netssm-replay": "replay/src",
     "netssmd": "daemon/src",
 }
-# The modules from lowest to highest, as drawn. A module may import those to its left.
-ORDER: dict[str, list[str]] = {}
+
+DRAWN = ROOT / "docs/architecture.md"
 ALLOWED = 4
 
 COMMENT = re.compile(r'//[^\n]*|/\*.*?\*/', re.S)
@@ -78,6 +79,14 @@ Module = tuple[str, ...]
 
 def name_of(module: Module) -> str:
     return "::".join(module) or "crate"
+
+
+def drawn_floors(crate: str) -> dict[Module, int]:
+    """The floor of each module of a crate, from below, by the table of docs/architecture.md."""
+    row = re.search(rf"^\| `{crate}` \| (`[^|]*) \|$", DRAWN.read_text(), re.M)
+    if not row:
+        sys.exit(f"imports.py: {DRAWN.relative_to(ROOT)} has no row `{crate}` of modules")
+    return {(name,): floor for floor, names in enumerate(row[1].split("<")) for name in re.findall(r"`(\w+)`", names)}
 
 
 class Crate:
@@ -143,15 +152,16 @@ class Crate:
         return found
 
     def against(self) -> list[str]:
-        order = {(name,): at for at, name in enumerate(ORDER.get(self.name, []))}
-        gone = [module for module in order if module not in self.modules]
-        new = [module for module in self.modules if len(module) == 1 and order and module not in order]
+        floors = drawn_floors(self.name)
+        gone = [name_of(module) for module in floors if module not in self.modules]
+        product = [module for module in self.modules if len(module) == 1 and not is_test(self.modules[module], self.root)]
+        new = [name_of(module) for module in product if module not in floors]
         if gone or new:
-            sys.exit(f"imports.py: correct ORDER of {self.name}: gone {gone}, new {new}")
+            sys.exit(f"imports.py: correct the row {self.name} of {DRAWN.relative_to(ROOT)}: gone {gone}, missing {new}")
         return [
             f"{self.name}: against the order: {name_of(source)} -> {name_of(target)}: {place}"
             for (source, target), places in sorted(self.top.items())
-            if order.get(source, 0) < order.get(target, 0)
+            if source in floors and floors[source] <= floors.get(target, -1)
             for place in places
         ]
 
