@@ -1,4 +1,4 @@
-//! Where hosts, stations and groups go, on hand-made frames.
+//! Where hosts, MAC endpoints and groups go, on hand-made frames.
 #![allow(clippy::print_stdout, reason = "what was skipped")]
 
 mod rewrite_support;
@@ -23,7 +23,7 @@ fn clients_and_servers_go_to_their_prefixes_and_directions() {
     assert!(!flow.from_initiator);
     assert_eq!((flow.initiator.src.to_string(), flow.initiator.dst_port), (source(&out[0]), 443));
     assert!(flow.initiator.src_port >= 49_152, "ephemeral ports are drawn from the dynamic range");
-    // Both stations are locally administered, differ, and are not the session's.
+    // Both MAC endpoints are locally administered, differ, and are not the session's.
     let (a, b) = (&out[0].bytes()[..6], &out[0].bytes()[6..12]);
     assert!(a != b && a[0] & 3 == 2 && b[0] & 3 == 2);
 }
@@ -38,7 +38,7 @@ fn a_local_server_with_global_clients_is_on_the_server_side() {
 }
 
 #[test]
-fn mid_stream_and_datagram_flows_have_their_opener_by_port() {
+fn mid_stream_and_datagram_flows_have_their_initiator_by_port() {
     // The server is seen first.
     let out = frames(
         plan(),
@@ -105,16 +105,16 @@ fn groups_stay_and_a_subnets_broadcast_becomes_the_clients() {
         0x0800,
         &ipv4(17, LOCAL, [224, 0, 0, 251], &udp(5353, 5353, 40)),
     );
-    let shout = ethernet(MAC, EVERYBODY, 0x0800, &ipv4(17, LOCAL, [10, 0, 0, 255], &udp(137, 137, 50)));
+    let broadcast = ethernet(MAC, EVERYBODY, 0x0800, &ipv4(17, LOCAL, [10, 0, 0, 255], &udp(137, 137, 50)));
     let dhcp = ethernet(MAC, EVERYBODY, 0x0800, &ipv4(17, [0; 4], [255; 4], &udp(68, 67, 300)));
-    let out = frames(plan(), vec![mdns.clone(), shout.clone(), dhcp.clone()]);
+    let out = frames(plan(), vec![mdns.clone(), broadcast.clone(), dhcp.clone()]);
     assert_eq!((destination(&out[0]), &out[0].bytes()[..6]), ("224.0.0.251".into(), &mdns[..6]));
     assert_eq!((destination(&out[1]), &out[1].bytes()[..6]), ("11.201.255.255".into(), &EVERYBODY[..]));
     assert_eq!((source(&out[2]), destination(&out[2])), ("0.0.0.0".into(), "255.255.255.255".into()));
-    // The DHCP client hardware address is the station's new one.
+    // The DHCP client hardware address is the new one of the MAC endpoint.
     assert_eq!(out[2].bytes()[42 + 28..42 + 34], out[2].bytes()[6..12]);
     let drop = AddressPlan { multicast: GroupPolicy::Drop, ..plan() };
-    let dropped = replay(&rewriter(drop), &session(vec![mdns, shout, dhcp, up(17, &udp(1, 2, 3))]), 1);
+    let dropped = replay(&rewriter(drop), &session(vec![mdns, broadcast, dhcp, up(17, &udp(1, 2, 3))]), 1);
     assert!(dropped[..3].iter().all(|item| matches!(item, Err(Dropped::Group))));
     assert!(dropped[3].is_ok());
 }
