@@ -244,7 +244,7 @@ mod tests {
             m.packets_generated("you\"tube\\"),
             m.sessions_generated("youtube"),
             m.sessions_started("youtube"),
-            m.repairs("ipv4-length"),
+            m.repairs("ip_length"),
             m.packets_sent("veth0"),
             m.dropped("headers"),
             m.rotations("bytes"),

@@ -267,7 +267,7 @@ fn report(
     }
     let mut dropped = summary.dropped.clone();
     for (reason, n) in &generated.counts.drops {
-        *dropped.entry((*reason).to_owned()).or_default() += n;
+        *dropped.entry(reason.as_str().to_owned()).or_default() += n;
     }
     let (frames, bytes) = summary.outputs.iter().fold((0, 0), |(f, b), o| (f + o.frames, b + o.bytes));
     let counts = &generated.counts;

@@ -151,7 +151,7 @@ fn deliver_generated(pool: &Pool<Model>, metrics: &Metrics, order: &Order, gener
     let Generated { session, ending, counts, repairs, .. } = generated;
     metrics.packets_generated(&order.label).increment(counts.packets);
     for (reason, n) in &counts.drops {
-        metrics.dropped(reason).increment(*n);
+        metrics.dropped(reason.as_str()).increment(*n);
     }
     for (kind, n) in repairs.kinds() {
         metrics.repairs(kind.as_str()).increment(n);
@@ -182,7 +182,7 @@ fn sum(before: &Stats, now: &Stats) -> Stats {
     all.failed += before.failed;
     all.counts.tokens += before.counts.tokens;
     all.counts.packets += before.counts.packets;
-    for (reason, n) in &before.counts.drops {
+    for (&reason, n) in &before.counts.drops {
         *all.counts.drops.entry(reason).or_default() += n;
     }
     for (label, counts) in &before.repairs {

@@ -37,7 +37,7 @@ use std::time::Duration;
 use candle_core::Device;
 use netssm_tokens::DataError;
 use netssm_tokens::codec::Codec;
-use netssm_tokens::repair::RepairCounts;
+use netssm_tokens::repair::{RepairCounts, RepairDrop};
 use netssm_tokens::timing::TimingTable;
 use netssm_wire::session::Session;
 
@@ -162,7 +162,7 @@ pub struct Counts {
     /// Packets that passed repair.
     pub packets: u64,
     /// Packets dropped, by reason.
-    pub drops: BTreeMap<&'static str, u64>,
+    pub drops: BTreeMap<RepairDrop, u64>,
 }
 
 impl Counts {

@@ -271,7 +271,7 @@ impl Row {
         }
         match self.repair.repair(raw) {
             Err(dropped) => {
-                *self.counts.drops.entry(dropped.as_str()).or_default() += 1;
+                *self.counts.drops.entry(dropped).or_default() += 1;
                 self.drops_in_a_row += 1;
                 false
             }

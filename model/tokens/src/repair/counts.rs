@@ -2,126 +2,82 @@
 
 use std::fmt;
 
-/// A kind of repair. A packet may need several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum RepairKind {
-    /// The source MAC named a group.
-    SourceMac,
-    /// The destination MAC did not fit the destination address.
-    DestinationMac,
-    /// The VLAN id was the reserved 4095.
-    VlanId,
-    /// Types, lengths, operation or sender of ARP.
-    ArpFields,
-    /// The version nibble disagreed with the Ethernet type.
-    IpVersion,
-    /// The IPv4 header length was below 20 bytes or beyond what there is.
-    IpHeaderLength,
-    /// IPv4 options other than router alert were removed.
-    IpOptions,
-    /// The IP length disagreed with the headers, the message, or the largest frame.
-    IpLength,
-    /// The reserved flag of IPv4 was set.
-    IpReservedFlag,
-    /// The packet claimed to be a fragment.
-    Fragment,
-    /// TTL or hop limit was 0, or not what the protocol demands.
-    Ttl,
-    /// IPv6 extension headers were removed.
-    ExtensionHeader,
-    /// The data offset was below 5 or beyond what there is.
-    TcpDataOffset,
-    /// Options that are broken, repeated or out of place became padding.
-    TcpOptions,
-    /// A set of flags that no TCP sends.
-    TcpFlags,
-    /// Reserved header bits were set.
-    TcpReserved,
-    /// Urgent pointer without URG, or URG without data.
-    TcpUrgent,
-    /// A SYN or RST with payload.
-    TcpPayload,
-    /// An acknowledgement number without ACK.
-    TcpAcknowledgement,
-    /// The UDP length disagreed with the IP length.
-    UdpLength,
-    /// A service's shortest message is longer than what was declared.
-    UdpPayload,
-    /// A DNS header promised more questions or records than its payload can hold.
-    DnsCounts,
-    /// A code that the ICMP type does not have.
-    IcmpCode,
-    /// A field of an ICMP message that must be zero, or must not.
-    IcmpFields,
-    /// An error message got the quote of an earlier packet.
-    IcmpQuote,
-    /// Options of neighbour discovery, or records of a listener report, that are broken were removed.
-    MessageBody,
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident $text:literal;)*) => {
+        /// A kind of repair. A packet may need several.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum RepairKind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl RepairKind {
+            /// Every kind, in the order of declaration.
+            pub const ALL: [Self; [$($text),*].len()] = [$(Self::$name),*];
+
+            /// Its name in reports and metrics, in snake case.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
 }
 
-impl RepairKind {
-    /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 26] = [
-        Self::SourceMac,
-        Self::DestinationMac,
-        Self::VlanId,
-        Self::ArpFields,
-        Self::IpVersion,
-        Self::IpHeaderLength,
-        Self::IpOptions,
-        Self::IpLength,
-        Self::IpReservedFlag,
-        Self::Fragment,
-        Self::Ttl,
-        Self::ExtensionHeader,
-        Self::TcpDataOffset,
-        Self::TcpOptions,
-        Self::TcpFlags,
-        Self::TcpReserved,
-        Self::TcpUrgent,
-        Self::TcpPayload,
-        Self::TcpAcknowledgement,
-        Self::UdpLength,
-        Self::UdpPayload,
-        Self::DnsCounts,
-        Self::IcmpCode,
-        Self::IcmpFields,
-        Self::IcmpQuote,
-        Self::MessageBody,
-    ];
-
-    /// A short name for reports and counters.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SourceMac => "source-mac",
-            Self::DestinationMac => "destination-mac",
-            Self::VlanId => "vlan-id",
-            Self::ArpFields => "arp-fields",
-            Self::IpVersion => "ip-version",
-            Self::IpHeaderLength => "ip-header-length",
-            Self::IpOptions => "ip-options",
-            Self::IpLength => "ip-length",
-            Self::IpReservedFlag => "ip-reserved-flag",
-            Self::Fragment => "fragment",
-            Self::Ttl => "ttl",
-            Self::ExtensionHeader => "extension-header",
-            Self::TcpDataOffset => "tcp-data-offset",
-            Self::TcpOptions => "tcp-options",
-            Self::TcpFlags => "tcp-flags",
-            Self::TcpReserved => "tcp-reserved",
-            Self::TcpUrgent => "tcp-urgent",
-            Self::TcpPayload => "tcp-payload",
-            Self::TcpAcknowledgement => "tcp-acknowledgement",
-            Self::UdpLength => "udp-length",
-            Self::UdpPayload => "udp-payload",
-            Self::DnsCounts => "dns-counts",
-            Self::IcmpCode => "icmp-code",
-            Self::IcmpFields => "icmp-fields",
-            Self::IcmpQuote => "icmp-quote",
-            Self::MessageBody => "message-body",
-        }
-    }
+kinds! {
+    /// The source MAC named a group.
+    SourceMac "source_mac";
+    /// The destination MAC did not fit the destination address.
+    DestinationMac "destination_mac";
+    /// The VLAN id was the reserved 4095.
+    VlanId "vlan_id";
+    /// Types, lengths, operation or sender of ARP.
+    ArpFields "arp_fields";
+    /// The version nibble disagreed with the Ethernet type.
+    IpVersion "ip_version";
+    /// The IPv4 header length was below 20 bytes or beyond what there is.
+    IpHeaderLength "ip_header_length";
+    /// IPv4 options other than router alert were removed.
+    IpOptions "ip_options";
+    /// The IP length disagreed with the headers, the message, or the largest frame.
+    IpLength "ip_length";
+    /// The reserved flag of IPv4 was set.
+    IpReservedFlag "ip_reserved_flag";
+    /// The packet claimed to be a fragment.
+    Fragment "fragment";
+    /// TTL or hop limit was 0, or not what the protocol demands.
+    Ttl "ttl";
+    /// IPv6 extension headers were removed.
+    ExtensionHeader "extension_header";
+    /// The data offset was below 5 or beyond what there is.
+    TcpDataOffset "tcp_data_offset";
+    /// Options that are broken, repeated or out of place became padding.
+    TcpOptions "tcp_options";
+    /// A set of flags that no TCP sends.
+    TcpFlags "tcp_flags";
+    /// Reserved header bits were set.
+    TcpReserved "tcp_reserved";
+    /// Urgent pointer without URG, or URG without data.
+    TcpUrgent "tcp_urgent";
+    /// A SYN or RST with payload.
+    TcpPayload "tcp_payload";
+    /// An acknowledgement number without ACK.
+    TcpAcknowledgement "tcp_acknowledgement";
+    /// The UDP length disagreed with the IP length.
+    UdpLength "udp_length";
+    /// A service's shortest message is longer than what was declared.
+    UdpPayload "udp_payload";
+    /// A DNS header promised more questions or records than its payload can hold.
+    DnsCounts "dns_counts";
+    /// A code that the ICMP type does not have.
+    IcmpCode "icmp_code";
+    /// A field of an ICMP message that must be zero, or must not.
+    IcmpFields "icmp_fields";
+    /// An error message got the quote of an earlier packet.
+    IcmpQuote "icmp_quote";
+    /// Options of neighbour discovery, or records of a listener report, that are broken were removed.
+    MessageBody "message_body";
 }
 
 impl fmt::Display for RepairKind {
@@ -130,54 +86,47 @@ impl fmt::Display for RepairKind {
     }
 }
 
-/// Why a packet was given up. Normal life for a model's output: a value, not an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum RepairDrop {
-    /// A header ends before its fixed part does.
-    Short,
-    /// Neither IPv4, IPv6 nor ARP, or more than two VLAN tags.
-    Ethertype,
-    /// A source or destination address that nothing sends from or to, or both the same.
-    Address,
-    /// A transport protocol or message type that is not generated.
-    Protocol,
-    /// Port 0.
-    Port,
-    /// An error message with no earlier packet that it could answer.
-    NothingToQuote,
-    /// A discovery or group message without a usable body.
-    Message,
-    /// Still not whole after every repair. Nothing leads here as far as is known; it fails closed.
-    Unrepairable,
+macro_rules! drops {
+    ($($name:ident $text:literal $meaning:literal;)*) => {
+        /// Why repair dropped a packet. A model's output needs such drops: they are a value, not an error.
+        ///
+        /// The names differ from those of `netssm_replay`'s reasons, so that both can be labels of one metric.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum RepairDrop {
+            $(#[doc = concat!("`", $text, "`: ", $meaning, ".")] $name,)*
+        }
+
+        impl RepairDrop {
+            /// Every reason, in the order of declaration.
+            pub const ALL: [Self; [$($text),*].len()] = [$(Self::$name),*];
+
+            /// Its name in reports and metrics, in snake case.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// What it means, as half a sentence without a full stop, for documents and help.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $meaning,)*
+                }
+            }
+        }
+    };
 }
 
-impl RepairDrop {
-    /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 8] = [
-        Self::Short,
-        Self::Ethertype,
-        Self::Address,
-        Self::Protocol,
-        Self::Port,
-        Self::NothingToQuote,
-        Self::Message,
-        Self::Unrepairable,
-    ];
-
-    /// A short name for reports and counters.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Short => "short",
-            Self::Ethertype => "ethertype",
-            Self::Address => "address",
-            Self::Protocol => "protocol",
-            Self::Port => "port",
-            Self::NothingToQuote => "nothing-to-quote",
-            Self::Message => "message",
-            Self::Unrepairable => "unrepairable",
-        }
-    }
+drops! {
+    Short "short" "a header ends before its fixed part does";
+    Ethertype "ethertype" "neither IPv4, IPv6 nor ARP, or more than two VLAN tags";
+    Address "impossible_address" "from or to an address that no packet can have, or from an address to itself";
+    Protocol "protocol_not_generated" "a transport protocol or a type of message that is not generated";
+    Port "port" "TCP or UDP with port 0";
+    NothingToQuote "nothing_to_quote" "an ICMP error, and no earlier packet of the session that it could be about";
+    Message "message" "a neighbour, listener or group message without a usable body";
+    Unrepairable "unrepairable" "not whole after all repairs; no input is known that leads here";
 }
 
 impl fmt::Display for RepairDrop {
@@ -272,5 +221,26 @@ impl Fixes {
             slot.copy_from_slice(value);
             self.note(kind);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_and_in_snake_case() {
+        let kinds: BTreeSet<_> = RepairKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        let drops: BTreeSet<_> = RepairDrop::ALL.iter().map(|drop| drop.as_str()).collect();
+        assert_eq!(
+            (kinds.len(), drops.len()),
+            (RepairKind::ALL.len(), RepairDrop::ALL.len()),
+            "a label each"
+        );
+        let snake = |name: &&&str| name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
+        assert!(kinds.union(&drops).all(|name| snake(&name)));
+        assert!(RepairDrop::ALL.iter().all(|drop| !drop.meaning().ends_with('.')));
     }
 }
