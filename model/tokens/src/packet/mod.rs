@@ -3,11 +3,12 @@
 //! The lowest floor of this crate: it knows nothing of tokens.
 
 pub(crate) mod shape;
+pub(crate) mod tcp;
 pub(crate) mod udp;
 
 use std::time::Duration;
 
-use netssm_wire::{capture::Record, tcp::Flags};
+use netssm_wire::capture::Record;
 
 /// Longest header, in bytes, that any codec emits or a decoder keeps: 14 Ethernet + 8 tags + 40 IPv6 + 24 hop-by-hop +
 /// 72 of ICMPv6 is 158, 14 + 8 + 60 + 60 of IPv4 and TCP is 142; the rest is room for fixed widths.
@@ -92,9 +93,4 @@ impl Skip {
             Self::Unwritable => "not-for-a-generator",
         }
     }
-}
-
-/// The flags of the TCP header at `at`, if it was captured that far.
-pub(crate) fn tcp_flags(frame: &[u8], at: usize) -> Option<Flags> {
-    Some(Flags::from_bits((*frame.get(at + 13)?).into()))
 }

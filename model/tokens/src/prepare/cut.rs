@@ -19,7 +19,7 @@ use super::{Phase, PrepareOptions, SplitBy};
 use crate::{
     codec::{Codec, Encoder, SessionEnd},
     error::DataError,
-    packet::{FrameRef, tcp_flags},
+    packet::{FrameRef, tcp},
 };
 
 /// Reason for leaving out a record that belongs to no flow (ARP, for example) when flows are split.
@@ -225,7 +225,7 @@ impl FlowProgress {
     /// Moves on with a packet and says which phase the packet belongs to.
     fn phase(&mut self, record: &Record, layout: &Layout) -> Phase {
         let flags = match layout.transport {
-            Transport::Tcp { at, .. } => tcp_flags(&record.frame, at),
+            Transport::Tcp { at, .. } => tcp::flags(&record.frame, at),
             _ => None,
         };
         let Some(flags) = flags else { return Phase::Data };

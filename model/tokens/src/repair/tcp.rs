@@ -1,10 +1,10 @@
 //! TCP headers (RFC 9293): flags that a TCP sends, options that parse, and a length that holds them.
 
 use super::{Part, RepairDrop, RepairKind, clear_checksum, counts::Fixes, ip::Around};
-use crate::packet::shape::TCP_BYTES;
+use crate::packet::{shape::TCP_BYTES, tcp::option_fits};
 use netssm_wire::bytes::{be16, put};
 use netssm_wire::options::{END, Item, NOP, item_at};
-use netssm_wire::tcp::{Flags, MAX_WINDOW_SHIFT, kind};
+use netssm_wire::tcp::{Flags, kind};
 
 pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<Part, RepairDrop> {
     let mut header = rest.get(..TCP_BYTES).ok_or(RepairDrop::Short)?.to_vec();
@@ -67,7 +67,6 @@ fn legal_flags(flags: Flags) -> Flags {
 /// options, options that only a SYN carries (or must not).
 fn legal_options(options: &[u8], flags: Flags) -> Vec<u8> {
     let mut out = options.to_vec();
-    let (syn, ack) = (flags.contains(Flags::SYN), flags.contains(Flags::ACK));
     let mut seen = 0_u16;
     let mut at = 0;
     while let Some(item) = item_at(&out, at) {
@@ -83,19 +82,12 @@ fn legal_options(options: &[u8], flags: Flags) -> Vec<u8> {
             }
             Item::Nop => at += 1,
             Item::Option { kind, len } => {
-                let fits = match (kind, len) {
-                    (kind::MSS, 4) | (kind::SACK_PERMITTED, 2) => syn,
-                    (kind::WINDOW_SCALE, 3) => syn && out[at + 2] <= MAX_WINDOW_SHIFT,
-                    (kind::SACK, 10 | 18 | 26 | 34) => ack && !syn,
-                    (kind::TIMESTAMPS, 10) => true,
-                    _ => false,
-                };
-                if !fits || seen & 1 << kind != 0 {
+                if !option_fits(&out[at..at + len], flags) || seen & 1 << kind != 0 {
                     out[at..at + len].fill(NOP);
                 } else {
                     seen |= 1 << kind;
                     // Without ACK there is nothing to echo (RFC 7323 section 3.2).
-                    if kind == kind::TIMESTAMPS && !ack {
+                    if kind == kind::TIMESTAMPS && !flags.contains(Flags::ACK) {
                         put(&mut out, at + 6, &[0; 4]);
                     }
                 }

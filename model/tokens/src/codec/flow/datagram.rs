@@ -8,6 +8,8 @@
 //! ```
 //! `IP_OPTIONS` in ICMPv6 says that the router alert is not as its type has it.
 
+use netssm_wire::frame::protocol;
+
 use super::{
     endpoints::has_message,
     hosts::HostClass,
@@ -18,7 +20,7 @@ use super::{
     record::IpFrame,
     state::{Flow, FlowKey, FlowKind, State},
     strict,
-    transport::{Icmp, Transport, Udp, Window, is_echo, window_len},
+    transport::{Icmp, OTHER_PROTOCOL, Transport, Udp, Window, is_echo, window_len},
     vocab::{ICMP_SEQUENCE, ICMP_TYPE, IP_OPTIONS, LENGTH, SNAP, UDP_LENGTH},
 };
 
@@ -110,7 +112,7 @@ fn udp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Tran
     } else {
         right
     };
-    let window = window_len(17, payload_len);
+    let window = window_len(protocol::UDP, payload_len);
     let missing = at.missing(io, want.map(|frame| frame.missing), at.before + 8 + window, window)?;
     let mut coded = None;
     if window > usize::from(missing) {
@@ -159,7 +161,7 @@ fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Tra
         }
     };
     // Another identifier is another flow.
-    let free = !strict && (protocol == 2 || !is_echo(kind, v6));
+    let free = !strict && (protocol == protocol::IGMP || !is_echo(kind, v6));
     let first = word(io, super::vocab::ICMP_WORD, wanted.map(|icmp| icmp.words.0), first, free)?;
     let second = word(io, ICMP_SEQUENCE, wanted.map(|icmp| icmp.words.1), second, !strict)?;
     let usual = strict::needs_alert(protocol, kind);
@@ -191,7 +193,7 @@ fn message_kind<I: Io>(at: &Where<'_>, io: &mut I, want: Option<u16>, place: &st
         (true, false, true) => 0x0000,
         (true, true, false) => 0x8000,
         (true, true, true) => 0x8100,
-        _ if place.protocol == 2 => 0x1600,
+        _ if place.protocol == protocol::IGMP => 0x1600,
         (false, false, _) => 0x0303,
         (false, true, _) => 0x8700,
     });
@@ -267,7 +269,7 @@ fn other<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Tr
     let wanted = want
         .and_then(|frame| if let Transport::Other(window) = &frame.transport { Some(window) } else { None });
     let payload_len = at.length(io, want.map(|frame| frame.payload_len), Limit::ANY)?;
-    let bytes = window_len(255, payload_len);
+    let bytes = window_len(OTHER_PROTOCOL, payload_len);
     let missing = at.missing(io, want.map(|frame| frame.missing), at.before + bytes, bytes)?;
     let none = Default::default();
     let template = at.flow.templates.as_deref().map_or(&none, |both| &both[usize::from(at.back)]);

@@ -12,6 +12,8 @@
 
 use std::net::IpAddr;
 
+use netssm_wire::frame::protocol;
+
 use super::{
     hosts::{COMMON_HOSTS, HostClass, from_halves, to_halves},
     io::{Coded, Io, Presence, Stop},
@@ -22,6 +24,7 @@ use super::{
     side_channel::{SideClass, Spread},
     state::{FlowKey, FlowKind, State},
     strict,
+    transport::{OTHER_PROTOCOL, known_protocol},
     vocab::{
         BYTE, FLOW_BACK, FLOW_FAR, FLOW_FORTH, HOST, HOST_FAR, HOST_NEW, PORT, PORT_HIGH, PORT_LOW, PORT_MID,
         VLAN,
@@ -231,12 +234,12 @@ pub(super) fn host<I: Io>(
 /// The protocol number of a kind of flow, where the kind says it.
 pub(super) fn protocol(kind: FlowKind, v6: bool) -> u8 {
     match kind {
-        FlowKind::Tcp => 6,
-        FlowKind::Udp => 17,
-        FlowKind::Icmp if v6 => 58,
-        FlowKind::Icmp => 1,
-        FlowKind::Igmp => 2,
-        FlowKind::Other | FlowKind::Link => 255,
+        FlowKind::Tcp => protocol::TCP,
+        FlowKind::Udp => protocol::UDP,
+        FlowKind::Icmp if v6 => protocol::ICMPV6,
+        FlowKind::Icmp => protocol::ICMP,
+        FlowKind::Igmp => protocol::IGMP,
+        FlowKind::Other | FlowKind::Link => OTHER_PROTOCOL,
     }
 }
 
@@ -357,9 +360,7 @@ pub(super) fn new_flow<I: Io>(
         FlowKind::Igmp => {}
         FlowKind::Other | FlowKind::Link => {
             let v6 = src.is_ipv6();
-            let known = |protocol: u8| {
-                if v6 { matches!(protocol, 6 | 17 | 58) } else { matches!(protocol, 1 | 2 | 6 | 17) }
-            };
+            let known = |protocol: u8| known_protocol(v6, protocol);
             let probe = key.clone();
             let token = io.pick(
                 || BYTE.at(wanted.map_or(0, |key| key.protocol.into())),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 use netssm_wire::checksum::Sum;
+use netssm_wire::frame::protocol;
 
 use super::{
     record::{Ether, IpFrame, ROUTER_ALERT, be16, be32, bytes_at, head},
@@ -50,7 +51,7 @@ pub(super) fn parse_v6(ether: Ether, rest: &[u8]) -> Option<IpFrame> {
     let (mut protocol, mut at) = (rest[6], 40);
     let alert = protocol == 0 && len >= 16 && rest.get(40..48) == Some(&ROUTER_ALERT);
     if alert {
-        (protocol, at) = (58, 48);
+        (protocol, at) = (protocol::ICMPV6, 48);
     }
     let (transport, payload_len, missing) =
         Transport::parse(protocol, true, true, &rest[at..], len - (at as u32 - 40))?;
@@ -145,7 +146,7 @@ fn pseudo(ip: &IpFrame) -> Sum {
     let len = ip.transport.header_len() as u32 + ip.payload_len;
     match (ip.src, ip.dst) {
         // ICMP and IGMP over IPv4 have no pseudo-header.
-        (IpAddr::V4(_), _) if matches!(ip.protocol, 1 | 2) => Sum::default(),
+        (IpAddr::V4(_), _) if matches!(ip.protocol, protocol::ICMP | protocol::IGMP) => Sum::default(),
         (IpAddr::V4(src), IpAddr::V4(dst)) => Sum::default().pseudo_v4(src, dst, ip.protocol, len as u16),
         (IpAddr::V6(src), IpAddr::V6(dst)) => Sum::default().pseudo_v6(src, dst, ip.protocol, len),
         _ => Sum::default(),

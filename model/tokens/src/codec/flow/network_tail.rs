@@ -18,7 +18,7 @@ use super::{
     side_channel::{SideClass, Spread},
     state::{ChecksumMode, Dir, FlowKind, HostDefaults},
     strict,
-    transport::Transport,
+    transport::{Transport, known_protocol},
     vocab::{CHECKSUM, Class, FLOW_LABEL, FRAGMENT, IP_CHECKSUM, IP_OPTIONS, PADDING, TOS, TTL, WIRE_LEN},
 };
 
@@ -119,7 +119,7 @@ pub(super) fn code<I: Io>(
 fn fragment<I: Io>(io: &mut I, last: u16, kind: FlowKind, protocol: u8, want: Option<u16>) -> Coded<u16> {
     let strict = io.strict();
     // A fragment of a protocol that the grammar knows has an offset, or it would be of another kind.
-    let needs_offset = kind == FlowKind::Other && matches!(protocol, 1 | 2 | 6 | 17);
+    let needs_offset = kind == FlowKind::Other && known_protocol(false, protocol);
     let there = io.maybe(
         FRAGMENT,
         || want.filter(|&want| want != last).map(|_| FRAGMENT.at(0)),

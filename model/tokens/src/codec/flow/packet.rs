@@ -11,6 +11,7 @@ mod apply;
 use std::net::{IpAddr, Ipv4Addr};
 
 use arrayvec::ArrayVec;
+use netssm_wire::frame::protocol;
 
 use super::{
     context,
@@ -87,7 +88,7 @@ fn key_of(frame: &IpFrame) -> FlowKey {
     let kind = match (&frame.transport, frame.protocol) {
         (Transport::Tcp(_), _) => FlowKind::Tcp,
         (Transport::Udp(_), _) => FlowKind::Udp,
-        (Transport::Icmp(_), 2) => FlowKind::Igmp,
+        (Transport::Icmp(_), protocol::IGMP) => FlowKind::Igmp,
         (Transport::Icmp(_), _) => FlowKind::Icmp,
         (Transport::Other(_), _) => FlowKind::Other,
     };

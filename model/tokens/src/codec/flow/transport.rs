@@ -1,6 +1,8 @@
 //! Transport headers of a record.
 
 use arrayvec::ArrayVec;
+use netssm_wire::frame::protocol;
+use netssm_wire::tcp::Flags;
 
 use super::record::{WINDOW_BYTES, be16, be32, head};
 
@@ -29,8 +31,8 @@ pub struct Tcp {
     pub seq: u32,
     /// Acknowledgement number.
     pub ack: u32,
-    /// Reserved bits and flags, twelve of them.
-    pub flags: u16,
+    /// Flags and reserved bits.
+    pub flags: Flags,
     /// Window, unscaled.
     pub window: u16,
     /// Checksum.
@@ -69,11 +71,24 @@ pub struct Icmp {
     pub window: Window,
 }
 
+/// Stands for a protocol whose headers the grammar does not know: IANA reserves this number.
+pub(super) const OTHER_PROTOCOL: u8 = 255;
+
+/// Whether the grammar knows the headers of a protocol over this version of IP.
+pub(super) fn known_protocol(v6: bool, protocol: u8) -> bool {
+    match protocol {
+        protocol::TCP | protocol::UDP => true,
+        protocol::ICMP | protocol::IGMP => !v6,
+        protocol::ICMPV6 => v6,
+        _ => false,
+    }
+}
+
 /// Bytes of payload that a record of this protocol keeps.
 pub(super) fn window_len(protocol: u8, payload_len: u32) -> usize {
     let most = match protocol {
-        1 | 58 => 0,
-        2 => 4,
+        protocol::ICMP | protocol::ICMPV6 => 0,
+        protocol::IGMP => 4,
         _ => WINDOW_BYTES,
     };
     most.min(payload_len as usize)
@@ -108,15 +123,15 @@ impl Transport {
         rest: &[u8],
         len: u32,
     ) -> Option<(Transport, u32, u8)> {
-        let icmp = if v6 { 58 } else { 1 };
+        let icmp = if v6 { protocol::ICMPV6 } else { protocol::ICMP };
         let (transport, header_len, seen, end) = match protocol {
-            6 if first => {
+            protocol::TCP if first => {
                 let (tcp, header_len) = Tcp::parse(rest, len)?;
                 let seen = 20 + tcp.options.len();
                 (Transport::Tcp(tcp), header_len, seen, header_len as usize)
             }
-            17 if first && len >= 8 && rest.len() >= 8 => {
-                let end = 8 + window_len(17, len - 8);
+            protocol::UDP if first && len >= 8 && rest.len() >= 8 => {
+                let end = 8 + window_len(protocol::UDP, len - 8);
                 let window: Window = head(&rest[8..end.min(rest.len())]);
                 let ports = (be16(rest, 0), be16(rest, 2));
                 let seen = 8 + window.len();
@@ -127,7 +142,11 @@ impl Transport {
                     end,
                 )
             }
-            _ if first && (protocol == icmp || protocol == 2 && !v6) && len >= 8 && rest.len() >= 8 => {
+            _ if first
+                && (protocol == icmp || protocol == protocol::IGMP && !v6)
+                && len >= 8
+                && rest.len() >= 8 =>
+            {
                 let end = 8 + window_len(protocol, len - 8);
                 let window: Window = head(&rest[8..end.min(rest.len())]);
                 let seen = 8 + window.len();
@@ -139,10 +158,10 @@ impl Transport {
                     end,
                 )
             }
-            6 | 17 if first => return None,
+            protocol::TCP | protocol::UDP if first => return None,
             _ if first && protocol == icmp => return None,
             _ => {
-                let end = window_len(255, len);
+                let end = window_len(OTHER_PROTOCOL, len);
                 let window: Window = head(&rest[..end.min(rest.len())]);
                 let seen = window.len();
                 (Transport::Other(window), 0, seen, end)
@@ -161,7 +180,7 @@ impl Transport {
                 }
                 put((tcp.ack >> 16) as u16);
                 put(tcp.ack as u16);
-                put((5 + u16::from(tcp.options_len) / 4) << 12 | tcp.flags & 0xfff);
+                put((5 + u16::from(tcp.options_len) / 4) << 12 | tcp.flags.bits());
                 put(tcp.window);
                 put(checksum.unwrap_or(tcp.checksum));
                 put(tcp.urgent);
@@ -204,7 +223,7 @@ impl Tcp {
             ports: (be16(rest, 0), be16(rest, 2)),
             seq: be32(rest, 4),
             ack: be32(rest, 8),
-            flags: offset & 0xfff,
+            flags: Flags::from_bits(offset),
             window: be16(rest, 14),
             checksum: be16(rest, 16),
             urgent: be16(rest, 18),

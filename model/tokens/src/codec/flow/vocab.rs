@@ -75,7 +75,7 @@ classes! {
     PAD: 1;
     /// End of the session.
     EOS: 1;
-    /// CaptureDirection of the capture: outward, inward, local, other.
+    /// Direction of the capture: outward, inward, local, other.
     DIR: 4;
     /// Link-rate class, powers of four from below 64 kbit/s.
     RATE: 8;

@@ -5,7 +5,7 @@ use netssm_wire::ports::{DNS_FORMAT, HTTPS};
 use netssm_wire::tcp::Flags;
 use serde::Serialize;
 
-use crate::packet::tcp_flags;
+use crate::packet::tcp;
 
 /// What opens or closes a connection.
 const CONTROL: [Flags; 3] = [Flags::SYN, Flags::FIN, Flags::RST];
@@ -67,7 +67,7 @@ impl PacketKind {
     pub fn of(frame: &[u8], layout: &Layout) -> Self {
         match layout.transport {
             Transport::Tcp { at, header_len } => {
-                let closing = tcp_flags(frame, at)
+                let closing = tcp::flags(frame, at)
                     .is_some_and(|flags| CONTROL.iter().any(|&control| flags.contains(control)));
                 match layout.l3_end() {
                     _ if closing => Self::TcpSynFinRst,

@@ -1,28 +1,15 @@
+//! Windows of payload there and back, legal tokens, and what the usual course of a protocol costs.
+
 use super::{
     super::{
         io::{Collect, Emit, Read},
         mask::Mask,
         side_channel::{Drawn, SideSource, SideTable},
+        tests::Random,
         transport::Window,
     },
     *,
 };
-
-/// A generator of test input (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-}
 
 const PORTS: [(u16, u16); 8] = [
     (40_000, 53),

@@ -1,6 +1,6 @@
 //! All rules, held against a whole record: what tests ask of generated ones.
 
-use netssm_wire::MacAddr;
+use netssm_wire::{MacAddr, tcp::Flags};
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,7 +10,6 @@ use super::{
     tcp::{options_ok, options_room, tcp_flags_ok, tcp_lengths},
     ttls, udp_lengths, usable, words,
 };
-use crate::codec::flow::tcp::ACK;
 use crate::codec::flow::{
     record::{ArpFrame, Ether, Frame, IpFrame, Mac, Record},
     transport::{Icmp, Tcp, Transport, Udp},
@@ -110,7 +109,7 @@ fn broken_tcp(ip: &IpFrame, tcp: &Tcp) -> Option<&'static str> {
         .or(rule(tcp_flags_ok(tcp.flags), "tcp flags"))
         .or(rule(fits, "tcp length"))
         .or(rule(options_ok(&tcp.options, tcp.flags), "tcp options"))
-        .or(rule(tcp.flags & ACK != 0 || tcp.ack == 0, "tcp acknowledgement"))
+        .or(rule(tcp.flags.contains(Flags::ACK) || tcp.ack == 0, "tcp acknowledgement"))
         .or(rule(tcp.urgent == 0, "tcp urgent pointer"))
 }
 

@@ -1,35 +1,37 @@
 //! What TCP sends (RFC 9293).
 
 use netssm_wire::options::{Item, item_at};
-use netssm_wire::tcp::{MAX_WINDOW_SHIFT, kind};
+use netssm_wire::tcp::{Flags, kind};
 
 #[cfg(test)]
 use super::{Lengths, room};
-use crate::codec::flow::tcp::{ACK, SYN};
-#[cfg(test)]
-use crate::codec::flow::tcp::{FIN, PSH, RST, URG};
+use crate::packet::tcp::option_fits;
 
 /// Reserved bits. The lowest of the four above the flags is accurate ECN's.
 #[cfg(test)]
-const RESERVED: u16 = 0x0e00;
+const RESERVED: Flags = Flags::from_bits(0x0e00);
 
 /// Whether a TCP sends this set of flags: one of SYN, FIN and RST at most, no PSH with SYN or RST, ACK on everything
 /// but the first SYN and a bare RST. URG is left out (RFC 6093 deprecates it), and with it the urgent pointer is 0.
 /// ECN flags may accompany anything. All twelve sets of the alphabet's table are legal.
 #[cfg(test)]
-pub(in super::super) fn tcp_flags_ok(flags: u16) -> bool {
-    let alone = match flags & (SYN | FIN | RST) {
-        0 | FIN => flags & ACK != 0,
-        SYN | RST => flags & PSH == 0,
+pub(in super::super) fn tcp_flags_ok(flags: Flags) -> bool {
+    let alone = match flags & (Flags::SYN | Flags::FIN | Flags::RST) {
+        Flags::NONE | Flags::FIN => flags.contains(Flags::ACK),
+        Flags::SYN | Flags::RST => !flags.contains(Flags::PSH),
         _ => false,
     };
-    alone && flags & (RESERVED | URG) == 0
+    alone && !flags.intersects(RESERVED | Flags::URG)
 }
 
 /// Payload lengths of a segment: none with SYN or RST, else what fits behind a header without options.
 #[cfg(test)]
-pub(in super::super) fn tcp_lengths(v6: bool, flags: u16) -> Lengths {
-    if flags & (SYN | RST) != 0 { Lengths::only(0) } else { Lengths::new(0, (room(v6) - 20) as u16, 1) }
+pub(in super::super) fn tcp_lengths(v6: bool, flags: Flags) -> Lengths {
+    if flags.intersects(Flags::SYN | Flags::RST) {
+        Lengths::only(0)
+    } else {
+        Lengths::new(0, (room(v6) - 20) as u16, 1)
+    }
 }
 
 /// Bytes of options that fit beside so much payload.
@@ -41,8 +43,7 @@ pub(in super::super) fn options_room(v6: bool, payload_len: u32) -> u32 {
 /// Whether options parse to their end and may stand beside these flags: no kind twice; MSS, window scale (RFC 7323: at
 /// most 14) and SACK-permitted in a SYN only; SACK never in one and only with ACK; without ACK nothing is echoed. After
 /// the end of options there are zeros.
-pub(in super::super) fn options_ok(options: &[u8], flags: u16) -> bool {
-    let (syn, ack) = (flags & SYN != 0, flags & ACK != 0);
+pub(in super::super) fn options_ok(options: &[u8], flags: Flags) -> bool {
     let mut seen = 0_u16;
     let mut at = 0;
     while let Some(item) = item_at(options, at) {
@@ -52,14 +53,8 @@ pub(in super::super) fn options_ok(options: &[u8], flags: u16) -> bool {
             Item::Nop => at += 1,
             Item::Option { kind, len } => {
                 let option = &options[at..at + len];
-                let fits = match (kind, len) {
-                    (kind::MSS, 4) | (kind::SACK_PERMITTED, 2) => syn,
-                    (kind::WINDOW_SCALE, 3) => syn && option[2] <= MAX_WINDOW_SHIFT,
-                    (kind::SACK, 10 | 18 | 26 | 34) => ack && !syn,
-                    (kind::TIMESTAMPS, 10) => ack || option[6..] == [0; 4],
-                    _ => false,
-                };
-                if !fits || seen & 1 << kind != 0 {
+                let echoes = kind == kind::TIMESTAMPS && !flags.contains(Flags::ACK) && option[6..] != [0; 4];
+                if !option_fits(option, flags) || echoes || seen & 1 << kind != 0 {
                     return false;
                 }
                 seen |= 1 << kind;
@@ -77,21 +72,21 @@ mod tests {
     #[test]
     fn the_sets_of_the_alphabet_are_legal() {
         for flags in [0x10, 0x18, 0x11, 0x19, 0x04, 0x14, 0x02, 0x12, 0xc2, 0x52, 0x50, 0x90] {
-            assert!(tcp_flags_ok(flags), "{flags:#x}");
+            assert!(tcp_flags_ok(Flags::from_bits(flags)), "{flags:#x}");
         }
         for flags in [0, 0x01, 0x08, 0x03, 0x06, 0x16, 0x15, 0x1a, 0x1c, 0x38, 0x210] {
-            assert!(!tcp_flags_ok(flags), "{flags:#x}");
+            assert!(!tcp_flags_ok(Flags::from_bits(flags)), "{flags:#x}");
         }
     }
 
     #[test]
     fn options_belong_to_flags() {
         let syn = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
-        assert!(options_ok(&syn, SYN) && !options_ok(&syn, ACK) && options_ok(&[], RST));
+        assert!(options_ok(&syn, Flags::SYN) && !options_ok(&syn, Flags::ACK) && options_ok(&[], Flags::RST));
         let timestamps = [1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7];
-        assert!(options_ok(&timestamps, ACK) && !options_ok(&timestamps, RST));
+        assert!(options_ok(&timestamps, Flags::ACK) && !options_ok(&timestamps, Flags::RST));
         let sack = [1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2];
-        assert!(options_ok(&sack, ACK) && !options_ok(&sack, SYN | ACK));
+        assert!(options_ok(&sack, Flags::ACK) && !options_ok(&sack, Flags::SYN | Flags::ACK));
         for broken in [
             &[4, 2, 4, 2][..],
             &[3, 3, 15, 1],
@@ -101,7 +96,7 @@ mod tests {
             &[1, 1],
             &[34, 2, 1, 1],
         ] {
-            assert!(!options_ok(broken, SYN), "{broken:?}");
+            assert!(!options_ok(broken, Flags::SYN), "{broken:?}");
         }
         assert_eq!(
             (options_room(false, 1460), options_room(false, 1448), options_room(true, 0)),

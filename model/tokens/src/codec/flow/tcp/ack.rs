@@ -1,8 +1,9 @@
 //! Acknowledgement numbers: everything that came in order, or the same again.
 
 use arrayvec::ArrayVec;
+use netssm_wire::tcp::Flags;
 
-use super::{REPEATABLE, SYN, TcpContext, TcpDir, distance};
+use super::{REPEATABLE, TcpContext, TcpDir, distance};
 use crate::codec::flow::{
     choose::{Candidates, Chosen, Rules, choose},
     io::{Coded, Io, Presence, Stop},
@@ -29,11 +30,11 @@ pub(super) fn code<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
     want: Option<u32>,
-    flags: u16,
+    flags: Flags,
     payload_len: u32,
 ) -> Coded<AckCoded> {
     let (this, other) = (cx.this, cx.other);
-    if flags & super::ACK == 0 {
+    if !flags.contains(Flags::ACK) {
         let strict = io.strict();
         let there = io.maybe(
             ACK,
@@ -102,8 +103,8 @@ pub(super) fn code<I: Io>(
     }
 }
 
-pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &AckCoded, flags: u16, payload: bool) {
-    if flags & super::ACK == 0 {
+pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &AckCoded, flags: Flags, payload: bool) {
+    if !flags.contains(Flags::ACK) {
         return;
     }
     if let Some(repeats) = coded.repeats {
@@ -112,7 +113,7 @@ pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &AckCoded, fla
     if other.next.is_none() {
         other.next = Some(coded.value);
     }
-    if this.acked.is_none_or(|acked| distance(coded.value, acked) > 0) || flags & SYN != 0 {
+    if this.acked.is_none_or(|acked| distance(coded.value, acked) > 0) || flags.contains(Flags::SYN) {
         this.acked = Some(coded.value);
     }
     // What is acknowledged can only be repeated, and only the newest of it has a token.

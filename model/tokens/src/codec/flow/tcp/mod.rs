@@ -34,16 +34,6 @@ use super::{
     vocab::URGENT,
 };
 
-// A record has flags as the bits that its tokens stand for.
-pub(super) const FIN: u16 = Flags::FIN.bits();
-pub(super) const SYN: u16 = Flags::SYN.bits();
-pub(super) const RST: u16 = Flags::RST.bits();
-#[cfg(test)]
-pub(super) const PSH: u16 = Flags::PSH.bits();
-pub(super) const ACK: u16 = Flags::ACK.bits();
-#[cfg(test)]
-pub(super) const URG: u16 = Flags::URG.bits();
-
 /// Segments remembered of a direction, and gaps in it.
 const SEGMENTS: usize = 64;
 const HOLES: usize = 16;
@@ -139,7 +129,7 @@ pub(super) struct TcpContext<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct TcpCoded {
     pub(super) payload_len: u32,
-    flags: u16,
+    flags: Flags,
     window: u16,
     seq: SeqCoded,
     ack: AckCoded,
@@ -189,7 +179,7 @@ pub(super) fn code<I: Io>(
 pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &TcpCoded, time_us: i64) {
     let flags = coded.flags;
     let payload = coded.payload_len > 0;
-    if coded.seq.restarts() && flags & ACK == 0 {
+    if coded.seq.restarts() && !flags.contains(Flags::ACK) {
         // The ports are used again: nothing of the old connection holds, except the defaults of its hosts.
         for dir in [&mut *this, &mut *other] {
             *dir = TcpDir::new(dir.window.last(), dir.timestamps.rate());
@@ -199,9 +189,9 @@ pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &TcpCoded, tim
     ack::apply(this, other, &coded.ack, flags, payload);
     this.window.apply(coded.window, flags, coded.ack.value);
     options::apply(this, other, &coded.options, flags, time_us);
-    this.fin |= flags & FIN != 0;
-    this.rst |= flags & RST != 0;
-    if flags & SYN != 0 && flags & ACK == 0 {
+    this.fin |= flags.contains(Flags::FIN);
+    this.rst |= flags.contains(Flags::RST);
+    if flags.contains(Flags::SYN) && !flags.contains(Flags::ACK) {
         (this.fin, this.rst) = (false, false);
     }
 }
@@ -213,7 +203,7 @@ pub(super) fn is_closed(a: &TcpDir, b: &TcpDir) -> bool {
 
 /// Gives the tables that tokens refer to, for the codec's id.
 pub(super) fn tables(hash: &mut dyn FnMut(&[u8])) {
-    shape::FLAGS.iter().for_each(|flags| hash(&flags.to_le_bytes()));
+    shape::FLAGS.iter().for_each(|flags| hash(&flags.bits().to_le_bytes()));
     syn::LAYOUTS.iter().for_each(|layout| hash(&[&[layout.len() as u8], *layout].concat()));
     syn::SIZES.iter().for_each(|size| hash(&size.to_le_bytes()));
 }

@@ -10,10 +10,10 @@
 
 use arrayvec::ArrayVec;
 use netssm_wire::options::NOP;
-use netssm_wire::tcp::kind;
+use netssm_wire::tcp::{Flags, kind};
 
 use super::{
-    SYN, TcpContext, TcpDir,
+    TcpContext, TcpDir,
     sack::{self, Block},
     syn::{self, SynOptions, SynTemplate, TIMESTAMPS_BYTES},
     timestamps::{self, Seen, TimestampsCoded},
@@ -70,12 +70,12 @@ pub(super) fn code<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
     want: Option<&Tcp>,
-    flags: u16,
+    flags: Flags,
     payload_len: u32,
     _seq: u32,
     ack: u32,
 ) -> Coded<(Bytes, OptionsCoded)> {
-    if flags & SYN != 0 {
+    if flags.contains(Flags::SYN) {
         on_syn(cx, io, want, flags)
     } else {
         on_others(cx, io, want, flags, payload_len, ack)
@@ -86,11 +86,11 @@ fn on_syn<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
     want: Option<&Tcp>,
-    flags: u16,
+    flags: Flags,
 ) -> Coded<(Bytes, OptionsCoded)> {
     let wanted = want.map(|tcp| (tcp.options.as_slice(), usize::from(tcp.options_len)));
     // An initiator's SYN may come to the ports of an old connection.
-    let asked = cx.other.offered.filter(|_| flags & super::ACK != 0);
+    let asked = cx.other.offered.filter(|_| flags.contains(Flags::ACK));
     let template = match syn::code(cx, io, wanted, asked)? {
         SynOptions::Literal(bytes) => {
             return Ok((bytes, OptionsCoded::literal()));
@@ -145,7 +145,7 @@ fn on_others<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
     want: Option<&Tcp>,
-    flags: u16,
+    flags: Flags,
     payload_len: u32,
     ack: u32,
 ) -> Coded<(Bytes, OptionsCoded)> {
@@ -166,7 +166,7 @@ fn on_others<I: Io>(
     let planned = planned.flatten();
     let expected = expects_timestamps(cx);
     // A reset may do without.
-    let agreed = cx.this.agreed_timestamps(cx.other).filter(|_| strict && flags & super::RST == 0);
+    let agreed = cx.this.agreed_timestamps(cx.other).filter(|_| strict && !flags.contains(Flags::RST));
     // Room for options in a generated packet.
     let room = cx.room.saturating_sub(20 + payload_len);
     let token = io.maybe(
@@ -216,7 +216,7 @@ fn blocks<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
     plan: Option<&Plan<'_>>,
-    flags: u16,
+    flags: Flags,
     ack: u32,
     timestamped: bool,
     room: u32,
@@ -232,7 +232,7 @@ fn blocks<I: Io>(
                 // One block at a time: the list of a real receiver has no repetitions.
                 let legal = !strict
                     || count == 1
-                        && flags & super::ACK != 0
+                        && flags.contains(Flags::ACK)
                         && sack::possible(cx, ack)
                         && (start + 4 + 8 * count) as u32 <= room;
                 if legal {
@@ -255,7 +255,7 @@ fn blocks<I: Io>(
     Ok(blocks)
 }
 
-pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &OptionsCoded, flags: u16, time_us: i64) {
+pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &OptionsCoded, flags: Flags, time_us: i64) {
     if let Some(timestamps) = &coded.timestamps {
         timestamps::apply(&mut this.timestamps, &mut other.timestamps, timestamps, flags, time_us);
     }

@@ -2,7 +2,9 @@
 
 use arrayvec::ArrayVec;
 
-use super::{ACK, FIN, HOLES, REPEATABLE, SEGMENTS, SYN, TcpContext, TcpDir, distance};
+use netssm_wire::tcp::Flags;
+
+use super::{HOLES, REPEATABLE, SEGMENTS, TcpContext, TcpDir, distance};
 use crate::codec::flow::{
     choose::{Candidates, Chosen, Rules, choose},
     io::{Coded, Io, Stop},
@@ -47,7 +49,7 @@ pub(super) fn code<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
     want: Option<u32>,
-    flags: u16,
+    flags: Flags,
     payload_len: u32,
 ) -> Coded<SeqCoded> {
     let this = cx.this;
@@ -55,11 +57,11 @@ pub(super) fn code<I: Io>(
         let isn = io.side(SideClass::Isn, || want.unwrap_or_default().into(), Spread::Bits(32))?;
         return Ok(SeqCoded { value: isn as u32, fresh: false });
     };
-    let syn = flags & SYN != 0;
+    let syn = flags.contains(Flags::SYN);
     let largest = u32::from(cx.lengths.max());
     let strict = io.strict();
     // A direction that is over, or opens again, cannot go on where it was.
-    let sends_more = payload_len > 0 || flags & FIN != 0;
+    let sends_more = payload_len > 0 || flags.contains(Flags::FIN);
     let default = !(strict && (syn || this.fin && sends_more));
     let candidates = |list: &mut Candidates| {
         if syn {
@@ -97,7 +99,7 @@ pub(super) fn code<I: Io>(
             return true;
         }
         let ahead = distance(value, next);
-        let room = distance(value, next) + i64::from(payload_len) + i64::from(flags & FIN != 0);
+        let room = distance(value, next) + i64::from(payload_len) + i64::from(flags.contains(Flags::FIN));
         match SEQ.index(token) {
             // A SYN repeats only a SYN that waits for its answer. After a connection it opens another one: what it seems to
             // repeat there is a FIN.
@@ -107,7 +109,7 @@ pub(super) fn code<I: Io>(
             }
             // Nothing new behind a FIN.
             _ if this.fin => room <= 0,
-            Some(KEEP_ALIVE) => payload_len <= 1 && flags & FIN == 0,
+            Some(KEEP_ALIVE) => payload_len <= 1 && !flags.contains(Flags::FIN),
             _ => ahead < FAR,
         }
     };
@@ -135,17 +137,17 @@ pub(super) fn code<I: Io>(
     Ok(SeqCoded { value, fresh })
 }
 
-pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &SeqCoded, flags: u16, payload_len: u32) {
+pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &SeqCoded, flags: Flags, payload_len: u32) {
     let start = coded.value;
-    let length = payload_len + u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
+    let length = payload_len + flags.seq_len();
     let end = start.wrapping_add(length);
     let mut next = this.next.unwrap_or(start);
     let ahead = distance(start, next);
-    if coded.fresh || flags & SYN != 0 && ahead.abs() > FAR || ahead < FAR_BACK {
+    if coded.fresh || flags.contains(Flags::SYN) && ahead.abs() > FAR || ahead < FAR_BACK {
         next = start;
         this.segments.clear();
         this.holes.clear();
-        if flags & ACK == 0 {
+        if !flags.contains(Flags::ACK) {
             other.acked = None;
         }
     } else if ahead > 0 {

@@ -1,6 +1,8 @@
 //! Flag set and payload length class in one token.
 
-use super::{ACK, FIN, RST, SYN, TcpContext};
+use netssm_wire::tcp::Flags;
+
+use super::TcpContext;
 use crate::codec::flow::{
     io::{Coded, Io, Stop},
     lengths::{CLASSES, LITERAL, Limit, NONE},
@@ -10,8 +12,20 @@ use crate::codec::flow::{
 };
 
 /// Flag sets with a token, in the order of the alphabet: ., P., F., FP., R, R., S, S., SEW, S.E, .E, .W in tcpdump's notation.
-pub(in crate::codec::flow) const FLAGS: [u16; 12] =
-    [0x10, 0x18, 0x11, 0x19, 0x04, 0x14, 0x02, 0x12, 0xc2, 0x52, 0x50, 0x90];
+pub(in crate::codec::flow) const FLAGS: [Flags; 12] = [
+    Flags::from_byte(0x10),
+    Flags::from_byte(0x18),
+    Flags::from_byte(0x11),
+    Flags::from_byte(0x19),
+    Flags::from_byte(0x04),
+    Flags::from_byte(0x14),
+    Flags::from_byte(0x02),
+    Flags::from_byte(0x12),
+    Flags::from_byte(0xc2),
+    Flags::from_byte(0x52),
+    Flags::from_byte(0x50),
+    Flags::from_byte(0x90),
+];
 const OTHER: usize = FLAGS.len();
 
 const _: () = assert!((FLAGS.len() + 1) * CLASSES == SHAPE.len as usize);
@@ -58,8 +72,9 @@ impl TcpContext<'_> {
     }
 
     /// What a generator may send: connections begin with a SYN, answers with SYN-ACK or RST, and so on.
-    fn may_send(&self, flags: u16) -> bool {
-        let (syn, ack, rst) = (flags & SYN != 0, flags & ACK != 0, flags & RST != 0);
+    fn may_send(&self, flags: Flags) -> bool {
+        let (syn, ack, rst) =
+            (flags.contains(Flags::SYN), flags.contains(Flags::ACK), flags.contains(Flags::RST));
         match self.stage() {
             Stage::Fresh => syn && !ack && !self.back,
             Stage::Asked => ack && (syn || rst),
@@ -68,7 +83,9 @@ impl TcpContext<'_> {
             Stage::Open => !syn && (ack || rst),
             Stage::Closed if syn => !ack && !self.back,
             // Late segments of a closed connection: acknowledgements and resets.
-            Stage::Closed => self.other.started() && ack && (rst || self.this.started() && flags & FIN == 0),
+            Stage::Closed => {
+                self.other.started() && ack && (rst || self.this.started() && !flags.contains(Flags::FIN))
+            }
         }
     }
 
@@ -79,7 +96,8 @@ impl TcpContext<'_> {
                 continue;
             }
             // Nothing new follows a FIN.
-            let bare = strict && (flags & (SYN | RST) != 0 || self.closed || self.this.finished());
+            let bare =
+                strict && (flags.intersects(Flags::SYN | Flags::RST) || self.closed || self.this.finished());
             for &class in classes.iter().filter(|&&class| !bare || class == NONE) {
                 mask.add(SHAPE.at(index * CLASSES + class));
             }
@@ -100,9 +118,9 @@ impl super::TcpDir {
 pub(super) fn code<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
-    flags: Option<u16>,
+    flags: Option<Flags>,
     length: Option<u32>,
-) -> Coded<(u16, u32)> {
+) -> Coded<(Flags, u32)> {
     let strict = io.strict();
     let token = io.pick(
         || {
@@ -120,10 +138,10 @@ pub(super) fn code<I: Io>(
     let flags = match FLAGS.get(index) {
         Some(&known) => known,
         None => {
-            let range = || Range::new(0, 0xfff).except(FLAGS.iter().map(|&flags| flags.into()));
-            number(io, 2, || flags.unwrap_or_default().into(), range)? as u16
+            let range = || Range::new(0, 0xfff).except(FLAGS.iter().map(|flags| flags.bits().into()));
+            Flags::from_bits(number(io, 2, || flags.unwrap_or_default().bits().into(), range)? as u16)
         }
     };
     let length = cx.lengths.code(io, class, cx.next_length, length, cx.limit(strict))?;
-    Ok((flags & 0xfff, length))
+    Ok((flags, length))
 }

@@ -6,6 +6,7 @@
 
 use arrayvec::ArrayVec;
 use netssm_wire::options::{END, NOP};
+use netssm_wire::tcp::{Flags, MAX_WINDOW_SHIFT};
 use netssm_wire::tcp::kind::{MSS, SACK_PERMITTED, TIMESTAMPS, WINDOW_SCALE};
 
 use super::TcpContext;
@@ -80,8 +81,6 @@ const _: () = {
 pub(super) const SIZES: [u16; 16] =
     [1460, 1440, 1400, 1380, 1360, 1350, 1300, 1452, 1414, 1430, 1410, 1370, 8961, 536, 1220, 1240];
 const OTHER_SIZE: usize = 255;
-/// Largest window scale (RFC 7323 section 2.3).
-const MAX_SCALE: u16 = 14;
 /// What a cut-off window scale becomes: the most common one.
 const USUAL_SCALE: u8 = 7;
 /// Smallest segment size that a generator announces.
@@ -188,7 +187,7 @@ fn fill(layout: &[u8], seen: &[u8]) -> SynTemplate {
 fn layout_of(seen: &[u8], len: usize) -> Option<(usize, SynTemplate)> {
     LAYOUTS.iter().enumerate().find_map(|(index, layout)| {
         let filled = fill(layout, seen);
-        let writable = scale(&filled).is_none_or(|scale| u16::from(scale) <= MAX_SCALE);
+        let writable = scale(&filled).is_none_or(|scale| u16::from(scale) <= MAX_WINDOW_SHIFT);
         (fits(&filled, seen, len) && writable).then_some((index, filled))
     })
 }
@@ -217,7 +216,7 @@ fn nearest(seen: &[u8], len: usize) -> SynTemplate {
             (MSS, Some(from)) => {
                 out[at + 2..at + 4].iter_mut().zip(bytes(from)).for_each(|(to, byte)| *to = byte)
             }
-            (WINDOW_SCALE, Some(from)) => out[at + 2] = whole[from + 2].min(MAX_SCALE as u8),
+            (WINDOW_SCALE, Some(from)) => out[at + 2] = whole[from + 2].min(MAX_WINDOW_SHIFT as u8),
             _ => {}
         }
     }
@@ -240,7 +239,7 @@ pub(super) fn code<I: Io>(
     let instead = want
         .filter(|&(seen, len)| {
             let known = |template: &SynTemplate| {
-                fits(template, seen, len) && options_ok(template, super::SYN | super::ACK)
+                fits(template, seen, len) && options_ok(template, Flags::SYN | Flags::ACK)
             };
             io.strict()
                 && layout_of(seen, len).is_none()
@@ -270,7 +269,7 @@ pub(super) fn code<I: Io>(
     // A prompt may have taught a list that a generator must not repeat.
     let strict = io.strict();
     let sound = |template: &SynTemplate| {
-        !strict || options_ok(template, super::SYN | super::ACK) && Offered::of(template).answers(asked)
+        !strict || options_ok(template, Flags::SYN | Flags::ACK) && Offered::of(template).answers(asked)
     };
     let token = io.maybe(
         SYN_OPTIONS,
@@ -367,7 +366,7 @@ fn values<I: Io>(
                 let token = io.pick(
                     || BYTE.at(want.map_or(0, |want| want[at + 2]).into()),
                     |mask| {
-                        for scale in 0..=MAX_SCALE as u8 {
+                        for scale in 0..=MAX_WINDOW_SHIFT as u8 {
                             if would(&[scale], &out) {
                                 mask.add(BYTE.at(scale.into()));
                             }
@@ -375,7 +374,7 @@ fn values<I: Io>(
                     },
                 )?;
                 out[at + 2] =
-                    BYTE.index(token).filter(|&scale| scale <= MAX_SCALE.into()).ok_or(Stop::Illegal)? as u8;
+                    BYTE.index(token).filter(|&scale| scale <= MAX_WINDOW_SHIFT.into()).ok_or(Stop::Illegal)? as u8;
             }
             _ => {}
         }

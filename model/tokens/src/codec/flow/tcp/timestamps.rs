@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 
 use arrayvec::ArrayVec;
 
+use netssm_wire::tcp::Flags;
+
 use super::{TcpContext, distance};
 use crate::codec::flow::{
     choose::{Candidates, Chosen, Rules, choose},
@@ -186,7 +188,7 @@ pub(super) fn code<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
     want: Option<(Seen, Seen)>,
-    flags: u16,
+    flags: Flags,
 ) -> Coded<TimestampsCoded> {
     let (this, other) = (&cx.this.timestamps, &cx.other.timestamps);
     let predicted = this.predict(cx.time_us);
@@ -226,9 +228,9 @@ fn echo<I: Io>(
     other: &Timestamps,
     io: &mut I,
     want: Option<Seen>,
-    flags: u16,
+    flags: Flags,
 ) -> Coded<(u32, Option<bool>)> {
-    let ack = flags & super::ACK != 0;
+    let ack = flags.contains(Flags::ACK);
     let Some(&newest) = other.history.back() else {
         // The peer never showed its clock.
         let predicted = if ack { this.echo } else { Some(0) };
@@ -299,14 +301,14 @@ pub(super) fn apply(
     this: &mut Timestamps,
     other: &mut Timestamps,
     coded: &TimestampsCoded,
-    flags: u16,
+    flags: Flags,
     time_us: i64,
 ) {
     this.apply_value(coded.value, time_us);
     if let Some(repeats) = coded.echo_repeats {
         this.echo_repeats = repeats;
     }
-    if flags & super::ACK != 0 {
+    if flags.contains(Flags::ACK) {
         this.echo = Some(coded.echo);
         other.echoed(coded.echo);
     }

@@ -2,7 +2,9 @@
 
 use arrayvec::ArrayVec;
 
-use super::{SYN, distance};
+use netssm_wire::tcp::Flags;
+
+use super::distance;
 use crate::codec::flow::{
     choose::{Candidates, Chosen, Rules, choose},
     io::{Coded, Io, Stop},
@@ -47,15 +49,15 @@ impl WindowState {
         self.shift = shift.min(14);
     }
 
-    fn edge_window(&self, flags: u16, ack: u32) -> Option<u32> {
-        if flags & super::ACK == 0 || flags & SYN != 0 {
+    fn edge_window(&self, flags: Flags, ack: u32) -> Option<u32> {
+        if !flags.contains(Flags::ACK) || flags.contains(Flags::SYN) {
             return None;
         }
         let room = u64::try_from(distance(self.edge?, ack)).ok()?;
         u16::try_from(room.div_ceil(1 << self.shift)).ok().map(u32::from)
     }
 
-    fn candidates(&self, flags: u16, ack: u32, list: &mut Candidates) {
+    fn candidates(&self, flags: Flags, ack: u32, list: &mut Candidates) {
         list.extend(self.edge_window(flags, ack).map(|window| (EDGE, window)));
         for (k, &window) in self.recent.iter().enumerate() {
             list.push((WIN.at(RECENT + k), window.into()));
@@ -75,15 +77,15 @@ impl WindowState {
         }
     }
 
-    pub(super) fn apply(&mut self, window: u16, flags: u16, ack: u32) {
+    pub(super) fn apply(&mut self, window: u16, flags: Flags, ack: u32) {
         if window != self.last {
             let step = i32::from(window) - i32::from(self.last);
             remember(&mut self.steps, step, step);
             remember(&mut self.recent, window, self.last);
             self.last = window;
         }
-        if flags & super::ACK != 0 {
-            let shift = if flags & SYN != 0 { 0 } else { self.shift };
+        if flags.contains(Flags::ACK) {
+            let shift = if flags.contains(Flags::SYN) { 0 } else { self.shift };
             self.edge = Some(ack.wrapping_add(u32::from(window) << shift));
         }
     }
@@ -102,7 +104,7 @@ pub(super) fn code<I: Io>(
     state: &WindowState,
     io: &mut I,
     want: Option<u16>,
-    flags: u16,
+    flags: Flags,
     ack: u32,
 ) -> Coded<u16> {
     let last = u64::from(state.last);

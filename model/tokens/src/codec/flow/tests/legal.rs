@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use netssm_wire::{
     checksum::{self, Check},
     frame::{Layout, Stop},
+    tcp::{Flags, kind},
 };
 
 use super::{
@@ -70,7 +71,7 @@ fn kinds(mut options: &[u8]) -> Vec<u8> {
 /// Timestamps stand in the segments of a connection whose ends both offered them, but for resets, and in no other; an answer
 /// offers timestamps and window scaling only if it was asked (RFC 7323 sections 2.2 and 3.2).
 fn assert_agreed(records: &[Record]) {
-    let (syn, rst, ack, scale, timestamps) = (2, 4, 16, 3, 8);
+    let (scale, timestamps) = (kind::WINDOW_SCALE, kind::TIMESTAMPS);
     let mut offers: HashMap<_, [Option<Vec<u8>>; 2]> = HashMap::new();
     for record in records {
         let Frame::Ip(ip) = &record.frame else { continue };
@@ -79,15 +80,15 @@ fn assert_agreed(records: &[Record]) {
         let side = usize::from(from > to);
         let [this, other] = {
             let offers = offers.entry(if from > to { (to, from) } else { (from, to) }).or_default();
-            if tcp.flags & (syn | ack) == syn {
+            if tcp.flags & (Flags::SYN | Flags::ACK) == Flags::SYN {
                 *offers = [None, None];
             }
             let [low, high] = offers;
             if side == 0 { [low, high] } else { [high, low] }
         };
         let here = kinds(&tcp.options);
-        if tcp.flags & syn != 0 {
-            if let (Some(asked), true) = (&other, tcp.flags & ack != 0) {
+        if tcp.flags.contains(Flags::SYN) {
+            if let (Some(asked), true) = (&other, tcp.flags.contains(Flags::ACK)) {
                 for kind in [scale, timestamps] {
                     assert!(
                         asked.contains(&kind) || !here.contains(&kind),
@@ -96,7 +97,7 @@ fn assert_agreed(records: &[Record]) {
                 }
             }
             *this = Some(here);
-        } else if let (Some(this), Some(other), 0) = (this, other, tcp.flags & rst) {
+        } else if let (Some(this), Some(other), false) = (this, other, tcp.flags.contains(Flags::RST)) {
             let agreed = this.contains(&timestamps) && other.contains(&timestamps);
             assert_eq!(here.contains(&timestamps), agreed, "{record:?}");
         }

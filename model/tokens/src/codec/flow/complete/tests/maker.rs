@@ -1,6 +1,7 @@
 //! A source of random records that keep the strict rules.
 
 use netssm_wire::frame::protocol;
+use netssm_wire::tcp::Flags;
 use std::net::IpAddr;
 
 use rand::{Rng, seq::IndexedRandom};
@@ -79,7 +80,7 @@ impl Maker {
         if self.rng.random_bool(0.5) { known } else { self.rng.random_range(1..=u16::MAX) }
     }
 
-    fn options(&mut self, flags: u16, room: u32) -> Vec<u8> {
+    fn options(&mut self, flags: Flags, room: u32) -> Vec<u8> {
         let timestamp = [&[1, 1, 8, 10][..], &self.rng.random::<[u8; 4]>(), &[0; 4]].concat();
         let sack = [&[1, 1, 5, 10][..], &self.rng.random::<[u8; 8]>()].concat();
         let lists = [
@@ -101,12 +102,13 @@ impl Maker {
 
     fn tcp(&mut self, v6: bool) -> (Transport, u32) {
         let flags = self.of(&[0x10, 0x18, 0x11, 0x19, 0x04, 0x14, 0x02, 0x12, 0xc2, 0x52, 0x50, 0x90]);
+        let flags = Flags::from_byte(flags);
         let payload_len = self.length(tcp_lengths(v6, flags));
         let options = self.options(flags, options_room(v6, payload_len));
         let tcp = Tcp {
             ports: (self.port(), self.port()),
             seq: self.rng.random(),
-            ack: if flags & 0x10 == 0 { 0 } else { self.rng.random() },
+            ack: if flags.contains(Flags::ACK) { self.rng.random() } else { 0 },
             flags,
             window: self.rng.random(),
             checksum: self.rng.random(),
