@@ -6,8 +6,8 @@
 
 use arrayvec::ArrayVec;
 use netssm_wire::options::{END, NOP};
-use netssm_wire::tcp::{Flags, MAX_WINDOW_SHIFT};
 use netssm_wire::tcp::kind::{MSS, SACK_PERMITTED, TIMESTAMPS, WINDOW_SCALE};
+use netssm_wire::tcp::{Flags, MAX_WINDOW_SHIFT};
 
 use super::TcpContext;
 use crate::codec::flow::{
@@ -187,7 +187,7 @@ fn fill(layout: &[u8], seen: &[u8]) -> SynTemplate {
 fn layout_of(seen: &[u8], len: usize) -> Option<(usize, SynTemplate)> {
     LAYOUTS.iter().enumerate().find_map(|(index, layout)| {
         let filled = fill(layout, seen);
-        let writable = scale(&filled).is_none_or(|scale| u16::from(scale) <= MAX_WINDOW_SHIFT);
+        let writable = scale(&filled).is_none_or(|scale| scale <= MAX_WINDOW_SHIFT);
         (fits(&filled, seen, len) && writable).then_some((index, filled))
     })
 }
@@ -216,7 +216,7 @@ fn nearest(seen: &[u8], len: usize) -> SynTemplate {
             (MSS, Some(from)) => {
                 out[at + 2..at + 4].iter_mut().zip(bytes(from)).for_each(|(to, byte)| *to = byte)
             }
-            (WINDOW_SCALE, Some(from)) => out[at + 2] = whole[from + 2].min(MAX_WINDOW_SHIFT as u8),
+            (WINDOW_SCALE, Some(from)) => out[at + 2] = whole[from + 2].min(MAX_WINDOW_SHIFT),
             _ => {}
         }
     }
@@ -366,15 +366,17 @@ fn values<I: Io>(
                 let token = io.pick(
                     || BYTE.at(want.map_or(0, |want| want[at + 2]).into()),
                     |mask| {
-                        for scale in 0..=MAX_WINDOW_SHIFT as u8 {
+                        for scale in 0..=MAX_WINDOW_SHIFT {
                             if would(&[scale], &out) {
                                 mask.add(BYTE.at(scale.into()));
                             }
                         }
                     },
                 )?;
-                out[at + 2] =
-                    BYTE.index(token).filter(|&scale| scale <= MAX_WINDOW_SHIFT.into()).ok_or(Stop::Illegal)? as u8;
+                out[at + 2] = BYTE
+                    .index(token)
+                    .filter(|&scale| scale <= MAX_WINDOW_SHIFT.into())
+                    .ok_or(Stop::Illegal)? as u8;
             }
             _ => {}
         }
