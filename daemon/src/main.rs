@@ -13,6 +13,7 @@ mod app;
 mod cli;
 mod commands;
 mod device;
+mod drops;
 mod exit;
 mod health;
 mod logging;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use netssm_replay::sink::DropReason;
+
+use crate::drops::PacketDrop;
 
 /// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +153,8 @@ impl Metrics {
             page: recorder.handle(),
             recorder: Arc::new(recorder),
         };
-        for reason in DropReason::ALL {
-            metrics.dropped(reason.as_str()).increment(0);
+        for reason in PacketDrop::all() {
+            metrics.dropped(reason).increment(0);
         }
         for result in ["accepted", "refused"] {
             metrics.reloads(result).increment(0);
@@ -194,8 +195,8 @@ impl Metrics {
     }
 
     /// Counter of packets dropped for a reason.
-    pub(crate) fn dropped(&self, reason: &str) -> Counter {
-        self.labelled(DROPPED, "reason", reason)
+    pub(crate) fn dropped(&self, reason: impl Into<PacketDrop>) -> Counter {
+        self.labelled(DROPPED, "reason", reason.into().as_str())
     }
 
     /// Counter of captures finished for a reason.
@@ -246,7 +247,7 @@ mod tests {
             m.sessions_started("youtube"),
             m.repairs("ip_length"),
             m.packets_sent("veth0"),
-            m.dropped("headers"),
+            m.dropped(PacketDrop::SessionRefused),
             m.rotations("bytes"),
             m.reloads("refused"),
         ] {

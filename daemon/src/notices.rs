@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use netssm_replay::sink::SinkEvent;
 
+use crate::drops::PacketDrop;
 use crate::metrics::Metrics;
 
 /// Something that is logged and counted.
@@ -40,7 +41,7 @@ pub(crate) struct SessionRefused {
 
 impl Notice for SessionRefused {
     fn emit(self, metrics: &Metrics) {
-        metrics.dropped("session_refused").increment(self.packets);
+        metrics.dropped(PacketDrop::SessionRefused).increment(self.packets);
         tracing::warn!(label = %self.label, packets = self.packets, error = self.error, "a session was left out");
     }
 }

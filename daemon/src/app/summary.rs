@@ -26,7 +26,7 @@ pub(crate) struct Summary {
     /// The numbers of each output.
     pub outputs: Vec<OutputSummary>,
     /// Packets that were dropped before they became a frame, by reason.
-    pub dropped: BTreeMap<String, u64>,
+    pub dropped: BTreeMap<&'static str, u64>,
     /// How late frames were. Absent if no frame was sent.
     pub lateness: Option<LatenessSummary>,
     /// What the model generated.
@@ -139,7 +139,7 @@ impl Summary {
             },
             frames: tally.frames,
             outputs: played.outputs.iter().map(OutputSummary::from).collect(),
-            dropped: tally.dropped.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect(),
+            dropped: tally.dropped.iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
             lateness: lateness.below(0.5).zip(lateness.below(0.99)).map(|(p50, p99)| LatenessSummary {
                 p50,
                 p99,

@@ -60,7 +60,7 @@ struct Report {
     /// Number of repairs, by label and kind.
     repairs_by_label: BTreeMap<String, BTreeMap<&'static str, u64>>,
     /// Packets that were dropped, by reason.
-    dropped: BTreeMap<String, u64>,
+    dropped: BTreeMap<&'static str, u64>,
 }
 
 /// Runs the command.
@@ -267,7 +267,7 @@ fn report(
     }
     let mut dropped = summary.dropped.clone();
     for (reason, n) in &generated.counts.drops {
-        *dropped.entry(reason.as_str().to_owned()).or_default() += n;
+        *dropped.entry(reason.as_str()).or_default() += n;
     }
     let (frames, bytes) = summary.outputs.iter().fold((0, 0), |(f, b), o| (f + o.frames, b + o.bytes));
     let counts = &generated.counts;
@@ -316,6 +316,6 @@ fn lines(report: &Report) -> String {
         report.packets_per_second,
         report.packets_repaired,
         list(report.repairs.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect()),
-        list(report.dropped.iter().map(|(k, n)| (k.clone(), *n)).collect()),
+        list(report.dropped.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect()),
     )
 }

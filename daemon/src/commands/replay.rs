@@ -31,7 +31,7 @@ struct Report {
     packets_per_second: f64,
     bits_per_second: f64,
     outputs: Vec<OutputSummary>,
-    dropped: BTreeMap<String, u64>,
+    dropped: BTreeMap<&'static str, u64>,
     lateness_p50_s: Option<f64>,
     lateness_p99_s: Option<f64>,
     lateness_max_s: Option<f64>,

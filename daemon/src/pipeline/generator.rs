@@ -151,7 +151,7 @@ fn deliver_generated(pool: &Pool<Model>, metrics: &Metrics, order: &Order, gener
     let Generated { session, ending, counts, repairs, .. } = generated;
     metrics.packets_generated(&order.label).increment(counts.packets);
     for (reason, n) in &counts.drops {
-        metrics.dropped(reason.as_str()).increment(*n);
+        metrics.dropped(*reason).increment(*n);
     }
     for (kind, n) in repairs.kinds() {
         metrics.repairs(kind.as_str()).increment(n);

@@ -136,7 +136,7 @@ fn count(kind: OutputKind, name: &str, before: &SinkStats, now: &SinkStats, metr
     for reason in DropReason::ALL {
         let dropped = now.dropped.get(reason) - before.dropped.get(reason);
         if dropped > 0 {
-            metrics.dropped(reason.as_str()).increment(dropped);
+            metrics.dropped(reason).increment(dropped);
         }
     }
     if let Some(files) = now.files {

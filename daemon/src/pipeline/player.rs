@@ -382,7 +382,7 @@ impl<M> Player<M> {
                     replay.recycle(frame);
                 }
             }
-            Err(dropped) => *self.tally.dropped.entry(dropped.reason().as_str()).or_default() += 1,
+            Err(dropped) => *self.tally.dropped.entry(dropped.reason()).or_default() += 1,
         }
         if popped.last {
             self.tally.finished += 1;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use netssm_replay::drop_reason::DropReason;
+
 use crate::metrics::{LATENESS_BUCKETS, Metrics};
 
 /// Lateness over a whole run: the histogram that the metrics show too, and the maximum.
@@ -57,7 +59,7 @@ pub(crate) struct Tally {
     /// Arrivals that had to wait for the model.
     pub underruns: u64,
     /// Packets that were dropped before they became a frame, by reason.
-    pub dropped: BTreeMap<&'static str, u64>,
+    pub dropped: BTreeMap<DropReason, u64>,
     /// How late frames were.
     pub lateness: Lateness,
     /// Lateness values that the metrics do not have yet.
@@ -70,7 +72,7 @@ pub(crate) struct Tally {
 struct Folded {
     started: BTreeMap<Arc<str>, u64>,
     reused: u64,
-    dropped: BTreeMap<&'static str, u64>,
+    dropped: BTreeMap<DropReason, u64>,
 }
 
 impl Tally {
@@ -93,9 +95,9 @@ impl Tally {
             }
         }
         for (reason, total) in &self.dropped {
-            let told = self.folded.dropped.insert(reason, *total).unwrap_or(0);
+            let told = self.folded.dropped.insert(*reason, *total).unwrap_or(0);
             if *total > told {
-                metrics.dropped(reason).increment(total - told);
+                metrics.dropped(*reason).increment(total - told);
             }
         }
         metrics.session_reuses.increment(self.reused - self.folded.reused);
@@ -136,7 +138,7 @@ mod tests {
         let mut tally = Tally::default();
         for round in 1..=3 {
             *tally.started.entry("a".into()).or_default() += 2;
-            *tally.dropped.entry("headers").or_default() += 1;
+            *tally.dropped.entry(DropReason::Headers).or_default() += 1;
             tally.reused += 1;
             tally.sent(&[Duration::ZERO], US);
             tally.fold(&metrics);
