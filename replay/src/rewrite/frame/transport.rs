@@ -1,10 +1,9 @@
 //! What is above IP: ports, sequence numbers, messages, payload.
 
-use netssm_wire::checksum::Sum;
+use netssm_wire::checksum;
 use netssm_wire::frame::protocol;
 use netssm_wire::quote;
 use netssm_wire::tcp::{Flags, Seq};
-use std::net::IpAddr;
 
 use super::{Ends, SessionReplay, visitor};
 use crate::draw::{Draw, draw};
@@ -283,21 +282,5 @@ fn write_ports((src, dst): (u16, u16), header: &mut [u8]) {
 
 /// Writes the checksum of a whole transport segment between these ends.
 pub(super) fn fill_checksum(ends: &Ends, segment: &mut [u8]) {
-    let field = match ends.protocol {
-        protocol::TCP => 16,
-        protocol::UDP => 6,
-        _ => 2,
-    };
-    let Some(place) = segment.get_mut(field..field + 2) else { return };
-    place.fill(0);
-    let len = segment.len();
-    let pseudo = match (ends.src, ends.dst, ends.protocol) {
-        (_, _, protocol::ICMP | protocol::IGMP) => Sum::default(),
-        (IpAddr::V4(src), IpAddr::V4(dst), number) => Sum::default().pseudo_v4(src, dst, number, len as u16),
-        (IpAddr::V6(src), IpAddr::V6(dst), number) => Sum::default().pseudo_v6(src, dst, number, len as u32),
-        _ => return,
-    };
-    let stored = pseudo.bytes(segment).stored();
-    let stored = if ends.protocol == protocol::UDP { stored.udp() } else { stored };
-    segment[field..field + 2].copy_from_slice(&stored.0.to_be_bytes());
+    checksum::fill_transport(ends.src, ends.dst, ends.protocol, segment);
 }

@@ -17,6 +17,8 @@ use std::net::IpAddr;
 
 use crate::bytes::be16;
 use crate::frame::{Layout, Net, Stop, Transport, protocol};
+use crate::icmp::Version;
+use crate::quote;
 
 /// Why a frame's checksums cannot be filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +112,25 @@ pub fn fill_ipv4_header(header: &mut [u8]) {
     }
 }
 
+/// Writes the checksum of a transport segment that is not in a frame, of which `segment` is all. Protocols that have the
+/// field elsewhere than TCP and UDP are taken for ICMP, ICMPv6 or IGMP. A segment that ends before the field, and one
+/// between addresses of two IP versions, are left alone.
+pub fn fill_transport(src: IpAddr, dst: IpAddr, number: u8, segment: &mut [u8]) {
+    let field = match number {
+        protocol::TCP => 16,
+        protocol::UDP => 6,
+        _ => 2,
+    };
+    let pseudo = match number {
+        protocol::ICMP | protocol::IGMP => Some(Sum::default()),
+        _ => Sum::default().pseudo(src, dst, number, segment.len() as u32),
+    };
+    let Some(pseudo) = pseudo else { return };
+    put(segment, field, Stored(0));
+    let stored = pseudo.bytes(segment).stored();
+    put(segment, field, if number == protocol::UDP { stored.udp() } else { stored });
+}
+
 /// Says for each checksum of the frame whether a receiver would accept it.
 pub fn verify(frame: &[u8]) -> Checks {
     let layout = Layout::parse(frame);
@@ -188,16 +209,7 @@ impl Covered {
             Sum::default()
         } else {
             let (src, dst) = destination::pseudo_addresses(frame, layout)?;
-            let len = end - at;
-            match (src, dst) {
-                (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                    Sum::default().pseudo_v4(src, dst, number, u16::try_from(len).ok()?)
-                }
-                (IpAddr::V6(src), IpAddr::V6(dst)) => {
-                    Sum::default().pseudo_v6(src, dst, number, u32::try_from(len).ok()?)
-                }
-                _ => return None,
-            }
+            Sum::default().pseudo(src, dst, number, u32::try_from(end - at).ok()?)?
         };
         Some(Covered { at, end, field, udp: number == protocol::UDP, pseudo })
     }
@@ -210,11 +222,10 @@ impl Covered {
 
 /// Writes the header checksum of the IPv4 packet that an ICMP error quotes. `icmp` is the whole message.
 fn fill_quoted(icmp: &mut [u8]) {
-    // Destination unreachable, source quench, redirect, time exceeded, parameter problem (RFC 792).
-    if !matches!(icmp.first(), Some(3 | 4 | 5 | 11 | 12)) {
+    if !icmp.first().is_some_and(|kind| quote::is_error(Version::V4, *kind)) {
         return;
     }
-    let Some(quoted) = icmp.get_mut(8..) else { return };
+    let Some(quoted) = icmp.get_mut(quote::AT..) else { return };
     let Some(&first) = quoted.first() else { return };
     let len = usize::from(first & 0x0f) * 4;
     if first >> 4 == 4 && len >= 20 && len <= quoted.len() {
@@ -240,6 +251,23 @@ mod tests {
         frame.extend([10, 0, 0, 1, 10, 0, 0, 2, 0, 1, 0, 2, 0, 8 + payload.len() as u8, 0, 0]);
         frame.extend(payload);
         frame
+    }
+
+    #[test]
+    fn a_segment_alone_gets_the_checksum_that_its_frame_gives_it() {
+        let mut frame = vec![2; 12];
+        frame.extend([8, 0, 0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 198, 18, 0, 1]);
+        frame.extend([0xc3, 0x50, 0, 53, 0, 11, 0xee, 0xee, 1, 2, 3]);
+        let mut segment = frame[34..].to_vec();
+        fill(&mut frame).unwrap();
+        fill_transport([10, 0, 0, 1].into(), [198, 18, 0, 1].into(), protocol::UDP, &mut segment);
+        assert_eq!(segment, frame[34..]);
+        let (v4, v6) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([0; 16]));
+        let mut short = [1; 7];
+        fill_transport(v4, v4, protocol::UDP, &mut short);
+        assert_eq!(short, [1; 7]);
+        fill_transport(v4, v6, protocol::UDP, &mut segment);
+        assert_eq!(segment, frame[34..]);
     }
 
     #[test]

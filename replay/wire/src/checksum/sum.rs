@@ -5,7 +5,7 @@
 //! other only by name. The byte order of the machine cancels out (RFC 1071 section 2 (B)), which is why the
 //! sum below is kept in native order by `etherparse`'s word adder and swapped once at the end.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::checksum::u64_16bit_word as word;
 
@@ -52,6 +52,16 @@ impl Sum {
     #[must_use]
     pub fn pseudo_v6(self, src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, len: u32) -> Self {
         self.bytes(&src.octets()).bytes(&dst.octets()).u32(u32::from(protocol)).u32(len)
+    }
+
+    /// Adds the pseudo-header of the addresses' IP version; `None` where their versions differ. `len` is that of the
+    /// transport header and its data in bytes; over IPv4 it is below 65,536.
+    pub fn pseudo(self, src: IpAddr, dst: IpAddr, protocol: u8, len: u32) -> Option<Self> {
+        match (src, dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => Some(self.pseudo_v4(src, dst, protocol, len as u16)),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => Some(self.pseudo_v6(src, dst, protocol, len)),
+            _ => None,
+        }
     }
 
     /// The sum in 16 bits, carries added back. A sum over data with its right checksum in place is 0xffff.

@@ -12,14 +12,11 @@
 
 use netssm_wire::bytes::put;
 use netssm_wire::frame::protocol;
-use std::{
-    collections::VecDeque,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{collections::VecDeque, net::IpAddr};
 
 use arrayvec::ArrayVec;
 use netssm_wire::address_class::is_group;
-use netssm_wire::checksum::{Sum, fill_ipv4_header};
+use netssm_wire::checksum::{fill_ipv4_header, fill_transport};
 use netssm_wire::ports::{FIRST_DYNAMIC, TRACEROUTE};
 
 use crate::codec::flow::{record::IpFrame, transport::Transport};
@@ -161,32 +158,6 @@ fn finish(quote: &Quote, v6: bool, late: bool, out: &mut [u8]) {
         fill_ipv4_header(header);
     }
     if quote.total <= len {
-        fill_transport(quote, network, out);
+        fill_transport(quote.src, quote.dst, quote.protocol, out.get_mut(network..).unwrap_or_default());
     }
-}
-
-fn fill_transport(quote: &Quote, at: usize, out: &mut [u8]) {
-    let (field, udp) = match quote.protocol {
-        protocol::TCP => (at + 16, false),
-        _ => (at + 6, true),
-    };
-    put(out, field, &[0, 0]);
-    let Some(segment) = out.get(at..) else { return };
-    let len = segment.len() as u32;
-    let pseudo = match (quote.src, quote.dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => pseudo_v4(src, dst, quote.protocol, len),
-        (IpAddr::V6(src), IpAddr::V6(dst)) => pseudo_v6(src, dst, quote.protocol, len),
-        _ => return,
-    };
-    let stored = pseudo.bytes(segment).stored();
-    let value = if udp { stored.udp().0 } else { stored.0 };
-    put(out, field, &value.to_be_bytes());
-}
-
-fn pseudo_v4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: u32) -> Sum {
-    Sum::default().pseudo_v4(src, dst, protocol, len as u16)
-}
-
-fn pseudo_v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, len: u32) -> Sum {
-    Sum::default().pseudo_v6(src, dst, protocol, len)
 }
