@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use netssm_model::engine::cpu::masks::Masks;
-use netssm_model::engine::cpu::packed::{Product, Scratch, kernel};
+use netssm_model::engine::cpu::packed::{PackedMatrix, Scratch, kernel};
 use netssm_model::precision::Precision;
 
 /// Name, outputs, inputs.
@@ -38,7 +38,7 @@ fn bench(c: &mut Criterion) {
             few.clear(outputs);
             masks.iter().for_each(|mask| few.push(Some(&mask[..])));
             for precision in [Precision::F32, Precision::Int8] {
-                let product = Product::new(precision, &w, outputs, inputs).expect("finite weights");
+                let product = PackedMatrix::new(precision, &w, outputs, inputs).expect("finite weights");
                 group.bench_function(BenchmarkId::new(precision.as_str(), rows), |b| {
                     b.iter(|| product.multiply(black_box(&x), &mut out, false, &mut scratch));
                 });

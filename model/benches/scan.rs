@@ -3,11 +3,15 @@
 //! The plain loop is the baseline; the chunked form is what a GPU would run; the fused recurrence is what the CPU runs.
 //! Throughput is in tokens. Run with `cargo bench -p netssm-model --bench scan`.
 
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 use std::hint::black_box;
 
 use candle_core::{DType, Device, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use netssm_model::engine::scan::{Form, ScanInput, scan_as};
+use netssm_model::engine::scan::{Form, scan_as};
+use support::scan_input;
 
 const BATCH: usize = 2;
 const LENGTH: usize = 512;
@@ -41,18 +45,7 @@ fn vars(shape: &Shape) -> Vec<Var> {
 }
 
 fn run(form: Form, shape: &Shape, vars: &[Tensor]) -> Tensor {
-    let input = ScanInput {
-        xbc: &vars[0],
-        dt: &vars[1],
-        a_log: &vars[2],
-        d: &vars[3],
-        dt_bias: &vars[4],
-        groups: 1,
-        d_state: shape.d_state,
-        chunk_size: 64,
-        lengths: None,
-        initial: None,
-    };
+    let input = scan_input(vars, (1, shape.d_state), 64);
     scan_as(form, &input).expect("the shapes fit").0
 }
 

@@ -6,7 +6,7 @@
 //                theta = keep theta - rate m / (sqrt(correction v) + eps)
 //
 // Shapes    from (n), sums (at + blocks, or count) double, out (1); theta, grad, m, v (n) float. scale, keep, rate, correction are those of
-//           netssm_model::optim::Factors.
+//           netssm_model::engine::train_pass::Factors.
 // Launch    square_sums: any number of blocks, which is part of the order of the sum; length: one block; adamw: grid (n /
 //           ADAMW_THREADS rounded up). Block ADAMW_THREADS; no dynamic shared memory.
 // Numerics  squares and their sums in double, by thread, then a tree over the block, then over the blocks: no atomics, and one

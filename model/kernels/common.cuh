@@ -25,8 +25,8 @@ constexpr int WARP_LANES = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
 // What the host says of a row that is stepped, in 32-bit words: these, then an id of side information a field.
-// Keep in step with netssm_model::decode::inputs.
-enum Ticket { TOKEN, SLOT, FLAGS, DITHER, TICKET_WORDS };
+// Keep in step with netssm_model::engine::step_program (row_input.rs).
+enum RowInput { TOKEN, SLOT, FLAGS, DITHER, ROW_INPUT_WORDS };
 // Flags: the row's session begins, so its state counts as zero; no token is to be chosen.
 constexpr uint32_t FRESH = 1, SILENT = 2;
 

@@ -3,7 +3,7 @@
 #include "common.cuh"
 
 constexpr int CONV_THREADS = 128;
-// Steps of a block. Keep in step with netssm_model::pass::CONV_STEPS.
+// Steps of a block. Keep in step with netssm_model::engine::train_pass::CONV_STEPS.
 constexpr int CONV_STEPS = 64;
 
 template <typename T>

@@ -10,7 +10,7 @@
 // Launch    grid (C / CONV_THREADS, pieces = l / CONV_STEPS, b), rounded up, block CONV_THREADS; dynamic shared memory
 //           (CONV_STEPS + K - 1) CONV_THREADS floats: the steps' g, in which a thread has a column of its own (no barrier).
 // Numerics  float; sums in the order of steps; the parts' in theirs.
-// Reference netssm_model::ops::conv::backward (the CPU's).
+// Reference netssm_model::engine::cpu::conv::backward (the CPU's).
 #include "conv.cuh"
 
 template <typename T>

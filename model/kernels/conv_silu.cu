@@ -8,7 +8,7 @@
 //           up, K - 1, b); block CONV_THREADS; no dynamic shared memory.
 // Numerics  float, one fmaf after the other from the oldest input on, after the bias. A thread has one channel: neighbours
 //           read neighbours, and a step's inputs come again from the first cache.
-// Reference netssm_model::ops::conv (the CPU's).
+// Reference netssm_model::engine::cpu::conv (the CPU's).
 #include "conv.cuh"
 
 template <typename T>

@@ -4,11 +4,11 @@
 //           bf16, which in float may be the logits themselves. Where nothing counts both are zero.
 // Launch    grid (rows), block LOSS_THREADS; no dynamic shared memory.
 // Numerics  float; the row's largest value is taken off first; sums by thread, then a tree over the block.
-// Reference netssm_model::ops::loss::replace_by_gradient (the CPU's).
+// Reference netssm_model::engine::cpu::loss::replace_by_gradient (the CPU's).
 #include "common.cuh"
 
 constexpr int LOSS_THREADS = 128;
-// Keep in step with netssm_model::ops::loss::IGNORE.
+// Keep in step with netssm_model::network::input::IGNORE.
 constexpr uint32_t IGNORE = 0xffffffffu;
 
 template <typename T>

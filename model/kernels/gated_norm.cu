@@ -8,7 +8,7 @@
 //           NORM_THREADS.
 // Numerics  float; sums by thread, then a tree over the block; the weight's gradient in the order of rows, its channel always
 //           the same thread's. The gate and the root are recomputed backward.
-// Reference netssm_model::ops::norm::{gated_row, gated_row_backward} (the CPU's).
+// Reference netssm_model::engine::cpu::norm::{gated_row, gated_row_backward} (the CPU's).
 #include "norm.cuh"
 
 // 1 / root mean square of a group's gated values.

@@ -11,7 +11,7 @@
 //
 // Shapes    zx (rows, J) float: z, x, B, C, raw dt, as the first product left it; tail (slots, K-1, C) float, oldest
 //           first; state (slots, H, N, P) float or bf16: of this layer; taps (K, C), bias (C), dt_bias, a, skip (H),
-//           weight (E), float; out (rows, E) float or bf16, what the second product reads. tickets (rows, stride) u32: SLOT says
+//           weight (E), float; out (rows, E) float or bf16, what the second product reads. row inputs (rows, stride) u32: SLOT says
 //           where a row's state is, no two rows in the same place; with FRESH set, tail and state count as zero and are
 //           not read; DITHER differs from token to token and from session to session.
 // Launch    grid (rows, G), block THREADS. Dynamic shared memory: (2 E/G + 2 N + 2 H/G + 32) floats.
@@ -20,7 +20,7 @@
 //           decay of 0.999 moves a bf16 by less than half its last bit, and to the nearest it would never move.
 // Speed     the state is 2 E N values a row and nothing else comes near; V values (8 or 16 bytes) a load, eight loads in
 //           flight a thread, P consecutive: whole sectors.
-// Reference netssm_model::lm::Mamba2::step (ops::step on the CPU).
+// Reference netssm_model::lm::Mamba2::step (engine::cpu::step on the CPU).
 #include "common.cuh"
 
 constexpr int THREADS = 128;
@@ -127,16 +127,16 @@ __device__ __forceinline__ void advance(S* state, const float* b, const float* c
 template <typename S, int V, typename Out>
 __device__ void layer_step(const float* zx, float* tail, S* state, const float* taps, const float* bias,
                            const float* dt_bias, const float* a, const float* skip, const float* weight,
-                           const uint32_t* tickets, Out* out, const Shape s, int stride, float eps, int layer) {
+                           const uint32_t* row_inputs, Out* out, const Shape s, int stride, float eps, int layer) {
     SHARED_MEMORY(float, shared);
     int width = s.e / s.g, heads = s.h / s.g, channels = s.e + 2 * s.g * s.n;
     float *x = shared, *y = x + width, *b = y + width, *c = b + s.n, *dt = c + s.n, *decay = dt + heads;
     float* scratch = decay + heads;
     int group = blockIdx.y;
     size_t row = blockIdx.x;
-    const uint32_t* ticket = tickets + row * stride;
-    size_t slot = ticket[SLOT];
-    bool fresh = ticket[FLAGS] & FRESH;
+    const uint32_t* row_input = row_inputs + row * stride;
+    size_t slot = row_input[SLOT];
+    bool fresh = row_input[FLAGS] & FRESH;
     const float* z = zx + row * (s.e + channels + s.h);
     const float* input = z + s.e;
 
@@ -166,7 +166,7 @@ __device__ void layer_step(const float* zx, float* tail, S* state, const float* 
             sum[j] = skip[head] * x[i + j];
         }
         size_t first = ((slot * s.h + head) * s.n) * s.p + p;
-        uint32_t noise = mix(ticket[DITHER] + 0x9e3779b9u * static_cast<uint32_t>(layer * s.e + group * width + i));
+        uint32_t noise = mix(row_input[DITHER] + 0x9e3779b9u * static_cast<uint32_t>(layer * s.e + group * width + i));
         advance<S, V>(state + first, b, c, dtx, decay[own], sum, s, fresh, noise);
 #pragma unroll
         for (int j = 0; j < V; ++j) {
@@ -186,9 +186,9 @@ __device__ void layer_step(const float* zx, float* tail, S* state, const float* 
 #define LAYER_STEP(name, S, V, Out)                                                                                   \
     KERNEL __launch_bounds__(THREADS)                                                                                 \
     name(const float* zx, float* tail, S* state, const float* taps, const float* bias, const float* dt_bias,          \
-         const float* a, const float* skip, const float* weight, const uint32_t* tickets, Out* out, int e, int h,     \
+         const float* a, const float* skip, const float* weight, const uint32_t* row_inputs, Out* out, int e, int h,     \
          int p, int n, int g, int k, int stride, float eps, int layer) {                                              \
-        layer_step<S, V>(zx, tail, state, taps, bias, dt_bias, a, skip, weight, tickets, out,                         \
+        layer_step<S, V>(zx, tail, state, taps, bias, dt_bias, a, skip, weight, row_inputs, out,                         \
                          Shape{e, h, p, n, g, k}, stride, eps, layer);                                                \
     }                                                                                                                 \
     EMULATE(name)

@@ -1,4 +1,4 @@
-// out = a w^T, or out += a w^T, for the matrix products of a decoded token.
+// out = a w^T, or out += a w^T, for the matrix products of a step.
 //
 // Shapes    a (rows, k), w (n, k), both float or both bf16, row-major; out (rows, n) float.
 // Launch    float: matmul_f32_{16,64,128}: grid (n / 64, rows / that number), rounded up, block 256.
@@ -8,8 +8,8 @@
 //           not depend on the batch, which a library that picks its kernel by the sizes does not promise.
 //           No TF32: float means float.
 // Speed     Tiles in shared memory, the next one on its way in registers. Far from cuBLAS' best at large sizes; the
-//           decode step is bound by the state's traffic (layer_step.cu), not by this.
-// Reference netssm_model::ops::gemm (the CPU's).
+//           step is bound by the state's traffic (layer_step.cu), not by this.
+// Reference netssm_model::engine::cpu::panels (the CPU's).
 #include "tensor.cuh"
 
 constexpr int TILE_N = 64;

@@ -3,7 +3,7 @@
 // Shapes    x (rows, d) float; weight (d) float; out (rows, d) float or bf16, what the matrix product after it reads.
 // Launch    grid (rows), block THREADS; no dynamic shared memory.
 // Numerics  float; the sum of squares by thread, then a tree over the block: the same bits whatever the rows.
-// Reference netssm_model::ops::norm::rms_rows (the CPU's), norm::rms_norm (tensors).
+// Reference netssm_model::engine::cpu::norm::rms_rows (the CPU's), engine::tensors::norm::rms_norm.
 #include "common.cuh"
 
 constexpr int THREADS = 128;

@@ -4,7 +4,7 @@
 //           NORM_ROWS rows. What grad_x holds before is the residual's gradient.
 // Launch    grid (rows / NORM_ROWS rounded up), block NORM_THREADS; dynamic shared memory d floats.
 // Numerics  float; sums by thread, then a tree over the block; the weight's gradient in the order of rows.
-// Reference netssm_model::ops::norm::rms_backward (the CPU's).
+// Reference netssm_model::engine::cpu::norm::rms_backward (the CPU's).
 #include "norm.cuh"
 
 KERNEL __launch_bounds__(NORM_THREADS)

@@ -5,7 +5,7 @@
 // ChaCha8 stream, so a session's randomness is the CPU's, whatever else is in the batch.
 //
 // Shapes    logits (rows, vocabulary) float; draws (rows, 1 + words or 1 + 2 words) u64: the random number, the legal tokens (t at
-//           bit t % 64 of word t / 64), and with `recent` set those that the penalty applies to; tickets (rows, stride) u32: a
+//           bit t % 64 of word t / 64), and with `recent` set those that the penalty applies to; row inputs (rows, stride) u32: a
 //           row with SILENT set is left out; weights (rows, padded) double and ids (rows, padded) u32: scratch,
 //           padded being the vocabulary rounded up to a power of two; out (rows, 3) u32: status, token, logit's bits.
 // Launch    grid (rows / ROWS, rounded up), block 32 ROWS: a warp a row; no dynamic shared memory.
@@ -190,7 +190,7 @@ __device__ uint32_t choose(Candidates& c, const Policy& policy, uint64_t number,
 }
 
 KERNEL __launch_bounds__(WARP_LANES * ROWS)
-sample(const float* logits, const uint64_t* draws, const uint32_t* tickets, double* weights, uint32_t* ids, uint32_t* out,
+sample(const float* logits, const uint64_t* draws, const uint32_t* row_inputs, double* weights, uint32_t* ids, uint32_t* out,
        int rows, int vocabulary, int words, int recent, int stride, int padded, double temperature, double top_p,
        double min_p, double eta, double penalty, int top_k) {
     int lane = threadIdx.x % WARP_LANES, row = blockIdx.x * ROWS + threadIdx.x / WARP_LANES;
@@ -202,7 +202,7 @@ sample(const float* logits, const uint64_t* draws, const uint32_t* tickets, doub
     Candidates c{weights + at * padded, ids + at * padded, 0};
     uint32_t status = CHOSEN, token = 0;
     float value = 0.0f;
-    if (tickets[at * stride + FLAGS] & SILENT) {
+    if (row_inputs[at * stride + FLAGS] & SILENT) {
         status = LEFT_OUT;
     } else {
         int bad = 0;

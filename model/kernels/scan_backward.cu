@@ -24,7 +24,7 @@
 // Speed     122 to 128 registers, so 2 blocks a multiprocessor (in float one on an A100 or L4, for shared memory). A head reads
 //           S and dS twice, 16 N P bytes, and adds to the gradients of B and C, 16 N CHUNK, which stay in the second cache:
 //           with tensor cores it is this traffic.
-// Reference netssm_model::ssd (the CPU's recurrence backward, tested against finite differences).
+// Reference netssm_model::engine::cpu::recurrence (backward, tested against finite differences).
 #include "scan_tiles.cuh"
 
 // The thread's part of the product of two arrays of `count` values.

@@ -12,7 +12,7 @@
 // Speed     64 registers, so 4 blocks a multiprocessor; for shared memory 3 on an A100 and 1 on an L4 in float, 3 on an L4 in
 //           bf16. Scores above the diagonal are left out by 4 x 4, in bf16 by 16 x 16 outputs, and so are their steps of the last
 //           product.
-// Reference netssm_model::ssd::reference (f64). Source: Dao and Gu 2024, listing 1, steps 1 and 4.
+// Reference netssm_model::engine::tensors::reference (f64). Source: Dao and Gu 2024, listing 1, steps 1 and 4.
 #include "scan_tiles.cuh"
 
 template <typename T>

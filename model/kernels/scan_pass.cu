@@ -10,7 +10,7 @@
 // Launch    grid (N P / PASS_THREADS rounded up, H, b), block PASS_THREADS; no dynamic shared memory.
 // Numerics  float, two roundings a chunk. A thread has one value of the state; AHEAD chunks are read at once, so that the
 //           walk is not one wait for memory after the other.
-// Reference netssm_model::ssd::chunked, step 3 (Dao and Gu 2024, listing 1).
+// Reference netssm_model::engine::tensors::chunked, step 3 (Dao and Gu 2024, listing 1).
 #include "scan_tiles.cuh"
 
 constexpr int PASS_THREADS = 128;

@@ -12,7 +12,7 @@
 //           weight: 64 errors of 2^-9 that do not add up. The sums stay float, in memory too: the walk over chunks adds to them.
 // Speed     40 to 51 registers, so 4 or 5 blocks a multiprocessor. Writes 4 N P bytes for the 2 CHUNK (N + P) that it reads: with tensor
 //           cores it is these writes.
-// Reference netssm_model::ssd::chunked, step 2 (Dao and Gu 2024, listing 1).
+// Reference netssm_model::engine::tensors::chunked, step 2 (Dao and Gu 2024, listing 1).
 #include "scan_tiles.cuh"
 
 template <typename T>

@@ -5,7 +5,7 @@
 // Launch    grid (chunks, H, b), block CHUNK; no dynamic shared memory.
 // Numerics  float. Sums begin anew in each chunk, so that a decay is never the difference of two large numbers. Steps that do
 //           not count have dt = 0: they neither decay the state nor feed it.
-// Reference netssm_model::ssd::reference (f64). Source: Dao and Gu 2024, section 6.
+// Reference netssm_model::engine::tensors::reference (f64). Source: Dao and Gu 2024, section 6.
 #include "scan_tiles.cuh"
 
 template <typename T>

@@ -10,7 +10,7 @@
 #pragma once
 #include "common.cuh"
 
-// Steps of a chunk. Keep in step with netssm_model::pass::CHUNK.
+// Steps of a chunk. Keep in step with netssm_model::engine::train_pass::CHUNK.
 constexpr int CHUNK = 64;
 constexpr int SCAN_THREADS = 256;
 constexpr int SCAN_WARPS = SCAN_THREADS / WARP_LANES;

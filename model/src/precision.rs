@@ -1,20 +1,18 @@
-//! The precision that a model is decoded in.
+//! The precision that a model generates in.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
 
-/// How a token is decoded: what the three matrix products are computed in, and what the state is kept in. Sums are f32 in each
-/// case.
+/// What a step computes its three matrix products in, and what it keeps the state in. Sums are always f32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Weights and activations as they are.
     #[default]
     F32,
-    /// Weights and activations as whole numbers of eight bits with a scale for each output and each row; on the CPU only.
-    /// What is lost, and that nothing more is: [`crate::engine::cpu`].
+    /// Weights and activations as whole numbers of eight bits, with a scale for each output and each row; on the CPU only.
     Int8,
     /// Weights and what they are multiplied with as bf16, the state as f32; on a GPU only.
     Bf16,

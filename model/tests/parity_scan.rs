@@ -3,6 +3,8 @@
 //! Chain of trust: finite differences of the plain loop check the chunked form's autograd in f64; that checks the fused
 //! form's hand-written gradient in f32. Tolerances are relative to the largest magnitude of the tensor compared.
 
+mod support;
+
 use candle_core::{DType, Device, Tensor, Var};
 use netssm_model::engine::cpu::loss::{cross_entropy, token_nats};
 use netssm_model::engine::scan::{Form, ScanInput, scan, scan_as};
@@ -17,6 +19,7 @@ use netssm_tokens::context::ContextShape;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use support::scan_input;
 
 /// One scan's sizes: batch, length, heads, channels, groups, state, chunk.
 #[derive(Debug, Clone, Copy)]
@@ -62,16 +65,9 @@ impl Args {
     fn run(&self, form: Form, vars: &[Tensor], dtype: DType) -> (Tensor, Tensor) {
         let initial = self.initial.to_dtype(dtype).unwrap();
         let input = ScanInput {
-            xbc: &vars[0],
-            dt: &vars[1],
-            a_log: &vars[2],
-            d: &vars[3],
-            dt_bias: &vars[4],
-            groups: self.size.g,
-            d_state: self.size.n,
-            chunk_size: self.size.q,
             lengths: self.lengths.as_deref(),
             initial: Some(&initial),
+            ..scan_input(vars, (self.size.g, self.size.n), self.size.q)
         };
         scan_as(form, &input).unwrap()
     }
@@ -226,18 +222,8 @@ fn a_scan_may_be_cut_anywhere() {
     let mut parts = vec![];
     for (from, len) in [(0, 1), (1, 30), (31, 19)] {
         let (xbc, dt) = (vars[0].narrow(1, from, len).unwrap(), vars[1].narrow(1, from, len).unwrap());
-        let input = ScanInput {
-            xbc: &xbc,
-            dt: &dt,
-            a_log: &vars[2],
-            d: &vars[3],
-            dt_bias: &vars[4],
-            groups: 1,
-            d_state: 8,
-            chunk_size: 16,
-            lengths: None,
-            initial: Some(&state),
-        };
+        let piece = [&xbc, &dt, &vars[2], &vars[3], &vars[4]];
+        let input = ScanInput { initial: Some(&state), ..scan_input(piece, (1, 8), 16) };
         let (y, after) = scan(&input).unwrap();
         parts.push(y);
         state = after;
@@ -250,18 +236,7 @@ fn a_scan_may_be_cut_anywhere() {
 fn shapes_that_do_not_fit_are_errors() {
     let args = Args::new(Size { b: 2, l: 5, h: 4, p: 4, g: 2, n: 3, q: 4 }, 1, false);
     let v = &args.vars;
-    let good = ScanInput {
-        xbc: &v[0],
-        dt: &v[1],
-        a_log: &v[2],
-        d: &v[3],
-        dt_bias: &v[4],
-        groups: 2,
-        d_state: 3,
-        chunk_size: 4,
-        lengths: None,
-        initial: None,
-    };
+    let good = scan_input(v, (2, 3), 4);
     assert!(scan(&good).is_ok());
     let message = |input: &ScanInput<'_>| scan(input).unwrap_err().to_string();
     assert!(message(&ScanInput { groups: 3, ..good }).starts_with("scan channels"));
@@ -327,17 +302,17 @@ proptest! {
             let mut model = Mamba2::load(&cfg, &parameters.tensors()).unwrap();
             model.set_engine(engine).unwrap();
             let mut state = model.zero_state(2).unwrap();
-            model.step_beside(&[3, 4], &first, &mut state).unwrap(); // so that the carried state is not zero
+            model.step_with_context(&[3, 4], &first, &mut state).unwrap(); // so that the carried state is not zero
             let loss = model.loss(input, &targets, Some(&lengths), Some(&mut state)).unwrap();
-            let next = model.step_beside(&[1, 2], &last, &mut state).unwrap();
+            let next = model.step_with_context(&[1, 2], &last, &mut state).unwrap();
             results.push((loss.clone(), next, loss.backward().unwrap()));
         }
         let model = Mamba2::load(&cfg, &parameters.tensors()).unwrap();
         let mut state = model.zero_state(2).unwrap();
-        model.step_beside(&[3, 4], &first, &mut state).unwrap();
+        model.step_with_context(&[3, 4], &first, &mut state).unwrap();
         let (direct_loss, direct) =
             model.loss_and_gradients(input, &targets, Some(&lengths), Some(&mut state)).unwrap();
-        let direct_next = model.step_beside(&[1, 2], &last, &mut state).unwrap();
+        let direct_next = model.step_with_context(&[1, 2], &last, &mut state).unwrap();
         let [(loss, next, got), (true_loss, true_next, truth)] = &results[..] else { unreachable!() };
         prop_assert!((direct_loss - values(&true_loss.reshape(1).unwrap())[0]).abs() < 1e-4);
         prop_assert_eq!(values(&direct_next), values(next));
@@ -388,7 +363,7 @@ fn side_information_is_an_embedding_more_in_the_input() {
             let prompt =
                 [Prompt { tokens: &[10, 3, 4], context: &short }, Prompt { tokens: &long, context: &many }];
             let first = model.prefill_prompts(&prompt, &mut state).unwrap();
-            let stepped = model.step_beside(&[1, 2], &context(2), &mut state).unwrap();
+            let stepped = model.step_with_context(&[1, 2], &context(2), &mut state).unwrap();
             let tokens = Tensor::from_vec(vec![4u32, 4, 9, 0, 1, 2], (2, 3), &Device::Cpu).unwrap();
             let input = Input { tokens: &tokens, context: &context(6) };
             [first, stepped, model.forward(input, None, Some(&mut state)).unwrap()]
@@ -400,11 +375,11 @@ fn side_information_is_an_embedding_more_in_the_input() {
     // What does not fit is refused.
     let mut state = conditioned.zero_state(1).unwrap();
     let refused = |context: &[u32], state: &mut State| {
-        conditioned.step_beside(&[1], context, state).unwrap_err().to_string()
+        conditioned.step_with_context(&[1], context, state).unwrap_err().to_string()
     };
     assert_eq!(refused(&[], &mut state), "context: expected 2 rows for each of 1 tokens, got 0");
     assert_eq!(refused(&[0, 3], &mut state), "context: expected rows below the table's 3, got 3");
-    assert!(plain.step_beside(&[1], &[0], &mut state).is_err());
+    assert!(plain.step_with_context(&[1], &[0], &mut state).is_err());
 }
 
 #[test]

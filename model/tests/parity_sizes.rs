@@ -4,6 +4,8 @@
 //! promised, relative to the largest magnitude of what is compared: 1e-4 forward and 1e-3 for gradients in f32, 2e-2 in
 //! bf16. What is usually found is far below, and printed.
 
+mod support;
+
 use candle_core::{DType, Device, Tensor, Var};
 use netssm_model::engine::scan::{Form, ScanInput, scan_as};
 use netssm_model::lm::{Engine, Mamba2};
@@ -13,6 +15,7 @@ use netssm_model::network::input::IGNORE;
 use netssm_model::network::weights::Parameters;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use support::scan_input;
 
 const FORWARD: f64 = 1e-4;
 const GRADIENT: f64 = 1e-3;
@@ -92,18 +95,7 @@ fn scan(size: Size, form: Form, dtype: DType) -> (Tensor, Tensor, Vec<Tensor>) {
         arguments(size).iter().map(|t| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap()).collect();
     let v: Vec<&Tensor> = vars.iter().map(Var::as_tensor).collect();
     let lengths = size.lengths();
-    let input = ScanInput {
-        xbc: v[0],
-        dt: v[1],
-        a_log: v[2],
-        d: v[3],
-        dt_bias: v[4],
-        groups: size.groups,
-        d_state: size.d_state,
-        chunk_size: 16,
-        lengths: Some(&lengths),
-        initial: None,
-    };
+    let input = ScanInput { lengths: Some(&lengths), ..scan_input(v, (size.groups, size.d_state), 16) };
     let (y, end) = scan_as(form, &input).unwrap();
     let weight = draw(&mut ChaCha8Rng::seed_from_u64(9), y.dims(), -1.0, 1.0).to_dtype(dtype).unwrap();
     let gradients = (form != Form::Reference)
@@ -154,18 +146,8 @@ fn the_chunked_scan_in_bf16_is_near_the_plain_loop_on_the_same_values() {
         let exact: Vec<Tensor> = rounded.iter().map(|t| t.to_dtype(DType::F64).unwrap()).collect();
         let lengths = size.lengths();
         let run = |form, v: &[Tensor]| {
-            let input = ScanInput {
-                xbc: &v[0],
-                dt: &v[1],
-                a_log: &v[2],
-                d: &v[3],
-                dt_bias: &v[4],
-                groups: size.groups,
-                d_state: size.d_state,
-                chunk_size: 16,
-                lengths: Some(&lengths),
-                initial: None,
-            };
+            let input =
+                ScanInput { lengths: Some(&lengths), ..scan_input(v, (size.groups, size.d_state), 16) };
             scan_as(form, &input).unwrap()
         };
         let ((y, end), (got_y, got_end)) = (run(Form::Reference, &exact), run(Form::Chunked, &rounded));

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use candle_core::{DType, Tensor};
 
 use super::row::{Next, Row};
-use super::tail::Beside;
+use super::tail::OwnedPrompt;
 use super::tally::Tally;
 use super::{GenerateError, Generated, Generator, SessionRequest, Stats};
 use crate::lm::Stepped;
@@ -121,7 +121,7 @@ impl<'g> Batch<'g> {
     fn enter(
         &mut self,
         mut row: Row,
-        mut prompt: Beside,
+        mut prompt: OwnedPrompt,
         sink: &mut dyn FnMut(Generated),
     ) -> Result<(), GenerateError> {
         loop {

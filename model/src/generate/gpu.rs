@@ -1,15 +1,15 @@
-//! Generation on a GPU: what is asked of it, and the pipeline over its lanes.
+//! Generation on a GPU: what is asked of it, and the pipeline over its streams.
 
 use std::ops::ControlFlow;
 
 use super::{GenerateError, Generated, Generator, SessionRequest, Stats, pipeline};
-use crate::engine::gpu::step::{Order, Plan};
+use crate::engine::gpu::step::{GpuModel, StepOptions};
 use crate::engine::launch::Float;
 use crate::engine::step_program::Types;
 use crate::error::Error;
 use crate::precision::Precision;
 
-fn plan(generator: &Generator) -> Result<Plan, GenerateError> {
+fn options(generator: &Generator) -> Result<StepOptions, GenerateError> {
     let types = match generator.options.precision {
         Precision::F32 => Types::default(),
         Precision::Bf16 => Types { weights: Float::Bf16, state: Float::F32 },
@@ -19,20 +19,24 @@ fn plan(generator: &Generator) -> Result<Plan, GenerateError> {
         }
     };
     let (batches, rows) = pipeline::shape(generator.options.batch);
-    Ok(Plan { batches, rows, types, policy: generator.options.policy })
+    Ok(StepOptions { batches, rows, types, policy: generator.options.policy })
 }
 
-fn orders(generator: &Generator) -> Vec<Order<'_>> {
+fn models(generator: &Generator) -> Vec<GpuModel<'_>> {
     let vocab = generator.codec.vocab().size();
     let stages = generator.stages.iter();
     stages
-        .map(|super::StageModel { model, .. }| Order { cfg: model.config(), params: model.params(), vocab })
+        .map(|super::StageModel { model, .. }| GpuModel {
+            cfg: model.config(),
+            params: model.params(),
+            vocab,
+        })
         .collect()
 }
 
 /// Whether the device runs the kernels and has room for the models and the batch.
 pub(super) fn check(generator: &Generator) -> Result<(), GenerateError> {
-    Ok(plan(generator)?.check(&generator.options.device, &orders(generator))?)
+    Ok(options(generator)?.check(&generator.options.device, &models(generator))?)
 }
 
 /// As [`Generator::run`].
@@ -42,6 +46,6 @@ pub(super) fn run(
     sink: &mut dyn FnMut(Generated),
     observe: &mut dyn FnMut(&Stats) -> ControlFlow<()>,
 ) -> Result<Stats, GenerateError> {
-    let lanes = plan(generator)?.lanes(&generator.options.device, &orders(generator))?;
-    pipeline::run(generator, lanes, requests, sink, observe)
+    let streams = options(generator)?.streams(&generator.options.device, &models(generator))?;
+    pipeline::run(generator, streams, requests, sink, observe)
 }

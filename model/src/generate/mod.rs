@@ -83,7 +83,7 @@ pub struct GenerateOptions {
     pub batch: usize,
     /// Where the model runs.
     pub device: Device,
-    /// What decoding multiplies in; int8 on the CPU only, bf16 on a GPU only.
+    /// What steps multiply in; int8 on the CPU only, bf16 on a GPU only.
     pub precision: Precision,
     /// Tokens without a complete packet after which a session is cut off.
     pub max_packet_tokens: u64,

@@ -1,53 +1,56 @@
-//! Continuous batching where the model runs beside the host: half-batches in turn, so that neither waits for the other.
+//! Continuous batching where a device steps the model while the host works: half-batches take turns, so that neither side
+//! waits for the other.
 //!
 //! ```text
 //! device   | step A | step B | step A | step B |
 //! host              | A: take tokens, write masks | B: ...
 //! ```
-//! A token needs one turn of the host: the token that was chosen goes down, the codec takes it, and the tokens that may follow
-//! go up with what the model reads next. While the device steps one half, the host's threads turn the other; each half
-//! has at most one step in flight ([`Lane`]). A chain has such halves for each stage.
+//! For each token the host does four things: it reads the token that was chosen, gives it to the codec, and writes which
+//! tokens may follow and what the model reads next. While the device steps one half, the host does this for the sessions
+//! of the other, on its threads. Each half has at most one step in flight ([`StepStream`]). A chain has such halves for
+//! each stage.
 //!
-//! Prompts are read a token a step among the others, so joining stops nobody; what they leave is what any step leaves. A
-//! session keeps its slot in its lane's memory until it ends or goes on to the next stage.
+//! Prompts are read a token a step, together with the steps of the other sessions, so a session that joins stops no other.
+//! A session keeps its slot in its half's memory until it ends or goes on to the next stage.
 //!
-//! The draws are those of the CPU: the number that a sampler needs is drawn here, from the session's own stream. So with
-//! equal logits the sessions are those of `super::batch`, which a test shows with the CPU for a device.
+//! The host draws the random number of each choice from the session's own stream, as on the CPU. So with equal logits the
+//! sessions are those of `super::batch`; a test shows it with the CPU in place of a device.
 
 use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
 use super::row::{Next, Row};
-use super::tail::Beside;
+use super::tail::OwnedPrompt;
 use super::tally::Tally;
 use super::{GenerateError, Generated, Generator, SessionRequest, Stats};
-use crate::engine::step_program::stream::Lane;
-use crate::engine::step_program::{Choice, DITHER, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN};
+use crate::engine::step_program::stream::StepStream;
+use crate::engine::step_program::{Choice, DITHER, FLAGS, FRESH, ROW_INPUT_WORDS, SILENT, SLOT, TOKEN};
 use crate::error::Error;
 use crate::sample::{SampleError, Sampler};
 
-/// A session in a lane.
-struct Seat {
+/// A slot of a half-batch and the session in it.
+struct Slot {
     row: Row,
-    slot: u32,
+    /// Its place in the half's memory.
+    number: u32,
     /// Nothing was fed yet.
     fresh: bool,
     /// What is still being read, and how far it is; empty once the session writes.
-    prompt: Beside,
+    prompt: OwnedPrompt,
     at: usize,
     /// The token that the grammar leaves, if it is one: then nothing is drawn.
     only: Option<u32>,
     next: Next,
 }
 
-/// A lane and the sessions in it.
+/// A half-batch: what steps it, and its sessions.
 struct Half<L> {
-    lane: L,
-    seats: Vec<Seat>,
+    stream: L,
+    slots: Vec<Slot>,
     free: Vec<u32>,
     choices: Vec<Choice>,
-    /// Rows of the step in flight are the seats.
+    /// Whether a step is in flight; its rows are the slots, in order.
     in_flight: bool,
 }
 
@@ -66,18 +69,18 @@ pub(super) fn shape(batch: usize) -> (usize, usize) {
     (halves, batch.div_ceil(halves))
 }
 
-/// Generates as [`Generator::run`] says; `lanes` are each stage's, one after the other, as many as [`shape`] says.
-pub(super) fn run<L: Lane>(
+/// Generates as [`Generator::run`] says; `streams` are each stage's, one after the other, as many as [`shape`] says.
+pub(super) fn run<L: StepStream>(
     generator: &Generator,
-    lanes: Vec<L>,
+    streams: Vec<L>,
     requests: &mut dyn Iterator<Item = SessionRequest>,
     sink: &mut dyn FnMut(Generated),
     observe: &mut dyn FnMut(&Stats) -> ControlFlow<()>,
 ) -> Result<Stats, GenerateError> {
-    let halves = lanes.into_iter().map(|lane| Half {
-        free: (0..lane.slots() as u32).rev().collect(),
-        lane,
-        seats: Vec::new(),
+    let halves = streams.into_iter().map(|stream| Half {
+        free: (0..stream.slots() as u32).rev().collect(),
+        stream,
+        slots: Vec::new(),
         choices: Vec::new(),
         in_flight: false,
     });
@@ -119,13 +122,13 @@ pub(super) fn run<L: Lane>(
     }
 }
 
-impl<L: Lane> Pipeline<'_, L> {
+impl<L: StepStream> Pipeline<'_, L> {
     fn live(&self) -> usize {
-        self.halves.iter().map(|half| half.seats.len()).sum()
+        self.halves.iter().map(|half| half.slots.len()).sum()
     }
 
     fn count(&mut self) {
-        let rows = self.halves.iter().flat_map(|half| &half.seats).map(|seat| seat.row.counts());
+        let rows = self.halves.iter().flat_map(|half| &half.slots).map(|slot| slot.row.counts());
         self.tally.count(rows);
     }
 
@@ -133,7 +136,7 @@ impl<L: Lane> Pipeline<'_, L> {
     fn settle(&mut self) -> Result<(), GenerateError> {
         for half in self.halves.iter_mut().filter(|half| half.in_flight) {
             half.in_flight = false;
-            half.lane.finish(&mut half.choices)?;
+            half.stream.finish(&mut half.choices)?;
         }
         Ok(())
     }
@@ -151,22 +154,22 @@ impl<L: Lane> Pipeline<'_, L> {
             return Ok(());
         }
         half.in_flight = false;
-        half.lane.finish(&mut half.choices)?;
-        let vocab = half.lane.decoding().vocab();
-        half.seats.par_iter_mut().zip(&half.choices).for_each(|(seat, choice)| {
-            seat.take(generator, *choice, vocab);
+        half.stream.finish(&mut half.choices)?;
+        let vocab = half.stream.program().vocab();
+        half.slots.par_iter_mut().zip(&half.choices).for_each(|(slot, choice)| {
+            slot.take(generator, *choice, vocab);
         });
-        let gone = half.seats.iter().enumerate().rev().filter(|(_, seat)| !matches!(seat.next, Next::Step));
+        let gone = half.slots.iter().enumerate().rev().filter(|(_, slot)| !matches!(slot.next, Next::Step));
         let gone: Vec<usize> = gone.map(|(at, _)| at).collect();
-        let gone: Vec<Seat> = gone.into_iter().map(|at| half.seats.swap_remove(at)).collect();
-        half.free.extend(gone.iter().map(|seat| seat.slot));
-        for seat in gone.into_iter().rev() {
-            let mut row = seat.row;
-            match seat.next {
+        let gone: Vec<Slot> = gone.into_iter().map(|at| half.slots.swap_remove(at)).collect();
+        half.free.extend(gone.iter().map(|slot| slot.number));
+        for slot in gone.into_iter().rev() {
+            let mut row = slot.row;
+            match slot.next {
                 Next::Finish(ending) => self.tally.finish(generator, row, ending, sink),
                 Next::Step | Next::Stage => {
                     let prompt = row.next_stage(generator);
-                    self.sit(i + per_stage, row, prompt)?;
+                    self.place(i + per_stage, row, prompt)?;
                 }
             }
         }
@@ -184,7 +187,7 @@ impl<L: Lane> Pipeline<'_, L> {
         let room = shape(self.generator.options.batch).1;
         loop {
             let here: usize =
-                self.halves.iter().skip(half).step_by(per_stage).map(|half| half.seats.len()).sum();
+                self.halves.iter().skip(half).step_by(per_stage).map(|half| half.slots.len()).sum();
             if here >= room || self.live() >= self.generator.options.batch {
                 return Ok(());
             }
@@ -192,13 +195,13 @@ impl<L: Lane> Pipeline<'_, L> {
             let (mut row, prompt) = Row::open(self.generator, self.sampler.clone(), request)?;
             match row.read_prompt(self.generator, prompt) {
                 Err(ending) => self.tally.finish(self.generator, row, ending, sink),
-                Ok(prompt) => self.sit(half, row, prompt)?,
+                Ok(prompt) => self.place(half, row, prompt)?,
             }
         }
     }
 
     /// Gives a session a slot in half `i`.
-    fn sit(&mut self, i: usize, row: Row, prompt: Beside) -> Result<(), GenerateError> {
+    fn place(&mut self, i: usize, row: Row, prompt: OwnedPrompt) -> Result<(), GenerateError> {
         let model = &self.generator.stages[row.stage].model;
         model.check_tokens(&prompt.tokens)?;
         model.check_context(&prompt.context, prompt.tokens.len())?;
@@ -206,11 +209,11 @@ impl<L: Lane> Pipeline<'_, L> {
             return Err(Error::input("prompt", "at least one token", "none").into());
         }
         let half = &mut self.halves[i];
-        let Some(slot) = half.free.pop() else {
-            let slots = half.lane.slots();
+        let Some(number) = half.free.pop() else {
+            let slots = half.stream.slots();
             return Err(Error::input("sessions of a half-batch", format!("at most {slots}"), "more").into());
         };
-        half.seats.push(Seat { row, slot, fresh: true, prompt, at: 0, only: None, next: Next::Step });
+        half.slots.push(Slot { row, number, fresh: true, prompt, at: 0, only: None, next: Next::Step });
         Ok(())
     }
 
@@ -218,32 +221,32 @@ impl<L: Lane> Pipeline<'_, L> {
     fn feed(&mut self, i: usize) -> Result<(), GenerateError> {
         let generator = self.generator;
         let half = &mut self.halves[i];
-        if half.seats.is_empty() {
+        if half.slots.is_empty() {
             return Ok(());
         }
-        let decoding = half.lane.decoding();
-        let (tickets, draws) = (decoding.ticket_words(), decoding.draw_words());
-        let sizes = (decoding.vocab(), decoding.mask_words());
-        let rows = half.seats.len();
-        let inputs = half.lane.inputs(rows)?;
-        let (live, padding) = inputs.tickets.split_at_mut(rows * tickets);
-        half.seats
+        let program = half.stream.program();
+        let (row_inputs, draws) = (program.row_input_words(), program.draw_words());
+        let sizes = (program.vocab(), program.mask_words());
+        let rows = half.slots.len();
+        let inputs = half.stream.inputs(rows)?;
+        let (live, padding) = inputs.row_inputs.split_at_mut(rows * row_inputs);
+        half.slots
             .par_iter_mut()
-            .zip(live.par_chunks_exact_mut(tickets))
+            .zip(live.par_chunks_exact_mut(row_inputs))
             .zip(inputs.draws.par_chunks_exact_mut(draws))
-            .try_for_each(|((seat, ticket), draw)| seat.feed(generator, sizes, ticket, draw))?;
-        for (ticket, &slot) in padding.chunks_exact_mut(tickets).zip(&half.free) {
-            ticket.fill(0);
-            ticket[SLOT] = slot;
-            ticket[FLAGS] = FRESH | SILENT;
+            .try_for_each(|((slot, row_input), draw)| slot.feed(generator, sizes, row_input, draw))?;
+        for (row_input, &slot) in padding.chunks_exact_mut(row_inputs).zip(&half.free) {
+            row_input.fill(0);
+            row_input[SLOT] = slot;
+            row_input[FLAGS] = FRESH | SILENT;
         }
-        half.lane.start()?;
+        half.stream.start()?;
         half.in_flight = true;
         Ok(())
     }
 }
 
-impl Seat {
+impl Slot {
     fn reads_on(&self) -> bool {
         self.at + 1 < self.prompt.tokens.len()
     }
@@ -255,7 +258,7 @@ impl Seat {
             self.at += 1;
             return;
         }
-        self.prompt = Beside::default();
+        self.prompt = OwnedPrompt::default();
         self.at = 0;
         let chosen = match self.only {
             Some(token) => Ok(token),
@@ -269,21 +272,21 @@ impl Seat {
         &mut self,
         generator: &Generator,
         (vocab, words): (usize, usize),
-        ticket: &mut [u32],
+        row_input: &mut [u32],
         draw: &mut [u64],
     ) -> Result<(), Error> {
-        let fields = ticket.len() - TICKET_WORDS;
+        let fields = row_input.len() - ROW_INPUT_WORDS;
         let (token, context) = match self.prompt.tokens.get(self.at) {
             Some(&token) => (token, &self.prompt.context[self.at * fields..(self.at + 1) * fields]),
             None => (self.row.token, &self.row.context[..]),
         };
         let model = &generator.stages[self.row.stage].model;
         model.check_context(context, 1)?;
-        ticket[TOKEN] = token;
-        ticket[SLOT] = self.slot;
-        ticket[FLAGS] = if self.fresh { FRESH } else { 0 };
-        ticket[DITHER] = self.row.dither().wrapping_add(self.at as u32);
-        ticket[TICKET_WORDS..].copy_from_slice(context);
+        row_input[TOKEN] = token;
+        row_input[SLOT] = self.number;
+        row_input[FLAGS] = if self.fresh { FRESH } else { 0 };
+        row_input[DITHER] = self.row.dither().wrapping_add(self.at as u32);
+        row_input[ROW_INPUT_WORDS..].copy_from_slice(context);
         let (number, masks) = draw.split_at_mut(1);
         let (legal, recent) = masks.split_at_mut(words);
         self.only = None;
@@ -292,7 +295,7 @@ impl Seat {
             self.only.is_some()
         };
         if silent {
-            ticket[FLAGS] |= SILENT;
+            row_input[FLAGS] |= SILENT;
         } else {
             number[0] = self.row.draw();
             if !recent.is_empty() {

@@ -6,9 +6,9 @@ use rand_chacha::ChaCha8Rng;
 use super::stateful_tests as stateful;
 use super::tests::{options, request, run, trained};
 use super::*;
-use crate::engine::step_program::stream::{Inputs, Lane};
+use crate::engine::step_program::stream::{Inputs, StepStream};
 use crate::engine::step_program::{
-    Choice, DITHER, Decoding, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN, Types,
+    Choice, DITHER, FLAGS, FRESH, ROW_INPUT_WORDS, SILENT, SLOT, StepProgram, TOKEN, Types,
 };
 use crate::network::state::State;
 use crate::sample::{Recent, Sampler};
@@ -30,43 +30,43 @@ impl RngCore for Drawn {
     }
 }
 
-/// A lane whose device is the CPU: it steps when it is asked to finish.
-struct HostLane {
+/// A stream whose device is the CPU: it steps when it is asked to finish.
+struct HostStream {
     model: Mamba2,
-    decoding: Decoding,
+    program: StepProgram,
     policy: Policy,
     state: State,
     slots: usize,
     rows: usize,
-    tickets: Vec<u32>,
+    row_inputs: Vec<u32>,
     draws: Vec<u64>,
     started: bool,
 }
 
-impl HostLane {
+impl HostStream {
     fn new(generator: &Generator, stage: usize, slots: usize) -> Self {
         let model = generator.stages[stage].model.clone();
         let policy = generator.options.policy;
         let vocab = generator.codec.vocab().size();
-        let decoding = Decoding::new(model.config(), Types::default(), policy, vocab).unwrap();
+        let program = StepProgram::new(model.config(), Types::default(), policy, vocab).unwrap();
         let state = model.zero_state(slots).unwrap();
         Self {
             model,
-            decoding,
+            program,
             policy,
             state,
             slots,
             rows: 0,
-            tickets: vec![],
+            row_inputs: vec![],
             draws: vec![],
             started: false,
         }
     }
 }
 
-impl Lane for HostLane {
-    fn decoding(&self) -> &Decoding {
-        &self.decoding
+impl StepStream for HostStream {
+    fn program(&self) -> &StepProgram {
+        &self.program
     }
 
     fn slots(&self) -> usize {
@@ -76,10 +76,11 @@ impl Lane for HostLane {
     fn inputs(&mut self, rows: usize) -> crate::error::Result<Inputs<'_>> {
         assert!(!self.started && rows <= self.slots, "{rows} of {} rows", self.slots);
         // As a device does: padded to a size that there is a step for, and never cleared.
-        self.rows = Decoding::buckets(self.slots).into_iter().find(|&n| n >= rows).unwrap().min(self.slots);
-        self.tickets.resize(self.rows * self.decoding.ticket_words(), u32::MAX);
-        self.draws.resize(self.rows * self.decoding.draw_words(), u64::MAX);
-        Ok(Inputs { tickets: &mut self.tickets, draws: &mut self.draws })
+        self.rows =
+            StepProgram::buckets(self.slots).into_iter().find(|&n| n >= rows).unwrap().min(self.slots);
+        self.row_inputs.resize(self.rows * self.program.row_input_words(), u32::MAX);
+        self.draws.resize(self.rows * self.program.draw_words(), u64::MAX);
+        Ok(Inputs { row_inputs: &mut self.row_inputs, draws: &mut self.draws })
     }
 
     fn start(&mut self) -> crate::error::Result<()> {
@@ -92,48 +93,52 @@ impl Lane for HostLane {
         assert!(self.started);
         self.started = false;
         choices.clear();
-        let (ticket, draw) = (self.decoding.ticket_words(), self.decoding.draw_words());
-        let tickets: Vec<&[u32]> = self.tickets.chunks_exact(ticket).collect();
-        let slots: Vec<usize> = tickets.iter().map(|ticket| ticket[SLOT] as usize).collect();
+        let (row_input, draw) = (self.program.row_input_words(), self.program.draw_words());
+        let row_inputs: Vec<&[u32]> = self.row_inputs.chunks_exact(row_input).collect();
+        let slots: Vec<usize> = row_inputs.iter().map(|row_input| row_input[SLOT] as usize).collect();
         let mut seen = slots.clone();
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), self.rows, "no two rows in a slot");
-        for ticket in tickets.iter().filter(|ticket| ticket[FLAGS] & FRESH != 0) {
-            self.state.reset_row(ticket[SLOT] as usize)?;
+        for row_input in row_inputs.iter().filter(|row_input| row_input[FLAGS] & FRESH != 0) {
+            self.state.reset_row(row_input[SLOT] as usize)?;
         }
         let mut state = self.state.select(&slots)?;
-        let tokens: Vec<u32> = tickets.iter().map(|ticket| ticket[TOKEN]).collect();
-        let context: Vec<u32> = tickets.iter().flat_map(|ticket| &ticket[TICKET_WORDS..]).copied().collect();
-        let logits = self.model.step_beside(&tokens, &context, &mut state)?;
+        let tokens: Vec<u32> = row_inputs.iter().map(|row_input| row_input[TOKEN]).collect();
+        let context: Vec<u32> =
+            row_inputs.iter().flat_map(|row_input| &row_input[ROW_INPUT_WORDS..]).copied().collect();
+        let logits = self.model.step_with_context(&tokens, &context, &mut state)?;
         for (row, &slot) in slots.iter().enumerate() {
             self.state.replace_row(slot, state.select(&[row])?)?;
         }
-        let words = self.decoding.mask_words();
+        let words = self.program.mask_words();
         let mut sampler = Sampler::new(self.policy).unwrap();
         let logits = logits.to_vec2::<f32>()?;
-        for ((logits, ticket), draw) in logits.iter().zip(tickets).zip(self.draws.chunks_exact(draw)) {
+        for ((logits, row_input), draw) in logits.iter().zip(row_inputs).zip(self.draws.chunks_exact(draw)) {
             let mut recent = Recent::default();
-            for token in 0..self.decoding.vocab() as u32 {
+            for token in 0..self.program.vocab() as u32 {
                 if draw.get(1 + words + token as usize / 64).is_some_and(|word| word >> (token % 64) & 1 == 1)
                 {
                     recent.push(token, &Policy { repetition_window: usize::MAX, ..self.policy });
                 }
             }
-            choices.push((ticket[FLAGS] & SILENT == 0).then(|| {
-                let logits = &logits[..self.decoding.vocab()];
+            choices.push((row_input[FLAGS] & SILENT == 0).then(|| {
+                let logits = &logits[..self.program.vocab()];
                 sampler.sample(logits, Some(&draw[1..=words]), &recent, &mut Drawn(draw[0]))
             }));
         }
-        assert!(tickets_differ(&self.tickets, ticket), "stochastic rounding needs numbers that differ");
+        assert!(
+            row_inputs_differ(&self.row_inputs, row_input),
+            "stochastic rounding needs numbers that differ"
+        );
         Ok(())
     }
 }
 
 /// Live rows have numbers of their own.
-fn tickets_differ(tickets: &[u32], words: usize) -> bool {
-    let live = tickets.chunks_exact(words).filter(|ticket| ticket[FLAGS] & FRESH == 0);
-    let mut all: Vec<u32> = live.map(|ticket| ticket[DITHER]).collect();
+fn row_inputs_differ(row_inputs: &[u32], words: usize) -> bool {
+    let live = row_inputs.chunks_exact(words).filter(|row_input| row_input[FLAGS] & FRESH == 0);
+    let mut all: Vec<u32> = live.map(|row_input| row_input[DITHER]).collect();
     let count = all.len();
     all.sort_unstable();
     all.dedup();
@@ -144,11 +149,11 @@ fn tickets_differ(tickets: &[u32], words: usize) -> bool {
 fn piped(generator: &Generator, requests: Vec<SessionRequest>) -> (Vec<Generated>, Stats) {
     let (halves, slots) = pipeline::shape(generator.options.batch);
     let stages = 0..generator.stages.len();
-    let lanes = stages.flat_map(|stage| (0..halves).map(move |_| HostLane::new(generator, stage, slots)));
+    let streams = stages.flat_map(|stage| (0..halves).map(move |_| HostStream::new(generator, stage, slots)));
     let (mut out, mut requests) = (Vec::new(), requests.into_iter());
     let sink = &mut |generated| out.push(generated);
     let go_on = &mut |_: &Stats| ControlFlow::Continue(());
-    let stats = pipeline::run(generator, lanes.collect(), &mut requests, sink, go_on).unwrap();
+    let stats = pipeline::run(generator, streams.collect(), &mut requests, sink, go_on).unwrap();
     out.sort_by_key(|generated: &Generated| generated.id);
     (out, stats)
 }
@@ -185,7 +190,7 @@ fn halves_in_turn_give_the_sessions_of_the_plain_batch() {
 }
 
 #[test]
-fn a_chain_goes_from_lane_to_lane() {
+fn a_chain_goes_from_stream_to_stream() {
     let stage = |packets| Stage { checkpoint: trained().clone(), packets };
     let spec = ChainSpec { stages: vec![stage(2), stage(3), stage(0)], seed_packets: 1 };
     let requests: Vec<SessionRequest> = (0..7).map(|i| request(i, Limit::Packets(8))).collect();
@@ -224,7 +229,7 @@ fn the_grammar_and_side_information_reach_the_device() {
 #[test]
 fn whoever_watches_may_stop_it() {
     let generator = Generator::new(trained(), GenerateOptions { ignore_end: true, ..options(4) }).unwrap();
-    let lanes = (0..2).map(|_| HostLane::new(&generator, 0, 2)).collect();
+    let streams = (0..2).map(|_| HostStream::new(&generator, 0, 2)).collect();
     let mut requests = (0..).map(|i| request(i, Limit::Packets(50)));
     let mut turns = 0;
     let stop = &mut |stats: &Stats| {
@@ -232,6 +237,6 @@ fn whoever_watches_may_stop_it() {
         assert!(stats.live <= 4);
         if turns == 30 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let stats = pipeline::run(&generator, lanes, &mut requests, &mut |_| {}, stop).unwrap();
+    let stats = pipeline::run(&generator, streams, &mut requests, &mut |_| {}, stop).unwrap();
     assert_eq!((stats.live, turns), (4, 30));
 }

@@ -10,7 +10,7 @@ use netssm_wire::splitmix;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::tail::{Beside, Tail};
+use super::tail::{OwnedPrompt, Tail};
 use super::{Counts, Ending, GenerateError, Generated, Generator, Limit, SessionRequest};
 use crate::sample::{Recent, SampleError, Sampler};
 
@@ -116,7 +116,11 @@ impl Row {
     }
 
     /// Takes over the tokens of the prompt, packets and all, and gives them with the side information beside them.
-    pub(super) fn read_prompt(&mut self, generator: &Generator, tokens: Vec<u32>) -> Result<Beside, Ending> {
+    pub(super) fn read_prompt(
+        &mut self,
+        generator: &Generator,
+        tokens: Vec<u32>,
+    ) -> Result<OwnedPrompt, Ending> {
         let mut context = Vec::new();
         for &token in &tokens {
             match self.accept(generator, token) {
@@ -127,7 +131,7 @@ impl Row {
             }
             context.extend_from_slice(&self.context);
         }
-        Ok(Beside { tokens, context })
+        Ok(OwnedPrompt { tokens, context })
     }
 
     /// The tokens whose logits [`Row::choose`] will look at: none where the grammar leaves no choice.
@@ -298,11 +302,11 @@ impl Row {
     }
 
     /// Moves to the next stage and gives the tokens that its model reads first.
-    pub(super) fn next_stage(&mut self, generator: &Generator) -> Beside {
+    pub(super) fn next_stage(&mut self, generator: &Generator) -> OwnedPrompt {
         self.stage += 1;
         self.stage_packets = 0;
         self.since_packet = 0;
-        let Some(tail) = &mut self.tail else { return Beside::default() };
+        let Some(tail) = &mut self.tail else { return OwnedPrompt::default() };
         if generator.codec.stateful() {
             return tail.onward();
         }

@@ -9,12 +9,12 @@ use crate::network::input::Prompt;
 
 /// Tokens, and the side information beside them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Beside {
+pub(super) struct OwnedPrompt {
     pub(super) tokens: Vec<u32>,
     pub(super) context: Vec<u32>,
 }
 
-impl Beside {
+impl OwnedPrompt {
     /// As a model takes it.
     pub(super) fn prompt(&self) -> Prompt<'_> {
         Prompt { tokens: &self.tokens, context: &self.context }
@@ -34,15 +34,15 @@ impl Beside {
 /// The beginning and the end of a session's tokens.
 pub(super) struct Tail {
     /// Tokens before the first packet, as the codec says.
-    head: Beside,
+    head: OwnedPrompt,
     head_tokens: usize,
     /// A delimiter belongs to the packet that it closes. Without one, the token that completes a
     /// packet is the first of the next.
     delimited: bool,
     /// Tokens of the packet in progress.
-    current: Beside,
+    current: OwnedPrompt,
     /// Tokens of the last packets that passed repair.
-    packets: VecDeque<Beside>,
+    packets: VecDeque<OwnedPrompt>,
     keep: usize,
 }
 
@@ -50,10 +50,10 @@ impl Tail {
     /// Of a session's last `keep` packets.
     pub(super) fn new(codec: &dyn Codec, keep: usize) -> Self {
         Self {
-            head: Beside::default(),
+            head: OwnedPrompt::default(),
             head_tokens: codec.head(),
             delimited: codec.vocab().packet().is_some(),
-            current: Beside::default(),
+            current: OwnedPrompt::default(),
             packets: VecDeque::new(),
             keep,
         }
@@ -85,13 +85,13 @@ impl Tail {
 
     /// The prompt of the next stage whose decoder starts anew. Behind the given number of tokens it
     /// has whole packets only.
-    pub(super) fn anew(&mut self) -> (Beside, usize) {
-        self.current = Beside::default();
+    pub(super) fn anew(&mut self) -> (OwnedPrompt, usize) {
+        self.current = OwnedPrompt::default();
         (self.onward(), self.head.tokens.len())
     }
 
     /// The prompt of the next stage whose decoder goes on: with the tokens of the packet in progress.
-    pub(super) fn onward(&self) -> Beside {
+    pub(super) fn onward(&self) -> OwnedPrompt {
         let mut all = self.head.clone();
         self.packets.iter().chain([&self.current]).for_each(|part| all.extend(part));
         all
@@ -122,7 +122,7 @@ mod tests {
         }
         assert_eq!(tail.onward().tokens, [260, 2, 256, 4]);
         let context = vec![261, 3, 257];
-        assert_eq!(tail.anew(), (Beside { tokens: vec![260, 2, 256], context }, 1));
+        assert_eq!(tail.anew(), (OwnedPrompt { tokens: vec![260, 2, 256], context }, 1));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! comes are told apart; tokens that introduce the session (direction, link rate) are told apart too; and what a codec
 //! keeps from the model's sight altogether (a side table of values that are drawn at random) is not in these numbers.
 //!
-//! A model that decodes in f32 is read in passes, one that decodes in eight bits in steps, as it generates: the difference is what
+//! A model that generates in f32 is read in passes, one that generates in eight bits in steps: the difference is what
 //! eight bits cost.
 //!
 //! The caller reads captures and encodes them. Packets that the codec cannot carry are in no [`EncodedSession`] and predicted by

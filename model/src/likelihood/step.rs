@@ -1,6 +1,6 @@
-//! A model over encoded sessions as generation reads them: token by token, through the engine that decodes.
+//! A model over encoded sessions as generation reads them: token by token, by steps.
 //!
-//! Passes over whole windows are f32; what a decoding in eight bits costs shows only in steps. Sessions are read in
+//! Passes over whole windows are f32; what eight bits cost shows only in steps. Sessions are read in
 //! lock step, many at a time, split over threads by the engine. Every session's sum is its own, and no row depends
 //! on another, so neither batches nor threads change a result at all.
 

@@ -116,8 +116,8 @@ impl Mamba2 {
         let layers = state.tensors(DType::F32, self.device())?;
         let runner = self.loaded.get(self.device())?;
         let fields = self.cfg.context_fields();
-        let (tokens, beside, lengths) = (input.tokens, input.context, input.lengths);
-        let of_pass = crate::engine::train_pass::Input { tokens, beside, fields, lengths };
+        let (tokens, context, lengths) = (input.tokens, input.context, input.lengths);
+        let of_pass = crate::engine::train_pass::Input { tokens, context, fields, lengths };
         let (nats, gradients, layers) =
             crate::engine::gpu::train::loss_and_gradients(runner, &call, &of_pass, input.targets, &layers)?;
         state.set_tensors(layers)?;

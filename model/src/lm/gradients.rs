@@ -92,8 +92,8 @@ impl Mamba2 {
             .collect::<Result<Vec<_>>>()?;
         let flat = input.tokens.flatten_all()?.to_vec1::<u32>()?;
         let model = (&self.params, self.cfg.vocab_size);
-        let beside = (&flat[..], input.context, self.cfg.context_fields());
-        let (nats, grads) = loss_and_gradient(model, &dims, beside, targets, &mut carried, &self.buffers)?;
+        let tokens = (&flat[..], input.context, self.cfg.context_fields());
+        let (nats, grads) = loss_and_gradient(model, &dims, tokens, targets, &mut carried, &self.buffers)?;
         if let Some(state) = state {
             for (i, carried) in carried.iter().enumerate() {
                 state.set_carried(i, carried);

@@ -4,7 +4,7 @@
 //! [`Mamba2::prefill`] over ragged prompts, [`Mamba2::step`] over one token of every sequence. All three carry the same
 //! [`State`], so that a sequence may be cut anywhere: prefill then step equals one pass.
 //!
-//! f32 on the CPU takes the fused operations of `ops`, f32 on a GPU the kernels of `model/kernels` (in a build that has them);
+//! f32 on the CPU takes [`crate::engine::cpu`]; f32 on a GPU takes the kernels of `model/kernels`, in a build that has them;
 //! everything else takes tensor operations with the chunked scan. [`Mamba2::set_engine`] chooses by hand, for comparison.
 
 use std::convert::Infallible;

@@ -56,14 +56,14 @@ impl Mamba2 {
     /// # Errors
     /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.
     pub fn step(&self, tokens: &[u32], state: &mut State) -> Result<Tensor> {
-        self.step_beside(tokens, &[], state)
+        self.step_with_context(tokens, &[], state)
     }
 
     /// As [`Self::step`], with side information `(b, fields)`.
     ///
     /// # Errors
     /// As [`Self::step`], and if the side information does not fit.
-    pub fn step_beside(&self, tokens: &[u32], context: &[u32], state: &mut State) -> Result<Tensor> {
+    pub fn step_with_context(&self, tokens: &[u32], context: &[u32], state: &mut State) -> Result<Tensor> {
         state.fits(&self.cfg, tokens.len())?;
         self.check_tokens(tokens)?;
         self.check_context(context, tokens.len())?;
@@ -105,7 +105,7 @@ impl Mamba2 {
         let tokens: Vec<u32> = rows.iter().map(Stepped::token).collect();
         let context: Vec<u32> = rows.iter().flat_map(|row| row.context()).copied().collect();
         let logits = self
-            .step_beside(&tokens, &context, state)?
+            .step_with_context(&tokens, &context, state)?
             .to_dtype(DType::F32)?
             .flatten_all()?
             .to_vec1::<f32>()?;

@@ -18,8 +18,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::TrainError;
 use super::data::Sequence;
-use super::engine::serial_pool;
 use super::events::Nats;
+use super::shards::serial_pool;
 use crate::lm::Mamba2;
 use crate::windows::token_losses;
 

@@ -24,7 +24,6 @@
 
 mod config;
 mod data;
-mod engine;
 mod error;
 mod evaluate;
 mod events;
@@ -32,6 +31,7 @@ mod params;
 mod resume;
 mod run;
 mod schedule;
+mod shards;
 mod start;
 mod stopwatch;
 mod streams;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::TrainConfig;
 use super::streams::Cursor;
-use super::{TrainError, engine::Engine};
+use super::{TrainError, shards::Shards};
 use crate::checkpoint::{CheckpointError, files};
 use crate::error::Error;
 use crate::network::state::{State, Store};
@@ -58,10 +58,10 @@ pub(super) struct RunState {
 }
 
 /// Writes the resume directory into a checkpoint that is being made.
-pub(super) fn write(dir: &Path, run: &RunState, optim: &AdamW, engine: &Engine) -> Result<(), TrainError> {
+pub(super) fn write(dir: &Path, run: &RunState, optim: &AdamW, shards: &Shards) -> Result<(), TrainError> {
     let dir = dir.join(DIRECTORY);
     std::fs::create_dir_all(&dir).map_err(TrainError::io("create", &dir))?;
-    for (name, tensors) in [(OPTIMIZER_FILE, optim.moments()?), (CARRY_FILE, carry(engine)?)] {
+    for (name, tensors) in [(OPTIMIZER_FILE, optim.moments()?), (CARRY_FILE, carry(shards)?)] {
         let path = dir.join(name);
         files::write_synced(&path, &serialize(&tensors, &path)?)?;
     }
@@ -83,7 +83,7 @@ pub(super) fn restore(
     checkpoint: &Path,
     run: &RunState,
     optim: &mut AdamW,
-    engine: &mut Engine,
+    shards: &mut Shards,
 ) -> Result<(), TrainError> {
     let dir = checkpoint.join(DIRECTORY);
     let path = dir.join(OPTIMIZER_FILE);
@@ -91,7 +91,7 @@ pub(super) fn restore(
     optim.restore(&moments, run.updates).map_err(CheckpointError::model(&path))?;
     let path = dir.join(CARRY_FILE);
     let tensors = read_tensors(&path)?;
-    put_back(engine, &tensors).map_err(CheckpointError::model(&path))?;
+    put_back(shards, &tensors).map_err(CheckpointError::model(&path))?;
     Ok(())
 }
 
@@ -135,13 +135,13 @@ pub(super) fn step_path(out: &Path, step: u64) -> PathBuf {
 
 /// Each tensor's name starts with its shard's number. The layout inside is the state's own, so only
 /// the same build and device kind read it back; a mismatch shows in name or shape.
-fn carry(engine: &Engine) -> Result<HashMap<String, Tensor>, TrainError> {
+fn carry(shards: &Shards) -> Result<HashMap<String, Tensor>, TrainError> {
     let mut out = HashMap::new();
-    for (shard, state) in engine.states().enumerate() {
+    for (shard, state) in shards.states().enumerate() {
         match &state.store {
             Store::Rows(rows) => {
                 for (r, row) in rows.iter().enumerate() {
-                    for layer in 0..engine.layers() {
+                    for layer in 0..shards.layers() {
                         let (conv, ssm) = row.layer(layer);
                         for (part, values) in [("conv", conv), ("ssm", ssm)] {
                             let tensor = Tensor::from_slice(values, values.len(), &Device::Cpu)?;
@@ -163,7 +163,7 @@ fn carry(engine: &Engine) -> Result<HashMap<String, Tensor>, TrainError> {
     Ok(out)
 }
 
-fn put_back(engine: &mut Engine, tensors: &HashMap<String, Tensor>) -> Result<(), Error> {
+fn put_back(shards: &mut Shards, tensors: &HashMap<String, Tensor>) -> Result<(), Error> {
     let find = |name: String, expected: &[usize]| match tensors.get(&name) {
         None => Err(Error::MissingTensor { name, expected: expected.to_vec() }),
         Some(t) if t.dims() != expected => {
@@ -171,8 +171,8 @@ fn put_back(engine: &mut Engine, tensors: &HashMap<String, Tensor>) -> Result<()
         }
         Some(t) => Ok(t),
     };
-    let layers = engine.layers();
-    for (shard, state) in engine.states_mut().enumerate() {
+    let layers = shards.layers();
+    for (shard, state) in shards.states_mut().enumerate() {
         restore_state(state, layers, |name, shape| find(format!("{shard}.{name}"), shape))?;
     }
     Ok(())

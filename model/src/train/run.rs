@@ -8,12 +8,12 @@ use netssm_tokens::codec::TokenKind;
 
 use super::config::{Dtype, TrainConfig};
 use super::data::Dataset;
-use super::engine::Engine as Shards;
 use super::evaluate::{Extent, Held, Losses, evaluate};
 use super::events::{End, Event, Progress, Reporter};
 use super::params::Params;
 use super::resume::{self, RunState};
 use super::schedule::Schedule;
+use super::shards::Shards;
 use super::start::{Origin, Start, begin, lock};
 use super::stopwatch::Stopwatch;
 use super::streams::{Dropout, Streams};
@@ -90,7 +90,7 @@ struct Run<'r> {
     params: Params,
     model: Mamba2,
     optim: AdamW,
-    engine: Shards,
+    shards: Shards,
     streams: Streams<'r>,
     schedule: Schedule,
     state: RunState,
@@ -136,7 +136,7 @@ impl<'r> Run<'r> {
         model.check_room((d.batch, window.min(longest)), streams.turns())?;
         let vars = params.parameters.vars().iter().map(|(n, v)| (n.clone(), v.clone()));
         let mut optim = AdamW::new(vars, config.optimizer.adamw())?;
-        let mut engine = Shards::new(&params.config, (d.batch, streams.turns()), threads, device)?;
+        let mut shards = Shards::new(&params.config, (d.batch, streams.turns()), threads, device)?;
         let total = match config.run.steps {
             0 => streams.windows_in(config.run.epochs) / d.accumulate as u64,
             n => n,
@@ -145,7 +145,7 @@ impl<'r> Run<'r> {
         let schedule = Schedule { peak: s.lr, floor: s.min_lr, warmup: s.warmup, total };
         let (state, saved) = match from {
             Some((path, state)) => {
-                resume::restore(&path, &state, &mut optim, &mut engine)?;
+                resume::restore(&path, &state, &mut optim, &mut shards)?;
                 if !streams.seek(state.cursor.clone()) {
                     let what = "the data position is not one of this corpus".into();
                     return Err(TrainError::Resume { path, what });
@@ -178,7 +178,7 @@ impl<'r> Run<'r> {
             params,
             model,
             optim,
-            engine,
+            shards,
             streams,
             schedule,
             state,
@@ -272,7 +272,7 @@ impl<'r> Run<'r> {
         let mut loss = 0.0;
         for window in &windows {
             let share = window.valid() as f64 / valid.max(1) as f64;
-            for shard in self.engine.gradients(&self.model, window)? {
+            for shard in self.shards.gradients(&self.model, window)? {
                 let weight = share * shard.weight;
                 loss += weight * shard.loss;
                 self.optim.accumulate(&shard.gradients, weight)?;
@@ -407,7 +407,7 @@ impl<'r> Run<'r> {
         let weights = self.params.weights();
         files::directory(&path, |dir| -> Result<(), TrainError> {
             Checkpoint::write_into(dir, &self.params.config, manifest, &weights)?;
-            resume::write(dir, &self.state, &self.optim, &self.engine)
+            resume::write(dir, &self.state, &self.optim, &self.shards)
         })?;
         let best = self.state.best.map(|(step, _)| step);
         if best == Some(self.state.step) {

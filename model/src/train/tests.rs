@@ -350,7 +350,7 @@ fn validation_reads_what_decoders_say() {
             let _ = decoder.push(pair[0].into());
             let mut context = Vec::new();
             decoder.context(&mut context);
-            let logits = model.step_beside(&[u32::from(pair[0])], &context, &mut state).unwrap();
+            let logits = model.step_with_context(&[u32::from(pair[0])], &context, &mut state).unwrap();
             nats +=
                 f64::from(crate::engine::cpu::loss::token_nats(&logits, &[u32::from(pair[1])]).unwrap()[0]);
         }

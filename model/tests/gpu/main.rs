@@ -3,6 +3,8 @@
 #![cfg(feature = "cuda")]
 
 mod step;
+#[path = "../support/mod.rs"]
+mod support;
 mod train;
 
 use candle_core::Device;

@@ -55,7 +55,7 @@ fn steps_are_the_cpus() {
                     carried.reset_row(row).expect("a row");
                 }
                 let got = probe.step(&tokens, &context, &fresh).expect("a step");
-                let want = host.step_beside(&tokens, &context, &mut carried).expect("a step");
+                let want = host.step_with_context(&tokens, &context, &mut carried).expect("a step");
                 let want = want.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
                 let scale = want.iter().fold(0f32, |m, x| m.max(x.abs()));
                 for (i, (g, w)) in got.iter().zip(&want).enumerate() {

@@ -19,6 +19,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::gpu;
+use crate::support::scan_input;
 
 fn flat(t: &Tensor) -> Vec<f32> {
     t.to_device(&Device::Cpu)
@@ -61,16 +62,9 @@ fn scan(
     let (initial, above) = (draw(&[b, h, p, n], -1.0, 1.0), draw(&[b, l, h * p], -1.0, 1.0));
     let lengths: Vec<usize> = (0..b).map(|i| l * (i + 1) / b).collect();
     let input = ScanInput {
-        xbc: &vars[0],
-        dt: &vars[1],
-        a_log: &vars[2],
-        d: &vars[3],
-        dt_bias: &vars[4],
-        groups: g,
-        d_state: n,
-        chunk_size: 64,
         lengths: Some(&lengths),
         initial: Some(&initial),
+        ..scan_input(vars.iter().map(|var| var.as_tensor()), (g, n), 64)
     };
     let (y, after) = scan_as(form, &input).expect("a scan");
     let mut out = vec![flat(&y), flat(&after)];
@@ -116,7 +110,7 @@ fn small((g, p, n): (usize, usize, usize), tied: bool) -> ModelConfig {
 
 struct Batch {
     tokens: Vec<u32>,
-    beside: Vec<u32>,
+    context: Vec<u32>,
     targets: Vec<u32>,
     lengths: Vec<usize>,
     shape: (usize, usize),
@@ -132,8 +126,8 @@ impl Batch {
         for (row, &len) in lengths.iter().enumerate() {
             targets[row * l + len..(row + 1) * l].fill(IGNORE);
         }
-        let beside = (0..b * l * cfg.context_fields()).map(|_| rng.random_range(0..9)).collect();
-        Self { tokens, beside, targets, lengths, shape: (b, l) }
+        let context = (0..b * l * cfg.context_fields()).map(|_| rng.random_range(0..9)).collect();
+        Self { tokens, context, targets, lengths, shape: (b, l) }
     }
 
     /// Two calls, the second with the state of the first: its loss and gradients.
@@ -141,7 +135,7 @@ impl Batch {
         let tokens = Tensor::from_slice(&self.tokens, self.shape, model.device()).expect("tokens");
         let mut state = model.zero_state(self.shape.0).expect("a state");
         let mut once = || {
-            let input = Input { tokens: &tokens, context: &self.beside };
+            let input = Input { tokens: &tokens, context: &self.context };
             model
                 .loss_and_gradients(input, &self.targets, Some(&self.lengths), Some(&mut state))
                 .expect("gradients")
@@ -194,7 +188,7 @@ fn evaluation_is_the_cpus() {
     let logits = |model: &Mamba2| {
         let tokens = Tensor::from_slice(&batch.tokens, batch.shape, model.device()).expect("tokens");
         let whole = vec![batch.shape.1; batch.shape.0];
-        let input = Input { tokens: &tokens, context: &batch.beside };
+        let input = Input { tokens: &tokens, context: &batch.context };
         flat(&model.forward(input, Some(&whole), None).expect("logits"))
     };
     let host = Mamba2::init(&cfg, 5, &Device::Cpu).expect("a model");

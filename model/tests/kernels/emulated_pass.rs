@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use candle_core::{Device, Tensor};
 use netssm_model::engine::launch::{Float, Gemm, Launch};
-use netssm_model::engine::train_pass::{Backend, Product};
+use netssm_model::engine::train_pass::{Backend, Matmul};
 use netssm_model::error::Result;
 
 use crate::emulated::{Buffer, Kernels};
@@ -67,7 +67,7 @@ impl<'k> Emulated<'k> {
 impl Backend for Emulated<'_> {
     type Buffer = Memory;
 
-    fn room(&self, _what: &'static str, float: Float, len: usize) -> Result<Memory> {
+    fn alloc(&self, _what: &'static str, float: Float, len: usize) -> Result<Memory> {
         Ok(self.keep(Buffer::unwritten_floats(len, float), len * float.size()))
     }
 
@@ -79,15 +79,15 @@ impl Backend for Emulated<'_> {
         Ok(self.keep(Buffer::of(&from.values(Float::F32)[..len]), len * 4))
     }
 
-    fn numbers(&self, _what: &'static str, values: &[u32]) -> Result<Memory> {
+    fn upload_u32(&self, _what: &'static str, values: &[u32]) -> Result<Memory> {
         Ok(self.keep(Buffer::of(values), values.len() * 4))
     }
 
-    fn values(&self, _what: &'static str, values: &[f32]) -> Result<Memory> {
+    fn upload_f32(&self, _what: &'static str, values: &[f32]) -> Result<Memory> {
         Ok(self.keep(Buffer::of(values), values.len() * 4))
     }
 
-    fn read(&self, from: &Memory, len: usize) -> Result<Vec<f32>> {
+    fn download(&self, from: &Memory, len: usize) -> Result<Vec<f32>> {
         Ok(from.values(Float::F32)[..len].to_vec())
     }
 
@@ -98,30 +98,30 @@ impl Backend for Emulated<'_> {
         Ok(())
     }
 
-    fn product(&self, product: &Product<'_, Memory>) -> Result<()> {
-        let (m, n, k) = product.sizes;
+    fn matmul(&self, matmul: &Matmul<'_, Memory>) -> Result<()> {
+        let (m, n, k) = matmul.sizes;
         let matrix = |memory: &Memory, rows: usize, cols: usize| -> Result<Tensor> {
-            let mut values = memory.values(product.operands);
+            let mut values = memory.values(matmul.operands);
             values.truncate(rows * cols);
             Ok(Tensor::from_vec(values, (rows, cols), &Device::Cpu)?)
         };
-        let out = match product.form {
-            Gemm::Nt => matrix(product.a, m, k)?.matmul(&matrix(product.b, n, k)?.t()?)?,
-            Gemm::Nn => matrix(product.a, m, k)?.matmul(&matrix(product.b, k, n)?)?,
-            Gemm::Tn => matrix(product.a, k, m)?.t()?.matmul(&matrix(product.b, k, n)?)?,
+        let out = match matmul.form {
+            Gemm::Nt => matrix(matmul.a, m, k)?.matmul(&matrix(matmul.b, n, k)?.t()?)?,
+            Gemm::Nn => matrix(matmul.a, m, k)?.matmul(&matrix(matmul.b, k, n)?)?,
+            Gemm::Tn => matrix(matmul.a, k, m)?.t()?.matmul(&matrix(matmul.b, k, n)?)?,
         };
         let out = out.flatten_all()?.to_vec1::<f32>()?;
-        let buffer = match product.result {
+        let buffer = match matmul.result {
             Float::F32 => {
-                let mut values = product.to.values(Float::F32);
+                let mut values = matmul.to.values(Float::F32);
                 for (to, from) in values.iter_mut().zip(out) {
-                    *to = if product.add { *to + from } else { from };
+                    *to = if matmul.add { *to + from } else { from };
                 }
                 Buffer::of(&values)
             }
             Float::Bf16 => Buffer::of_floats(&out, Float::Bf16),
         };
-        *product.to.buffer.borrow_mut() = Some(buffer);
+        *matmul.to.buffer.borrow_mut() = Some(buffer);
         Ok(())
     }
 }

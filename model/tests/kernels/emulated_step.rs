@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use netssm_model::engine::step_program::{self, Decoding, Region, Types};
+use netssm_model::engine::step_program::{self, Region, StepProgram, Types};
 use netssm_model::lm::Mamba2;
 use netssm_model::sample::Policy;
 
@@ -11,7 +11,7 @@ use crate::emulated::{Buffer, Kernels};
 
 pub(crate) struct Emulated<'k> {
     kernels: &'k Kernels,
-    pub(crate) decoding: Decoding,
+    pub(crate) program: StepProgram,
     memory: BTreeMap<Region, Buffer>,
 }
 
@@ -24,26 +24,27 @@ impl<'k> Emulated<'k> {
         policy: Policy,
         slots: usize,
     ) -> Self {
-        let decoding = Decoding::new(model.config(), types, policy, model.config().vocab_size).expect("fits");
+        let program =
+            StepProgram::new(model.config(), types, policy, model.config().vocab_size).expect("fits");
         let mut memory = BTreeMap::new();
         for (region, bytes) in step_program::pack(model.config(), model.params(), types).expect("packs") {
             memory.insert(region, Buffer::of(&bytes));
         }
-        for region in decoding.state() {
-            memory.insert(region, Buffer::unwritten::<u8>(decoding.bytes(region, 0, slots)));
+        for region in program.state() {
+            memory.insert(region, Buffer::unwritten::<u8>(program.bytes(region, 0, slots)));
         }
-        Self { kernels, decoding, memory }
+        Self { kernels, program, memory }
     }
 
     /// Steps `rows` rows and gives their choices' words; logits lie in [`Self::logits`].
-    pub(crate) fn step(&mut self, rows: usize, tickets: &[u32], draws: &[u64]) -> Vec<u32> {
-        for region in self.decoding.batch() {
-            let bytes = self.decoding.bytes(region, rows, 0);
+    pub(crate) fn step(&mut self, rows: usize, row_inputs: &[u32], draws: &[u64]) -> Vec<u32> {
+        for region in self.program.batch() {
+            let bytes = self.program.bytes(region, rows, 0);
             self.memory.insert(region, Buffer::unwritten::<u8>(bytes));
         }
-        self.memory.insert(Region::Tickets, Buffer::of(tickets));
+        self.memory.insert(Region::RowInputs, Buffer::of(row_inputs));
         self.memory.insert(Region::Draws, Buffer::of(draws));
-        for launch in self.decoding.program(rows) {
+        for launch in self.program.launches(rows) {
             let memory = RefCell::new(&mut self.memory);
             let take = |region| memory.borrow_mut().remove(&region).expect("allocated");
             let put = |(region, buffer)| drop(memory.borrow_mut().insert(region, buffer));

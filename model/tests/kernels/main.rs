@@ -12,6 +12,8 @@ mod norms;
 mod optimizer;
 mod sampling;
 mod steps;
+#[path = "../support/mod.rs"]
+mod support;
 mod train;
 
 use netssm_model::engine::launch::Float;

@@ -43,7 +43,7 @@ fn on_the_cpu(policy: Policy, row: &Row) -> Choice {
 fn on_the_kernel(kernels: &Kernels, policy: Policy, rows: &[Row]) -> Vec<Choice> {
     let vocab = rows[0].logits.len();
     let (words, padded) = (vocab.div_ceil(64), vocab.next_power_of_two());
-    let (mut logits, mut draws, mut tickets) = (vec![], vec![], vec![]);
+    let (mut logits, mut draws, mut row_inputs) = (vec![], vec![], vec![]);
     for row in rows {
         logits.extend_from_slice(&row.logits);
         draws.push(row.number);
@@ -53,12 +53,12 @@ fn on_the_kernel(kernels: &Kernels, policy: Policy, rows: &[Row]) -> Vec<Choice>
             row.recent.iter().for_each(|&token| mask[token as usize / 64] |= 1 << (token % 64));
             draws.extend(mask);
         }
-        tickets.extend([0, 0, if row.silent { SILENT } else { 0 }, 0, 77]);
+        row_inputs.extend([0, 0, if row.silent { SILENT } else { 0 }, 0, 77]);
     }
     let buffers = vec![
         Buffer::of(&logits),
         Buffer::of(&draws),
-        Buffer::of(&tickets),
+        Buffer::of(&row_inputs),
         Buffer::unwritten::<u64>(rows.len() * padded),
         Buffer::unwritten::<u32>(rows.len() * padded),
         Buffer::unwritten::<u32>(rows.len() * 3),

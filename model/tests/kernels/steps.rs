@@ -36,24 +36,24 @@ fn steps(kernels: &Kernels, cfg: &ModelConfig, types: Types, rows: usize, tolera
     let mut state = model.zero_state(rows).expect("a state");
     let mut rng = ChaCha8Rng::seed_from_u64(rows as u64);
     let fields = cfg.context_fields();
-    let draws = vec![u64::MAX; rows * emulated.decoding.draw_words()];
+    let draws = vec![u64::MAX; rows * emulated.program.draw_words()];
     for step in 0..STEPS {
         let tokens: Vec<u32> = (0..rows).map(|_| rng.random_range(0..cfg.vocab_size as u32)).collect();
         let ids: Vec<u32> = (0..rows * fields)
             .map(|_| if rng.random_bool(0.2) { u32::MAX } else { rng.random_range(0..9) })
             .collect();
-        let mut tickets = Vec::new();
+        let mut row_inputs = Vec::new();
         for row in 0..rows {
             let anew = step == 0 || (step == 2 && row == rows / 2);
             if anew {
                 state.reset_row(row).expect("a row");
             }
             let slot = (rows + 1 - row) as u32;
-            tickets.extend([tokens[row], slot, if anew { FRESH } else { 0 } | SILENT, rng.random()]);
-            tickets.extend(&ids[row * fields..(row + 1) * fields]);
+            row_inputs.extend([tokens[row], slot, if anew { FRESH } else { 0 } | SILENT, rng.random()]);
+            row_inputs.extend(&ids[row * fields..(row + 1) * fields]);
         }
-        emulated.step(rows, &tickets, &draws);
-        let want = model.step_beside(&tokens, &ids, &mut state).expect("a step");
+        emulated.step(rows, &row_inputs, &draws);
+        let want = model.step_with_context(&tokens, &ids, &mut state).expect("a step");
         let want = want.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
         let what = format!(
             "step {step} of {rows} rows of {types:?} in {:?}",
@@ -83,14 +83,14 @@ fn a_row_does_not_know_of_the_others() {
         let model = Mamba2::init(&small((2, 32, 16)), 5, &Device::Cpu).expect("a model");
         let mut alone = Emulated::new(kernels, &model, types, Policy::default(), 1);
         let mut among = Emulated::new(kernels, &model, types, Policy::default(), 40);
-        let words = alone.decoding.draw_words();
+        let words = alone.program.draw_words();
         for step in 0..3u32 {
-            let ticket = |row: u32, slot| {
+            let row_input = |row: u32, slot| {
                 let flags = if step == 0 { FRESH } else { 0 } | SILENT;
                 [(7 + 13 * row + step) % 70, slot, flags, 1000 * row + step, row % 9, u32::MAX, step]
             };
-            alone.step(1, &ticket(3, 0), &vec![0; words]);
-            let many: Vec<u32> = (0..33).flat_map(|row| ticket(row, 39 - row)).collect();
+            alone.step(1, &row_input(3, 0), &vec![0; words]);
+            let many: Vec<u32> = (0..33).flat_map(|row| row_input(row, 39 - row)).collect();
             among.step(33, &many, &vec![0; 33 * words]);
             assert_eq!(alone.logits(), among.logits()[3 * 70..4 * 70], "{types:?}, step {step}");
         }
@@ -115,7 +115,7 @@ fn long_run(kernels: &Kernels, state: &str, steps: u32) -> Vec<f32> {
         zx[e..e + e].iter_mut().for_each(|x| *x += 2.0);
         zx[2 * e..2 * e + n].iter_mut().for_each(|b| *b += 2.0);
         zx[e + channels] = -6.9;
-        let ticket = [0u32, 0, u32::from(step == 0) * FRESH, step.wrapping_mul(0x9e37_79b9)];
+        let row_input = [0u32, 0, u32::from(step == 0) * FRESH, step.wrapping_mul(0x9e37_79b9)];
         let buffers = vec![
             Buffer::of(&zx),
             tail,
@@ -126,7 +126,7 @@ fn long_run(kernels: &Kernels, state: &str, steps: u32) -> Vec<f32> {
             Buffer::of(&[-1f32]),
             Buffer::of(&[1f32]),
             Buffer::of(&vec![1f32; e]),
-            Buffer::of(&ticket),
+            Buffer::of(&row_input),
             Buffer::unwritten::<f32>(e),
         ];
         let sizes = [e, 1, e, n, 1, k, 4].map(Argument::Int);

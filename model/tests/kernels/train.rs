@@ -5,6 +5,7 @@
 
 use crate::emulated::{self, Kernels, close};
 use crate::emulated_pass::Emulated;
+use crate::support::scan_input;
 use candle_core::{DType, Device, Tensor, Var};
 use netssm_model::engine::launch::Float;
 use netssm_model::engine::scan::{Form, ScanInput, scan_as};
@@ -103,16 +104,9 @@ impl Scan {
         ];
         let initial = var(&self.initial, &[b, h, n, p]).transpose(2, 3).expect("transposed");
         let input = ScanInput {
-            xbc: &vars[0],
-            dt: &vars[1],
-            a_log: &vars[2],
-            d: &vars[3],
-            dt_bias: &vars[4],
-            groups: g,
-            d_state: n,
-            chunk_size: 32,
             lengths: Some(&self.lengths),
             initial: Some(&initial.contiguous().expect("contiguous")),
+            ..scan_input(vars.iter().map(|var| var.as_tensor()), (g, n), 32)
         };
         let (y, after) = scan_as(form, &input).expect("a scan");
         let values = |t: &Tensor| {
@@ -137,7 +131,7 @@ fn run(kernels: &Kernels, scan: &Scan, float: Float, backward: bool) -> Vec<Vec<
     let [a_log, skip, dt_bias, initial] =
         [&scan.a_log, &scan.skip, &scan.dt_bias, &scan.initial].map(|values| k.of(values, Float::F32));
     let lengths: Vec<u32> = scan.lengths.iter().map(|&len| len as u32).collect();
-    let lengths = k.numbers("lengths", &lengths).expect("room");
+    let lengths = k.upload_u32("lengths", &lengths).expect("room");
     let input = ScanBuffers {
         xbc: &xbc,
         rows: &rows,
@@ -149,12 +143,12 @@ fn run(kernels: &Kernels, scan: &Scan, float: Float, backward: bool) -> Vec<Vec<
         lengths: &lengths,
         initial: Some(&initial),
     };
-    let after = k.room("after", Float::F32, b * h * n * p).expect("room");
+    let after = k.alloc("after", Float::F32, b * h * n * p).expect("room");
     if !backward {
         let y = train_pass::scan(&k, &sizes, &input, Some(&after)).expect("a scan");
         return vec![k.values_of(&y, float), k.values_of(&after, Float::F32)];
     }
-    let grad_rows = k.room("steps", float, b * l * h).expect("room");
+    let grad_rows = k.alloc("steps", float, b * l * h).expect("room");
     let above = k.of(&scan.above, float);
     let [x, bc, heads] =
         train_pass::scan_gradient(&k, &sizes, &input, &above, &grad_rows).expect("a gradient");
@@ -224,7 +218,7 @@ fn small((g, p, n): (usize, usize, usize), tied: bool, context: bool) -> ModelCo
 /// Tokens, side information, targets of a batch.
 struct Batch {
     tokens: Vec<u32>,
-    beside: Vec<u32>,
+    context: Vec<u32>,
     targets: Vec<u32>,
     lengths: Vec<usize>,
 }
@@ -240,8 +234,8 @@ impl Batch {
             targets[row * l + len..(row + 1) * l].fill(IGNORE);
         }
         let mut id = || if rng.random_bool(0.2) { u32::MAX } else { rng.random_range(0..9) };
-        let beside = (0..b * l * cfg.context_fields()).map(|_| id()).collect();
-        Self { tokens, beside, targets, lengths }
+        let context = (0..b * l * cfg.context_fields()).map(|_| id()).collect();
+        Self { tokens, context, targets, lengths }
     }
 }
 
@@ -252,7 +246,7 @@ fn model(kernels: &Kernels, cfg: &ModelConfig, (b, l): (usize, usize), float: Fl
     let truth = Mamba2::load(cfg, &tensors).expect("a model");
     let mut state = truth.zero_state(b).expect("a state");
     let flat = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
-    let weights = Params::by_name(cfg, |name| k.values("weights", &flat(&tensors[name]))).expect("room");
+    let weights = Params::by_name(cfg, |name| k.upload_f32("weights", &flat(&tensors[name]))).expect("room");
     let sizes = Sizes::new(cfg, (b, l), float).expect("fits");
     let mut carried: Vec<LayerState<_>> = (0..cfg.n_layer)
         .map(|_| LayerState {
@@ -264,13 +258,13 @@ fn model(kernels: &Kernels, cfg: &ModelConfig, (b, l): (usize, usize), float: Fl
     for call in 0..2 {
         let batch = Batch::new(cfg, (b, l), call);
         let tokens = Tensor::from_slice(&batch.tokens, (b, l), &Device::Cpu).expect("tokens");
-        let input = Input { tokens: &tokens, context: &batch.beside };
+        let input = Input { tokens: &tokens, context: &batch.context };
         let lengths = Some(&batch.lengths[..]);
         let (nats, want) =
             truth.loss_and_gradients(input, &batch.targets, lengths, Some(&mut state)).expect("gradients");
         let input = train_pass::Input {
             tokens: &batch.tokens,
-            beside: &batch.beside,
+            context: &batch.context,
             fields: cfg.context_fields(),
             lengths: &batch.lengths,
         };
@@ -306,7 +300,8 @@ fn a_pass_takes_the_memory_that_was_said() {
     let flat = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
     for float in [Float::F32, Float::Bf16] {
         let k = Emulated::new(kernels);
-        let weights = Params::by_name(&cfg, |name| k.values("weights", &flat(&tensors[name]))).expect("room");
+        let weights =
+            Params::by_name(&cfg, |name| k.upload_f32("weights", &flat(&tensors[name]))).expect("room");
         let sizes = Sizes::new(&cfg, shape, float).expect("fits");
         let zero = |_| LayerState {
             conv: k.zeros("tails", shape.0 * (cfg.d_conv - 1) * cfg.conv_dim()).expect("room"),
@@ -315,7 +310,7 @@ fn a_pass_takes_the_memory_that_was_said() {
         let mut carried: Vec<_> = (0..cfg.n_layer).map(zero).collect();
         let input = train_pass::Input {
             tokens: &batch.tokens,
-            beside: &batch.beside,
+            context: &batch.context,
             fields: cfg.context_fields(),
             lengths: &batch.lengths,
         };

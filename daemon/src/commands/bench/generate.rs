@@ -38,7 +38,7 @@ struct Report {
     square_flops: f64,
     /// The best rate of this program's own eight-bit matmuls. Only with `--precision int8`.
     int8_best_flops: Option<f64>,
-    /// Peak memory of all batches. It is read before the roofs are measured.
+    /// Peak memory of all batches. It is read before the rooflines are measured.
     peak_resident_bytes: Option<u64>,
     batches: Vec<Measured>,
 }
@@ -55,7 +55,7 @@ struct Measured {
     packets_dropped: u64,
     /// FLOP per second of the blocks' matmuls. No other arithmetic is counted.
     flops_per_second: f64,
-    /// The roof of these matmuls at this number of rows: the matrix library's rate, or with `--precision int8` the rate
+    /// The roofline of these matmuls at this number of rows: the matrix library's rate, or with `--precision int8` the rate
     /// of this program's own matmuls.
     roof_flops: f64,
     share_of_roof: f64,
@@ -67,7 +67,7 @@ struct Measured {
 }
 
 /// The most that the machine can do.
-struct Roofs {
+struct Rooflines {
     copy: f64,
     square: f64,
     /// The roof of the blocks' matmuls at each batch size.
@@ -75,7 +75,7 @@ struct Roofs {
     int8_best: Option<f64>,
 }
 
-impl Roofs {
+impl Rooflines {
     fn measure(cfg: &ModelConfig, device: &Device, precision: Precision, sizes: &[u16]) -> Outcome<Self> {
         let dtype = match precision {
             Precision::F32 | Precision::Int8 => DType::F32,
@@ -128,20 +128,20 @@ pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
         kernel = generator.kernel();
         batches.push(threads.install(|| measure(&mut generator, &label, batch, args))?);
     }
-    // Read now, before the buffers of the roofs count too.
+    // Read now, before the buffers of the rooflines count too.
     let peak_resident_bytes = resident::peak_bytes();
     let token = TokenCost::decode(checkpoint.config(), args.model.precision);
-    let roofs = || Roofs::measure(checkpoint.config(), &device, args.model.precision, &sizes);
-    let roofs = threads.install(roofs)?;
+    let rooflines = || Rooflines::measure(checkpoint.config(), &device, args.model.precision, &sizes);
+    let rooflines = threads.install(rooflines)?;
     let weights_read = if device.is_cpu() { threads.current_num_threads() } else { 1 };
-    for (m, roof) in batches.iter_mut().zip(&roofs.products) {
+    for (m, roofline) in batches.iter_mut().zip(&rooflines.products) {
         m.flops_per_second = m.tokens_per_second * token.product_flops as f64;
-        m.roof_flops = *roof;
-        m.share_of_roof = m.flops_per_second / roof;
-        m.share_of_square = m.flops_per_second / roofs.square;
+        m.roof_flops = *roofline;
+        m.share_of_roof = m.flops_per_second / roofline;
+        m.share_of_square = m.flops_per_second / rooflines.square;
         let bytes = token.bytes(usize::from(m.batch), weights_read);
         m.bytes_per_second = m.tokens_per_second * bytes;
-        m.share_of_copy = m.bytes_per_second / roofs.copy;
+        m.share_of_copy = m.bytes_per_second / rooflines.copy;
     }
     let report = Report {
         model: checkpoint.sha256().to_owned(),
@@ -153,9 +153,9 @@ pub(super) fn run(args: &BenchGenerateArgs) -> Outcome {
         threads: threads.current_num_threads(),
         packets_per_session: args.packets,
         token,
-        copy_bytes_per_second: roofs.copy,
-        square_flops: roofs.square,
-        int8_best_flops: roofs.int8_best,
+        copy_bytes_per_second: rooflines.copy,
+        square_flops: rooflines.square,
+        int8_best_flops: rooflines.int8_best,
         peak_resident_bytes,
         batches,
     };
@@ -253,7 +253,7 @@ fn measure(
         tokens_per_second: tokens as f64 / seconds,
         packets_per_second: packets as f64 / seconds,
         packets_dropped: last.counts.drops.values().sum(),
-        // The caller fills these in when it knows the roofs.
+        // The caller fills these in when it knows the rooflines.
         flops_per_second: 0.0,
         roof_flops: 0.0,
         share_of_roof: 0.0,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use candle_core::{DType, Device, Tensor};
-use netssm_model::engine::cpu::packed::{Product, Scratch};
+use netssm_model::engine::cpu::packed::{PackedMatrix, Scratch};
 use netssm_model::precision::Precision;
 use netssm_replay::clock::{Clock, SystemClock};
 use rayon::prelude::*;
@@ -84,7 +84,7 @@ pub(super) fn int8(shapes: &[Shape]) -> Outcome<f64> {
     for &Shape { rows, inputs, outputs } in shapes {
         let number = |i: usize| (i * 7919 % 1009) as f32 / 504.5 - 1.0;
         let weights: Vec<f32> = (0..inputs * outputs).map(number).collect();
-        let product = Product::new(Precision::Int8, &weights, outputs, inputs)?;
+        let product = PackedMatrix::new(Precision::Int8, &weights, outputs, inputs)?;
         let x: Vec<f32> = (0..rows * inputs).map(number).collect();
         let mut out = vec![0_f32; rows * outputs];
         let share = rows.div_ceil(rayon::current_num_threads());

@@ -39,7 +39,7 @@ struct Report {
     /// FLOP per second of the matrix library in f32, for the matmuls of one head's chunk and for a large square matmul.
     chunk_flops: f64,
     square_flops: f64,
-    /// Read before the roofs are measured.
+    /// Read before the rooflines are measured.
     peak_resident_bytes: Option<u64>,
     rows: Vec<Measured>,
 }
@@ -252,7 +252,7 @@ fn measure(
         length,
         runs,
         tokens_per_second,
-        // The caller fills these in when it knows the roofs.
+        // The caller fills these in when it knows the rooflines.
         flops_per_second: 0.0,
         share_of_square: 0.0,
         bytes_per_second: 0.0,

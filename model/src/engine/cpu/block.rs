@@ -1,7 +1,7 @@
 //! One block, `x + out_proj(gated_norm(scan(conv(in_proj(norm(x))))))`, forward and backward, and the candle operation.
 //!
 //! As separate tensor operations the element-wise work of a block costs more than its matrix products, in both
-//! directions. Here [`super::gemm`] does the products and [`super::mixer`] the rest. [`BlockOp`] makes the block one candle
+//! directions. Here [`super::gemm`] does the products and [`super::mixer`] the rest. [`fused`] is the block as one candle
 //! operation, for autograd; [`super::gradient`] walks all blocks without it.
 
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 
 use super::buffers::{Buffer, Buffers};
-use super::gemm::multiply;
+use super::gemm::gemm;
 use super::mixer::{self, Dims, HeadParams};
 use super::{conv, norm, slice, with_slice, with_storage};
 use crate::engine::launch::Gemm;
@@ -43,7 +43,7 @@ pub(crate) fn forward(
     let mut normed = buffers.take(rows * d);
     norm::rms_forward(x, params.norm, dims.eps, &mut normed);
     let mut zx = buffers.take(rows * j);
-    multiply(Gemm::Nt, &normed, params.in_proj, &mut zx, (rows, j, d), false);
+    gemm(Gemm::Nt, &normed, params.in_proj, &mut zx, (rows, j, d), false);
 
     let LayerState { conv: tails, mut ssm } = carried;
     let xbc = conv::forward(dims, (params.conv_weight, &bias(dims, params)), &zx, &tails, buffers);
@@ -52,7 +52,7 @@ pub(crate) fn forward(
     let gated = mixer::gated_forward(dims, params.gated_norm, &scanned.y, &zx, buffers);
 
     out.copy_from_slice(x);
-    multiply(Gemm::Nt, &gated, params.out_proj, out, (rows, d, e), true);
+    gemm(Gemm::Nt, &gated, params.out_proj, out, (rows, d, e), true);
     let after = LayerState { conv: conv::tails(dims, &zx, &tails), ssm };
     let saved =
         keep.then_some(Saved { tails, normed, zx, xbc, raw_dt, y: scanned.y, kept: scanned.kept, gated });
@@ -70,9 +70,9 @@ pub(crate) fn backward(
 ) -> BlockParams<Vec<f32>> {
     let (rows, d, e, j) = (dims.b * dims.l, params.norm.len(), dims.e, dims.j());
     let mut out_proj = vec![0f32; d * e]; // (d, E)
-    multiply(Gemm::Tn, grad, &saved.gated, &mut out_proj, (d, e, rows), false);
+    gemm(Gemm::Tn, grad, &saved.gated, &mut out_proj, (d, e, rows), false);
     let mut grad_gated = buffers.take(rows * e);
-    multiply(Gemm::Nn, grad, params.out_proj, &mut grad_gated, (rows, e, d), false);
+    gemm(Gemm::Nn, grad, params.out_proj, &mut grad_gated, (rows, e, d), false);
 
     let mut grad_zx = buffers.take(rows * j); // z's columns by the norm, the others by the convolution
     let (grad_y, gated_norm) = mixer::gated_backward(
@@ -93,9 +93,9 @@ pub(crate) fn backward(
         conv::backward(dims, of_conv, &saved.zx, &saved.tails, &scan, &mut grad_zx);
 
     let mut in_proj = vec![0f32; j * d]; // (J, d)
-    multiply(Gemm::Tn, &grad_zx, &saved.normed, &mut in_proj, (j, d, rows), false);
+    gemm(Gemm::Tn, &grad_zx, &saved.normed, &mut in_proj, (j, d, rows), false);
     let mut grad_normed = buffers.take(rows * d);
-    multiply(Gemm::Nn, &grad_zx, params.in_proj, &mut grad_normed, (rows, d, j), false);
+    gemm(Gemm::Nn, &grad_zx, params.in_proj, &mut grad_normed, (rows, d, j), false);
     // On top of the residual's.
     let norm = norm::rms_backward(x, params.norm, dims.eps, &grad_normed, grad);
     BlockParams {

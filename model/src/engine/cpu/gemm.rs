@@ -8,12 +8,12 @@
 use crate::engine::launch::Gemm;
 
 /// Writes the product of row-major matrices into `to (m, n)`, or adds it to what is there: `a (m, k) b (k, n)`, with a factor
-/// stored as its transpose where the order says so.
+/// stored as its transpose where the form says so.
 ///
 /// # Panics
 /// If a matrix has another size.
-pub(crate) fn multiply(
-    order: Gemm,
+pub(crate) fn gemm(
+    form: Gemm,
     a: &[f32],
     b: &[f32],
     to: &mut [f32],
@@ -22,8 +22,8 @@ pub(crate) fn multiply(
 ) {
     assert_eq!((a.len(), b.len(), to.len()), (m * k, k * n, m * n), "sizes of a product");
     // From one row to the next, and from one column to the next.
-    let (a_rows, a_cols) = if order == Gemm::Tn { (1, m) } else { (k, 1) };
-    let (b_rows, b_cols) = if order == Gemm::Nt { (1, k) } else { (n, 1) };
+    let (a_rows, a_cols) = if form == Gemm::Tn { (1, m) } else { (k, 1) };
+    let (b_rows, b_cols) = if form == Gemm::Nt { (1, k) } else { (n, 1) };
     let threads = match rayon::current_num_threads() {
         1 => gemm::Parallelism::None,
         threads => gemm::Parallelism::Rayon(threads),
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_order_equals_the_plain_product() {
+    fn every_form_equals_the_plain_product() {
         let number = |i: usize, seed: usize| ((i * 37 + seed * 11) % 23) as f32 / 8.0 - 1.25;
         for (m, n, k) in [(1, 1, 1), (3, 5, 2), (17, 33, 40), (64, 16, 300), (2, 2, 0)] {
             let a: Vec<f32> = (0..m * k).map(|i| number(i, 1)).collect();
@@ -70,18 +70,17 @@ mod tests {
                 (0..rows * cols).map(|i| x[i % rows * cols + i / rows]).collect()
             };
             let (a_t, b_t) = (transposed(&a, m, k), transposed(&b, k, n));
-            for (order, a_given, b_given) in [(Gemm::Nn, &a, &b), (Gemm::Nt, &a, &b_t), (Gemm::Tn, &a_t, &b)]
-            {
+            for (form, a_given, b_given) in [(Gemm::Nn, &a, &b), (Gemm::Nt, &a, &b_t), (Gemm::Tn, &a_t, &b)] {
                 for add in [false, true] {
                     let before = if add { 0.5 } else { f32::NAN };
                     let mut to = vec![before; m * n];
-                    multiply(order, a_given, b_given, &mut to, (m, n, k), add);
+                    gemm(form, a_given, b_given, &mut to, (m, n, k), add);
                     for (i, got) in to.iter().enumerate() {
                         let product: f64 =
                             (0..k).map(|x| f64::from(a[i / n * k + x]) * f64::from(b[x * n + i % n])).sum();
                         let want = product + if add { 0.5 } else { 0.0 };
                         let close = (f64::from(*got) - want).abs() <= 1e-4 * want.abs().max(1.0);
-                        assert!(close, "{order:?} {m} {n} {k} {add}: {got} for {want}");
+                        assert!(close, "{form:?} {m} {n} {k} {add}: {got} for {want}");
                     }
                 }
             }

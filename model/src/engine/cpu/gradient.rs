@@ -11,7 +11,7 @@ use candle_core::{Layout, Storage, Tensor};
 
 use super::block;
 use super::buffers::Buffers;
-use super::gemm::multiply;
+use super::gemm::gemm;
 use super::mixer::Dims;
 use super::{context, loss, norm, slice};
 use crate::engine::launch::Gemm;
@@ -47,7 +47,7 @@ fn with_values<R>(
 pub(crate) fn loss_and_gradient(
     (model, v): (&Params<Tensor>, usize),
     dims: &Dims,
-    (tokens, beside, fields): (&[u32], &[u32], usize),
+    (tokens, ids, fields): (&[u32], &[u32], usize),
     targets: &[u32],
     carried: &mut [LayerState<Vec<f32>>],
     buffers: &Buffers,
@@ -65,7 +65,7 @@ pub(crate) fn loss_and_gradient(
         x.copy_from_slice(&table[t as usize * d..(t as usize + 1) * d]);
     }
     if let Some(context) = &model.context {
-        context::add(&mut x, values(&context.storage_and_layout())?, beside, (fields, d));
+        context::add(&mut x, values(&context.storage_and_layout())?, ids, (fields, d));
     }
     let mut inputs = Vec::with_capacity(model.blocks.len());
     for (tensors, carried) in model.blocks.iter().zip(carried.iter_mut()) {
@@ -82,14 +82,14 @@ pub(crate) fn loss_and_gradient(
     norm::rms_forward(&x, last_norm, dims.eps, &mut normed);
     let head = &head[..v * d];
     let mut logits = buffers.take(rows * v);
-    multiply(Gemm::Nt, &normed, head, &mut logits, (rows, v, d), false);
+    gemm(Gemm::Nt, &normed, head, &mut logits, (rows, v, d), false);
     let nats = loss::replace_by_gradient(&mut logits, targets, v);
 
     let grad_logits = logits; // (b l, v)
     let mut grad_head = vec![0f32; v * d];
-    multiply(Gemm::Tn, &grad_logits, &normed, &mut grad_head, (v, d, rows), false);
+    gemm(Gemm::Tn, &grad_logits, &normed, &mut grad_head, (v, d, rows), false);
     let mut grad_normed = normed;
-    multiply(Gemm::Nn, &grad_logits, head, &mut grad_normed, (rows, d, v), false);
+    gemm(Gemm::Nn, &grad_logits, head, &mut grad_normed, (rows, d, v), false);
     drop(grad_logits);
     let mut grad = buffers.zeros(rows * d);
     let grad_norm = norm::rms_backward(&x, last_norm, dims.eps, &grad_normed, &mut grad);
@@ -112,7 +112,7 @@ pub(crate) fn loss_and_gradient(
     }
     let grad_context = model.context.as_ref().map(|tensor| {
         let mut out = vec![0f32; tensor.elem_count()];
-        context::add_gradient(&grad, &mut out, beside, (fields, d));
+        context::add_gradient(&grad, &mut out, ids, (fields, d));
         out
     });
     let grad_head = match &model.head {

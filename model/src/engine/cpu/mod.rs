@@ -1,13 +1,14 @@
-//! Fused f32 CPU operations: what candle's element-wise tensor operations are too slow for.
+//! The CPU's engine: f32 passes over sequences, and steps of single tokens in f32 or int8.
 //!
-//! A block's whole work besides its two matrix products is element-wise or a recurrence; as separate tensor operations
-//! it would cost more than the products. `block` is a block forward and backward, and one candle operation of it; the
-//! matrix products inside are the `gemm` crate's (`gemm`). `gradient` is the whole model's loss and gradient without autograd, and
-//! `step` the single-token engine for decoding. The kernels are plain loops over slices, compiled for AVX2 and AVX-512
-//! and chosen at run time by `pulp`.
+//! As separate tensor operations, what a block does besides its two matrix products would cost more than the products. So
+//! here it is fused: plain loops over slices, compiled for AVX2 and AVX-512 and chosen at run time by `pulp` (`simd`).
 //!
-//! Decoding multiplies with [`packed`] matrices, in f32 (`panels`) or in eight bits (`int8`), whose instructions `pulp` does not
-//! all have: its kernels, the hint in `prefetch` and the call in `gemm` are this crate's only unsafe code on the CPU.
+//! ```text
+//! passes   gradient -> block -> norm, conv, mixer -> recurrence; gemm, loss, buffers
+//! steps    step -> packed -> panels (f32), int8; masks, workspace
+//! candle   block, scan, norm and loss also as operations with a gradient
+//! ```
+//! The kernels of `int8`, the hint in `prefetch` and the call in `gemm` are this crate's only unsafe code on the CPU.
 
 pub(crate) mod block;
 pub(crate) mod buffers;

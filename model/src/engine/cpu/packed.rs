@@ -1,4 +1,4 @@
-//! A product of a few rows with a weight matrix, in the precision that was asked for: what decoding multiplies with.
+//! A weight matrix that is packed once for products with a few rows, in f32 or int8: what steps multiply with.
 
 use super::masks::Masks;
 use super::{int8, panels};
@@ -27,7 +27,7 @@ impl Scratch {
 ///
 /// A row's result depends, to the last bit, neither on the other rows, nor on their number, nor on what is wanted.
 #[derive(Debug, Clone)]
-pub struct Product(Packed);
+pub struct PackedMatrix(Packed);
 
 #[derive(Debug, Clone)]
 enum Packed {
@@ -35,7 +35,7 @@ enum Packed {
     Int8(int8::Packed),
 }
 
-impl Product {
+impl PackedMatrix {
     /// Packs row-major `(outputs, inputs)` weights.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Products of a few rows with a weight matrix that was packed once, for decoding.
+//! Matrix products of a few rows with f32 weights that are packed once, for steps.
 //!
 //! candle packs the weights again at every product, which dominates below some hundred rows. Here they lie in panels of
 //! 32 outputs, `(panel, k, 32)`, and a block of rows is multiplied with a panel while it is in the cache.

@@ -1,5 +1,5 @@
 //! One token of many sequences on the CPU: every layer of a few rows at a time, without tensors in between, in f32 but for
-//! the matrix products of a model that is decoded in eight bits.
+//! the matrix products of a model that steps in eight bits.
 //!
 //! Rows are split among threads once a token, not once a layer, so that threads never wait for one another. No row's
 //! result depends on another's (see [`super::packed`]); the generator's promise of "same seed, same bytes" rests on it.
@@ -10,7 +10,7 @@ use candle_core::{DType, Tensor};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::packed::Product;
+use super::packed::PackedMatrix;
 use super::workspace::{Mixing, Pool, Share};
 use super::{context, conv, math, norm};
 use crate::engine::cpu::recurrence;
@@ -40,7 +40,7 @@ pub trait Stepped: Send {
 /// One layer's parameters, ready to use.
 #[derive(Clone)]
 struct StepLayer {
-    params: BlockParams<Vec<f32>, Product>,
+    params: BlockParams<Vec<f32>, PackedMatrix>,
     taps: Vec<f32>, // the convolution's weight as (K, C)
     a: Vec<f32>,    // -exp(a_log)
 }
@@ -53,7 +53,7 @@ pub(crate) struct StepModel {
     context: Vec<f32>,   // (rows, d)
     layers: Vec<StepLayer>,
     norm: Vec<f32>,
-    head: Product, // (vocabulary, d)
+    head: PackedMatrix, // (vocabulary, d)
     pool: Pool,
 }
 
@@ -66,9 +66,9 @@ impl StepModel {
     /// Packs the parameters for steps that multiply in `precision`.
     ///
     /// # Errors
-    /// As [`Product::new`].
+    /// As [`PackedMatrix::new`].
     pub(crate) fn new(cfg: &ModelConfig, params: &Params<Tensor>, precision: Precision) -> Result<Self> {
-        let matrix = |t: &Tensor| Product::new(precision, &values(t)?, t.dim(0)?, t.dim(1)?);
+        let matrix = |t: &Tensor| PackedMatrix::new(precision, &values(t)?, t.dim(0)?, t.dim(1)?);
         let layer = |block: &BlockParams<Tensor>| -> Result<StepLayer> {
             let params = block.as_ref().try_map_each(values, matrix)?;
             let taps = conv::taps(&params.conv_weight, cfg.conv_dim(), cfg.d_conv);
@@ -82,7 +82,7 @@ impl StepModel {
             context: params.context.as_ref().map(values).transpose()?.unwrap_or_default(),
             layers: params.blocks.iter().map(layer).collect::<Result<_>>()?,
             norm: values(&params.norm)?,
-            head: Product::new(precision, &values(params.output())?[..v * d], v, d)?,
+            head: PackedMatrix::new(precision, &values(params.output())?[..v * d], v, d)?,
             pool: Pool::default(),
         })
     }

@@ -7,10 +7,12 @@
 //! y_t = C_t^T s_t + D x_t
 //! ```
 //!
-//! [`mod@crate::engine::tensors::reference`] is the plain loop in f64 and defines what is correct. [`crate::engine::tensors::chunked`] is the paper's four-step algorithm in
-//! tensor operations (any device, gradients from autograd). `cpu` is the recurrence in f32, vectorised, with a
-//! hand-written gradient. [`crate::engine::train_pass`] has the chunked form as CUDA kernels. Each is tested against the one before. Source: Dao and Gu, "Transformers are SSMs", 2024,
-//! section 6 and listing 1.
+//! [`mod@crate::engine::tensors::reference`] is the plain loop in f64 and defines what is correct.
+//! [`crate::engine::tensors::chunked`] is the paper's four-step algorithm in tensor operations: any device, gradients from
+//! autograd. [`crate::engine::cpu`] has the recurrence in f32, vectorised, with a hand-written gradient.
+//! [`crate::engine::train_pass`] has the chunked form as CUDA kernels. Each is tested against the one before.
+//!
+//! Source: Dao and Gu, "Transformers are SSMs", 2024 (arXiv 2405.21060), section 6 and listing 1.
 
 use candle_core::{DType, Tensor};
 

@@ -1,22 +1,25 @@
-//! A decoded token as a GPU is told to compute it: what lies in its memory, what the host sends, which kernels run with what.
+//! The step of a token on a GPU as plain data: what lies in device memory, what the host sends for each row, and which
+//! kernels run with what.
 //!
-//! Everything here is data: nothing touches a GPU, and nothing needs feature `cuda`. `crate::engine::gpu::step` allocates the
-//! [`Region`]s and launches the [`Launch`]es of a [`Decoding`]; the tests give the very same list to the kernels compiled
-//! for the host, and compare whole models with [`crate::lm::Mamba2::step`].
+//! Nothing here touches a GPU or needs feature `cuda`. `crate::engine::gpu::step` allocates the [`Region`]s of a
+//! [`StepProgram`] and runs its launches. The tests run the same launches with the kernels compiled for the host, and
+//! compare whole models with the CPU's steps.
 //!
 //! ```text
-//! pack: model -> bytes of each Region        program: (rows) -> Launch, Launch, ...
-//! inputs: rows -> tickets and draws          choice: what comes back -> a token, or why there is none
+//! pack        parameters -> bytes of each Region
+//! row_input   what the host sends for a row, and the choice that comes back
+//! launches    rows -> Launch, Launch, ...
+//! stream      a half-batch that is stepped: a GPU's, or in tests the CPU's
 //! ```
-//! A step of `rows` rows: embedding and side information; in each layer norm, product, `layer_step`, product; norm, logits,
-//! sampling. Rows find their state by the slot in their ticket, so a batch is dense however sessions come and go, and a
-//! session that begins says so in its ticket instead of having its state cleared.
+//! The launches of a step: `embed` (token and side information); for each layer `rms_norm`, `matmul`, `layer_step`,
+//! `matmul`; then `rms_norm`, `matmul` to logits, `sample`. A row finds its state by the slot in its row input, so a batch
+//! is dense however sessions come and go. A session that begins says so in its row input; its state is not cleared.
 //!
-//! `layer_step` and the products sum in orders that do not depend on the batch, so a session's bytes do not either (on one kind of
-//! GPU and with one build; the CPU's `exp` is another).
+//! `layer_step` and `matmul` sum in orders that do not depend on the batch, so a session's bytes do not either, on one
+//! kind of GPU and with one build. The CPU's bytes differ, since its `exp` is another.
 
+mod launches;
 mod pack;
-mod program;
 mod row_input;
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) mod stream;
@@ -28,9 +31,9 @@ use crate::network::params::{BlockParams, Params};
 use crate::sample::Policy;
 
 pub use pack::pack;
-pub use row_input::{Choice, DITHER, FLAGS, FRESH, SILENT, SLOT, TICKET_WORDS, TOKEN, choices};
+pub use row_input::{Choice, DITHER, FLAGS, FRESH, ROW_INPUT_WORDS, SILENT, SLOT, TOKEN, choices};
 
-/// What a model is decoded in.
+/// The formats that a model is stepped in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Types {
     /// Tables and matrices, and what they are multiplied with.
@@ -39,7 +42,7 @@ pub struct Types {
     pub state: Float,
 }
 
-/// A piece of device memory, by what it holds. Numbers are layers.
+/// A piece of device memory, by what it holds. The number is that of the layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Region {
     /// `(padded vocabulary, d)`.
@@ -72,8 +75,8 @@ pub enum Region {
     Tail(usize),
     /// `(slots, H, N, P)`.
     State(usize),
-    /// What the host says of each row: `(rows, TICKET_WORDS + fields)` u32.
-    Tickets,
+    /// What the host says of each row: `(rows, ROW_INPUT_WORDS + fields)` u32.
+    RowInputs,
     /// Random numbers and masks: `(rows, draw words)` u64.
     Draws,
     /// The residual stream, `(rows, d)` f32.
@@ -126,29 +129,29 @@ const SHARED_LIMIT: usize = 99 * 1024;
 /// Rows of the smallest captured step; fewer are padded up to it.
 const SMALLEST_BUCKET: usize = 16;
 
-/// How one model is decoded under one sampling policy.
+/// The step of one model under one sampling policy.
 #[derive(Debug, Clone)]
-pub struct Decoding {
+pub struct StepProgram {
     cfg: ModelConfig,
     types: Types,
     policy: Policy,
     vocab: usize,
 }
 
-impl Decoding {
+impl StepProgram {
     /// Of a model whose tokens below `vocab` may be chosen.
     ///
     /// # Errors
     /// [`Error::Config`] or [`Error::Input`] for a model that the kernels cannot run.
     pub fn new(cfg: &ModelConfig, types: Types, policy: Policy, vocab: usize) -> Result<Self> {
         cfg.validate()?;
-        let decoding = Self { cfg: cfg.clone(), types, policy, vocab: vocab.min(cfg.vocab_size).max(1) };
-        let shared = decoding.step_shared();
+        let program = Self { cfg: cfg.clone(), types, policy, vocab: vocab.min(cfg.vocab_size).max(1) };
+        let shared = program.step_shared();
         if shared > SHARED_LIMIT {
             let expected = format!("channels of a group that fit {SHARED_LIMIT} bytes of shared memory");
             return Err(Error::input("decoding on a GPU", expected, format!("{shared} bytes")));
         }
-        Ok(decoding)
+        Ok(program)
     }
 
     /// The model's configuration.
@@ -156,7 +159,7 @@ impl Decoding {
         &self.cfg
     }
 
-    /// What it is decoded in.
+    /// The formats that it is stepped in.
     pub fn types(&self) -> Types {
         self.types
     }
@@ -181,9 +184,9 @@ impl Decoding {
         1 + self.mask_words() * if self.looks_back() { 2 } else { 1 }
     }
 
-    /// 32-bit words of a row of [`Region::Tickets`].
-    pub fn ticket_words(&self) -> usize {
-        TICKET_WORDS + self.cfg.context_fields()
+    /// 32-bit words of a row of [`Region::RowInputs`].
+    pub fn row_input_words(&self) -> usize {
+        ROW_INPUT_WORDS + self.cfg.context_fields()
     }
 
     /// Shared memory of `layer_step`.
@@ -209,7 +212,7 @@ impl Decoding {
             Region::OutProj(_) => d * e * weight,
             Region::Tail(_) => slots * (cfg.d_conv - 1) * c * 4,
             Region::State(_) => slots * e * n * self.types.state.size(),
-            Region::Tickets => rows * self.ticket_words() * 4,
+            Region::RowInputs => rows * self.row_input_words() * 4,
             Region::Draws => rows * self.draw_words() * 8,
             Region::Stream => rows * d * 4,
             Region::Operand => rows * d.max(e) * weight,
@@ -235,7 +238,7 @@ impl Decoding {
     /// Regions that each batch in flight has for itself.
     pub fn batch(&self) -> [Region; 9] {
         [
-            Region::Tickets,
+            Region::RowInputs,
             Region::Draws,
             Region::Stream,
             Region::Operand,
@@ -274,14 +277,14 @@ impl Decoding {
 mod tests {
     use super::*;
 
-    fn decoding(types: Types) -> Decoding {
+    fn program(types: Types) -> StepProgram {
         let cfg = ModelConfig { n_layer: 8, d_state: 64, vocab_size: 1024, ..Default::default() };
-        Decoding::new(&cfg, types, Policy::default(), 1024).unwrap()
+        StepProgram::new(&cfg, types, Policy::default(), 1024).unwrap()
     }
 
     #[test]
     fn memory_is_what_the_regions_add_up_to() {
-        let f32s = decoding(Types::default());
+        let f32s = program(Types::default());
         let parameters = f32s.config().parameters() * 4;
         assert_eq!(f32s.memory(0, 2), parameters);
         // A session: eight layers of 512 x 64 values of state and 3 x 640 of tail.
@@ -291,22 +294,22 @@ mod tests {
         assert_eq!(f32s.rows_that_fit(f32s.memory(777, 2), 2), 777);
         assert_eq!(f32s.rows_that_fit(f32s.memory(777, 2) - 1, 2), 776);
         assert_eq!(f32s.rows_that_fit(100, 2), 0);
-        let half = decoding(Types { weights: Float::F32, state: Float::Bf16 });
+        let half = program(Types { weights: Float::F32, state: Float::Bf16 });
         assert_eq!(f32s.memory(1, 1) - half.memory(1, 1), 8 * 512 * 64 * 2);
     }
 
     #[test]
     fn buckets_hold_the_batch() {
-        assert_eq!(Decoding::buckets(1), [16]);
-        assert_eq!(Decoding::buckets(16), [16]);
-        assert_eq!(Decoding::buckets(100), [16, 32, 64, 112]);
-        assert_eq!(Decoding::buckets(2048), [16, 32, 64, 128, 256, 512, 1024, 2048]);
+        assert_eq!(StepProgram::buckets(1), [16]);
+        assert_eq!(StepProgram::buckets(16), [16]);
+        assert_eq!(StepProgram::buckets(100), [16, 32, 64, 112]);
+        assert_eq!(StepProgram::buckets(2048), [16, 32, 64, 128, 256, 512, 1024, 2048]);
     }
 
     #[test]
     fn a_group_too_wide_for_a_block_is_refused() {
         let cfg = ModelConfig { d_model: 8192, headdim: 64, ..Default::default() };
-        let error = Decoding::new(&cfg, Types::default(), Policy::default(), 512).unwrap_err().to_string();
+        let error = StepProgram::new(&cfg, Types::default(), Policy::default(), 512).unwrap_err().to_string();
         assert!(error.contains("shared memory"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::network::config::ModelConfig;
 use crate::network::params::Params;
 
-/// The bytes of every region of [`super::Decoding::weights`], for the parameters of a model of this configuration.
+/// The bytes of every region of [`super::StepProgram::weights`], for the parameters of a model of this configuration.
 ///
 /// # Errors
 /// [`Error::NotFinite`] for a value that is none or does not fit the format, naming its tensor.
@@ -61,7 +61,7 @@ mod tests {
     use netssm_tokens::context::ContextShape;
 
     use super::*;
-    use crate::engine::step_program::Decoding;
+    use crate::engine::step_program::StepProgram;
     use crate::lm::Mamba2;
     use crate::network::init::init_weights;
     use crate::network::params::layer_name;
@@ -83,12 +83,12 @@ mod tests {
                 ..Default::default()
             };
             let types = Types { weights, state: Float::F32 };
-            let decoding = Decoding::new(&cfg, types, Policy::default(), 13).unwrap();
+            let program = StepProgram::new(&cfg, types, Policy::default(), 13).unwrap();
             let model = Mamba2::init(&cfg, 1, &Device::Cpu).unwrap();
             let packed = pack(&cfg, model.params(), types).unwrap();
             let mut got: Vec<(Region, usize)> = packed.iter().map(|(r, bytes)| (*r, bytes.len())).collect();
             let mut want: Vec<(Region, usize)> =
-                decoding.weights().into_iter().map(|r| (r, decoding.bytes(r, 0, 0))).collect();
+                program.weights().into_iter().map(|r| (r, program.bytes(r, 0, 0))).collect();
             got.sort_unstable();
             want.sort_unstable();
             assert_eq!(got, want);

@@ -1,19 +1,19 @@
-//! What goes up and down for a row: a ticket and a draw, and a choice.
+//! What the host sends for a row (a row input and a draw) and what comes back (a choice).
 //!
 //! The numbers are those of `kernels/common.cuh` and `kernels/sample.cu`.
 
 use crate::sample::SampleError;
 
-/// Word of a ticket: the token to feed.
+/// Word of a row input: the token to feed.
 pub const TOKEN: usize = 0;
-/// Word of a ticket: where the row's state is.
+/// Word of a row input: where the row's state is.
 pub const SLOT: usize = 1;
-/// Word of a ticket: [`FRESH`] and [`SILENT`].
+/// Word of a row input: [`FRESH`] and [`SILENT`].
 pub const FLAGS: usize = 2;
-/// Word of a ticket: a number that differs from token to token and session to session, for stochastic rounding.
+/// Word of a row input: a number that differs from token to token and session to session, for stochastic rounding.
 pub const DITHER: usize = 3;
 /// Words before the side information.
-pub const TICKET_WORDS: usize = 4;
+pub const ROW_INPUT_WORDS: usize = 4;
 
 /// The session begins: its state counts as zero.
 pub const FRESH: u32 = 1;

@@ -1,32 +1,41 @@
-//! What steps a half-batch while the host works on another: a GPU, or in tests the CPU.
+//! The half-batch that a device steps while the host works on another one.
 
-use super::{Choice, Decoding};
+use super::{Choice, StepProgram};
 use crate::error::Result;
 
-/// Where the host writes what it says of each row, as the device will read it.
+/// Where the host writes what the device reads of each row.
 #[derive(Debug)]
 pub(crate) struct Inputs<'a> {
-    /// `(rows, Decoding::ticket_words)`.
-    pub(crate) tickets: &'a mut [u32],
-    /// `(rows, Decoding::draw_words)`.
+    /// Row inputs, `(rows, StepProgram::row_input_words)`.
+    pub(crate) row_inputs: &'a mut [u32],
+    /// Random numbers and masks, `(rows, StepProgram::draw_words)`.
     pub(crate) draws: &'a mut [u64],
 }
 
 /// A half-batch of one model: buffers that stay where they are, and at most one step in flight.
-pub(crate) trait Lane {
-    /// What it steps.
-    fn decoding(&self) -> &Decoding;
+pub(crate) trait StepStream {
+    /// The program of its steps.
+    fn program(&self) -> &StepProgram;
 
-    /// Slots that it has, which is also the largest number of rows.
+    /// Number of its slots, which is also the largest number of rows.
     fn slots(&self) -> usize;
 
-    /// Room for at least `rows` rows; those beyond are the caller's to fill too, as silent ones in slots that are free.
-    /// Nothing is in flight.
+    /// The inputs of at least `rows` rows, to be written while no step is in flight. The caller also fills the rows beyond,
+    /// as silent ones in slots that are free.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Input`] for more rows than slots.
     fn inputs(&mut self, rows: usize) -> Result<Inputs<'_>>;
 
-    /// Starts the step of the rows that [`Self::inputs`] made room for, and does not wait for it.
+    /// Starts the step of the rows that [`Self::inputs`] gave, and does not wait for it.
+    ///
+    /// # Errors
+    /// If the device refuses.
     fn start(&mut self) -> Result<()>;
 
-    /// Waits for the step in flight and gives what each row came to.
+    /// Waits for the step in flight and writes the choice of each row.
+    ///
+    /// # Errors
+    /// If the device failed.
     fn finish(&mut self, choices: &mut Vec<Choice>) -> Result<()>;
 }

@@ -3,9 +3,9 @@
 //! Backward begins by running the block forward again from its input: between the passes only that input is kept, so that
 //! memory grows with length x (layers x d + what one block needs).
 
-use super::calls::{self, ConvBuffers, operand, product};
+use super::calls::{self, ConvBuffers, matmul, operand};
 use super::scan::{self, ScanBuffers, Scanned};
-use super::{Backend, Product, Sizes};
+use super::{Backend, Matmul, Sizes};
 use crate::engine::launch::Float;
 use crate::engine::launch::Gemm;
 use crate::error::Result;
@@ -87,7 +87,7 @@ impl<K: Backend> Common<'_, K> {
         let normed = calls::rms_norm(k, sizes, x, &weights.norm)?;
         let in_proj = operand(k, float, &weights.in_proj, j * d)?;
         let form = ("rows of in_proj", Gemm::Nt, float);
-        let zx = product(k, form, (&normed, in_proj.buffer()), (rows, j, d), float)?;
+        let zx = matmul(k, form, (&normed, in_proj.buffer()), (rows, j, d), float)?;
         let xbc = calls::conv(k, sizes, &self.conv(weights, &zx, &before.conv))?;
         let scanned = scan::scanned(k, sizes, &self.scan(weights, (&zx, &xbc), &before.ssm), after)?;
         let gated = calls::gated_norm(k, sizes, (&scanned.y, &zx), &weights.gated_norm)?;
@@ -103,12 +103,12 @@ impl<K: Backend> Common<'_, K> {
     ) -> Result<(K::Buffer, LayerState<K::Buffer>)> {
         let (k, sizes, float) = (self.k, self.sizes, self.sizes.float);
         let (rows, d, e) = (sizes.rows(), sizes.d, sizes.e);
-        let ssm = k.room("state after the sequences", Float::F32, sizes.b * sizes.h * sizes.n * sizes.p)?;
+        let ssm = k.alloc("state after the sequences", Float::F32, sizes.b * sizes.h * sizes.n * sizes.p)?;
         let Inside { zx, gated, .. } = self.inside(weights, x, before, Some(&ssm))?;
         let conv = calls::conv_tails(k, sizes, &self.conv(weights, &zx, &before.conv))?;
         let out = k.copy("a block's output", x, rows * d)?;
         let out_proj = operand(k, float, &weights.out_proj, d * e)?;
-        k.product(&Product {
+        k.matmul(&Matmul {
             form: Gemm::Nt,
             a: &gated,
             b: out_proj.buffer(),
@@ -134,14 +134,14 @@ impl<K: Backend> Common<'_, K> {
 
         let above = operand(k, float, grad, rows * d)?;
         let form = ("gradient of out_proj", Gemm::Tn, Float::F32);
-        let grad_out_proj = product(k, form, (above.buffer(), &gated), (d, e, rows), float)?;
+        let grad_out_proj = matmul(k, form, (above.buffer(), &gated), (d, e, rows), float)?;
         drop(gated);
         let out_proj = operand(k, float, &weights.out_proj, d * e)?;
         let form = ("gradient of gated rows", Gemm::Nn, float);
-        let grad_gated = product(k, form, (above.buffer(), out_proj.buffer()), (rows, e, d), float)?;
+        let grad_gated = matmul(k, form, (above.buffer(), out_proj.buffer()), (rows, e, d), float)?;
         drop((above, out_proj));
 
-        let grad_zx = k.room("gradient of in_proj's rows", float, rows * j)?;
+        let grad_zx = k.alloc("gradient of in_proj's rows", float, rows * j)?;
         let (grad_y, grad_gated_norm) = calls::gated_norm_backward(
             k,
             sizes,
@@ -160,11 +160,11 @@ impl<K: Backend> Common<'_, K> {
         drop((zx, scan.x, scan.bc));
 
         let form = ("gradient of in_proj", Gemm::Tn, Float::F32);
-        let grad_in_proj = product(k, form, (&grad_zx, &normed), (j, d, rows), float)?;
+        let grad_in_proj = matmul(k, form, (&grad_zx, &normed), (j, d, rows), float)?;
         drop(normed);
         let in_proj = operand(k, float, &weights.in_proj, j * d)?;
         let form = ("gradient of normed rows", Gemm::Nn, Float::F32);
-        let grad_normed = product(k, form, (&grad_zx, in_proj.buffer()), (rows, d, j), float)?;
+        let grad_normed = matmul(k, form, (&grad_zx, in_proj.buffer()), (rows, d, j), float)?;
         let norm = calls::rms_norm_backward(k, sizes, (x, &weights.norm), &grad_normed, grad)?;
         Ok(BlockGrads {
             norm,

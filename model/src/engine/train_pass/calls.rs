@@ -1,8 +1,9 @@
-//! The kernels beside the scan's, each with its launch geometry: the header comments of `model/kernels` say why.
+//! The kernels besides the scan's, each with its launch geometry, whose reasons are in the header comments of
+//! `model/kernels`; and matrix products.
 
 use super::scan::ScanGrads;
 use super::scatter::Lists;
-use super::{Backend, CONV_STEPS, NORM_ROWS, Product, Sizes};
+use super::{Backend, CONV_STEPS, Matmul, NORM_ROWS, Sizes};
 use crate::engine::launch::{Argument, Float, Gemm, Launch};
 use crate::error::Result;
 
@@ -34,7 +35,7 @@ pub(super) fn rms_norm<K: Backend>(
     x: &K::Buffer,
     weight: &K::Buffer,
 ) -> Result<K::Buffer> {
-    let out = k.room("normed rows", sizes.float, sizes.rows() * sizes.d)?;
+    let out = k.alloc("normed rows", sizes.float, sizes.rows() * sizes.d)?;
     let arguments = vec![
         Argument::Buffer(x),
         Argument::Buffer(weight),
@@ -56,7 +57,7 @@ pub(super) fn rms_norm_backward<K: Backend>(
     grad_x: &K::Buffer,
 ) -> Result<K::Buffer> {
     let pieces = sizes.rows().div_ceil(NORM_ROWS);
-    let totals = k.room("gradient of a norm, in pieces", Float::F32, pieces * sizes.d)?;
+    let totals = k.alloc("gradient of a norm, in pieces", Float::F32, pieces * sizes.d)?;
     let arguments = vec![
         Argument::Buffer(x),
         Argument::Buffer(weight),
@@ -91,7 +92,7 @@ pub(super) fn conv<K: Backend>(
     sizes: &Sizes,
     input: &ConvBuffers<'_, K::Buffer>,
 ) -> Result<K::Buffer> {
-    let out = k.room("convolution's output", sizes.float, sizes.rows() * sizes.c())?;
+    let out = k.alloc("convolution's output", sizes.float, sizes.rows() * sizes.c())?;
     k.launch(&Launch {
         module: "conv_silu",
         function: in_format("conv_silu", sizes.float),
@@ -121,7 +122,7 @@ pub(super) fn conv_tails<K: Backend>(
     sizes: &Sizes,
     input: &ConvBuffers<'_, K::Buffer>,
 ) -> Result<K::Buffer> {
-    let after = k.room("convolution's tails", Float::F32, sizes.b * (sizes.k - 1) * sizes.c())?;
+    let after = k.alloc("convolution's tails", Float::F32, sizes.b * (sizes.k - 1) * sizes.c())?;
     k.launch(&Launch {
         module: "conv_silu",
         function: in_format("conv_tails", sizes.float),
@@ -152,7 +153,7 @@ pub(super) fn conv_backward<K: Backend>(
     grad_rows: &K::Buffer,
 ) -> Result<K::Buffer> {
     let (pieces, width) = (sizes.conv_pieces(), sizes.c() * (sizes.k + 1));
-    let totals = k.room("gradient of a convolution, in pieces", Float::F32, pieces * width)?;
+    let totals = k.alloc("gradient of a convolution, in pieces", Float::F32, pieces * width)?;
     k.launch(&Launch {
         module: "conv_backward",
         function: in_format("conv_backward", sizes.float),
@@ -190,7 +191,7 @@ pub(super) fn gated_norm<K: Backend>(
     (y, rows): (&K::Buffer, &K::Buffer),
     weight: &K::Buffer,
 ) -> Result<K::Buffer> {
-    let out = k.room("gated rows", sizes.float, sizes.rows() * sizes.e)?;
+    let out = k.alloc("gated rows", sizes.float, sizes.rows() * sizes.e)?;
     let arguments = vec![
         Argument::Buffer(y),
         Argument::Buffer(rows),
@@ -216,8 +217,8 @@ pub(super) fn gated_norm_backward<K: Backend>(
     grad_rows: &K::Buffer,
 ) -> Result<(K::Buffer, K::Buffer)> {
     let pieces = sizes.norm_pieces();
-    let grad_y = k.room("gradient of y", sizes.float, sizes.rows() * sizes.e)?;
-    let totals = k.room("gradient of a gated norm, in pieces", Float::F32, pieces * sizes.e)?;
+    let grad_y = k.alloc("gradient of y", sizes.float, sizes.rows() * sizes.e)?;
+    let totals = k.alloc("gradient of a gated norm, in pieces", Float::F32, pieces * sizes.e)?;
     let arguments = vec![
         Argument::Buffer(y),
         Argument::Buffer(rows),
@@ -244,10 +245,10 @@ pub(super) fn cross_entropy<K: Backend>(
     (logits, targets): (K::Buffer, &K::Buffer),
     scale: f32,
 ) -> Result<(K::Buffer, K::Buffer)> {
-    let nats = k.room("nats", Float::F32, sizes.rows())?;
+    let nats = k.alloc("nats", Float::F32, sizes.rows())?;
     let narrow = match sizes.float {
         Float::F32 => None,
-        Float::Bf16 => Some(k.room("gradient of logits", Float::Bf16, sizes.rows() * sizes.v)?),
+        Float::Bf16 => Some(k.alloc("gradient of logits", Float::Bf16, sizes.rows() * sizes.v)?),
     };
     let arguments = vec![
         Argument::Buffer(&logits),
@@ -271,9 +272,9 @@ pub(super) fn sum_rows<K: Backend>(
     d: usize,
     add: bool,
 ) -> Result<()> {
-    let begin = k.numbers("lists", &lists.begin)?;
-    let index = k.numbers("lists", &lists.index)?;
-    let weights = if lists.weights.is_empty() { None } else { Some(k.values("lists", &lists.weights)?) };
+    let begin = k.upload_u32("lists", &lists.begin)?;
+    let index = k.upload_u32("lists", &lists.index)?;
+    let weights = if lists.weights.is_empty() { None } else { Some(k.upload_f32("lists", &lists.weights)?) };
     let arguments = vec![
         Argument::Buffer(from),
         Argument::Buffer(&begin),
@@ -294,7 +295,7 @@ pub(super) fn sum_columns<K: Backend>(
     count: usize,
     n: usize,
 ) -> Result<K::Buffer> {
-    let out = k.room(what, Float::F32, n)?;
+    let out = k.alloc(what, Float::F32, n)?;
     let arguments = vec![
         Argument::Buffer(from),
         Argument::Buffer(&out),
@@ -331,21 +332,21 @@ pub(super) fn operand<'a, K: Backend>(
     if float == Float::F32 {
         return Ok(Operand::Itself(from));
     }
-    let out = k.room("a matrix in bf16", Float::Bf16, len)?;
+    let out = k.alloc("a matrix in bf16", Float::Bf16, len)?;
     let arguments = vec![Argument::Buffer(from), Argument::Buffer(&out), Argument::Size(len)];
     k.launch(&launch("rows", "narrow_rows", (len.div_ceil(256), 256), 0, arguments))?;
     Ok(Operand::Narrow(out))
 }
 
-/// A product into new room.
-pub(super) fn product<K: Backend>(
+/// A matrix product into a new array.
+pub(super) fn matmul<K: Backend>(
     k: &K,
     (what, form, result): (&'static str, Gemm, Float),
     (a, b): (&K::Buffer, &K::Buffer),
     sizes: (usize, usize, usize),
     operands: Float,
 ) -> Result<K::Buffer> {
-    let to = k.room(what, result, sizes.0 * sizes.1)?;
-    k.product(&Product { form, a, b, to: &to, sizes, operands, result, add: false })?;
+    let to = k.alloc(what, result, sizes.0 * sizes.1)?;
+    k.matmul(&Matmul { form, a, b, to: &to, sizes, operands, result, add: false })?;
     Ok(to)
 }

@@ -1,20 +1,24 @@
-//! A training pass as a GPU is told to compute it: which kernels run with what, from tokens to loss and gradients.
+//! A training pass on a GPU as plain data: which kernels run with what, from tokens to loss and gradients.
 //!
-//! Nothing here touches a GPU, and nothing needs feature `cuda`: a [`Backend`] allocates, launches and multiplies. That of
-//! `crate::engine::gpu::train` is a device; that of the tests runs the same kernels compiled for the host, so that whole models are
-//! compared with [`crate::lm::Mamba2::loss_and_gradients`] without one.
+//! Nothing here touches a GPU or needs feature `cuda`: a [`Backend`] allocates, launches and multiplies. The backend of
+//! `crate::engine::gpu::train` is a device. That of the tests runs the same kernels compiled for the host, so that whole
+//! models are compared with [`crate::engine::cpu`] without a device.
 //!
 //! ```text
-//! model    tokens -> embedding -> blocks -> norm -> logits -> loss, and all the way back
-//! block    norm, in_proj, convolution, scan, gated norm, out_proj; backward recomputes them from the block's input
-//! scan     the chunked scan's kernels        calls    the other kernels        sizes    shapes, memory
+//! model       tokens -> embedding -> blocks -> norm -> logits -> loss, and back
+//! block       norm, in_proj, convolution, scan, gated norm, out_proj; backward recomputes them from the block's input
+//! scan        the kernels of the chunked scan
+//! calls       the other kernels, and matrix products
+//! scatter     the gradient of a table without atomics
+//! sizes       shapes, and the memory that a pass takes
+//! places      where the gradient of each parameter lies
 //! optimizer   the update that follows a pass
 //! ```
-//! The residual stream, weights, their gradients, the scan's state and every sum are f32. What lies between two kernels or is
-//! multiplied is f32 or bf16 ([`Sizes::float`]); of a matrix in bf16 the f32 one remains the truth.
+//! The residual stream, weights, their gradients, the scan's state and every sum are f32. Values between two kernels and
+//! operands of products are f32 or bf16 ([`Sizes::float`]); a bf16 matrix is a copy of an f32 one.
 //!
-//! Rows of a batch do not know of one another, and nothing is added by two threads in an order left open: the same call
-//! gives the same bits on the same device.
+//! Rows of a batch do not depend on one another, and no two threads add to the same value: the same call gives the same
+//! bits on the same device.
 
 mod block;
 mod calls;
@@ -35,10 +39,10 @@ pub use sizes::{CHUNK, CONV_STEPS, NORM_ROWS, Sizes};
 use crate::engine::launch::{Float, Gemm, Launch};
 use crate::error::Result;
 
-/// A matrix product of row-major matrices, summed in f32.
+/// A product of row-major matrices, summed in f32.
 #[derive(Debug)]
-pub struct Product<'a, B> {
-    /// What is transposed.
+pub struct Matmul<'a, B> {
+    /// Which operands are stored transposed.
     pub form: Gemm,
     /// Left operand.
     pub a: &'a B,
@@ -48,54 +52,54 @@ pub struct Product<'a, B> {
     pub to: &'a B,
     /// m, n, k.
     pub sizes: (usize, usize, usize),
-    /// Of both operands.
+    /// Format of both operands.
     pub operands: Float,
-    /// Of the result.
+    /// Format of the result.
     pub result: Float,
     /// Adds to what is there (f32 results only).
     pub add: bool,
 }
 
-/// A device that a pass runs on. Work is done in the order of the calls.
+/// A device that a pass runs on. It does its work in the order of the calls. `what` names an array in errors.
 pub trait Backend {
     /// Device memory of one array. Dropping it may free it, after the calls made so far.
     type Buffer;
 
-    /// Room for `len` values that were never written.
+    /// An array of `len` values that are not written yet.
     ///
     /// # Errors
-    /// If the device has no room.
-    fn room(&self, what: &'static str, float: Float, len: usize) -> Result<Self::Buffer>;
+    /// If the device does not have the memory.
+    fn alloc(&self, what: &'static str, float: Float, len: usize) -> Result<Self::Buffer>;
 
     /// `len` f32 zeros.
     ///
     /// # Errors
-    /// As [`Self::room`].
+    /// As [`Self::alloc`].
     fn zeros(&self, what: &'static str, len: usize) -> Result<Self::Buffer>;
 
     /// A copy of `len` f32 values.
     ///
     /// # Errors
-    /// As [`Self::room`].
+    /// As [`Self::alloc`].
     fn copy(&self, what: &'static str, from: &Self::Buffer, len: usize) -> Result<Self::Buffer>;
 
-    /// Whole numbers from the host.
+    /// Copies u32 values to the device.
     ///
     /// # Errors
-    /// As [`Self::room`].
-    fn numbers(&self, what: &'static str, values: &[u32]) -> Result<Self::Buffer>;
+    /// As [`Self::alloc`].
+    fn upload_u32(&self, what: &'static str, values: &[u32]) -> Result<Self::Buffer>;
 
-    /// f32 values from the host.
+    /// Copies f32 values to the device.
     ///
     /// # Errors
-    /// As [`Self::room`].
-    fn values(&self, what: &'static str, values: &[f32]) -> Result<Self::Buffer>;
+    /// As [`Self::alloc`].
+    fn upload_f32(&self, what: &'static str, values: &[f32]) -> Result<Self::Buffer>;
 
-    /// `len` f32 values to the host.
+    /// Copies the first `len` f32 values of an array to the host, after the calls made so far.
     ///
     /// # Errors
     /// If the device failed.
-    fn read(&self, from: &Self::Buffer, len: usize) -> Result<Vec<f32>>;
+    fn download(&self, from: &Self::Buffer, len: usize) -> Result<Vec<f32>>;
 
     /// Launches a kernel. A grid without blocks is no launch.
     ///
@@ -103,9 +107,9 @@ pub trait Backend {
     /// If the device refuses.
     fn launch(&self, launch: &Launch<&Self::Buffer>) -> Result<()>;
 
-    /// Multiplies.
+    /// Multiplies two matrices.
     ///
     /// # Errors
     /// If the device refuses.
-    fn product(&self, product: &Product<'_, Self::Buffer>) -> Result<()>;
+    fn matmul(&self, matmul: &Matmul<'_, Self::Buffer>) -> Result<()>;
 }

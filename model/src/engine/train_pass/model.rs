@@ -1,9 +1,9 @@
 //! The whole model: logits, or loss and gradient without autograd, as [`crate::engine::cpu::gradient`] does on the CPU.
 
 use super::block::{BlockGrads, Common};
-use super::calls::{self, operand, product, sum_rows};
+use super::calls::{self, matmul, operand, sum_rows};
 use super::scatter::{self, Lists};
-use super::{Backend, Product, Sizes};
+use super::{Backend, Matmul, Sizes};
 use crate::engine::launch::Float;
 use crate::engine::launch::Gemm;
 use crate::error::Result;
@@ -32,7 +32,7 @@ pub struct Input<'a> {
     /// `(b, l)`, below the vocabulary.
     pub tokens: &'a [u32],
     /// `(b, l, fields)`, rows of the table or `context`'s mark of a hidden one.
-    pub beside: &'a [u32],
+    pub context: &'a [u32],
     /// Rows of side information a token.
     pub fields: usize,
     /// Steps of each sequence that count, at most l.
@@ -41,14 +41,14 @@ pub struct Input<'a> {
 
 impl Input<'_> {
     /// Lists of the lookups in the table of side information, where a token has any.
-    fn beside(&self) -> Option<Lists> {
-        (self.fields > 0).then(|| Lists::beside(self.beside, self.fields))
+    fn context_lists(&self) -> Option<Lists> {
+        (self.fields > 0).then(|| Lists::context(self.context, self.fields))
     }
 }
 
 fn on_device<K: Backend>(k: &K, lengths: &[usize]) -> Result<K::Buffer> {
     let lengths: Vec<u32> = lengths.iter().map(|&len| u32::try_from(len).unwrap_or(u32::MAX)).collect();
-    k.numbers("lengths", &lengths)
+    k.upload_u32("lengths", &lengths)
 }
 
 /// The first block's input, `(rows, d)`.
@@ -57,12 +57,12 @@ fn embed<K: Backend>(
     sizes: &Sizes,
     weights: &Params<K::Buffer>,
     input: &Input<'_>,
-    beside: Option<&Lists>,
+    lists: Option<&Lists>,
 ) -> Result<K::Buffer> {
-    let x = k.room("embedded tokens", Float::F32, sizes.rows() * sizes.d)?;
+    let x = k.alloc("embedded tokens", Float::F32, sizes.rows() * sizes.d)?;
     sum_rows(k, &Lists::tokens(input.tokens), &weights.embedding, &x, sizes.d, false)?;
-    if let (Some(table), Some(beside)) = (&weights.context, beside) {
-        sum_rows(k, beside, table, &x, sizes.d, true)?;
+    if let (Some(table), Some(lists)) = (&weights.context, lists) {
+        sum_rows(k, lists, table, &x, sizes.d, true)?;
     }
     Ok(x)
 }
@@ -105,8 +105,8 @@ pub fn loss_and_gradient<K: Backend>(
     let (rows, d, v, float) = (sizes.rows(), sizes.d, sizes.v, sizes.float);
     let lengths = on_device(k, input.lengths)?;
     let common = Common { k, sizes, lengths: &lengths };
-    let beside = input.beside();
-    let mut x = embed(k, sizes, weights, input, beside.as_ref())?;
+    let lists = input.context_lists();
+    let mut x = embed(k, sizes, weights, input, lists.as_ref())?;
     let mut inputs = Vec::with_capacity(weights.blocks.len());
     for (block, carried) in weights.blocks.iter().zip(carried) {
         let (out, after) = common.forward(block, &x, carried)?;
@@ -116,14 +116,14 @@ pub fn loss_and_gradient<K: Backend>(
     let normed = calls::rms_norm(k, sizes, &x, &weights.norm)?;
     let head = operand(k, float, weights.output(), v * d)?;
     let form = ("logits", Gemm::Nt, Float::F32);
-    let logits = product(k, form, (&normed, head.buffer()), (rows, v, d), float)?;
+    let logits = matmul(k, form, (&normed, head.buffer()), (rows, v, d), float)?;
     let counted = targets.iter().filter(|&&t| t != IGNORE).count().max(1);
-    let targets = k.numbers("targets", targets)?;
+    let targets = k.upload_u32("targets", targets)?;
     let (nats, grad_logits) = calls::cross_entropy(k, sizes, (logits, &targets), 1.0 / counted as f32)?;
 
     // Rows behind the vocabulary are padding: no logit, no gradient.
     let grad_head = k.zeros("gradient of the head", sizes.padded * d)?;
-    k.product(&Product {
+    k.matmul(&Matmul {
         form: Gemm::Tn,
         a: &grad_logits,
         b: &normed,
@@ -134,7 +134,7 @@ pub fn loss_and_gradient<K: Backend>(
         add: false,
     })?;
     let form = ("gradient of normed rows", Gemm::Nn, Float::F32);
-    let grad_normed = product(k, form, (&grad_logits, head.buffer()), (rows, d, v), float)?;
+    let grad_normed = matmul(k, form, (&grad_logits, head.buffer()), (rows, d, v), float)?;
     drop((grad_logits, normed, head));
     let grad = k.zeros("gradient of the stream", rows * d)?;
     let norm = calls::rms_norm_backward(k, sizes, (&x, &weights.norm), &grad_normed, &grad)?;
@@ -151,7 +151,7 @@ pub fn loss_and_gradient<K: Backend>(
         Some(_) => (k.zeros("gradient of the embedding", sizes.padded * d)?, Some(grad_head)),
     };
     scatter::add_gradient(k, &Lists::tokens(input.tokens), &grad, &embedding, (sizes.padded, d))?;
-    let context = match (&weights.context, &beside) {
+    let context = match (&weights.context, &lists) {
         (Some(_), lists) => {
             let out = k.zeros("gradient of side information", sizes.context_rows * d)?;
             if let Some(lists) = lists {
@@ -161,6 +161,6 @@ pub fn loss_and_gradient<K: Backend>(
         }
         (None, _) => None,
     };
-    let nats = k.read(&nats, rows)?.iter().map(|&x| f64::from(x)).sum::<f64>() / counted as f64;
+    let nats = k.download(&nats, rows)?.iter().map(|&x| f64::from(x)).sum::<f64>() / counted as f64;
     Ok((nats, Gradients { embedding, context, blocks, norm, head }))
 }

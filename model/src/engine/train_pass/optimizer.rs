@@ -37,7 +37,7 @@ pub struct Factors {
 pub fn length<K: Backend>(k: &K, arrays: &[(&K::Buffer, usize)]) -> Result<f64> {
     let pieces = |len: usize| len.div_ceil(THREADS * SQUARES).clamp(1, PIECES);
     let count = arrays.iter().map(|&(_, len)| pieces(len)).sum();
-    let sums = k.room("squares of gradients", Float::F32, 2 * count)?; // doubles
+    let sums = k.alloc("squares of gradients", Float::F32, 2 * count)?; // doubles
     let mut at = 0;
     for &(array, len) in arrays {
         let arguments =
@@ -45,10 +45,10 @@ pub fn length<K: Backend>(k: &K, arrays: &[(&K::Buffer, usize)]) -> Result<f64> 
         k.launch(&launch("adamw", "square_sums", (pieces(len), THREADS), 0, arguments))?;
         at += pieces(len);
     }
-    let out = k.room("length of a gradient", Float::F32, 1)?;
+    let out = k.alloc("length of a gradient", Float::F32, 1)?;
     let arguments = vec![Argument::Buffer(&sums), Argument::Buffer(&out), Argument::Int(count)];
     k.launch(&launch("adamw", "length", (1, THREADS), 0, arguments))?;
-    Ok(k.read(&out, 1)?.first().map_or(0.0, |&length| f64::from(length)))
+    Ok(k.download(&out, 1)?.first().map_or(0.0, |&length| f64::from(length)))
 }
 
 /// Updates a parameter of `len` values and its two moments by its gradient, all f32.

@@ -83,8 +83,8 @@ pub(super) fn scanned<K: Backend>(
 ) -> Result<Scanned<K::Buffer>> {
     let Sizes { b, l, h, p, g, n, e, float, .. } = *sizes;
     let chunks = sizes.chunks();
-    let dt = k.room("steps", Float::F32, b * h * chunks * CHUNK)?;
-    let sums = k.room("decays", Float::F32, b * h * chunks * CHUNK)?;
+    let dt = k.alloc("steps", Float::F32, b * h * chunks * CHUNK)?;
+    let sums = k.alloc("decays", Float::F32, b * h * chunks * CHUNK)?;
     k.launch(&Launch {
         module: "scan_steps",
         function: in_format("scan_steps", float),
@@ -103,11 +103,11 @@ pub(super) fn scanned<K: Backend>(
             Argument::Int(input.at),
         ],
     })?;
-    let states = k.room("states", Float::F32, sizes.states())?;
+    let states = k.alloc("states", Float::F32, sizes.states())?;
     let of_x = Added { left_at: e, right: input.xbc, right_width: sizes.c(), backward: false };
     added(k, sizes, input, (&dt, &sums), &of_x, &states)?;
     pass(k, sizes, (&states, &sums), input.initial, after, false)?;
-    let y = k.room("scan's output", float, sizes.rows() * e)?;
+    let y = k.alloc("scan's output", float, sizes.rows() * e)?;
     k.launch(&Launch {
         module: "scan_output",
         function: in_format("scan_output", float),
@@ -234,13 +234,13 @@ pub(super) fn gradient<K: Backend>(
     drop(y);
     let Sizes { b, l, h, p, g, n, e, float, .. } = *sizes;
     let (chunks, per) = (sizes.chunks(), sizes.heads_per_block());
-    let grad_states = k.room("gradient of states", Float::F32, sizes.states())?;
+    let grad_states = k.alloc("gradient of states", Float::F32, sizes.states())?;
     let of_y = Added { left_at: e + g * n, right: grad_y, right_width: e, backward: true };
     added(k, sizes, input, (&dt, &sums), &of_y, &grad_states)?;
     pass(k, sizes, (&grad_states, &sums), None, None, true)?;
-    let x = k.room("gradient of x", float, sizes.rows() * e)?;
-    let bc = k.room("gradient of B and C", Float::F32, sizes.grad_bc())?;
-    let totals = k.room("gradient of heads, in pieces", Float::F32, b * chunks * 3 * h)?;
+    let x = k.alloc("gradient of x", float, sizes.rows() * e)?;
+    let bc = k.alloc("gradient of B and C", Float::F32, sizes.grad_bc())?;
+    let totals = k.alloc("gradient of heads, in pieces", Float::F32, b * chunks * 3 * h)?;
     k.launch(&Launch {
         module: "scan_backward",
         function: in_format("scan_backward", float),

@@ -34,7 +34,7 @@ impl Lists {
     }
 
     /// The rows of a position's side information that are not hidden, see [`context::add`].
-    pub(super) fn beside(ids: &[u32], fields: usize) -> Self {
+    pub(super) fn context(ids: &[u32], fields: usize) -> Self {
         let mut out = Self { begin: vec![0], ..Self::default() };
         for ids in ids.chunks_exact(fields) {
             let scale = context::scale(ids);
@@ -90,7 +90,7 @@ pub(super) fn add_gradient<K: Backend>(
     (rows, d): (usize, usize),
 ) -> Result<()> {
     let (pieces, by_row) = lists.reversed(rows);
-    let parts = k.room("gradient of a table, in pieces", Float::F32, pieces.rows() * d)?;
+    let parts = k.alloc("gradient of a table, in pieces", Float::F32, pieces.rows() * d)?;
     sum_rows(k, &pieces, grad, &parts, d, false)?;
     sum_rows(k, &by_row, &parts, to, d, true)
 }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn hidden_fields_are_left_out() {
-        let lists = Lists::beside(&[1, HIDDEN, 2, 2, HIDDEN, HIDDEN], 2);
+        let lists = Lists::context(&[1, HIDDEN, 2, 2, HIDDEN, HIDDEN], 2);
         assert_eq!(lists.begin, [0, 1, 3, 3]);
         assert_eq!(lists.index, [1, 2, 2]);
         assert_eq!(lists.weights[0], 2f32.sqrt());

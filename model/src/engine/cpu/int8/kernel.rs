@@ -18,10 +18,10 @@ use crate::engine::cpu::masks::Masks;
 
 /// A kernel that this processor has the instructions for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Kernel(Kind);
+pub(crate) struct Kernel(Instructions);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Instructions {
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
     #[cfg(target_arch = "x86_64")]
@@ -44,34 +44,34 @@ impl Kernel {
         let avx_vnni = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni");
         #[cfg(target_arch = "x86_64")]
         let special = [
-            (Kind::Avx512Vnni, avx512_vnni),
-            (Kind::AvxVnni, avx_vnni),
-            (Kind::Avx2, is_x86_feature_detected!("avx2")),
+            (Instructions::Avx512Vnni, avx512_vnni),
+            (Instructions::AvxVnni, avx_vnni),
+            (Instructions::Avx2, is_x86_feature_detected!("avx2")),
         ];
         #[cfg(not(target_arch = "x86_64"))]
-        let special: [(Kind, bool); 0] = [];
+        let special: [(Instructions, bool); 0] = [];
         special
             .into_iter()
-            .chain([(Kind::Portable, true)])
+            .chain([(Instructions::Portable, true)])
             .filter(|&(_, there)| there)
-            .map(|(kind, _)| Self(kind))
+            .map(|(instructions, _)| Self(instructions))
     }
 
     /// The fastest.
     pub(crate) fn best() -> Self {
-        Self::available().next().unwrap_or(Self(Kind::Portable))
+        Self::available().next().unwrap_or(Self(Instructions::Portable))
     }
 
     /// In words.
     pub(crate) fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512Vnni => "avx512-vnni",
+            Instructions::Avx512Vnni => "avx512-vnni",
             #[cfg(target_arch = "x86_64")]
-            Kind::AvxVnni => "avx-vnni",
+            Instructions::AvxVnni => "avx-vnni",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => "avx2",
-            Kind::Portable => "portable",
+            Instructions::Avx2 => "avx2",
+            Instructions::Portable => "portable",
         }
     }
 
@@ -79,10 +79,10 @@ impl Kernel {
     pub(super) fn layout(self) -> Layout {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512Vnni | Kind::AvxVnni => Layout::Bytes,
+            Instructions::Avx512Vnni | Instructions::AvxVnni => Layout::Bytes,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => Layout::Pairs,
-            Kind::Portable => Layout::Pairs,
+            Instructions::Avx2 => Layout::Pairs,
+            Instructions::Portable => Layout::Pairs,
         }
     }
 
@@ -91,14 +91,14 @@ impl Kernel {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` makes a kernel of this kind only where the processor has avx512f, avx512bw, avx512vl and avx512vnni.
-            Kind::Avx512Vnni => unsafe { avx512_vnni(job) },
+            Instructions::Avx512Vnni => unsafe { avx512_vnni(job) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` makes a kernel of this kind only where the processor has avx2 and avxvnni.
-            Kind::AvxVnni => unsafe { avx_vnni(job) },
+            Instructions::AvxVnni => unsafe { avx_vnni(job) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` makes a kernel of this kind only where the processor has avx2.
-            Kind::Avx2 => unsafe { avx2(job) },
-            Kind::Portable => portable(job),
+            Instructions::Avx2 => unsafe { avx2(job) },
+            Instructions::Portable => portable(job),
         }
     }
 }

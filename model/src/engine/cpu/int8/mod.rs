@@ -1,4 +1,4 @@
-//! Products of a few rows with a weight matrix in eight bits, for decoding on the CPU.
+//! Matrix products of a few rows with weights in eight bits, for steps on the CPU.
 //!
 //! Each output's weights are whole numbers from -127 to 127 times the output's scale, each row's activations the same
 //! times the row's scale; products and sums of whole numbers are exact. So `out = sum * row scale * output scale` has the same

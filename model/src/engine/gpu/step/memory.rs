@@ -8,7 +8,7 @@ use cudarc::driver::sys::CUdeviceptr;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr, DeviceRepr, PinnedHostSlice, ValidAsZeroBits};
 
 use super::super::{Attempt, CudaError, Gpu, allocation};
-use crate::engine::step_program::{self, Decoding, Region};
+use crate::engine::step_program::{self, Region, StepProgram};
 use crate::error::Result;
 use crate::network::params::Params;
 
@@ -36,13 +36,13 @@ impl Memory {
     pub(super) fn zeros(
         gpu: &Gpu,
         stream: &Arc<CudaStream>,
-        decoding: &Decoding,
+        program: &StepProgram,
         regions: impl IntoIterator<Item = Region>,
         rows: usize,
     ) -> Result<Self, CudaError> {
         let mut memory = Self::new();
         for region in regions {
-            let slice = gpu.zeros::<u8>(stream, "the sessions", decoding.bytes(region, rows, rows))?;
+            let slice = gpu.zeros::<u8>(stream, "the sessions", program.bytes(region, rows, rows))?;
             memory.insert(region, slice);
         }
         Ok(memory)
@@ -60,10 +60,10 @@ impl Memory {
 }
 
 /// The model's parameters on the device, there when this returns.
-pub(super) fn weights(gpu: &Gpu, params: &Params<Tensor>, decoding: &Decoding) -> Result<Arc<Memory>> {
+pub(super) fn weights(gpu: &Gpu, params: &Params<Tensor>, program: &StepProgram) -> Result<Arc<Memory>> {
     let stream = gpu.context().new_stream().to("make a stream")?;
     let mut memory = Memory::new();
-    for (region, bytes) in step_program::pack(decoding.config(), params, decoding.types())? {
+    for (region, bytes) in step_program::pack(program.config(), params, program.types())? {
         let slice =
             stream.clone_htod(&bytes).map_err(|source| allocation(source, "the model", bytes.len()))?;
         memory.insert(region, slice);
@@ -74,8 +74,8 @@ pub(super) fn weights(gpu: &Gpu, params: &Params<Tensor>, decoding: &Decoding) -
 
 /// Memory of the host that the device copies from and to by itself.
 ///
-/// cudarc's own accessors ask an event first, which is not allowed while a graph is captured; a lane knows when its
-/// copies are over.
+/// cudarc's own accessors ask an event first, which is not allowed while a graph is captured; a half-batch knows when
+/// its copies are over.
 pub(super) struct Pinned<T> {
     at: *mut T,
     len: usize,

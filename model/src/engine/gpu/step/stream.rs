@@ -9,22 +9,22 @@ use cudarc::driver::{CudaFunction, CudaGraph, CudaSlice, CudaStream, result};
 use super::super::{Attempt, CudaError, Gpu, launcher};
 use super::memory::{Memory, Pinned};
 use crate::engine::launch::Launch;
-use crate::engine::step_program::stream::{Inputs, Lane};
-use crate::engine::step_program::{Choice, Decoding, FLAGS, FRESH, Region, SILENT, SLOT, choices};
+use crate::engine::step_program::stream::{Inputs, StepStream};
+use crate::engine::step_program::{Choice, FLAGS, FRESH, Region, SILENT, SLOT, StepProgram, choices};
 use crate::error::Result;
 
 /// Words of a row that comes back.
 const CHOICE_WORDS: usize = 3;
 
 /// See the module. Used from one thread at a time.
-pub(crate) struct GpuLane {
+pub(crate) struct GpuStream {
     // Before what they use: fields are dropped in order.
     graphs: BTreeMap<usize, CudaGraph>,
-    decoding: Decoding,
+    program: StepProgram,
     weights: Arc<Memory>,
     memory: Memory,
     stream: Arc<CudaStream>,
-    tickets: Pinned<u32>,
+    row_inputs: Pinned<u32>,
     draws: Pinned<u64>,
     choices: Pinned<u32>,
     slots: usize,
@@ -32,49 +32,49 @@ pub(crate) struct GpuLane {
     rows: usize,
 }
 
-impl GpuLane {
+impl GpuStream {
     /// Allocates and captures for up to `rows` rows.
     ///
     /// # Errors
     /// [`CudaError`].
-    pub(super) fn new(gpu: &Gpu, decoding: &Decoding, weights: &Arc<Memory>, rows: usize) -> Result<Self> {
-        let sizes = Decoding::buckets(rows);
+    pub(super) fn new(gpu: &Gpu, program: &StepProgram, weights: &Arc<Memory>, rows: usize) -> Result<Self> {
+        let sizes = StepProgram::buckets(rows);
         let slots = sizes.last().copied().unwrap_or(rows);
         let stream = gpu.context().new_stream().to("make a stream")?;
-        let regions = decoding.state().into_iter().chain(decoding.batch());
-        let memory = Memory::zeros(gpu, &stream, decoding, regions, slots)?;
-        let mut lane = Self {
+        let regions = program.state().into_iter().chain(program.batch());
+        let memory = Memory::zeros(gpu, &stream, program, regions, slots)?;
+        let mut this = Self {
             graphs: BTreeMap::new(),
-            decoding: decoding.clone(),
+            program: program.clone(),
             weights: weights.clone(),
             memory,
-            tickets: Pinned::zeros(gpu, slots * decoding.ticket_words())?,
-            draws: Pinned::zeros(gpu, slots * decoding.draw_words())?,
+            row_inputs: Pinned::zeros(gpu, slots * program.row_input_words())?,
+            draws: Pinned::zeros(gpu, slots * program.draw_words())?,
             choices: Pinned::zeros(gpu, slots * CHOICE_WORDS)?,
             stream,
             slots,
             rows: 0,
         };
         for size in sizes {
-            let graph = lane.capture(gpu, size)?;
-            lane.graphs.insert(size, graph);
+            let graph = this.capture(gpu, size)?;
+            this.graphs.insert(size, graph);
         }
-        Ok(lane)
+        Ok(this)
     }
 
     /// Makes a step of `rows` rows that can be launched again and again.
     fn capture(&mut self, gpu: &Gpu, rows: usize) -> Result<CudaGraph> {
-        let launches = self.decoding.program(rows);
+        let launches = self.program.launches(rows);
         let functions =
             launches.iter().map(|launch| launcher::function(gpu, launch)).collect::<Result<Vec<_>, _>>()?;
         // Once for real, with sessions that begin and choose nothing: functions that the driver loads when they are first used
         // are loaded then, which it may not do within a capture.
-        let words = self.decoding.ticket_words();
-        let tickets = self.tickets.values_mut();
-        for (slot, ticket) in tickets.chunks_exact_mut(words).enumerate() {
-            ticket.fill(0);
-            ticket[SLOT] = slot as u32;
-            ticket[FLAGS] = FRESH | SILENT;
+        let words = self.program.row_input_words();
+        let row_inputs = self.row_inputs.values_mut();
+        for (slot, row_input) in row_inputs.chunks_exact_mut(words).enumerate() {
+            row_input.fill(0);
+            row_input[SLOT] = slot as u32;
+            row_input[FLAGS] = FRESH | SILENT;
         }
         self.issue(rows, &launches, &functions)?;
         self.stream.synchronize().to("run a first step")?;
@@ -93,19 +93,19 @@ impl GpuLane {
 
     /// Puts a step on the stream: up, kernels, down.
     fn issue(&mut self, rows: usize, launches: &[Launch<Region>], functions: &[CudaFunction]) -> Result<()> {
-        let (ticket, draw) = (self.decoding.ticket_words(), self.decoding.draw_words());
+        let (row_input, draw) = (self.program.row_input_words(), self.program.draw_words());
         let address = |region| self.address(region);
         let stream = self.stream.cu_stream();
-        let to = (address(Region::Tickets)?, address(Region::Draws)?, address(Region::Choices)?);
-        let tickets = &self.tickets.values()[..rows * ticket];
-        // SAFETY: the region has room for as many rows; both live as long as the lane, which waits for its stream on drop.
-        unsafe { result::memcpy_htod_async(to.0, tickets, stream) }.to("copy to the device")?;
+        let to = (address(Region::RowInputs)?, address(Region::Draws)?, address(Region::Choices)?);
+        let row_inputs = &self.row_inputs.values()[..rows * row_input];
+        // SAFETY: the region has room for as many rows; both live as long as the half-batch, which waits for its CUDA stream on drop.
+        unsafe { result::memcpy_htod_async(to.0, row_inputs, stream) }.to("copy to the device")?;
         let draws = &self.draws.values()[..rows * draw];
         // SAFETY: as above.
         unsafe { result::memcpy_htod_async(to.1, draws, stream) }.to("copy to the device")?;
         for (launch, function) in launches.iter().zip(functions) {
             let address = |&region: &Region| Ok(self.address(region)?);
-            // SAFETY: arguments and geometry are those of `Decoding::program`, which the kernels' tests run on the host with guards
+            // SAFETY: arguments and geometry are those of `StepProgram::launches`, which the kernels' tests run on the host with guards
             // around every region; the regions have the sizes that it was made for.
             unsafe { launcher::launch(&self.stream, function, launch, address) }?;
         }
@@ -116,13 +116,13 @@ impl GpuLane {
         Ok(())
     }
 
-    /// What a region of the lane's own holds.
+    /// What a region of the half-batch holds; `None` for a parameter.
     pub(super) fn bytes(&self, region: Region) -> Option<&CudaSlice<u8>> {
         self.memory.slice(region)
     }
 
-    /// The stream that everything of the lane is done on.
-    pub(super) fn stream(&self) -> &Arc<CudaStream> {
+    /// The CUDA stream that all copies and kernels of the half-batch are on.
+    pub(super) fn cuda_stream(&self) -> &Arc<CudaStream> {
         &self.stream
     }
 
@@ -132,9 +132,9 @@ impl GpuLane {
     }
 }
 
-impl Lane for GpuLane {
-    fn decoding(&self) -> &Decoding {
-        &self.decoding
+impl StepStream for GpuStream {
+    fn program(&self) -> &StepProgram {
+        &self.program
     }
 
     fn slots(&self) -> usize {
@@ -146,10 +146,10 @@ impl Lane for GpuLane {
         self.rows = found.ok_or_else(|| {
             crate::error::Error::input("rows of a step", format!("at most {}", self.slots), rows)
         })?;
-        let (tickets, draws) =
-            (self.rows * self.decoding.ticket_words(), self.rows * self.decoding.draw_words());
+        let (row_inputs, draws) =
+            (self.rows * self.program.row_input_words(), self.rows * self.program.draw_words());
         Ok(Inputs {
-            tickets: &mut self.tickets.values_mut()[..tickets],
+            row_inputs: &mut self.row_inputs.values_mut()[..row_inputs],
             draws: &mut self.draws.values_mut()[..draws],
         })
     }
@@ -165,12 +165,12 @@ impl Lane for GpuLane {
         self.stream.synchronize().to("finish a step")?;
         let words = &self.choices.values()[..self.rows * CHOICE_WORDS];
         out.clear();
-        out.extend(choices(words, self.decoding.vocab()));
+        out.extend(choices(words, self.program.vocab()));
         Ok(())
     }
 }
 
-impl Drop for GpuLane {
+impl Drop for GpuStream {
     fn drop(&mut self) {
         // What is in flight writes to the buffers that are freed next. A device that failed has nothing in flight.
         let _ = self.stream.synchronize();

@@ -11,7 +11,7 @@ use cudarc::driver::sys::CUdeviceptr;
 use super::super::{CudaError, Gpu, launcher};
 use super::matmul;
 use crate::engine::launch::{Float, Launch};
-use crate::engine::train_pass::{Backend, Product};
+use crate::engine::train_pass::{Backend, Matmul};
 use crate::error::{Error, Result};
 
 /// A device with its kernels. Clones share it.
@@ -113,7 +113,7 @@ impl Runner {
 impl Backend for Runner {
     type Buffer = Memory;
 
-    fn room(&self, what: &'static str, float: Float, len: usize) -> Result<Memory> {
+    fn alloc(&self, what: &'static str, float: Float, len: usize) -> Result<Memory> {
         self.keep(match float {
             Float::F32 => self.unwritten::<f32>(what, len)?,
             Float::Bf16 => self.unwritten::<half::bf16>(what, len)?,
@@ -128,17 +128,17 @@ impl Backend for Runner {
         self.keep(from.tensor()?.narrow(0, 0, len)?.copy()?)
     }
 
-    fn numbers(&self, _what: &'static str, values: &[u32]) -> Result<Memory> {
+    fn upload_u32(&self, _what: &'static str, values: &[u32]) -> Result<Memory> {
         let values = if values.is_empty() { &[0][..] } else { values };
         self.keep(Tensor::from_slice(values, values.len(), &self.device)?)
     }
 
-    fn values(&self, _what: &'static str, values: &[f32]) -> Result<Memory> {
+    fn upload_f32(&self, _what: &'static str, values: &[f32]) -> Result<Memory> {
         let values = if values.is_empty() { &[0.0][..] } else { values };
         self.keep(Tensor::from_slice(values, values.len(), &self.device)?)
     }
 
-    fn read(&self, from: &Memory, len: usize) -> Result<Vec<f32>> {
+    fn download(&self, from: &Memory, len: usize) -> Result<Vec<f32>> {
         Ok(from.tensor()?.narrow(0, 0, len)?.to_dtype(dtype(Float::F32))?.to_vec1()?)
     }
 
@@ -149,7 +149,7 @@ impl Backend for Runner {
         unsafe { launcher::launch(&self.cuda.cuda_stream(), &function, launch, |memory| Ok(memory.address)) }
     }
 
-    fn product(&self, product: &Product<'_, Memory>) -> Result<()> {
-        matmul::multiply(self, product)
+    fn matmul(&self, matmul: &Matmul<'_, Memory>) -> Result<()> {
+        matmul::matmul(self, matmul)
     }
 }

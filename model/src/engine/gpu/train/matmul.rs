@@ -10,7 +10,7 @@ use super::super::Attempt;
 use super::backend::{Memory, Runner};
 use crate::engine::launch::Float;
 use crate::engine::launch::Gemm;
-use crate::engine::train_pass::Product;
+use crate::engine::train_pass::Matmul;
 use crate::error::{Error, Result};
 
 fn kind(float: Float) -> cudaDataType {
@@ -21,20 +21,20 @@ fn kind(float: Float) -> cudaDataType {
 }
 
 /// Puts a product on the runner's stream. Sums are f32; f32 operands are multiplied as f32, never as TF32.
-pub(super) fn multiply(runner: &Runner, product: &Product<'_, Memory>) -> Result<()> {
-    let (m, n, k) = product.sizes;
+pub(super) fn matmul(runner: &Runner, matmul: &Matmul<'_, Memory>) -> Result<()> {
+    let (m, n, k) = matmul.sizes;
     let int = |value: usize| {
         i32::try_from(value).map_err(|_| Error::input("a matrix on the GPU", "sides below 2^31", value))
     };
     let (m, n, k) = (int(m)?, int(n)?, int(k)?);
     let (plain, transposed) = (cublasOperation_t::CUBLAS_OP_N, cublasOperation_t::CUBLAS_OP_T);
     // b's form and row length, then a's.
-    let (of_b, lead_b, of_a, lead_a) = match product.form {
+    let (of_b, lead_b, of_a, lead_a) = match matmul.form {
         Gemm::Nn => (plain, n, plain, k),
         Gemm::Nt => (transposed, k, plain, k),
         Gemm::Tn => (plain, n, transposed, m),
     };
-    let (one, beta) = (1f32, if product.add { 1f32 } else { 0f32 });
+    let (one, beta) = (1f32, if matmul.add { 1f32 } else { 0f32 });
     let blas = runner.cuda().cublas_handle();
     // A launch does this by itself; a thread may multiply first.
     runner.cuda().cuda_stream().context().bind_to_thread().to("use the device on this thread")?;
@@ -50,15 +50,15 @@ pub(super) fn multiply(runner: &Runner, product: &Product<'_, Memory>) -> Result
             m,
             k,
             (&raw const one).cast(),
-            pointer(product.b),
-            kind(product.operands),
+            pointer(matmul.b),
+            kind(matmul.operands),
             lead_b,
-            pointer(product.a),
-            kind(product.operands),
+            pointer(matmul.a),
+            kind(matmul.operands),
             lead_a,
             (&raw const beta).cast(),
-            pointer(product.to).cast_mut(),
-            kind(product.result),
+            pointer(matmul.to).cast_mut(),
+            kind(matmul.result),
             n,
             cublasComputeType_t::CUBLAS_COMPUTE_32F,
             cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,

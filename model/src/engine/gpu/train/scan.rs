@@ -87,7 +87,7 @@ impl ScanOp {
             a_log: part(0)?,
             skip: part(1)?,
             dt_bias: part(2)?,
-            lengths: self.runner.numbers("lengths", &lengths)?,
+            lengths: self.runner.upload_u32("lengths", &lengths)?,
             initial: self.runner.borrow(&self.initial)?,
         })
     }
@@ -95,7 +95,7 @@ impl ScanOp {
     fn forward(&self, xbc: &Tensor, dt: &Tensor, flat: &Tensor) -> Result<Tensor> {
         let Sizes { b, l, e, h, p, n, .. } = self.sizes;
         let arrays = self.arrays(xbc, dt, flat)?;
-        let after = self.runner.room("state after the sequences", Float::F32, b * h * n * p)?;
+        let after = self.runner.alloc("state after the sequences", Float::F32, b * h * n * p)?;
         let y = train_pass::scan(&self.runner, &self.sizes, &arrays.buffers(h), Some(&after))?;
         *self.after.lock().unwrap_or_else(PoisonError::into_inner) = Some(after.tensor()?);
         Ok(y.tensor()?.reshape((b, l, e))?)
@@ -105,7 +105,7 @@ impl ScanOp {
         let Sizes { b, l, e, h, g, n, float, .. } = self.sizes;
         let arrays = self.arrays(xbc, dt, flat)?;
         let above = self.runner.borrow(&grad.to_dtype(xbc.dtype())?)?;
-        let steps = self.runner.room("gradient of steps", float, b * l * h)?;
+        let steps = self.runner.alloc("gradient of steps", float, b * l * h)?;
         let [x, bc, heads] =
             train_pass::scan_gradient(&self.runner, &self.sizes, &arrays.buffers(h), &above, &steps)?;
         // A group's parts lie one after the other, and each wrote its group's columns alone.

@@ -38,13 +38,13 @@ struct Shard {
 }
 
 /// The shards of a batch.
-pub(super) struct Engine {
+pub(super) struct Shards {
     shards: Vec<Shard>,
     layers: usize,
     device: Device,
 }
 
-impl Engine {
+impl Shards {
     /// `threads` shards over `rows` rows, with zero state for each of `turns` batches. One shard uses the
     /// caller's pool.
     pub(super) fn new(
@@ -107,7 +107,7 @@ impl Shard {
         device: &Device,
     ) -> Result<ShardGradients, TrainError> {
         let Self { rows, states, pool } = self;
-        let state = &mut states[window.turn]; // the streams made as many turns as the engine was made for
+        let state = &mut states[window.turn]; // the streams made as many turns as the shards were made for
         let mut run = || {
             for (i, row) in rows.clone().enumerate() {
                 if window.fresh[row] {

@@ -1,10 +1,10 @@
-//! The kernels of one step, in order, with their launch geometry: the header comments of `model/kernels` say why.
+//! The launches of one step in order. The header comments of `model/kernels` give the reasons for their geometry.
 
-use super::{Decoding, Region};
+use super::{Region, StepProgram};
 use crate::engine::launch::{Argument, Float, Launch};
 
 /// Where a matrix product reads and writes: `to (rows, n)` from `Region::Operand (rows, k)` and `weight (n, k)`.
-struct Product {
+struct Matmul {
     weight: Region,
     to: Region,
     n: usize,
@@ -12,22 +12,22 @@ struct Product {
     add: bool,
 }
 
-impl Decoding {
-    /// The launches of a step of `rows` rows, from tickets and draws to choices.
-    pub fn program(&self, rows: usize) -> Vec<Launch<Region>> {
+impl StepProgram {
+    /// The launches of a step of `rows` rows, from row inputs and draws to choices.
+    pub fn launches(&self, rows: usize) -> Vec<Launch<Region>> {
         let (d, e, j) = (self.cfg.d_model, self.cfg.d_inner(), self.cfg.d_in_proj());
         let mut all = vec![self.embed(rows)];
         for i in 0..self.cfg.n_layer {
             all.push(self.norm(rows, Region::Norm(i)));
             let weight = Region::InProj(i);
-            all.push(self.product(rows, Product { weight, to: Region::Projected, n: j, k: d, add: false }));
+            all.push(self.matmul(rows, Matmul { weight, to: Region::Projected, n: j, k: d, add: false }));
             all.push(self.layer_step(rows, i));
             let weight = Region::OutProj(i);
-            all.push(self.product(rows, Product { weight, to: Region::Stream, n: d, k: e, add: true }));
+            all.push(self.matmul(rows, Matmul { weight, to: Region::Stream, n: d, k: e, add: true }));
         }
         all.push(self.norm(rows, Region::FinalNorm));
         let weight = if self.cfg.tie_embeddings { Region::Embedding } else { Region::Head };
-        all.push(self.product(rows, Product { weight, to: Region::Logits, n: self.vocab, k: d, add: false }));
+        all.push(self.matmul(rows, Matmul { weight, to: Region::Logits, n: self.vocab, k: d, add: false }));
         all.push(self.sample(rows));
         all
     }
@@ -42,7 +42,7 @@ impl Decoding {
             block: 128,
             shared: 0,
             arguments: vec![
-                Argument::Buffer(Region::Tickets),
+                Argument::Buffer(Region::RowInputs),
                 Argument::Buffer(Region::Embedding),
                 Argument::Buffer(context),
                 Argument::Buffer(Region::Stream),
@@ -69,7 +69,7 @@ impl Decoding {
         }
     }
 
-    fn product(&self, rows: usize, product: Product) -> Launch<Region> {
+    fn matmul(&self, rows: usize, matmul: Matmul) -> Launch<Region> {
         let (function, tile, block) = match self.types.weights {
             // Any tile gives the same bits. Small ones keep more of the device busy where there are few rows.
             Float::F32 if rows <= 32 => ("matmul_f32_16", 16, 256),
@@ -80,17 +80,17 @@ impl Decoding {
         Launch {
             module: "matmul",
             function: function.to_owned(),
-            grid: (product.n.div_ceil(64), rows.div_ceil(tile), 1),
+            grid: (matmul.n.div_ceil(64), rows.div_ceil(tile), 1),
             block,
             shared: 0,
             arguments: vec![
                 Argument::Buffer(Region::Operand),
-                Argument::Buffer(product.weight),
-                Argument::Buffer(product.to),
+                Argument::Buffer(matmul.weight),
+                Argument::Buffer(matmul.to),
                 Argument::Int(rows),
-                Argument::Int(product.n),
-                Argument::Int(product.k),
-                Argument::Int(usize::from(product.add)),
+                Argument::Int(matmul.n),
+                Argument::Int(matmul.k),
+                Argument::Int(usize::from(matmul.add)),
             ],
         }
     }
@@ -109,7 +109,7 @@ impl Decoding {
             Region::A(i),
             Region::Skip(i),
             Region::GatedNorm(i),
-            Region::Tickets,
+            Region::RowInputs,
             Region::Operand,
         ];
         let sizes = [
@@ -119,7 +119,7 @@ impl Decoding {
             cfg.d_state,
             cfg.ngroups,
             cfg.d_conv,
-            self.ticket_words(),
+            self.row_input_words(),
         ];
         let mut arguments: Vec<Argument<Region>> = regions.map(Argument::Buffer).to_vec();
         arguments.extend(sizes.map(Argument::Int));
@@ -139,7 +139,7 @@ impl Decoding {
         let regions = [
             Region::Logits,
             Region::Draws,
-            Region::Tickets,
+            Region::RowInputs,
             Region::SampleWeights,
             Region::SampleIds,
             Region::Choices,
@@ -149,7 +149,7 @@ impl Decoding {
             self.vocab,
             self.mask_words(),
             usize::from(self.looks_back()),
-            self.ticket_words(),
+            self.row_input_words(),
             self.vocab.next_power_of_two(),
         ];
         let numbers = [policy.temperature, policy.top_p, policy.min_p, policy.eta, policy.repetition_penalty];
