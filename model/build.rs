@@ -83,8 +83,8 @@ fn version(nvcc: &Path) -> Result<u32, String> {
     parsed.ok_or_else(|| format!("nvcc --version does not name a release: {text}"))
 }
 
-/// Runs a command; what it wrote to its output, or to its errors if it failed. Its warnings, of registers that spill for one, are
-/// Cargo's.
+/// Runs a command; what it wrote to its output, or to its errors if it failed. Its warnings, of registers that spill
+/// for one, are Cargo's.
 fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|e| e.to_string())?;
     if output.status.success() {

@@ -1,9 +1,10 @@
 //! What does the grammar cost a token, beside choosing the token?
 //!
-//! The flow codec's own tokens of a made session are walked through by a decoder, as generation does. "push" is the decoder
-//! alone, "push and mask" also gathers what may come next: the difference is the mask's price. "draw" chooses a token under
-//! these masks, and "draw without masks" among all tokens, which is what sampling would cost without a grammar. The mask should cost no
-//! more than the draw. Throughput is in tokens. Run with `cargo bench -p netssm-model --bench masks`.
+//! The flow codec's own tokens of a made session are walked through by a decoder, as generation does. "push" is the
+//! decoder alone, "push and mask" also gathers what may come next: the difference is the mask's price. "draw" chooses a
+//! token under these masks, and "draw without masks" among all tokens, which is what sampling would cost without a
+//! grammar. The mask should cost no more than the draw. Throughput is in tokens. Run with `cargo bench -p netssm-model
+//! --bench masks`.
 #![allow(missing_docs, reason = "criterion's macros make items without docs")]
 
 use std::hint::black_box;

@@ -1,8 +1,8 @@
 //! How much faster are the products of a decoded token in eight bits than in f32?
 //!
-//! The three products of the shipped model's shapes, by rows side by side, on one thread; f32 is the baseline. The outputs
-//! of the last one are also measured with the few that a grammar leaves. Throughput is in multiply-adds; where few outputs are
-//! wanted, in those that all would take. Run with `cargo bench -p netssm-model --bench matmuls`.
+//! The three products of the shipped model's shapes, by rows side by side, on one thread; f32 is the baseline. The
+//! outputs of the last one are also measured with the few that a grammar leaves. Throughput is in multiply-adds; where
+//! few outputs are wanted, in those that all would take. Run with `cargo bench -p netssm-model --bench matmuls`.
 
 use std::hint::black_box;
 

@@ -1,8 +1,9 @@
-//! How does the memory of a training step grow with the length of what it reads, and how fast is it, with one thread and two?
+//! How does the memory of a training step grow with the length of what it reads, and how fast is it, with one thread
+//! and two?
 //!
-//! One row of the shipped model's sizes, forward, backward and AdamW: memory should be linear in the length and time a token
-//! the same. Each length runs in a process of its own, since what is asked of the system is the process's peak (`VmHWM`). For
-//! the same tokens as 8 rows of 512, which is what training reads, see tests/tools/rivals.py. Run with
+//! One row of the shipped model's sizes, forward, backward and AdamW: memory should be linear in the length and time a
+//! token the same. Each length runs in a process of its own, since what is asked of the system is the process's peak
+//! (`VmHWM`). For the same tokens as 8 rows of 512, which is what training reads, see tests/tools/rivals.py. Run with
 //! `cargo bench -p netssm-model --bench training`.
 #![allow(missing_docs, reason = "a program")]
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench reads the clock and tells")]

@@ -5,11 +5,11 @@
 //! corpus -> train -> checkpoint -> generate -> codec -> repair -> Session
 //!                              \-> likelihood
 //! ```
-//! `netssm-tokens` makes tokens of captures and packets of tokens. `train` fits a Mamba-2 language model to its *corpora* and
-//! writes *checkpoints*. A *generator* samples tokens from a checkpoint, many sessions at a time, lets the codec make packets
-//! of them, has them *repaired* and hands over [`netssm_wire::session::Session`] values. `likelihood` says how well a
-//! checkpoint predicts sessions. What happens to a session then (addresses, payload, time on a wire) is the business of
-//! `netssm-replay`, which this crate does not know.
+//! `netssm-tokens` makes tokens of captures and packets of tokens. `train` fits a Mamba-2 language model to its
+//! *corpora* and writes *checkpoints*. A *generator* samples tokens from a checkpoint, many sessions at a time, lets
+//! the codec make packets of them, has them *repaired* and hands over [`netssm_wire::session::Session`] values.
+//! `likelihood` says how well a checkpoint predicts sessions. What happens to a session then (addresses, payload, time
+//! on a wire) is the business of `netssm-replay`, which this crate does not know.
 //!
 //! # Reading order
 //! 1. [`network`]: what the model is: configuration, parameters, state.
@@ -55,3 +55,9 @@ pub mod sample;
 pub mod train;
 pub(crate) mod walk;
 pub(crate) mod windows;
+
+pub use checkpoint::Checkpoint;
+pub use generate::Generator;
+pub use lm::Mamba2;
+pub use network::config::ModelConfig;
+pub use precision::Precision;

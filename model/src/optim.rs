@@ -237,7 +237,8 @@ impl AdamW {
 }
 
 impl AdamWConfig {
-    /// Those of update number `step`, counted from 1, of a parameter that decays or does not; `scale` is the gradient's.
+    /// Those of update number `step`, counted from 1, of a parameter that decays or does not; `scale` is the
+    /// gradient's.
     pub fn factors(&self, step: u64, lr: f64, scale: f64, decay: bool) -> Factors {
         let exponent = i32::try_from(step).unwrap_or(i32::MAX);
         Factors {

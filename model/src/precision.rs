@@ -12,7 +12,8 @@ pub enum Precision {
     /// Weights and activations as they are.
     #[default]
     F32,
-    /// Weights and activations as whole numbers of eight bits, with a scale for each output and each row; on the CPU only.
+    /// Weights and activations as whole numbers of eight bits, with a scale for each output and each row; on the CPU
+    /// only.
     Int8,
     /// Weights and what they are multiplied with as bf16, the state as f32; on a GPU only.
     Bf16,

@@ -12,9 +12,9 @@
 //! 5. softmax over what is left;
 //! 6. **min-p**: tokens less likely than `min_p` times the likeliest go (Nguyen et al., arXiv
 //!    2407.01082);
-//! 7. **eta**: tokens less likely than `eta` go, unless many are about as unlikely: the threshold is the smaller of `eta` and
-//!    `sqrt(eta) exp(-entropy)` (Hewitt et al., arXiv 2210.15191). A rare event keeps its place beside a likely one, which
-//!    min-p takes it, and what a model spreads thinly over tokens that never follow is cut;
+//! 7. **eta**: tokens less likely than `eta` go, unless many are about as unlikely: the threshold is the smaller of
+//!    `eta` and `sqrt(eta) exp(-entropy)` (Hewitt et al., arXiv 2210.15191). A rare event keeps its place beside a
+//!    likely one, which min-p takes it, and what a model spreads thinly over tokens that never follow is cut;
 //! 8. **top-p**: the fewest most likely tokens whose probabilities reach `top_p` of the sum stay
 //!    (Holtzman et al., arXiv 1904.09751);
 //! 9. one uniform number in [0, 1) picks from the cumulative sum.
@@ -39,7 +39,8 @@ pub struct Policy {
     pub top_p: f64,
     /// Drop tokens less likely than this share of the likeliest, in [0, 1); 0 = none.
     pub min_p: f64,
-    /// Drop tokens less likely than this, or than its root times e to the minus entropy if that is less, in [0, 1); 0 = none.
+    /// Drop tokens less likely than this, or than its root times e to the minus entropy if that is less, in [0, 1); 0 =
+    /// none.
     pub eta: f64,
     /// At least 1; 1 = off. Header bytes repeat by design, so use it with care.
     pub repetition_penalty: f64,

@@ -1,9 +1,9 @@
-//! A codec's decoder that walks along a token stream, for the side information beside every token.
+//! A codec's decoder that reads a token stream, for the side information of every token.
 
 use netssm_tokens::codec::{Codec, Decoder};
 use netssm_tokens::context::ContextShape;
 
-/// A decoder that walks along a token stream and says what it knows.
+/// A decoder that reads a token stream and gives the side information after each token.
 pub(crate) struct Walk {
     decoder: Option<Box<dyn Decoder>>,
     fields: usize,
@@ -16,7 +16,7 @@ impl Walk {
         Self { decoder: shape.map(|_| codec.decoder(0)), fields: shape.map_or(0, |shape| shape.fields) }
     }
 
-    /// Takes a token and appends what is known behind it to `out`, one row a field.
+    /// Reads a token and appends the side information after it to `out`, one row for each field.
     pub(crate) fn push(&mut self, token: u16, out: &mut Vec<u32>) {
         let Some(decoder) = &mut self.decoder else { return };
         let _ = decoder.push(u32::from(token));

@@ -16,9 +16,9 @@ use crate::walk::Walk;
 /// Tokens a pass: long enough for the products, short enough for the caches.
 pub(crate) const WINDOW: usize = 512;
 
-/// Gives `each` the sessions' losses, window by window: a session's number, the place of the first token that they are of,
-/// and the nats of the tokens from there on (all but a session's first one are predicted). Tells `follow` behind each window how many
-/// tokens were read, and ends early if it breaks.
+/// Gives `each` the sessions' losses, window by window: a session's number, the place of the first token that they are
+/// of, and the nats of the tokens from there on (all but a session's first one are predicted). Tells `follow` behind
+/// each window how many tokens were read, and ends early if it breaks.
 ///
 /// # Errors
 /// As [`Mamba2::forward`].

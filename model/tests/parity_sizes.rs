@@ -1,8 +1,8 @@
 //! Every size that is promised: groups 1, 2 and 4, heads of 32 and 64, states 16 to 128, batches 1 to 513, ragged rows.
 //!
-//! The scan against the plain loop in f64 and whole models against themselves, token by token. Tolerances are those that are
-//! promised, relative to the largest magnitude of what is compared: 1e-4 forward and 1e-3 for gradients in f32, 2e-2 in
-//! bf16. What is usually found is far below, and printed.
+//! The scan against the plain loop in f64 and whole models against themselves, token by token. Tolerances are those
+//! that are promised, relative to the largest magnitude of what is compared: 1e-4 forward and 1e-3 for gradients in
+//! f32, 2e-2 in bf16. What is usually found is far below, and printed.
 
 mod support;
 

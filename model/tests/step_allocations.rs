@@ -1,4 +1,5 @@
-//! A step of a batch allocates nothing: counted by the allocator, with the masks, the sampling and the threads of generation.
+//! A step of a batch allocates nothing: counted by the allocator, with the masks, the sampling and the threads of
+//! generation.
 
 use std::alloc::System;
 

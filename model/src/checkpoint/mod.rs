@@ -113,8 +113,8 @@ impl Checkpoint {
         Ok(Self { path: dir.to_owned(), config, manifest, weights, codec })
     }
 
-    /// A model of other sizes that nobody trained, over this checkpoint's codec and vocabulary: for its speed. It has no
-    /// directory.
+    /// A model of other sizes that nobody trained, over this checkpoint's codec and vocabulary: for its speed. It has
+    /// no directory.
     ///
     /// # Errors
     /// [`CheckpointError::Model`] for sizes that do not fit one another, or another vocabulary.

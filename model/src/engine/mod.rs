@@ -1,8 +1,8 @@
 //! How the model is computed.
 //!
 //! [`cpu`] is the f32 and int8 engine of the CPU; [`tensors`] is candle's tensor operations, on any device and for
-//! comparison; `gpu` (feature `cuda`) launches the kernels of `model/kernels`. Which kernels run with what is plain data,
-//! [`step_program`] for a token and [`train_pass`] for a training pass: the tests run the same lists on the host.
+//! comparison; `gpu` (feature `cuda`) launches the kernels of `model/kernels`. Which kernels run with what is plain
+//! data, [`step_program`] for a token and [`train_pass`] for a training pass: the tests run the same lists on the host.
 
 pub mod cpu;
 #[cfg(feature = "cuda")]

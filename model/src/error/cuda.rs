@@ -6,7 +6,7 @@ use cudarc::driver::{DriverError, sys::CUresult};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CudaError {
-    /// The driver's library is there, and the driver behind it is not.
+    /// The driver's library is installed, but no driver answers.
     #[error("no CUDA on this host: the driver answers {answer}; install NVIDIA's driver, or use the cpu")]
     NoDriver {
         /// What it said.
@@ -33,7 +33,7 @@ pub enum CudaError {
         /// Devices that the driver shows.
         count: usize,
     },
-    /// The device is older than the oldest that there are kernels for.
+    /// The device is older than the kernels support.
     #[error(
         "{name} has compute capability {}.{}, but the kernels need {}.{} or later (A100, L4, RTX 30, H100 and what came after)",
         have / 10, have % 10, need / 10, need % 10
@@ -85,7 +85,7 @@ pub enum CudaError {
         /// Its reason.
         source: DriverError,
     },
-    /// The device that was given is none of this kind.
+    /// The device that was given is not a CUDA device.
     #[error("expected a cuda device, got {got}")]
     NotCuda {
         /// What it is.

@@ -253,8 +253,8 @@ impl Generator {
     /// A generator of one model.
     ///
     /// # Errors
-    /// [`GenerateError`] for options out of range, a device that cannot hold the model and the batch, which is computed before
-    /// anything runs, or a precision that it does not have.
+    /// [`GenerateError`] for options out of range, a device that cannot hold the model and the batch, which is computed
+    /// before anything runs, or a precision that it does not have.
     pub fn new(checkpoint: &Checkpoint, options: GenerateOptions) -> Result<Self, GenerateError> {
         Self::chain(&ChainSpec::single(checkpoint.clone()), options)
     }

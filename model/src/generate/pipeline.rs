@@ -1,20 +1,20 @@
-//! Continuous batching where a device steps the model while the host works: half-batches take turns, so that neither side
-//! waits for the other.
+//! Continuous batching where a device steps the model while the host works: half-batches take turns, so that neither
+//! side waits for the other.
 //!
 //! ```text
 //! device   | step A | step B | step A | step B |
 //! host              | A: take tokens, write masks | B: ...
 //! ```
-//! For each token the host does four things: it reads the token that was chosen, gives it to the codec, and writes which
-//! tokens may follow and what the model reads next. While the device steps one half, the host does this for the sessions
-//! of the other, on its threads. Each half has at most one step in flight ([`StepStream`]). A chain has such halves for
-//! each stage.
+//! For each token the host does four things: it reads the token that was chosen, gives it to the codec, and writes
+//! which tokens may follow and what the model reads next. While the device steps one half, the host does this for the
+//! sessions of the other, on its threads. Each half has at most one step in flight ([`StepStream`]). A chain has such
+//! halves for each stage.
 //!
-//! Prompts are read a token a step, together with the steps of the other sessions, so a session that joins stops no other.
-//! A session keeps its slot in its half's memory until it ends or goes on to the next stage.
+//! Prompts are read a token a step, together with the steps of the other sessions, so a session that joins stops no
+//! other. A session keeps its slot in its half's memory until it ends or goes on to the next stage.
 //!
-//! The host draws the random number of each choice from the session's own stream, as on the CPU. So with equal logits the
-//! sessions are those of `super::batch`; a test shows it with the CPU in place of a device.
+//! The host draws the random number of each choice from the session's own stream, as on the CPU. So with equal logits
+//! the sessions are those of `super::batch`; a test shows it with the CPU in place of a device.
 
 use std::ops::ControlFlow;
 

@@ -54,7 +54,7 @@ pub(super) struct Row {
     pub(super) stage: usize,
     /// What seeds the next stage; kept only in a chain.
     tail: Option<Tail>,
-    /// The token chosen last, to be fed next, and the side information beside it.
+    /// The token chosen last, which is fed next, and its side information.
     pub(super) token: u32,
     pub(super) context: Vec<u32>,
     /// What is legal but the end token, where that is forbidden.
@@ -115,7 +115,7 @@ impl Row {
         }
     }
 
-    /// Takes over the tokens of the prompt, packets and all, and gives them with the side information beside them.
+    /// Reads the tokens of the prompt and their packets into the session, and gives the tokens with their side information.
     pub(super) fn read_prompt(
         &mut self,
         generator: &Generator,
@@ -151,8 +151,8 @@ impl Row {
         self.take(generator, chosen)
     }
 
-    /// What is to be chosen next, for a sampler that is elsewhere: the one token that the grammar leaves, or else, written into
-    /// `mask`, those it allows among `tokens`. [`Row::take`] wants what came of it.
+    /// What is to be chosen next, for a sampler that is elsewhere: the one token that the grammar leaves, or else,
+    /// written into `mask`, those it allows among `tokens`. [`Row::take`] wants what came of it.
     #[cfg(any(test, feature = "cuda"))]
     pub(super) fn ask(&self, generator: &Generator, tokens: usize, mask: &mut [u64]) -> Option<u32> {
         let mut without_end = Vec::new();
@@ -171,7 +171,8 @@ impl Row {
         None
     }
 
-    /// The number that the next draw takes, from the stream that [`Row::choose`] draws from; the greedy draw takes none.
+    /// The number that the next draw takes, from the stream that [`Row::choose`] draws from; the greedy draw takes
+    /// none.
     #[cfg(any(test, feature = "cuda"))]
     pub(super) fn draw(&mut self) -> u64 {
         if self.sampler.policy().temperature == 0.0 { 0 } else { self.rng.next_u64() }
@@ -343,7 +344,8 @@ impl Row {
     }
 }
 
-/// The tokens that may follow, without the end where it is ignored; `None` is all. `mask` is room for a mask of its own.
+/// The tokens that may follow, without the end where it is ignored; `None` is all. `mask` is room for a mask of its
+/// own.
 fn legal<'a>(decoder: &'a dyn Decoder, generator: &Generator, mask: &'a mut Vec<u64>) -> Option<&'a [u64]> {
     let vocab = generator.codec.vocab();
     let legal = decoder.legal();

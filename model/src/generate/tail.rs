@@ -7,7 +7,7 @@ use netssm_tokens::codec::Codec;
 
 use crate::network::input::Prompt;
 
-/// Tokens, and the side information beside them.
+/// Tokens and their side information.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct OwnedPrompt {
     pub(super) tokens: Vec<u32>,
@@ -59,8 +59,8 @@ impl Tail {
         }
     }
 
-    /// Takes in a token (`None`: the end of a stage) with the side information beside it, whether it completed a packet, and
-    /// whether that packet passed repair.
+    /// Takes in a token (`None`: the end of a stage) with the side information beside it, whether it completed a
+    /// packet, and whether that packet passed repair.
     pub(super) fn token(&mut self, token: Option<u32>, context: &[u32], completes: bool, kept: bool) {
         if let Some(token) = token.filter(|_| self.head.tokens.len() < self.head_tokens) {
             self.head.push(token, context);

@@ -1,4 +1,4 @@
-//! What a run has come to, finished sessions and live ones.
+//! The totals of a run, over finished and live sessions.
 
 use super::row::Row;
 use super::{Counts, Ending, Generated, Generator, Stats};
@@ -21,8 +21,8 @@ impl Tally {
         self.stats
     }
 
-    /// Brings the totals up to date: the finished sessions and these, which are all that are live. A reason once counted
-    /// stays, so that nothing is allocated for those that are known.
+    /// Brings the totals up to date: the finished sessions and these, which are all that are live. A reason once
+    /// counted stays, so that nothing is allocated for those that are known.
     pub(super) fn count<'a>(&mut self, live: impl Iterator<Item = &'a Counts>) {
         let counts = &mut self.stats.counts;
         (counts.tokens, counts.packets) = (0, 0);

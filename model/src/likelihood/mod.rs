@@ -1,17 +1,18 @@
 //! Likelihood: how well a checkpoint predicts captures, in nats a token and a packet.
 //!
-//! A session is encoded with the checkpoint's codec and read by the model from its first token on, the state carried from
-//! zero over the whole session; the loss of every token but the first (the label, which is given) is summed in f64:
-//! `-ln p(token | all before it in the session)`. Nats a token compare checkpoints of one codec. **Nats a packet** compare
-//! codecs, with these reservations: a codec with time predicts more than one without, so the tokens that say when a packet
-//! comes are told apart; tokens that introduce the session (direction, link rate) are told apart too; and what a codec
-//! keeps from the model's sight altogether (a side table of values that are drawn at random) is not in these numbers.
+//! A session is encoded with the checkpoint's codec and read by the model from its first token on, the state carried
+//! from zero over the whole session; the loss of every token but the first (the label, which is given) is summed in
+//! f64: `-ln p(token | all before it in the session)`. Nats a token compare checkpoints of one codec. **Nats a packet**
+//! compare codecs, with these reservations: a codec with time predicts more than one without, so the tokens that say
+//! when a packet comes are told apart; tokens that introduce the session (direction, link rate) are told apart too; and
+//! what a codec keeps from the model's sight altogether (a side table of values that are drawn at random) is not in
+//! these numbers.
 //!
 //! A model that generates in f32 is read in passes, one that generates in eight bits in steps: the difference is what
 //! eight bits cost.
 //!
-//! The caller reads captures and encodes them. Packets that the codec cannot carry are in no [`EncodedSession`] and predicted by
-//! nobody: compare codecs on packets that both carry.
+//! The caller reads captures and encodes them. Packets that the codec cannot carry are in no [`EncodedSession`] and
+//! predicted by nobody: compare codecs on packets that both carry.
 
 mod predict;
 mod step;
@@ -135,7 +136,8 @@ pub struct EncodedSession {
 }
 
 /// Predicts `sessions` with `model`, whose tokens are `codec`'s, on `threads` threads. `follow` is told tokens done and
-/// tokens in all, and stops the work with `true`. A session of fewer than two tokens has none to predict and is left out.
+/// tokens in all, and stops the work with `true`. A session of fewer than two tokens has none to predict and is left
+/// out.
 ///
 /// # Errors
 /// [`LikelihoodError`]: a stop asked for, or a model that cannot be computed.

@@ -14,8 +14,8 @@ use super::{EncodedSession, LikelihoodError, Nats};
 use crate::lm::Mamba2;
 use crate::windows::token_losses;
 
-/// Sessions side by side on a thread: a window of them fills the products, and few sessions still make enough batches for
-/// every thread. A constant, so that results do not depend on the number of threads.
+/// Sessions side by side on a thread: a window of them fills the products, and few sessions still make enough batches
+/// for every thread. A constant, so that results do not depend on the number of threads.
 const ROWS: usize = 4;
 
 /// The loss of every session, in their order.

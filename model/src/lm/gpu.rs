@@ -1,5 +1,5 @@
-//! [`Engine::Kernels`](super::Engine): passes over sequences by the kernels of `model/kernels`, where this build and the
-//! model's device have them. The one file here that asks for feature `cuda`.
+//! [`Engine::Kernels`](super::Engine): passes over sequences by the kernels of `model/kernels`, where this build and
+//! the model's device have them. The one file here that asks for feature `cuda`.
 
 use std::collections::BTreeMap;
 
@@ -47,8 +47,8 @@ impl Mamba2 {
         gpu && Sizes::new(&self.cfg, (1, 1), Float::F32).is_ok()
     }
 
-    /// Refuses to train on batches of `shape`, with the carried state of `turns` of them, where the device has no room for it.
-    /// For engines whose needs are not known it does nothing.
+    /// Refuses to train on batches of `shape`, with the carried state of `turns` of them, where the device has no room
+    /// for it. For engines whose needs are not known it does nothing.
     ///
     /// # Errors
     /// [`Error::Cuda`] with what is needed and what is free.

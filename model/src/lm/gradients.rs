@@ -16,9 +16,9 @@ use crate::network::state::State;
 impl Mamba2 {
     /// [`Mamba2::loss`] and its gradient by every tensor's reference name.
     ///
-    /// The same as `loss(..)?.backward()?`, to rounding. With [`Engine::Fused`] and [`Engine::Kernels`] it is faster, because
-    /// candle's autograd is left out, and the tensors need not be variables; with [`Engine::Tensors`] it is autograd, and
-    /// they must be.
+    /// The same as `loss(..)?.backward()?`, to rounding. With [`Engine::Fused`] and [`Engine::Kernels`] it is faster,
+    /// because candle's autograd is left out, and the tensors need not be variables; with [`Engine::Tensors`] it is
+    /// autograd, and they must be.
     ///
     /// # Errors
     /// As [`Mamba2::loss`]; [`Error::Input`] if autograd is needed and a tensor is no variable.
@@ -61,7 +61,7 @@ impl Mamba2 {
         Ok((f64::from(loss.to_dtype(DType::F32)?.to_scalar::<f32>()?), gradients))
     }
 
-    /// [`Self::check_input`], and that there is a target in range for each position, of which one counts.
+    /// As [`Self::check_input`]; also checks that every position has a target in range and that at least one counts.
     pub(super) fn check_call(
         &self,
         input: Input<'_>,

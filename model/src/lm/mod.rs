@@ -4,8 +4,9 @@
 //! [`Mamba2::prefill`] over ragged prompts, [`Mamba2::step`] over one token of every sequence. All three carry the same
 //! [`State`], so that a sequence may be cut anywhere: prefill then step equals one pass.
 //!
-//! f32 on the CPU takes [`crate::engine::cpu`]; f32 on a GPU takes the kernels of `model/kernels`, in a build that has them;
-//! everything else takes tensor operations with the chunked scan. [`Mamba2::set_engine`] chooses by hand, for comparison.
+//! f32 on the CPU takes [`crate::engine::cpu`]; f32 on a GPU takes the kernels of `model/kernels`, in a build that has
+//! them; everything else takes tensor operations with the chunked scan. [`Mamba2::set_engine`] chooses by hand, for
+//! comparison.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -43,8 +44,9 @@ pub enum Engine {
     Fused,
     /// candle's tensor operations with the chunked scan; any device and dtype.
     Tensors,
-    /// The kernels of `model/kernels`; an f32 model on a GPU. Between kernels and in products values have this format; weights,
-    /// state and sums are f32. [`Mamba2::forward`] has no gradient then; [`Mamba2::loss_and_gradients`] needs none.
+    /// The kernels of `model/kernels`; an f32 model on a GPU. Between kernels and in products values have this format;
+    /// weights, state and sums are f32. [`Mamba2::forward`] has no gradient then; [`Mamba2::loss_and_gradients`] needs
+    /// none.
     Kernels(Float),
 }
 
@@ -151,7 +153,8 @@ impl Mamba2 {
     /// Chooses how blocks are computed. Steps of [`Engine::Tensors`] are f32 whatever [`Self::set_precision`] said.
     ///
     /// # Errors
-    /// [`Error::Input`] for [`Engine::Fused`] on anything but f32 on the CPU, and for [`Engine::Kernels`] where there are none.
+    /// [`Error::Input`] for [`Engine::Fused`] on anything but f32 on the CPU, and for [`Engine::Kernels`] where there
+    /// are none.
     pub fn set_engine(&mut self, engine: Engine) -> Result<()> {
         if engine == Engine::Fused && !(self.device().is_cpu() && self.dtype() == DType::F32) {
             return Err(Error::input(
@@ -183,8 +186,8 @@ impl Mamba2 {
         self.logits(&self.hidden(input.into(), lengths, state)?)
     }
 
-    /// Mean nats of `targets`, one per position in row-major order ([`crate::network::input::IGNORE`] where none counts),
-    /// as a scalar with a gradient.
+    /// Mean nats of `targets`, one per position in row-major order ([`crate::network::input::IGNORE`] where none
+    /// counts), as a scalar with a gradient.
     ///
     /// # Errors
     /// As [`Self::forward`] and [`cross_entropy`].
@@ -207,7 +210,7 @@ impl Mamba2 {
         }
     }
 
-    /// Checks that there is a row a field for each of `tokens`, and that the table has it.
+    /// Checks that `context` has one row for each field of each of `tokens` tokens, and that the table has these rows.
     pub(crate) fn check_context(&self, context: &[u32], tokens: usize) -> Result<()> {
         let (fields, rows) = self.cfg.context.map_or((0, 0), |context| (context.fields, context.rows));
         if context.len() != tokens * fields {

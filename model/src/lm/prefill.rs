@@ -1,9 +1,9 @@
 //! Prompts: the first call of a generator.
 //!
 //! On the f32 CPU engine a row's result depends, to the last bit, neither on the other rows nor on their number: a
-//! session's bytes then follow from its seed alone, whatever the batch. Steps have this from [`crate::engine::cpu::step`]; a
-//! short prompt is stepped; a long one is a chunk-wise pass of its own, since the blocking of a matrix product, and so
-//! its rounding, may change with the number of rows.
+//! session's bytes then follow from its seed alone, whatever the batch. Steps have this from
+//! [`crate::engine::cpu::step`]; a short prompt is stepped; a long one is a chunk-wise pass of its own, since the
+//! blocking of a matrix product, and so its rounding, may change with the number of rows.
 //!
 //! Passes over long prompts are f32 always, whatever [`Mamba2::set_precision`] said of steps.
 
@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 use crate::network::input::{Input, Prompt};
 use crate::network::state::{RowState, State, Store};
 
-/// Prompts up to this many tokens are stepped: below it a pass by matrix products is not faster.
+/// Prompts of up to this many tokens are stepped: a pass is not faster for them.
 const STEPPED_TOKENS: usize = 32;
-/// Tokens of a prompt that one pass takes: bounds the memory whatever the prompt's length.
+/// Tokens of a prompt that one pass takes. It bounds the memory for prompts of any length.
 const PASS_TOKENS: usize = 4096;
 
 impl Mamba2 {

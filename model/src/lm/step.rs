@@ -84,9 +84,10 @@ impl Mamba2 {
 
     /// Feeds each row its token and hands it its logits. Without gradients.
     ///
-    /// As [`Self::step`], but only the logits that are wanted are computed, and on the f32 CPU engine rows take theirs on
-    /// the threads that stepped them. A logit is the same, to the last bit, whatever else is wanted. There, a step allocates
-    /// nothing once it had as many rows (a call from outside of the threads' pool is handed in by a queue, which may).
+    /// As [`Self::step`], but only the logits that are wanted are computed, and on the f32 CPU engine rows take theirs
+    /// on the threads that stepped them. A logit is the same, to the last bit, whatever else is wanted. There, a step
+    /// allocates nothing once it had as many rows (a call from outside of the threads' pool is handed in by a queue,
+    /// which may).
     ///
     /// # Errors
     /// [`Error::Input`] if a token is outside the vocabulary or the state does not fit.

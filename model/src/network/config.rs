@@ -51,7 +51,7 @@ pub struct ModelConfig {
     pub conv_bias: bool,
     /// Keep the residual stream in f32 (it always is here). Default true.
     pub residual_in_fp32: bool,
-    /// Side information beside every token; none is a plain Mamba-2. Default none.
+    /// Shape of the side information; a plain Mamba-2 has none. Default none.
     pub context: Option<ContextShape>,
     /// Initial `A` is drawn uniformly from minus this range. Default (1, 16).
     pub a_init_range: (f64, f64),

@@ -1,11 +1,11 @@
-//! What a model reads: tokens, the side information beside them, and the targets of a loss.
+//! What a model reads: tokens, their side information, and the targets of a loss.
 
 use candle_core::Tensor;
 
-/// A target that does not count: padding behind a ragged row's end.
+/// The target of a position that does not count, such as the padding after the end of a ragged row.
 pub const IGNORE: u32 = u32::MAX;
 
-/// Tokens with the side information beside them.
+/// The tokens of a batch with their side information.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     /// `(b, l)`, u32.
@@ -20,7 +20,7 @@ impl<'a> From<&'a Tensor> for Input<'a> {
     }
 }
 
-/// The same for one row of a prompt.
+/// The tokens of one prompt with their side information.
 #[derive(Debug, Clone, Copy)]
 pub struct Prompt<'a> {
     /// `(l)`.

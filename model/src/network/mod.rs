@@ -1,7 +1,7 @@
 //! What the model is: its configuration, its parameters by the reference's names, its state. No computation.
 
 pub mod config;
-pub(crate) mod context;
+pub mod context;
 pub mod init;
 pub mod input;
 pub mod params;

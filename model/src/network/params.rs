@@ -1,9 +1,9 @@
-//! One struct for the model's parameters, whatever stands for a parameter: its tensor, its values on the CPU, its buffer
-//! on a device, its gradient, its shape, its place in device memory, its name.
+//! One struct for the model's parameters, whatever stands for a parameter: its tensor, its values on the CPU, its
+//! buffer on a device, its gradient, its shape, its place in device memory, its name.
 //!
 //! Shapes use the letters of [`super::config`], with `J = 2 E + 2 G N + H` (rows of `in_proj`) and `C = E + 2 G N`
-//! (channels of the convolution). Names are those of the reference implementation, state-spaces/mamba `modules/mamba2.py`
-//! and `models/mixer_seq_simple.py`.
+//! (channels of the convolution). Names are those of the reference implementation, state-spaces/mamba
+//! `modules/mamba2.py` and `models/mixer_seq_simple.py`.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -24,7 +24,8 @@ pub fn layer_name(layer: usize, part: &str) -> String {
     format!("backbone.layers.{layer}.{part}")
 }
 
-/// A `T` for each parameter of one block, an `M` for each of its two matrices. Fields are in the order of the forward pass.
+/// A `T` for each parameter of one block, an `M` for each of its two matrices. Fields are in the order of the forward
+/// pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockParams<T, M = T> {
     /// Weight of the norm before the block, `(d)`.

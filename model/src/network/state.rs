@@ -187,7 +187,7 @@ impl State {
     /// Keeps the rows that `stays` holds for, in their order.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the device cannot hold what stays beside what was.
+    /// [`Error::Tensor`] if the device cannot hold the old and the new state at once.
     pub fn retain(&mut self, stays: impl Fn(usize) -> bool) -> Result<()> {
         let mut all = 0..self.batch();
         if let Store::Rows(rows) = &mut self.store {
@@ -273,7 +273,7 @@ impl State {
         }
     }
 
-    /// Every layer's state as tensors, whatever it is kept in.
+    /// Every layer's state as tensors, `conv (b, K-1, C)` and `ssm (b, H, P, N)`.
     pub(crate) fn tensors(&self, dtype: DType, device: &Device) -> Result<Vec<LayerState<Tensor>>> {
         let (b, cfg) = (self.batch(), &self.cfg);
         match &self.store {

@@ -1,5 +1,5 @@
-//! The update where parameters are not in the host's memory: by the kernels of `model/kernels` on a GPU that this build has
-//! them for, elsewhere as tensor operations. The one file of the optimiser that asks for feature `cuda`.
+//! The update where parameters are not in the host's memory: by the kernels of `model/kernels` on a GPU that this build
+//! has them for, elsewhere as tensor operations. The one file of the optimiser that asks for feature `cuda`.
 
 use candle_core::{DType, Tensor, Var};
 

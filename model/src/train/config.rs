@@ -70,7 +70,8 @@ pub struct ModelSection {
     pub chunk_size: usize,
     /// Output head is the embedding's transpose.
     pub tie_embeddings: bool,
-    /// The model reads the side information that its codec gives (see [`netssm_tokens::context`]); false is a plain Mamba-2.
+    /// The model reads the side information that its codec gives (see [`netssm_tokens::context`]); false is a plain
+    /// Mamba-2.
     pub context: bool,
 }
 
@@ -139,8 +140,8 @@ pub struct DataSection {
     pub accumulate: usize,
     /// Probability of hiding a session's label (replaced by a token that no session begins with), 0 to 1.
     pub label_dropout: f64,
-    /// Probability of hiding a field of the side information from a token, each by itself, the label excepted; at least 0,
-    /// below 1. It keeps a model from knowing a recording by its counts.
+    /// Probability of hiding a field of the side information from a token, each by itself, the label excepted; at least
+    /// 0, below 1. It keeps a model from knowing a recording by its counts.
     pub context_dropout: f64,
 }
 
@@ -222,8 +223,8 @@ pub struct RunSection {
     pub checkpoint_every: u64,
     /// Checkpoints kept besides the best; at least 1.
     pub keep: usize,
-    /// Format of what a GPU computes with between sums; weights, their gradients, moments, the recurrent state and sums are float32 in
-    /// both. "bf16" takes less memory (docs/training.md has the formula); on the CPU only "f32" runs.
+    /// Format of what a GPU computes with between sums; weights, their gradients, moments, the recurrent state and sums
+    /// are float32 in both. "bf16" takes less memory (docs/training.md has the formula); on the CPU only "f32" runs.
     pub dtype: Dtype,
 }
 

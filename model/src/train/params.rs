@@ -94,7 +94,8 @@ impl Params {
     }
 }
 
-/// `rows` rows: those of `tensor`, and new ones for labels that only the second vocabulary has. `row` says where a label is.
+/// `rows` rows: those of `tensor`, and new ones for labels that only the second vocabulary has. `row` says where a
+/// label is.
 fn extend_rows(
     tensor: &Tensor,
     rows: usize,

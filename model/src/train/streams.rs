@@ -139,8 +139,8 @@ impl<'a> Streams<'a> {
         self
     }
 
-    /// The same with side information of `shape` by the decoders of `codec`, each field but the label `hidden` from a token
-    /// with this probability.
+    /// The same with side information of `shape` by the decoders of `codec`, each field but the label `hidden` from a
+    /// token with this probability.
     #[must_use]
     pub(super) fn with_context(
         mut self,

@@ -1,5 +1,6 @@
-//! What only a real GPU can show, against the CPU. Needs feature `cuda`; without a device each test says that it did not run, or
-//! fails where `NETSSMD_REQUIRE_GPU` is set. One program, so that `make gpu-kit` packs candle's kernels once.
+//! What only a real GPU can show, against the CPU. Needs feature `cuda`; without a device each test says that it did
+//! not run, or fails where `NETSSMD_REQUIRE_GPU` is set. One program, so that `make gpu-kit` packs candle's kernels
+//! once.
 #![cfg(feature = "cuda")]
 
 mod step;

@@ -219,7 +219,8 @@ fn an_update_is_the_cpus() {
     };
     let ((norm, got), (want_norm, want)) = (after(&device), after(&Device::Cpu));
     assert!((norm - want_norm).abs() < 1e-3 * want_norm, "norm {norm}, expected {want_norm}");
-    // The first update is the learning rate times the gradient's sign, so where that is near zero it may differ by twice as much.
+    // The first update is the learning rate times the gradient's sign, so where that is near zero it may differ by
+    // twice as much.
     for (name, want) in &want {
         let (got, want) = (flat(&got[name]), flat(want));
         let far = got.iter().zip(&want).filter(|(g, w)| (*g - *w).abs() > 1e-5).count();

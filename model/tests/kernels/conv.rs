@@ -19,7 +19,8 @@ struct Shape {
     bias: bool,
 }
 
-/// Ragged: a whole sequence, an empty one, one that ends inside the first piece, one that ends behind the second's first step.
+/// Ragged: a whole sequence, an empty one, one that ends inside the first piece, one that ends behind the second's
+/// first step.
 fn lengths(l: usize) -> [usize; 4] {
     [l, 0, l.min(3), l.saturating_sub(5)]
 }
@@ -144,7 +145,7 @@ impl Call {
     }
 
     fn ints<const N: usize>(&mut self, values: [usize; N]) {
-        self.arguments.extend(values.map(|value| Argument::Int(value)));
+        self.arguments.extend(values.map(Argument::Int));
     }
 }
 

@@ -262,8 +262,8 @@ impl Kernels {
             shared: u32::try_from(launch.shared).expect("a size that a device has"),
             order,
         };
-        // SAFETY: the pointers are to as many values as the kernel has parameters, of their sizes: the caller's part, which
-        // is a test beside the kernel it names.
+        // SAFETY: the pointers are to as many values as the kernel has parameters, of their sizes: the caller's part,
+        // which is a test beside the kernel it names.
         let wrong = unsafe { entry(&raw const raw, pointers.as_mut_ptr()) };
         if !wrong.is_null() {
             // SAFETY: a string that lives until the next launch on this thread.

@@ -1,5 +1,5 @@
-//! The tensor cores' wrappers against plain loops, with the layouts written down a second time from the PTX ISA: "Matrix
-//! Fragments for mma.m16n8k16 with floating point type" and "Warp-level matrix load instruction: ldmatrix".
+//! The tensor cores' wrappers against plain loops, with the layouts written down a second time from the PTX ISA:
+//! "Matrix Fragments for mma.m16n8k16 with floating point type" and "Warp-level matrix load instruction: ldmatrix".
 //!
 //! The kernels' own twins could otherwise agree with one another and with no device.
 

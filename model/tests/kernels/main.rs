@@ -1,5 +1,5 @@
-//! Every CUDA kernel against the CPU's code, on the host. [`emulated`] compiles and runs them; a kernel's test is in a module
-//! of its own.
+//! Every CUDA kernel against the CPU's code, on the host. [`emulated`] compiles and runs them; a kernel's test is in a
+//! module of its own.
 
 mod conv;
 mod emulated;

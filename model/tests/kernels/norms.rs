@@ -80,8 +80,8 @@ fn gated_norm(kernels: &Kernels, (e, groups): (usize, usize), float: Float, tole
 
     let buffers = vec![floats(&y), floats(&z), Buffer::of(&weight), room(ROWS * e)];
     let mut arguments: Vec<Argument<usize>> = (0..buffers.len()).map(Argument::Buffer).collect();
-    arguments.extend(sizes.clone());
-    arguments.push(eps.clone());
+    arguments.extend(sizes);
+    arguments.push(eps);
     let launch = Launch { grid: (ROWS as u32, 1, 1), block: 128, shared: 0 };
     let out = kernels.launch(&format!("gated_norm_{}", float.name()), launch, buffers, &arguments);
     close(&format!("gated_norm {what}"), &out[3].floats(float), &want, tolerance);

@@ -97,8 +97,8 @@ fn a_row_does_not_know_of_the_others() {
     }
 }
 
-/// One head of 4 channels and 4 states for `steps` tokens, with a decay of about `1 - 1e-3` a token: the outputs before the gate's
-/// norm matter little, so the state itself comes back, as f32.
+/// One head of 4 channels and 4 states for `steps` tokens, with a decay of about `1 - 1e-3` a token: the outputs before
+/// the gate's norm matter little, so the state itself comes back, as f32.
 fn long_run(kernels: &Kernels, state: &str, steps: u32) -> Vec<f32> {
     let (e, n, k) = (4usize, 4usize, 2usize);
     let channels = e + 2 * n;
@@ -140,8 +140,8 @@ fn long_run(kernels: &Kernels, state: &str, steps: u32) -> Vec<f32> {
     if state == "f32" { kept.values() } else { kept.values().into_iter().map(from_bf16).collect() }
 }
 
-/// To the nearest, a bf16 that a decay of 0.999 multiplies never moves, nor does what a small step adds; the error would grow
-/// with the run. Stochastically rounded it goes as f32 does, give or take.
+/// To the nearest, a bf16 that a decay of 0.999 multiplies never moves, nor does what a small step adds; the error
+/// would grow with the run. Stochastically rounded it goes as f32 does, give or take.
 #[test]
 fn a_bf16_state_does_not_drift() {
     let Some(kernels) = emulated::kernels() else { return };

@@ -1,7 +1,7 @@
 //! The kernels of training, and whole passes of them, against the CPU's code.
 //!
-//! The scan is compared with the plain loop in f64 and, for its gradient, with the chunked form's autograd in f64 (itself checked by
-//! finite differences in `parity_scan.rs`); whole models with the CPU's fused gradients.
+//! The scan is compared with the plain loop in f64 and, for its gradient, with the chunked form's autograd in f64
+//! (itself checked by finite differences in `parity_scan.rs`); whole models with the CPU's fused gradients.
 
 use crate::emulated::{self, Kernels, close};
 use crate::emulated_pass::Emulated;

@@ -4,7 +4,7 @@
 //! Letters are as in the model crate: L layers, width D, inner width E = 2 D, H heads of size P, G groups, state size
 //! N, K convolution taps, vocabulary size V, F fields of side information. One multiply-add counts as two FLOP.
 
-use netssm_model::network::config::ModelConfig;
+use netssm_model::ModelConfig;
 use netssm_model::precision::Precision;
 use serde::Serialize;
 

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use candle_core::{DType, Device};
+use netssm_model::ModelConfig;
 use netssm_model::generate::{GenerateOptions, Generated, Generator, Limit, SessionRequest, Stats};
-use netssm_model::network::config::ModelConfig;
 use netssm_model::precision::Precision;
 use netssm_replay::clock::{Clock, MonoTime, SystemClock};
 use serde::Serialize;

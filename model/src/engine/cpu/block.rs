@@ -1,8 +1,8 @@
 //! One block, `x + out_proj(gated_norm(scan(conv(in_proj(norm(x))))))`, forward and backward, and the candle operation.
 //!
 //! As separate tensor operations the element-wise work of a block costs more than its matrix products, in both
-//! directions. Here [`super::gemm`] does the products and [`super::mixer`] the rest. [`fused`] is the block as one candle
-//! operation, for autograd; [`super::gradient`] walks all blocks without it.
+//! directions. Here [`super::gemm`] does the products and [`super::mixer`] the rest. [`fused`] is the block as one
+//! candle operation, for autograd; [`super::gradient`] walks all blocks without it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -30,7 +30,8 @@ pub(crate) struct Saved {
     gated: Buffer, // (b l, E)
 }
 
-/// The block over `x (b, l, d)`, written to `out`: the state after the sequences, and what [`backward`] needs if `keep`.
+/// The block over `x (b, l, d)`, written to `out`: the state after the sequences, and what [`backward`] needs if
+/// `keep`.
 pub(crate) fn forward(
     dims: &Dims,
     params: &BlockParams<&[f32]>,

@@ -2,7 +2,7 @@
 //!
 //! A training step needs some dozens of buffers of megabytes each. Fresh ones are zeroed, given back to the system and
 //! faulted in again at every step, which takes longer than the norms do. Here a buffer goes back to where it came from
-//! and is handed out again with whatever is in it.
+//! and is handed out again; its old values are left in it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Buffers(Arc<Mutex<Vec<Vec<f32>>>>);
 
-/// Values on loan: when it is dropped they go back.
+/// Values that go back to their [`Buffers`] when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     values: Vec<f32>, // at least `len`
@@ -20,7 +20,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffers {
-    /// So many values, whatever they are: who takes them writes all that is read.
+    /// A buffer of `len` values. They are left from earlier use: the caller writes every value before it reads it.
     pub(crate) fn take(&self, len: usize) -> Buffer {
         let mut values = self.free(len);
         if values.len() < len {
@@ -33,7 +33,7 @@ impl Buffers {
         Buffer { values, len, home: self.clone() }
     }
 
-    /// So many zeros.
+    /// A buffer of `len` zeros.
     pub(crate) fn zeros(&self, len: usize) -> Buffer {
         let mut buffer = self.take(len);
         buffer.fill(0.0);

@@ -50,7 +50,8 @@ fn conv_row(dims: &Dims, zx: &[f32], tail: &[f32], taps: &[f32], bias: &[f32], t
     }
 }
 
-/// Causal depthwise convolution, bias and SiLU: `zx` (b, l, J) to (b, l, C), whatever it is beyond a sequence's length.
+/// Causal depthwise convolution, bias and SiLU: `zx` (b, l, J) to (b, l, C). Steps beyond a sequence's length mean
+/// nothing.
 /// The weight is `(C, K)`, the bias `(C)`; `tails` are `(b, K-1, C)`, oldest first.
 pub(crate) fn forward(
     dims: &Dims,

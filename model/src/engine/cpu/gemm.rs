@@ -1,14 +1,14 @@
 //! Products of whole batches of rows, into memory that is there: what training multiplies with.
 //!
-//! candle's product, which is the same code (the `gemm` crate), gives its result in fresh memory that it fills with zeros
-//! first.
+//! candle's product, which is the same code (the `gemm` crate), gives its result in fresh memory that it fills with
+//! zeros first.
 
 #![allow(unsafe_code)]
 
 use crate::engine::launch::Gemm;
 
-/// Writes the product of row-major matrices into `to (m, n)`, or adds it to what is there: `a (m, k) b (k, n)`, with a factor
-/// stored as its transpose where the form says so.
+/// Writes the product of row-major matrices into `to (m, n)`, or adds it to what is there: `a (m, k) b (k, n)`, with a
+/// factor stored as its transpose where the form says so.
 ///
 /// # Panics
 /// If a matrix has another size.
@@ -29,8 +29,8 @@ pub(crate) fn gemm(
         threads => gemm::Parallelism::Rayon(threads),
     };
     let kept = if add { 1.0 } else { 0.0 };
-    // SAFETY: a (m, k), b (k, n) and to (m, n) with these steps lie within the slices, as the assertion says; `to` is borrowed
-    // alone; all three are initialised, and `to` is read only if it is added to.
+    // SAFETY: a (m, k), b (k, n) and to (m, n) with these steps lie within the slices, as the assertion says; `to` is
+    // borrowed alone; all three are initialised, and `to` is read only if it is added to.
     unsafe {
         gemm::gemm(
             m,

@@ -10,18 +10,19 @@ pub struct Masks {
 }
 
 impl Masks {
-    /// Forgets the rows; those that follow are of a product with so many outputs.
+    /// Removes all rows. Rows pushed from now on are of a product with `outputs` outputs.
     pub fn clear(&mut self, outputs: usize) {
         self.words.clear();
         self.width = outputs.div_ceil(64);
     }
 
-    /// Makes room for so many rows of a product with so many outputs.
+    /// Allocates for `rows` rows of a product with `outputs` outputs.
     pub fn reserve(&mut self, rows: usize, outputs: usize) {
         self.words.reserve((rows * outputs.div_ceil(64)).saturating_sub(self.words.len()));
     }
 
-    /// The next row: bit `o % 64` of word `o / 64` is output `o`, those beyond the last word are not wanted; `None` is all.
+    /// The next row: bit `o % 64` of word `o / 64` is output `o`, those beyond the last word are not wanted; `None` is
+    /// all.
     pub fn push(&mut self, mask: Option<&[u64]>) {
         let end = self.words.len() + self.width;
         match mask {
@@ -31,7 +32,7 @@ impl Masks {
         self.words.resize(end, 0);
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows, which means that every row wants every output.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }
@@ -46,7 +47,8 @@ impl Masks {
 pub(crate) mod testing {
     use super::Masks;
 
-    /// Asserts that a product of 19 rows with 130 outputs, as `multiply` computes it, does not depend on what is not wanted.
+    /// Asserts that a product of 19 rows with 130 outputs, as `multiply` computes it, does not depend on what is not
+    /// wanted.
     pub(crate) fn wanted_does_not_depend_on_the_rest(multiply: impl Fn(&Masks) -> Vec<f32>) {
         let (rows, outputs) = (19, 130);
         // Row r wants every (r + 1)th output of the first two words; the first row everything, the last one nothing.

@@ -1,9 +1,9 @@
 //! The work inside a block between its two matrix products, over a whole batch: scan and gated norm, and the sizes that
 //! they share with the convolution ([`super::conv`]).
 //!
-//! `zx` are the rows of `in_proj`, `(b, l, J)` with `J = E + C + H`: z (E), x B C before the convolution (C), raw dt (H).
-//! Work is split by sequence, head and time in pieces of a fixed size, and sums over pieces are made in their order, so
-//! that results do not depend on the number of threads.
+//! `zx` are the rows of `in_proj`, `(b, l, J)` with `J = E + C + H`: z (E), x B C before the convolution (C), raw dt
+//! (H). Work is split by sequence, head and time in pieces of a fixed size, and sums over pieces are made in their
+//! order, so that results do not depend on the number of threads.
 
 use rayon::prelude::*;
 

@@ -1,7 +1,8 @@
 //! The CPU's engine: f32 passes over sequences, and steps of single tokens in f32 or int8.
 //!
-//! As separate tensor operations, what a block does besides its two matrix products would cost more than the products. So
-//! here it is fused: plain loops over slices, compiled for AVX2 and AVX-512 and chosen at run time by `pulp` (`simd`).
+//! As separate tensor operations, what a block does besides its two matrix products would cost more than the products.
+//! So here it is fused: plain loops over slices, compiled for AVX2 and AVX-512 and chosen at run time by `pulp`
+//! (`simd`).
 //!
 //! ```text
 //! passes   gradient -> block -> norm, conv, mixer -> recurrence; gemm, loss, buffers

@@ -16,7 +16,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes room for so many rows of so many inputs.
+    /// Allocates for `rows` rows of `inputs` values.
     pub fn reserve(&mut self, rows: usize, inputs: usize) {
         self.wanting.reserve(rows.saturating_sub(self.wanting.len()));
         self.quantised.reserve(rows, inputs);
@@ -39,8 +39,8 @@ impl PackedMatrix {
     /// Packs row-major `(outputs, inputs)` weights.
     ///
     /// # Errors
-    /// [`Error::Input`] in int8 for weights that are not finite, and for more inputs than it can sum; in bf16, which the
-    /// CPU does not multiply in.
+    /// [`Error::Input`] in int8 for weights that are not finite, and for more inputs than it can sum; in bf16, which
+    /// the CPU does not multiply in.
     pub fn new(precision: Precision, weights: &[f32], outputs: usize, inputs: usize) -> Result<Self> {
         Ok(Self(match precision {
             Precision::F32 => Packed::F32(panels::Packed::new(weights, outputs, inputs)),

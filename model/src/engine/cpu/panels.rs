@@ -39,8 +39,8 @@ impl Packed {
         self.outputs
     }
 
-    /// `out (rows, outputs) = x (rows, inputs) weights^T` for the outputs that each row wants, added to what is there if
-    /// `add`; the others mean nothing. `wanting` is scratch.
+    /// `out (rows, outputs) = x (rows, inputs) weights^T` for the outputs that each row wants, added to what is there
+    /// if `add`; the others mean nothing. `wanting` is scratch.
     pub(crate) fn multiply_wanted(
         &self,
         x: &[f32],

@@ -1,8 +1,8 @@
 //! The recurrence of one head in f32 on the CPU, forward and backward, vectorised over the head's channels.
 //!
 //! On a CPU the recurrent form costs fewer operations than the chunked one for the state sizes we use, because a head's
-//! state (N x P) stays in the first-level cache: a step is one pass over it. The state lies as `(N, P)` with the channel
-//! contiguous (and padded to whole vectors), so that a step is `N` rank-one updates without horizontal sums.
+//! state (N x P) stays in the first-level cache: a step is one pass over it. The state lies as `(N, P)` with the
+//! channel contiguous (and padded to whole vectors), so that a step is `N` rank-one updates without horizontal sums.
 //!
 //! Backward keeps the state at the start of every [`HeadShape::every`] steps from the forward pass, recomputes the
 //! states between and runs the reverse recurrence over them. No gradient flows into the initial state or from the

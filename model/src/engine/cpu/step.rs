@@ -1,5 +1,5 @@
-//! One token of many sequences on the CPU: every layer of a few rows at a time, without tensors in between, in f32 but for
-//! the matrix products of a model that steps in eight bits.
+//! One token of many sequences on the CPU: every layer of a few rows at a time, without tensors in between, in f32 but
+//! for the matrix products of a model that steps in eight bits.
 //!
 //! Rows are split among threads once a token, not once a layer, so that threads never wait for one another. No row's
 //! result depends on another's (see [`super::packed`]); the generator's promise of "same seed, same bytes" rests on it.
@@ -25,7 +25,7 @@ pub trait Stepped: Send {
     /// The token to feed.
     fn token(&self) -> u32;
 
-    /// The side information beside it: a row a field, none for a model that reads none.
+    /// The side information of this token: one row of the table for each field; empty for a model that reads none.
     fn context(&self) -> &[u32] {
         &[]
     }
@@ -87,8 +87,8 @@ impl StepModel {
         })
     }
 
-    /// Steps every row by its token with the side information `(rows, fields)` beside it, and returns the logits `(rows,
-    /// vocabulary)`. Tokens and side information are in range.
+    /// Steps every row by its token with the side information `(rows, fields)` beside it, and returns the logits
+    /// `(rows, vocabulary)`. Tokens and side information are in range.
     pub(crate) fn step(&self, (tokens, context): (&[u32], &[u32]), rows: &mut [&mut RowState]) -> Vec<f32> {
         let (v, fields) = (self.head.outputs(), self.cfg.context_fields());
         let mut logits = vec![0f32; tokens.len() * v];
@@ -111,8 +111,8 @@ impl StepModel {
         logits
     }
 
-    /// Steps every row by its token and hands it its logits, on the thread that stepped it. Tokens are in range. Allocates
-    /// nothing once it had as many rows.
+    /// Steps every row by its token and hands it its logits, on the thread that stepped it. Tokens are in range.
+    /// Allocates nothing once it had as many rows.
     pub(crate) fn step_each<R: Stepped>(&self, rows: &mut [R], states: &mut [RowState]) {
         let v = self.head.outputs();
         let split = split(rows.len());
@@ -163,7 +163,7 @@ impl StepModel {
     }
 }
 
-/// How many shares there are of so many rows, and the rows of one: a share a thread.
+/// Splits `rows` rows into one share for each thread: the number of shares, and the rows of each but the last.
 fn split(rows: usize) -> (usize, usize) {
     let share = rows.div_ceil(rayon::current_num_threads()).max(1);
     (rows.div_ceil(share), share)

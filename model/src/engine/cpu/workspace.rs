@@ -1,7 +1,7 @@
 //! The memory that steps work in: made once, kept by the engine, so that a token allocates nothing.
 //!
-//! A step splits its rows among threads; each share has a [`Share`], all of one step a [`Workspace`]. The engine keeps the
-//! workspaces that are not in use in a [`Pool`]: one for each step that ever ran at the same time, commonly one. A
+//! A step splits its rows among threads; each share has a [`Share`], all of one step a [`Workspace`]. The engine keeps
+//! the workspaces that are not in use in a [`Pool`]: one for each step that ever ran at the same time, commonly one. A
 //! workspace grows when a step has more rows than any before, and never shrinks: its size is that of the largest batch.
 
 use std::sync::{Mutex, PoisonError};
@@ -34,7 +34,7 @@ pub(crate) struct Mixing {
 }
 
 impl Share {
-    /// Makes room for so many rows of a model whose head has so many outputs.
+    /// Allocates for `rows` rows of a model whose output projection has `outputs` rows.
     fn reserve(&mut self, cfg: &ModelConfig, outputs: usize, rows: usize) {
         let room = |vec: &mut Vec<f32>, len: usize| vec.reserve(len.saturating_sub(vec.len()));
         let (d, e) = (cfg.d_model, cfg.d_inner());

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! [`mod@crate::engine::tensors::reference`] is the plain loop in f64 and defines what is correct.
-//! [`crate::engine::tensors::chunked`] is the paper's four-step algorithm in tensor operations: any device, gradients from
-//! autograd. [`crate::engine::cpu`] has the recurrence in f32, vectorised, with a hand-written gradient.
+//! [`crate::engine::tensors::chunked`] is the paper's four-step algorithm in tensor operations: any device, gradients
+//! from autograd. [`crate::engine::cpu`] has the recurrence in f32, vectorised, with a hand-written gradient.
 //! [`crate::engine::train_pass`] has the chunked form as CUDA kernels. Each is tested against the one before.
 //!
 //! Source: Dao and Gu, "Transformers are SSMs", 2024 (arXiv 2405.21060), section 6 and listing 1.
@@ -36,8 +36,8 @@ pub enum Form {
     Kernels,
 }
 
-/// Runs the scan in the form that suits device and dtype: [`Form::Fused`] for f32 on the CPU, [`Form::Kernels`] on a GPU where
-/// they have the shape, else [`Form::Chunked`].
+/// Runs the scan in the form that suits device and dtype: [`Form::Fused`] for f32 on the CPU, [`Form::Kernels`] on a
+/// GPU where they have the shape, else [`Form::Chunked`].
 ///
 /// Returns y `(b, l, E)` and the detached state after each row's last step `(b, H, P, N)`.
 ///

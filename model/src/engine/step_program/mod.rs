@@ -12,8 +12,9 @@
 //! stream      a half-batch that is stepped: a GPU's, or in tests the CPU's
 //! ```
 //! The launches of a step: `embed` (token and side information); for each layer `rms_norm`, `matmul`, `layer_step`,
-//! `matmul`; then `rms_norm`, `matmul` to logits, `sample`. A row finds its state by the slot in its row input, so a batch
-//! is dense however sessions come and go. A session that begins says so in its row input; its state is not cleared.
+//! `matmul`; then `rms_norm`, `matmul` to logits, `sample`. A row finds its state by the slot in its row input, so a
+//! batch is dense however sessions come and go. A session that begins says so in its row input; its state is not
+//! cleared.
 //!
 //! `layer_step` and `matmul` sum in orders that do not depend on the batch, so a session's bytes do not either, on one
 //! kind of GPU and with one build. The CPU's bytes differ, since its `exp` is another.
@@ -265,7 +266,8 @@ impl StepProgram {
         bytes.saturating_sub(none) / one.max(1)
     }
 
-    /// The sizes that steps are made for, ascending, so that `rows` fit the last: a batch takes the smallest that holds it.
+    /// The sizes that steps are made for, ascending, so that `rows` fit the last: a batch takes the smallest that holds
+    /// it.
     pub fn buckets(rows: usize) -> Vec<usize> {
         let last = rows.max(1).next_multiple_of(SMALLEST_BUCKET);
         let doubling = std::iter::successors(Some(SMALLEST_BUCKET), |n| n.checked_mul(2));

@@ -20,7 +20,7 @@ pub const FRESH: u32 = 1;
 /// No token is to be chosen.
 pub const SILENT: u32 = 2;
 
-/// What a row's sampling came to; `None` for a silent row.
+/// The token that was chosen for a row, or why none was; `None` for a silent row.
 pub type Choice = Option<Result<u32, SampleError>>;
 
 /// The choices among `vocab` tokens in what came back, three words a row.

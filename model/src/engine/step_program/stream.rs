@@ -20,8 +20,8 @@ pub(crate) trait StepStream {
     /// Number of its slots, which is also the largest number of rows.
     fn slots(&self) -> usize;
 
-    /// The inputs of at least `rows` rows, to be written while no step is in flight. The caller also fills the rows beyond,
-    /// as silent ones in slots that are free.
+    /// The inputs of at least `rows` rows, to be written while no step is in flight. The caller also fills the rows
+    /// beyond, as silent ones in slots that are free.
     ///
     /// # Errors
     /// [`crate::error::Error::Input`] for more rows than slots.

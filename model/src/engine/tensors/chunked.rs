@@ -2,8 +2,9 @@
 //!
 //! Decay factors are differences of cumulative sums of `dt A` inside one chunk only, never across the sequence, and
 //! only exponents that are not positive are ever raised: what lies above the diagonal is replaced before `exp`, so that
-//! neither values nor gradients overflow. In bf16 and f16 the steps, their sums and what they decay are f32, since a sum of many
-//! steps has not enough digits there, and so is the state from chunk to chunk; the products are in the dtype asked for.
+//! neither values nor gradients overflow. In bf16 and f16 the steps, their sums and what they decay are f32, since a
+//! sum of many steps has not enough digits there, and so is the state from chunk to chunk; the products are in the
+//! dtype asked for.
 
 use candle_core::{D, DType, Tensor};
 

@@ -1,4 +1,5 @@
-//! RMSNorm and the gated RMSNorm of Mamba-2, as tensor operations on any device; the f32 CPU path is in [`crate::engine::cpu`].
+//! RMSNorm and the gated RMSNorm of Mamba-2, as tensor operations on any device; the f32 CPU path is in
+//! [`crate::engine::cpu`].
 
 use candle_core::{D, Tensor};
 

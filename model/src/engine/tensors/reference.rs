@@ -13,7 +13,7 @@ fn softplus(x: f64) -> f64 {
     if x > 40.0 { x } else { x.exp().ln_1p() }
 }
 
-/// Scans in f64 whatever the dtype of the arguments, which the results are given in. Without a gradient.
+/// Scans in f64. The results have the dtype of the arguments, and no gradient.
 pub(crate) fn scan(input: &ScanInput<'_>, shape: &ScanShape) -> Result<(Tensor, Tensor)> {
     let ScanShape { b: batch, l, h, p, g, n } = *shape;
     let (e, width) = (h * p, h * p + 2 * g * n);

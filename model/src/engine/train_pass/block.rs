@@ -1,7 +1,7 @@
 //! One block, `x + out_proj(gated_norm(scan(conv(in_proj(norm(x))))))`, forward and backward.
 //!
-//! Backward begins by running the block forward again from its input: between the passes only that input is kept, so that
-//! memory grows with length x (layers x d + what one block needs).
+//! Backward begins by running the block forward again from its input: between the passes only that input is kept, so
+//! that memory grows with length x (layers x d + what one block needs).
 
 use super::calls::{self, ConvBuffers, matmul, operand};
 use super::scan::{self, ScanBuffers, Scanned};

@@ -12,7 +12,7 @@ const CONV_THREADS: usize = 128;
 const ROW_THREADS: usize = 128;
 const COLUMNS: usize = 32;
 
-/// The name of a kernel that there is in several formats.
+/// The name of a kernel that exists once for each format.
 pub(super) fn in_format(function: &str, float: Float) -> String {
     format!("{function}_{}", float.name())
 }

@@ -1,8 +1,8 @@
 //! A training pass on a GPU as plain data: which kernels run with what, from tokens to loss and gradients.
 //!
 //! Nothing here touches a GPU or needs feature `cuda`: a [`Backend`] allocates, launches and multiplies. The backend of
-//! `crate::engine::gpu::train` is a device. That of the tests runs the same kernels compiled for the host, so that whole
-//! models are compared with [`crate::engine::cpu`] without a device.
+//! `crate::engine::gpu::train` is a device. That of the tests runs the same kernels compiled for the host, so that
+//! whole models are compared with [`crate::engine::cpu`] without a device.
 //!
 //! ```text
 //! model       tokens -> embedding -> blocks -> norm -> logits -> loss, and back
@@ -14,8 +14,8 @@
 //! places      where the gradient of each parameter lies
 //! optimizer   the update that follows a pass
 //! ```
-//! The residual stream, weights, their gradients, the scan's state and every sum are f32. Values between two kernels and
-//! operands of products are f32 or bf16 ([`Sizes::float`]); a bf16 matrix is a copy of an f32 one.
+//! The residual stream, weights, their gradients, the scan's state and every sum are f32. Values between two kernels
+//! and operands of products are f32 or bf16 ([`Sizes::float`]); a bf16 matrix is a copy of an f32 one.
 //!
 //! Rows of a batch do not depend on one another, and no two threads add to the same value: the same call gives the same
 //! bits on the same device.

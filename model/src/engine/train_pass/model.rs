@@ -67,8 +67,8 @@ fn embed<K: Backend>(
     Ok(x)
 }
 
-/// The blocks over `x (rows, d)`: the last one's output. `carried` is each block's state before the sequences and is replaced by
-/// that after them; `lengths` are the steps of each sequence that count.
+/// The blocks over `x (rows, d)`: the last one's output. `carried` is each block's state before the sequences and is
+/// replaced by that after them; `lengths` are the steps of each sequence that count.
 ///
 /// # Errors
 /// What the backend's calls fail with.

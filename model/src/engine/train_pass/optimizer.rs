@@ -29,8 +29,8 @@ pub struct Factors {
     pub correction: f32,
 }
 
-/// The length of a gradient that lies in several arrays, each with its number of values: in the order of the arrays, whatever
-/// the device. Reads one number back. Not finite where a value is not.
+/// The length of a gradient that lies in several arrays, each with its number of values: in the order of the arrays,
+/// whatever the device. Reads one number back. Not finite where a value is not.
 ///
 /// # Errors
 /// What the backend's calls fail with.

@@ -1,8 +1,8 @@
 //! The chunked scan's kernels, forward and backward.
 //!
-//! Forward: steps and decays, what each chunk adds to the state, from chunk to chunk, outputs. Backward: what the outputs'
-//! gradients add to the states', from the last chunk to the first, then everything inside the chunks.
-//! Source: Dao and Gu 2024, section 6 and listing 1.
+//! Forward: steps and decays, what each chunk adds to the state, from chunk to chunk, outputs. Backward: what the
+//! outputs' gradients add to the states', from the last chunk to the first, then everything inside the chunks. Source:
+//! Dao and Gu 2024, section 6 and listing 1.
 
 use super::calls::in_format;
 use super::{Backend, CHUNK, Sizes};
@@ -27,7 +27,7 @@ pub struct ScanBuffers<'a, B> {
     pub xbc: &'a B,
     /// Rows that hold the steps before bias and softplus, `(b, l, width)`.
     pub rows: &'a B,
-    /// Values of such a row.
+    /// Values of one of these rows.
     pub width: usize,
     /// The first head's place in it.
     pub at: usize,
@@ -205,8 +205,8 @@ fn pass<K: Backend>(
 
 /// The gradients of a scan by everything it reads but the initial state, from `grad_y (b, l, E)`.
 ///
-/// Recomputes the forward pass. Gives those of x `(b, l, E)`, of B and C `(parts, b, l, 2 G N)` in f32 (a group's parts to be
-/// added), of the heads' dt_bias, a_log and D `(3 H)`; writes those of the steps into `grad_rows`, laid out as
+/// Recomputes the forward pass. Gives those of x `(b, l, E)`, of B and C `(parts, b, l, 2 G N)` in f32 (a group's parts
+/// to be added), of the heads' dt_bias, a_log and D `(3 H)`; writes those of the steps into `grad_rows`, laid out as
 /// [`ScanBuffers::rows`].
 ///
 /// # Errors

@@ -33,7 +33,8 @@ impl Lists {
         Self { begin: (0..=len).collect(), index: tokens.to_vec(), weights: vec![] }
     }
 
-    /// The rows of a position's side information that are not hidden, see [`context::add`].
+    /// The rows of a position's side information that are not hidden, see
+    /// [`crate::engine::cpu::context::add`].
     pub(super) fn context(ids: &[u32], fields: usize) -> Self {
         let mut out = Self { begin: vec![0], ..Self::default() };
         for ids in ids.chunks_exact(fields) {
@@ -47,7 +48,8 @@ impl Lists {
         out
     }
 
-    /// The other way round, for a table of `rows` rows: by row, the positions that read it; in pieces, and the pieces of each row.
+    /// The other way round, for a table of `rows` rows: by row, the positions that read it; in pieces, and the pieces
+    /// of each row.
     fn reversed(&self, rows: usize) -> (Self, Self) {
         let mut start = vec![0usize; rows + 1];
         for &row in &self.index {
@@ -81,7 +83,8 @@ impl Lists {
     }
 }
 
-/// Adds the gradient of a table of `rows` rows to `to (rows, d)`, from `grad (positions, d)` and what the positions read.
+/// Adds the gradient of a table of `rows` rows to `to (rows, d)`, from `grad (positions, d)` and what the positions
+/// read.
 pub(super) fn add_gradient<K: Backend>(
     k: &K,
     lists: &Lists,

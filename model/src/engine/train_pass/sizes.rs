@@ -155,8 +155,8 @@ impl Sizes {
     }
 
     /// Heads that one block of the scan's backward kernel does, one after the other: as many as a group has where that
-    /// still makes many blocks, since each part of the heads costs a gradient of B and C. A function of the shape alone,
-    /// so that results are too.
+    /// still makes many blocks, since each part of the heads costs a gradient of B and C. A function of the shape
+    /// alone, so that results are too.
     pub(super) fn heads_per_block(&self) -> usize {
         let group = self.h / self.g;
         let enough = |per: &usize| self.b * self.chunks() * (self.h / per) >= BUSY;
@@ -178,8 +178,8 @@ impl Sizes {
         self.bc_parts() * self.rows() * 2 * self.g * self.n
     }
 
-    /// Bytes of device memory that a pass takes besides weights and gradients, at most: every block's input and carried state,
-    /// and what is alive at once in the larger of a block's backward pass and the loss.
+    /// Bytes of device memory that a pass takes besides weights and gradients, at most: every block's input and carried
+    /// state, and what is alive at once in the larger of a block's backward pass and the loss.
     ///
     /// With rows R = b l and T the bytes of [`Self::float`]:
     /// ```text

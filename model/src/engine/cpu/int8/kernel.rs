@@ -1,8 +1,8 @@
 //! The kernels of int8 products and the choice among them, with unsafe code.
 //!
 //! Each kernel is the same loops compiled for other instructions. Unsafe is one thing only: calling a function that was
-//! compiled for instructions that this processor must have, which a [`Kernel`] is the proof of. Their arithmetic is that
-//! of whole numbers, without rounding and saturation, so that all give the same bits.
+//! compiled for instructions that this processor must have, which a [`Kernel`] is the proof of. Their arithmetic is
+//! that of whole numbers, without rounding and saturation, so that all give the same bits.
 
 #![allow(unsafe_code)]
 
@@ -90,7 +90,8 @@ impl Kernel {
     pub(super) fn multiply(self, job: Job<'_>) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `available` makes a kernel of this kind only where the processor has avx512f, avx512bw, avx512vl and avx512vnni.
+            // SAFETY: `available` makes a kernel of this kind only where the processor has avx512f, avx512bw, avx512vl
+            // and avx512vnni.
             Instructions::Avx512Vnni => unsafe { avx512_vnni(job) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `available` makes a kernel of this kind only where the processor has avx2 and avxvnni.

@@ -1,7 +1,7 @@
 //! Weights in eight bits, laid out once for the kernel that will read them.
 //!
-//! As in f32 they lie in panels of 32 outputs, `(panel, word, 32)`; a word has four inputs of one output, or two, as the
-//! kernel's instruction takes them. A panel is read once for a block of rows, from one end to the other.
+//! As in f32 they lie in panels of 32 outputs, `(panel, word, 32)`; a word has four inputs of one output, or two, as
+//! the kernel's instruction takes them. A panel is read once for a block of rows, from one end to the other.
 
 use super::kernel::{Job, Kernel};
 use super::quantise::{self, Layout, Rows};
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// Outputs per panel: two AVX-512 vectors, four AVX2 vectors.
 pub(super) const PANEL: usize = 32;
-/// Most inputs: a sum of so many products of two levels fits into 32 bits.
+/// The largest number of inputs whose products of two levels sum to a number of 32 bits.
 pub(super) const MAX_INPUTS: usize = (i32::MAX / (127 * 127)) as usize;
 
 /// One word of each output of a panel. Aligned, so that no vector of it crosses a cache line.
@@ -18,7 +18,7 @@ pub(super) const MAX_INPUTS: usize = (i32::MAX / (127 * 127)) as usize;
 #[repr(C, align(64))]
 pub(super) struct Step(pub(super) [u32; PANEL]);
 
-/// What a panel has beside its weights.
+/// What a panel holds besides its weights.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outputs {
     /// What sums begin with: takes the offset of the activations back.
@@ -74,8 +74,8 @@ impl Packed {
         self.outputs
     }
 
-    /// `out (rows, outputs) = x (rows, inputs) weights^T` for the outputs that each row wants, added to what is there if
-    /// `add`; the others mean nothing.
+    /// `out (rows, outputs) = x (rows, inputs) weights^T` for the outputs that each row wants, added to what is there
+    /// if `add`; the others mean nothing.
     pub(crate) fn multiply_wanted(
         &self,
         x: &[f32],

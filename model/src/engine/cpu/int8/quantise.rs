@@ -2,7 +2,8 @@
 //!
 //! Symmetric, the largest magnitude of a row at 127, to nearest, ties to even. A row whose largest magnitude is below
 //! [`SMALLEST`] is zero: its scale's inverse would overflow. A row with a value that is not finite has a scale that is
-//! not a number, so that all its results are none, as they would be (nearly all) in f32, and its session ends with that reason.
+//! not a number, so that all its results are none, as they would be (nearly all) in f32, and its session ends with that
+//! reason.
 
 use pulp::bytemuck::cast_slice_mut;
 
@@ -74,7 +75,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Makes room for so many rows of so many inputs, in any layout.
+    /// Allocates for `rows` rows of `inputs` values, in any layout.
     pub(crate) fn reserve(&mut self, rows: usize, inputs: usize) {
         let words = rows * inputs.div_ceil(Layout::Pairs.per_word());
         self.words.reserve(words.saturating_sub(self.words.len()));

@@ -12,7 +12,7 @@ use crate::engine::step_program::{self, Region, StepProgram};
 use crate::error::Result;
 use crate::network::params::Params;
 
-/// Device memory by what it holds. Freed on drop: whoever launches with the addresses waits for its stream before.
+/// Device memory by what it holds. It is freed on drop, so a caller waits for the kernels that use its addresses first.
 pub(super) struct Memory {
     owned: BTreeMap<Region, CudaSlice<u8>>,
     addresses: BTreeMap<Region, CUdeviceptr>,

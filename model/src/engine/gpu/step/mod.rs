@@ -5,9 +5,9 @@
 //! memory        parameters, once a model, shared by its streams
 //! stream        a half-batch: state, buffers, and a graph for each size of a step
 //! ```
-//! A step is one graph launch at fixed addresses: two copies to the device, the kernels, one copy back. Each half-batch has
-//! a CUDA stream of its own, so that the copies and kernels of one run beside those of another. They share nothing that is
-//! written.
+//! A step is one graph launch at fixed addresses: two copies to the device, the kernels, one copy back. Each half-batch
+//! has a CUDA stream of its own, so that the copies and kernels of one run beside those of another. They share nothing
+//! that is written.
 //!
 //! cudarc tracks buffers by events, so that CUDA streams wait for one another. A captured graph must not contain such
 //! waits. So cudarc owns the buffers here, the launches use their addresses, and a half-batch waits for its CUDA stream

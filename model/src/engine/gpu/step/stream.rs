@@ -67,8 +67,8 @@ impl GpuStream {
         let launches = self.program.launches(rows);
         let functions =
             launches.iter().map(|launch| launcher::function(gpu, launch)).collect::<Result<Vec<_>, _>>()?;
-        // Once for real, with sessions that begin and choose nothing: functions that the driver loads when they are first used
-        // are loaded then, which it may not do within a capture.
+        // Once for real, with sessions that begin and choose nothing: functions that the driver loads when they are
+        // first used are loaded then, which it may not do within a capture.
         let words = self.program.row_input_words();
         let row_inputs = self.row_inputs.values_mut();
         for (slot, row_input) in row_inputs.chunks_exact_mut(words).enumerate() {
@@ -98,15 +98,16 @@ impl GpuStream {
         let stream = self.stream.cu_stream();
         let to = (address(Region::RowInputs)?, address(Region::Draws)?, address(Region::Choices)?);
         let row_inputs = &self.row_inputs.values()[..rows * row_input];
-        // SAFETY: the region has room for as many rows; both live as long as the half-batch, which waits for its CUDA stream on drop.
+        // SAFETY: the region has room for as many rows; both live as long as the half-batch, which waits for its CUDA
+        // stream on drop.
         unsafe { result::memcpy_htod_async(to.0, row_inputs, stream) }.to("copy to the device")?;
         let draws = &self.draws.values()[..rows * draw];
         // SAFETY: as above.
         unsafe { result::memcpy_htod_async(to.1, draws, stream) }.to("copy to the device")?;
         for (launch, function) in launches.iter().zip(functions) {
             let address = |&region: &Region| Ok(self.address(region)?);
-            // SAFETY: arguments and geometry are those of `StepProgram::launches`, which the kernels' tests run on the host with guards
-            // around every region; the regions have the sizes that it was made for.
+            // SAFETY: arguments and geometry are those of `StepProgram::launches`, which the kernels' tests run on the
+            // host with guards around every region; the regions have the sizes that it was made for.
             unsafe { launcher::launch(&self.stream, function, launch, address) }?;
         }
         let stream = self.stream.cu_stream();

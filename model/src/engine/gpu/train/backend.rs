@@ -1,7 +1,7 @@
 //! Device memory and launches for [`crate::engine::train_pass`], on the stream of a candle device.
 //!
-//! Memory is always a candle tensor, so that what a pass leaves is one already, and what it reads need not be copied. Its
-//! address is taken once: candle never moves a storage, and the tensor is kept as long as the address is.
+//! Memory is always a candle tensor, so that what a pass leaves is one already, and what it reads need not be copied.
+//! Its address is taken once: candle never moves a storage, and the tensor is kept as long as the address is.
 
 use candle_core::cuda_backend::{CudaDevice, CudaStorage};
 use candle_core::{DType, Device, Storage, Tensor};
@@ -22,8 +22,8 @@ pub(crate) struct Runner {
     cuda: CudaDevice,
 }
 
-/// An array on the device. Kernels write it through its address whatever the reference says; all of them run in order on one
-/// stream, on which it is freed too.
+/// An array on the device. Kernels write it through its address whatever the reference says; all of them run in order
+/// on one stream, on which it is freed too.
 #[derive(Debug)]
 pub(crate) struct Memory {
     tensor: Tensor,
@@ -144,8 +144,9 @@ impl Backend for Runner {
 
     fn launch(&self, launch: &Launch<&Memory>) -> Result<()> {
         let function = launcher::function(&self.gpu, launch)?;
-        // SAFETY: arguments and geometry are those of `crate::engine::train_pass`, whose launches the tests run on the host with
-        // guards around every array; the arrays live until the kernel is done, because they are freed in order on its stream.
+        // SAFETY: arguments and geometry are those of `crate::engine::train_pass`, whose launches the tests run on the
+        // host with guards around every array; the arrays live until the kernel is done, because they are freed in
+        // order on its stream.
         unsafe { launcher::launch(&self.cuda.cuda_stream(), &function, launch, |memory| Ok(memory.address)) }
     }
 

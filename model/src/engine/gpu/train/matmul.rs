@@ -39,8 +39,9 @@ pub(super) fn matmul(runner: &Runner, matmul: &Matmul<'_, Memory>) -> Result<()>
     // A launch does this by itself; a thread may multiply first.
     runner.cuda().cuda_stream().context().bind_to_thread().to("use the device on this thread")?;
     let pointer = |memory: &Memory| memory.address() as *const c_void;
-    // SAFETY: the handle is alive and works on the stream of every array's calls; the arrays have at least the sizes said, which
-    // `crate::engine::train_pass` made them with; the scalars are read before the call returns (host pointer mode, cuBLAS' default).
+    // SAFETY: the handle is alive and works on the stream of every array's calls; the arrays have at least the sizes
+    // said, which `crate::engine::train_pass` made them with; the scalars are read before the call returns (host
+    // pointer mode, cuBLAS' default).
     let done = unsafe {
         gemm_ex(
             *blas.handle(),

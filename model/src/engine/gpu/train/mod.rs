@@ -1,8 +1,9 @@
-//! Training passes on a GPU: [`crate::engine::train_pass`] over device memory, the kernels of `model/kernels`, and cuBLAS.
+//! Training passes on a GPU: [`crate::engine::train_pass`] over device memory, the kernels of `model/kernels`, and
+//! cuBLAS.
 //!
-//! Parameters stay where candle has them (f32 tensors, the optimiser's variables); gradients come back as tensors of the same
-//! device without a copy. Everything is done on the stream of candle's device, in order, so nothing waits but the read of the
-//! loss.
+//! Parameters stay where candle has them (f32 tensors, the optimiser's variables); gradients come back as tensors of
+//! the same device without a copy. Everything is done on the stream of candle's device, in order, so nothing waits but
+//! the read of the loss.
 
 mod backend;
 mod matmul;
@@ -44,7 +45,7 @@ pub(crate) fn check_memory(
     Err(CudaError::Memory { what, needed, free, advice })
 }
 
-/// What a call reads besides the parameters.
+/// A model and the sizes of a call.
 pub(crate) struct Call<'a> {
     pub(crate) cfg: &'a ModelConfig,
     pub(crate) sizes: &'a Sizes,
@@ -58,7 +59,7 @@ impl Call<'_> {
     }
 }
 
-/// As the passes have it: `(b, K - 1, C)` and `(b, H, N, P)`.
+/// The state in the layout of passes: `(b, K - 1, C)` and `(b, H, N, P)`.
 fn carried(runner: &Runner, layers: &[LayerState<Tensor>]) -> Result<Vec<LayerState<Memory>>> {
     let of = |layer: &LayerState<Tensor>| -> Result<_> {
         let ssm = layer.ssm.transpose(2, 3)?;
@@ -67,7 +68,7 @@ fn carried(runner: &Runner, layers: &[LayerState<Tensor>]) -> Result<Vec<LayerSt
     layers.iter().map(of).collect()
 }
 
-/// As the state has it: `(b, K - 1, C)` and `(b, H, P, N)`.
+/// The state in the layout of tensors: `(b, K - 1, C)` and `(b, H, P, N)`.
 fn uncarried(sizes: &Sizes, layers: Vec<LayerState<Memory>>) -> Result<Vec<LayerState<Tensor>>> {
     let Sizes { b, h, p, n, k, .. } = *sizes;
     let of = |layer: LayerState<Memory>| -> Result<_> {

@@ -19,7 +19,8 @@ pub(crate) fn length(runner: &Runner, gradients: &[&Tensor]) -> Result<f64> {
 /// Updates a parameter and its moments in place.
 ///
 /// # Errors
-/// [`crate::engine::gpu::CudaError`], or [`Error::Input`] for what does not lie in one piece, of which a kernel would update a copy.
+/// [`crate::engine::gpu::CudaError`], or [`Error::Input`] for what does not lie in one piece, of which a kernel would
+/// update a copy.
 pub(crate) fn adamw(
     runner: &Runner,
     parameter: &Tensor,
