@@ -10,7 +10,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use netssm_model::engine::cpu::masks::Masks;
+use netssm_model::network::masks::Masks;
 use netssm_model::sample::{Policy, Recent, Sampler};
 use netssm_tokens::codec::flow::Parameters;
 use netssm_tokens::codec::{Codec, FlowCodec, FrameRef, SessionEnd, Vocab};

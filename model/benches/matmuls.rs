@@ -7,8 +7,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use netssm_model::engine::cpu::masks::Masks;
 use netssm_model::engine::cpu::packed::{PackedMatrix, Scratch, kernel};
+use netssm_model::network::masks::Masks;
 use netssm_model::precision::Precision;
 
 /// Name, outputs, inputs.

@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod gpu;
 pub mod launch;
 pub mod scan;
+pub(crate) mod simd;
 pub mod step_program;
 pub mod tensors;
 pub mod train_pass;

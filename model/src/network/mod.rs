@@ -4,6 +4,7 @@ pub mod config;
 pub mod context;
 pub mod init;
 pub mod input;
+pub mod masks;
 pub mod params;
 pub mod scan;
 pub mod state;

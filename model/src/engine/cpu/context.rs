@@ -1,7 +1,7 @@
 //! Side information on the CPU: the rows of the table that are added to the model's input, and the table's gradient.
 
-use super::math;
-use super::simd::vectorized;
+use crate::engine::simd::math;
+use crate::engine::simd::vectorized;
 use crate::network::context::{HIDDEN, scale};
 
 /// Adds to each row of `x (n, d)` the rows of `table` that `ids (n, fields)` name, times [`scale`].

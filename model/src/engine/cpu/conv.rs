@@ -8,10 +8,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::buffers::{Buffer, Buffers};
-use super::math;
 use super::mixer::{Dims, STEPS, ScanGrads, gather_grad, scatter_dt};
 use super::norm::sum_parts;
-use super::simd::vectorized;
+use crate::engine::simd::math;
+use crate::engine::simd::vectorized;
 
 /// `(C, K)` to `(K, C)`, so that a tap's weights are contiguous over channels.
 pub(crate) fn taps(conv_w: &[f32], c: usize, k: usize) -> Vec<f32> {

@@ -15,6 +15,7 @@ use super::gemm::gemm;
 use super::mixer::Dims;
 use super::{context, loss, norm, slice};
 use crate::engine::launch::Gemm;
+use crate::engine::simd::math;
 use crate::network::params::{BlockParams, Params};
 use crate::network::state::LayerState;
 
@@ -108,7 +109,7 @@ pub(crate) fn loss_and_gradient(
 
     let mut grad_embedding = vec![0f32; table.len()];
     for (t, g) in tokens.iter().zip(grad.chunks_exact(d)) {
-        super::math::add_to(&mut grad_embedding[*t as usize * d..(*t as usize + 1) * d], g);
+        math::add_to(&mut grad_embedding[*t as usize * d..(*t as usize + 1) * d], g);
     }
     let grad_context = model.context.as_ref().map(|tensor| {
         let mut out = vec![0f32; tensor.elem_count()];
@@ -117,7 +118,7 @@ pub(crate) fn loss_and_gradient(
     });
     let grad_head = match &model.head {
         None => {
-            super::math::add_to(&mut grad_embedding[..v * d], &grad_head);
+            math::add_to(&mut grad_embedding[..v * d], &grad_head);
             None
         }
         Some(head) => {

@@ -3,9 +3,9 @@
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::math;
-use super::simd::vectorized;
 use super::{slice, with_slice};
+use crate::engine::simd::math;
+use crate::engine::simd::vectorized;
 use crate::error::{Error, Result};
 use crate::network::input::IGNORE;
 

@@ -8,10 +8,10 @@
 use rayon::prelude::*;
 
 use super::buffers::{Buffer, Buffers};
-use super::math;
 use super::norm::{GatedScratch, gated_row, gated_row_backward, sum_parts};
-use super::simd::vectorized;
 use crate::engine::cpu::recurrence::{self, HeadGrad, HeadInput, HeadShape};
+use crate::engine::simd::math;
+use crate::engine::simd::vectorized;
 use crate::network::config::ModelConfig;
 
 /// Steps per parallel task of the convolution and the norm.

@@ -6,10 +6,10 @@
 //!
 //! ```text
 //! passes   gradient -> block -> norm, conv, mixer -> recurrence; gemm, loss, buffers
-//! steps    step -> packed -> panels (f32), int8; masks, workspace
+//! steps    step -> packed -> panels (f32), int8; workspace
 //! candle   block, scan, norm and loss also as operations with a gradient
 //! ```
-//! The kernels of `int8`, the hint in `prefetch` and the call in `gemm` are this crate's only unsafe code on the CPU.
+//! The kernels of `int8`, the hint in `simd::prefetch` and the call in `gemm` are this crate's only unsafe code on the CPU.
 
 pub(crate) mod block;
 pub(crate) mod buffers;
@@ -19,16 +19,12 @@ pub(crate) mod gemm;
 pub(crate) mod gradient;
 pub(crate) mod int8;
 pub mod loss;
-pub mod masks;
-pub(crate) mod math;
 pub(crate) mod mixer;
 pub(crate) mod norm;
 pub mod packed;
 pub(crate) mod panels;
-pub(crate) mod prefetch;
 pub(crate) mod recurrence;
 pub(crate) mod scan;
-pub(crate) mod simd;
 pub(crate) mod step;
 pub(crate) mod workspace;
 

@@ -7,9 +7,9 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::math::{self, dot3};
-use super::simd::vectorized;
 use super::{slice, with_slice};
+use crate::engine::simd::math::{self, dot3};
+use crate::engine::simd::vectorized;
 
 /// Rows per parallel task; fixed, so that sums over tasks have the same order on every machine.
 const ROWS: usize = 64;

@@ -1,8 +1,8 @@
 //! A weight matrix that is packed once for products with a few rows, in f32 or int8: what steps multiply with.
 
-use super::masks::Masks;
 use super::{int8, panels};
 use crate::error::{Error, Result};
+use crate::network::masks::Masks;
 use crate::precision::Precision;
 
 /// What a product needs beside its operands. It keeps its memory, so that products of no more rows than before allocate

@@ -8,8 +8,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::masks::Masks;
-use super::prefetch::prefetch;
+use crate::engine::simd::prefetch::prefetch;
+use crate::network::masks::Masks;
 
 /// Outputs per panel: two AVX-512 vectors, four AVX2 vectors.
 const PANEL: usize = 32;
@@ -182,7 +182,7 @@ fn block<S: Simd, const V: usize, const R: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cpu::masks::testing::wanted_does_not_depend_on_the_rest;
+    use crate::network::masks::testing::wanted_does_not_depend_on_the_rest;
 
     fn numbers(n: usize, seed: u32) -> Vec<f32> {
         let mut s = seed;

@@ -10,7 +10,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::engine::cpu::math;
+use crate::engine::simd::math;
 
 /// Channels are padded to this many, one AVX-512 vector.
 const PAD: usize = 16;

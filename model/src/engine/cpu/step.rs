@@ -12,8 +12,9 @@ use rayon::prelude::*;
 
 use super::packed::PackedMatrix;
 use super::workspace::{Mixing, Pool, Share};
-use super::{context, conv, math, norm};
+use super::{context, conv, norm};
 use crate::engine::cpu::recurrence;
+use crate::engine::simd::math;
 use crate::error::Result;
 use crate::network::config::ModelConfig;
 use crate::network::params::{BlockParams, Params};

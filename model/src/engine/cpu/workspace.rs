@@ -6,9 +6,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::masks::Masks;
 use super::packed::Scratch;
 use crate::network::config::ModelConfig;
+use crate::network::masks::Masks;
 
 /// What one thread's rows of a step need.
 #[derive(Debug, Default)]

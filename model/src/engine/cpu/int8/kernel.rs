@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 
 use super::pack::{Outputs, PANEL, Packed, Step};
 use super::quantise::{Layout, Rows};
-use crate::engine::cpu::masks::Masks;
+use crate::network::masks::Masks;
 
 /// A kernel that this processor has the instructions for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

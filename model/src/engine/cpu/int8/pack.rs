@@ -5,8 +5,8 @@
 
 use super::kernel::{Job, Kernel};
 use super::quantise::{self, Layout, Rows};
-use crate::engine::cpu::masks::Masks;
 use crate::error::{Error, Result};
+use crate::network::masks::Masks;
 
 /// Outputs per panel: two AVX-512 vectors, four AVX2 vectors.
 pub(super) const PANEL: usize = 32;

@@ -7,7 +7,7 @@
 
 use pulp::bytemuck::cast_slice_mut;
 
-use crate::engine::cpu::simd::vectorized;
+use crate::engine::simd::vectorized;
 
 /// Largest level. -128 is left out, so that levels are symmetric.
 const LEVELS: f32 = 127.0;

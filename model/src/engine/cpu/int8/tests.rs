@@ -2,8 +2,8 @@
 
 use super::pack::MAX_INPUTS;
 use super::*;
-use crate::engine::cpu::masks::Masks;
-use crate::engine::cpu::masks::testing::wanted_does_not_depend_on_the_rest;
+use crate::network::masks::Masks;
+use crate::network::masks::testing::wanted_does_not_depend_on_the_rest;
 
 fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let mut s = seed;

@@ -1,5 +1,8 @@
 //! Plain loops compiled for the instruction set of the machine at run time.
 
+pub(crate) mod math;
+pub(crate) mod prefetch;
+
 /// Defines a function whose body is compiled for AVX-512, AVX2 and the baseline, and runs in the best form there is.
 ///
 /// `pulp` offers this for closures too, but the compiler may leave a closure's body out of line, where it has only the
@@ -16,15 +19,15 @@ macro_rules! vectorized {
             struct Job<$life> {
                 $($arg: $ty),*
             }
-            impl<$life> $crate::engine::cpu::simd::Run for Job<$life> {
-                type Out = $crate::engine::cpu::simd::output!($($ret)?);
+            impl<$life> $crate::engine::simd::Run for Job<$life> {
+                type Out = $crate::engine::simd::output!($($ret)?);
                 #[inline(always)]
                 fn run(self) -> Self::Out {
                     let Job { $($arg),* } = self;
                     $body
                 }
             }
-            $crate::engine::cpu::simd::dispatch(Job { $($arg),* })
+            $crate::engine::simd::dispatch(Job { $($arg),* })
         }
     };
 }
