@@ -1,4 +1,4 @@
-//! The errors of an evaluation. A capture that cannot be read is none: it is named in what was found.
+//! The errors of an evaluation. A capture that cannot be read is not an error: [`Found`](crate::Found) names it.
 
 use netssm_wire::capture::InputError;
 

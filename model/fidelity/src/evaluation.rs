@@ -1,7 +1,8 @@
-//! Everything about two sides: the rows, and every analysis that was asked for.
+//! The evaluation of two sides: the rows, and every analysis that was asked for.
 //!
-//! The list at the foot of the code is the only place that knows all analyses. A line there is a field of [`Evaluation`] (and
-//! so a key of report.json), a field of [`Input`] with its options, a name to choose it by, and a chapter of the page.
+//! The list at the end of the code is the only place that knows all analyses. A line there is a field of [`Evaluation`]
+//! (and so a key of report.json), a field of [`Input`] with its options, a name to choose it by, and a chapter of the
+//! page.
 
 use serde::Serialize;
 
@@ -21,14 +22,14 @@ use crate::side::Side;
 /// Name of the comparison row by row among the chapters to choose from. It is in the report in any case.
 pub const ROWS: &str = "rows";
 
-/// What the gate says of analyses: nothing was wrong, something was, or none was asked.
+/// The verdict of the gate: whether every analysis with a gate passed, and an error if none ran.
 fn judged(gates: &[(Option<bool>, &str)]) -> Result<(), String> {
     let failed: Vec<&str> =
         gates.iter().filter(|(passed, _)| *passed == Some(false)).map(|(_, why)| *why).collect();
     if !failed.is_empty() {
         return Err(failed.join("; "));
     }
-    // Who asks for a gate and gets none must not read that as consent.
+    // A caller that asks for the gate must not take the absence of analyses as success.
     if gates.iter().all(|(passed, _)| passed.is_none()) {
         return Err("no analysis has run that could tell".to_owned());
     }
@@ -55,7 +56,7 @@ macro_rules! analyses {
         }
 
         impl<'a> Input<'a> {
-            /// Two sides, with every option as it is by default.
+            /// Two sides with the default options.
             pub fn new(real: &'a Side, synthetic: &'a Side, floor: Option<&'a Side>) -> Self {
                 Self { real, synthetic, floor, max_packets: 0, $($name: <$options>::default(),)+ }
             }
@@ -73,11 +74,11 @@ macro_rules! analyses {
         }
 
         impl Evaluation {
-            /// Compares, and runs the analyses that `wanted` says yes to. `begin` is told each one's name before it starts and
-            /// says whether to go on.
+            /// Compares row by row and runs the analyses whose names `wanted` accepts. `begin` gets each name before
+            /// the analysis starts and says whether to go on.
             ///
             /// # Errors
-            /// [`FidelityError::Stopped`], if `begin` said no.
+            /// [`FidelityError::Stopped`], if `begin` returned false.
             pub fn of(
                 input: &Input<'_>,
                 wanted: &dyn Fn(&str) -> bool,
@@ -104,10 +105,10 @@ macro_rules! analyses {
                 chapters
             }
 
-            /// Whether the synthetic side may be given away: the gates of all analyses that have one.
+            /// Checks the gates of all analyses that have one: whether the synthetic captures may be passed on.
             ///
             /// # Errors
-            /// What speaks against it, for people. That no analysis with a gate has run does, too.
+            /// The reasons against it, as text. It is also an error if no analysis with a gate has run.
             pub fn gate(&self) -> Result<(), String> {
                 judged(&[$($((self.$name.as_ref().map(|result| result.gate()), $why),)?)+])
             }

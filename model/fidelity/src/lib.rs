@@ -1,4 +1,4 @@
-//! netssm-fidelity: how good synthetic traffic is, by measures over captures, real beside synthetic.
+//! netssm-fidelity: how good synthetic traffic is, by measures that compare real and synthetic captures.
 //!
 //! ```text
 //! captures -> sessions -> every measure -> rows (samples, shares) by label -> real against synthetic -> Report
@@ -12,24 +12,25 @@
 //! ```
 //! Imports go from right to left only, and [`stats`] and [`page`] import nothing of this crate.
 //!
-//! 1. `input`: [`Captures`] are found, parted and labelled; a [`CapturedSession`] is what the measures see.
+//! 1. `input`: finds [`Captures`], cuts them into sessions and labels these; a [`CapturedSession`] is what the measures
+//!    see.
 //! 2. `rows`: the ten measures; a [`Side`] is the sessions of one side with what the rows gathered from them.
-//! 3. [`analyses`]: what is made of two sides, the comparison row by row first; [`Evaluation`] runs them.
+//! 3. [`analyses`]: comparisons of two sides, above all the one row by row; [`Evaluation`] runs them.
 //!
 //! # Adding a measure
-//! A measure is a file in `rows` with its definition, units and source in its docs: a table of rows, and a function that takes
-//! from one session what these rows gather. `rows::MEASURES` lists them all, and a group of chapters takes the rows by the
-//! beginning of their name; nothing else changes. Samples are compared by the distances of [`stats`], shares by their
-//! difference.
+//! A measure is a file in `rows` with its definition, units and source in its docs: a table of rows, and a function
+//! that takes from one session what these rows gather. `rows::MEASURES` lists them all, and a group of chapters takes
+//! the rows by the beginning of their name; nothing else changes. Samples are compared by the distances of [`stats`],
+//! shares by their difference.
 //!
 //! # Adding an analysis
-//! An analysis is what has no place in a row: it needs sessions of both sides, or more than one number. It is a module of
-//! [`analyses`] with `Options`, a function `analyse` of both sides and the floor, and a result that serialises and makes a
-//! [`page::Chapter`]. A line in `evaluation` makes it part of the report, the page and the choice of chapters.
+//! An analysis does not fit in a row: it needs sessions of both sides, or more than one number. It is a module of
+//! [`analyses`] with `Options`, a function `analyse` of both sides and the floor, and a result that serialises and
+//! makes a [`page::Chapter`]. A line in `evaluation` makes it part of the report, the page and the choice of chapters.
 //!
 //! # Contract
-//! Nothing here panics on any capture. What cannot be measured is named in the report and left out. Results do not depend
-//! on the number of threads or on the order of files in a folder.
+//! Nothing here panics on any capture. What cannot be measured is named in the report and left out. Results do not
+//! depend on the number of threads or on the order of files in a folder.
 
 pub mod analyses;
 mod error;

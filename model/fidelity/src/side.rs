@@ -1,7 +1,7 @@
 //! One side of a comparison: its sessions in memory, and what the row measures gathered from them.
 //!
-//! A session is about 100 bytes a packet plus what is kept of its frame; that is the price of measures that look at sessions
-//! of both sides more than once. `--max-packets` bounds it.
+//! A session takes about 100 bytes per packet, plus the kept bytes of its frame, because some measures read sessions of
+//! both sides more than once. `--max-packets` bounds the memory.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub struct About {
     /// What was read.
     #[serde(flatten)]
     pub found: Found,
-    /// TCP segments without a whole fixed header; no measure of TCP sees them.
+    /// TCP segments whose fixed header was cut. No measure of TCP counts them.
     pub cut_segments: u64,
 }
 
@@ -44,8 +44,8 @@ impl Side {
     /// Reads captures and measures their sessions.
     ///
     /// # Errors
-    /// [`FidelityError`]: folders that cannot be listed, a label list that cannot be used, nothing that can be measured, or a
-    /// stop asked for.
+    /// [`FidelityError`]: folders that cannot be listed, a label list that cannot be used, nothing that can be
+    /// measured, or a stop asked for.
     pub fn measure(captures: &Captures, progress: &dyn Progress) -> Result<Self, FidelityError> {
         let open = |label: Option<&str>| SessionBuilder::new(label.map(str::to_owned));
         let files = read::read(captures, progress, open, |file: File<SessionBuilder>| {

@@ -1,29 +1,35 @@
-//! The TCP facts of `fidelity::compliance` against two programs that nobody here wrote: tshark (Wireshark's analysis) and
-//! tcptrace, flow by flow, on real captures. Where a fact is defined alike, the numbers are the same, without tolerance.
+//! The TCP facts of `fidelity::compliance` against two programs that nobody here wrote: tshark (Wireshark's analysis)
+//! and tcptrace, flow by flow, on real captures. Where a fact is defined alike, the numbers are the same, without
+//! tolerance.
 //!
 //! # tshark
-//! Of every flow: segments, SYNs, SYN-ACKs, FINs, RSTs, segments with data, options by kind, and the handshake (`tcp.completeness` has
-//! SYN, SYN-ACK and ACK). Of flows whose headers were captured whole: segments beyond what was sent
-//! (`tcp.analysis.lost_segment`), behind it (`retransmission`, `fast_retransmission`, `spurious_retransmission`, `out_of_order`), and whether
-//! any ACK is of what was not seen (`ack_lost_segment`). Where the definitions differ:
+//! Of every flow: segments, SYNs, SYN-ACKs, FINs, RSTs, segments with data, options by kind, and the handshake
+//! (`tcp.completeness` has SYN, SYN-ACK and ACK). Of flows whose headers were captured whole: segments beyond what was
+//! sent (`tcp.analysis.lost_segment`), behind it (`retransmission`, `fast_retransmission`, `spurious_retransmission`,
+//! `out_of_order`), and whether any ACK is of what was not seen (`ack_lost_segment`). Where the definitions differ:
 //!
-//! - tshark's handshake wants an ACK without data; here data acknowledges as well (RFC 9293 section 3.5). And it
-//!   takes a RST with ACK for one. Flows without a plain ACK in which data or such a RST comes instead are counted, not compared.
+//! - tshark's handshake wants an ACK without data; here data acknowledges as well (RFC 9293 section 3.5). And it takes
+//!   a RST with ACK for one. Flows without a plain ACK in which data or such a RST comes instead are counted, not
+//!   compared.
 //! - Its dissectors of FTP and H.225 open the connections that they negotiate before their SYN, which then counts for
 //!   nothing; both are switched off.
 //! - It stops at the end of a cut header and then has no analysis of that segment.
-//! - An ACK of what was not seen it reports once and then takes for sent; here every one counts. And what lies behind a gap it does not
-//!   take for seen until the gap is filled; here it was sent. So whether there is such an ACK is compared of flows without gaps.
-//! - The octet of a zero-window probe it does not take for sent, so the data after it is a gap; flows with probes are left out.
-//! - A SYN in the established state is not taken in here, as no TCP would; tshark follows its numbers. Such flows are left out.
+//! - An ACK of what was not seen it reports once and then takes for sent; here every one counts. And what lies behind a
+//!   gap it does not take for seen until the gap is filled; here it was sent. So whether there is such an ACK is
+//!   compared of flows without gaps.
+//! - The octet of a zero-window probe it does not take for sent, so the data after it is a gap; flows with probes are
+//!   left out.
+//! - A SYN in the established state is not taken in here, as no TCP would; tshark follows its numbers. Such flows are
+//!   left out.
 //! - Data beyond the end of the frame on the wire (an IP length that is larger) it leaves out; such flows are left out.
 //! - TCP in tunnels and in quotes of ICMP errors it counts too; only what the outermost IP header carries is compared.
 //! - The fragments of a datagram it puts together; that is switched off.
 //!
 //! # tcptrace
-//! Of every flow: packets, ACKs, RSTs, SYNs, FINs and segments with data; with SACK where headers were captured whole. It calls packets longer than an Ethernet frame too short
-//! and drops them; flows with any are left out. Its retransmissions and reordering are of octets, not segments, its *complete*
-//! connections are those with SYNs and FINs of both ends without regard to numbers: neither is a fact of ours.
+//! Of every flow: packets, ACKs, RSTs, SYNs, FINs and segments with data; with SACK where headers were captured whole.
+//! It calls packets longer than an Ethernet frame too short and drops them; flows with any are left out. Its
+//! retransmissions and reordering are of octets, not segments, its *complete* connections are those with SYNs and FINs
+//! of both ends without regard to numbers: neither is a fact of ours.
 
 #[path = "../../tokens/tests/support/mod.rs"]
 mod support;
@@ -71,8 +77,8 @@ fn has_rst_ack(session: &CapturedSession, flow: usize) -> bool {
     packets(session, flow).any(|(_, packet)| packet.tcp.is_some_and(|tcp| tcp.flags.bits() & 0x14 == 0x14))
 }
 
-/// Whether a SYN of a flow is answered, and the answer acknowledged by a segment without data: by its own walk, with none of
-/// the code under test.
+/// Whether a SYN of a flow is answered, and the answer acknowledged by a segment without data: by its own walk, with
+/// none of the code under test.
 fn has_bare_ack(session: &CapturedSession, flow: usize) -> bool {
     let segments: Vec<_> = packets(session, flow)
         .filter_map(|(_, packet)| Some((session.direction(packet)?, packet.tcp?)))

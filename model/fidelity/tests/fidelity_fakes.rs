@@ -1,5 +1,5 @@
-//! Fakes made of real captures: each must fail the measures that it spoils, by more than real traffic differs from real traffic, and
-//! no other.
+//! Fakes made of real captures: each must fail the measures that it spoils, by more than real traffic differs from real
+//! traffic, and no other.
 //!
 //! | fake | kept | spoilt |
 //! |---|---|---|

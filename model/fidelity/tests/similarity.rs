@@ -33,7 +33,8 @@ fn real_against_real_is_near_and_random_packets_are_not() {
         // UDP has no structure that random fields could keep.
         assert!(fields.tvd < random.tvd || header == "udp", "{header}");
     }
-    // The paper's random packets, on its data: 0.82, 0.99, 0.95. So it compares flow by flow, over bytes, by this distance.
+    // The paper's random packets, on its data: 0.82, 0.99, 0.95. So it compares flow by flow, over bytes, by this
+    // distance.
     let (random, published) = (got.traces.random_bytes.expect("flows"), PUBLISHED[1]);
     let near = |got: f64, published: Option<f64>| {
         assert!(published.is_some_and(|published| (got - published).abs() < 0.05), "{got}, {published:?}");

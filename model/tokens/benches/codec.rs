@@ -1,9 +1,9 @@
 //! How many packets a second go through codec, canonical form and repair? Each must be far above what a model generates
 //! and what a wire takes, so that none is ever the limit.
 //!
-//! The baseline of encoding is copying the header bytes alone; that of repair is parsing the same header once.
-//! The flow codec runs over captures (`NETSSMD_DATA`, else `../shared/data` beside the workspace), the first packets of
-//! each; over the made session where there are none. Both ways are counted from bytes to bytes: reading the headers of a
+//! The baseline of encoding is copying the header bytes alone; that of repair is parsing the same header once. The flow
+//! codec runs over captures (`NETSSMD_DATA`, else `../shared/data` beside the workspace), the first packets of each;
+//! over the made session where there are none. Both ways are counted from bytes to bytes: reading the headers of a
 //! frame is part of encoding it, and writing them part of decoding.
 //!
 //! Run with `cargo bench -p netssm-model --bench codec`.

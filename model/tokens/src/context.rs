@@ -1,10 +1,10 @@
-//! The shape of side information: what a decoder knows where a token stands, beside the tokens.
+//! The shape of side information: what a decoder knows besides each token.
 //!
-//! Whoever writes tokens has a decoder beside, which knows exactly what was written: the label, how old the session is, which
-//! service the flow of the open packet belongs to, how much it sent. A codec may name some *fields* of that
-//! (`Codec::context`); its decoder then gives one row of a table a field for every token
-//! (`Decoder::context`). It depends on nothing but the tokens so far, so training,
-//! likelihood and generation see the same.
+//! A decoder runs alongside the model and knows what the tokens so far say: the label, the age of the session, the
+//! service of the open packet's flow, how much the flow sent. A codec may offer some *fields* of this
+//! (`Codec::context`). Its decoder then gives, for every token, one row number of a table for each field
+//! (`Decoder::context`). Side information depends on the tokens so far and on nothing else, so it is the same in
+//! training, likelihood and generation.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContextShape {
-    /// What the rows mean; another meaning is another version.
+    /// Version of the meaning of the rows.
     pub version: u32,
-    /// Rows a token.
+    /// Number of fields: rows that each token gets.
     pub fields: usize,
     /// Rows of the table. Labels come last, so that the table can grow with them.
     pub rows: usize,

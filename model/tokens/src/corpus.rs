@@ -5,9 +5,9 @@
 //!        train.tokens    16-bit little-endian tokens, sessions back to back           val.tokens alike
 //!        train.index     one JSON line a session, in the order of the tokens          val.index alike
 //! ```
-//! Contract: [`Corpus::open`] checks everything once (that this build has the codec; lengths, hashes, that sessions lie back to back, begin with their
-//! label's token and use no id beyond the vocabulary); afterwards access cannot fail. The tokens are read into memory
-//! (2 bytes each: 100 million tokens are 200 MB); a memory map would need unsafe code.
+//! Contract: [`Corpus::open`] checks everything once: that this build has the codec, lengths and hashes, that sessions
+//! lie back to back, begin with the token of their label and use no id beyond the vocabulary. Later access cannot fail.
+//! The tokens are read into memory, 2 bytes each (200 MB for 100 million), because a memory map needs unsafe code.
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +35,7 @@ const META_FILE: &str = "corpus.json";
 pub enum Split {
     /// The model is fitted to it.
     Train,
-    /// Only measured: hyper-parameters and stopping.
+    /// Only measured, to choose hyperparameters and to stop in time.
     Val,
 }
 
@@ -100,7 +100,8 @@ pub struct SplitMeta {
     pub sha256: String,
 }
 
-/// A capture that sessions came from. Named by its hash only: a corpus holds no path of the machine it was made on.
+/// A capture that sessions came from. It is named by its hash, because a corpus holds no path of the machine that made
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
@@ -124,7 +125,7 @@ pub struct CorpusMeta {
     pub codec: CodecId,
     /// Alphabet and labels.
     pub vocab: Vocab,
-    /// How the sessions were cut, in words a reader can repeat.
+    /// The options that the corpus was made with, by name.
     pub made: BTreeMap<String, String>,
     /// Facts about the training sessions.
     pub train: SplitMeta,
@@ -179,7 +180,7 @@ impl Corpus {
         let path = dir.join(META_FILE);
         let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
         let value: serde_json::Value = serde_json::from_str(&text).map_err(DataError::json(&path))?;
-        // The version first, so that a later format is called that.
+        // The version comes first, so that the error for a later format says so.
         match value.get("format").and_then(serde_json::Value::as_u64) {
             Some(format) if format == u64::from(CORPUS_FORMAT) => {}
             other => {

@@ -5,9 +5,9 @@
 //! capture -> prepare -> codec -> corpus            what a model is trained on
 //! tokens  -> codec -> repair -> Packet             what a model wrote
 //! ```
-//! A *codec* turns a session's packets into tokens and back. `prepare` finds captures, labels them, cuts them into sessions
-//! and encodes these into a *corpus* on disk. `repair` makes a legal header of what a decoder gives, or drops it with a
-//! reason. The model between both ways is `netssm-model`'s; this crate computes with no tensor.
+//! A *codec* turns a session's packets into tokens and back. `prepare` finds captures, labels them, cuts them into
+//! sessions and encodes these into a *corpus* on disk. `repair` makes a legal header of what a decoder gives, or drops
+//! it with a reason. The model that learns and writes tokens is in `netssm-model`; this crate has no tensors.
 //!
 //! # Floors
 //! ```text
@@ -16,16 +16,16 @@
 //! Imports go from right to left only.
 //!
 //! # Reading order
-//! 1. [`codec`]: the alphabet and the grammar; [`context`]: what a decoder knows beside its tokens; [`canonical`]: the form
-//!    of headers that the bytes codec writes.
+//! 1. [`codec`]: the alphabet and the grammar; [`context`]: the side information that a decoder gives with each token;
+//!    [`canonical`]: the form of headers that the bytes codec writes.
 //! 2. [`prepare`], [`corpus`], [`timing`]: captures to tokens on disk.
 //! 3. [`repair`]: decoded headers to packets.
 //!
 //! # Contract
-//! - Nothing here panics on any input: bad files are errors that name file, field, expected and got; what a codec cannot
-//!   carry and what a model got wrong are values that are counted.
-//! - Same codec id, vocabulary and packets give the same tokens, for ever; a changed grammar is a new version. Randomness
-//!   has an explicit seed.
+//! - Nothing here panics on any input. A bad file is an error that names the file, the field, what was expected and
+//!   what was found. What a codec cannot carry and what a model got wrong are values, and callers count them.
+//! - The same codec id, vocabulary and packets always give the same tokens. A changed grammar is a new version.
+//!   Randomness has an explicit seed.
 //!
 //! # Sources
 //! NetSSM (Chu et al., arXiv 2503.22663) for the bytes codec, its canonical form and the split of captures.

@@ -1,8 +1,8 @@
 //! Packet times for codecs that carry none: gaps drawn per label from the corpus' inter-arrival distribution.
 //!
-//! `prepare` collects the gaps between the packets of a session and keeps, per label, their quantiles; a checkpoint stores
-//! the table. [`TimingTable::draw`] inverts that distribution. Gaps drawn so are independent of the packets and of each
-//! other: bursts and round trips are lost. Sessions timed by it must say so
+//! `prepare` collects the gaps between the packets of a session and keeps, per label, their quantiles; a checkpoint
+//! stores the table. [`TimingTable::draw`] inverts that distribution. The drawn gaps depend neither on the packets nor
+//! on each other, so bursts and round trips are lost. A session with such gaps must say so
 //! ([`Timing::Drawn`](netssm_wire::session::Timing::Drawn)).
 
 use std::{collections::BTreeMap, time::Duration};
@@ -66,8 +66,8 @@ impl Gaps {
         Self { samples: samples.len() as u64, quantiles }
     }
 
-    /// The quantile at `u` in 0..1. Between two stored ones it moves evenly in the logarithm, because gaps span nine
-    /// orders of magnitude; one nanosecond is added so that zero has a logarithm.
+    /// The quantile at `u` in 0..1. Between two stored quantiles it interpolates the logarithm, because gaps span nine
+    /// orders of magnitude. One nanosecond is added so that zero has a logarithm.
     fn at(&self, u: f64) -> u64 {
         let position = u * (self.quantiles.len() - 1) as f64;
         let index = (position as usize).min(self.quantiles.len() - 2);

@@ -1,5 +1,5 @@
-//! Repair against the tools that judge it: headers of real captures, damaged as a model might damage them, repaired, and
-//! read by tshark and Suricata.
+//! Repair against the tools that judge it: headers of real captures, damaged as a model might damage them, repaired,
+//! and read by tshark and Suricata.
 //!
 //! Needs the captures (`NETSSMD_DATA`, else `../shared/data` beside the workspace) and both tools. Payload is zero here
 //! and is made well formed elsewhere, so tshark looks at the headers only.
@@ -89,8 +89,8 @@ fn output(command: &mut Command) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// A tshark that dissects no further than the transport headers, checks every checksum, and prints the packets that have
-/// a fault.
+/// A tshark that dissects no further than the transport headers, checks every checksum, and prints the packets that
+/// have a fault.
 fn only_headers(config: &Path) -> Option<Command> {
     let checked = [
         "frame",

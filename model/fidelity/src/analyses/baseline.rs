@@ -1,11 +1,11 @@
-//! The baseline of time: what all rows would be if times were drawn without a model.
+//! The baseline of time: all rows with times that are drawn without a model.
 //!
-//! Every synthetic session keeps its packets, and its times are thrown away; the gap before each packet is drawn anew,
-//! independently of all others, from the real gaps of the session's label (of all labels, where the real side lacks it). That is
-//! what NetSSM's converter does with packets that come without time. The distribution of gaps is then right by
-//! construction, so `gap.session.all` cannot fail; what is in the order of gaps is lost: `lag1`, `burst`, `throughput`, the
-//! durations of flows. A generator with time is worth its time where it is closer than this in these rows. Rows that do not
-//! look at time are those of the synthetic side itself.
+//! Every synthetic session keeps its packets and loses its times. The gap before each packet is drawn from the real
+//! gaps of the session's label, independently of all others; if the real side lacks the label, from the gaps of all
+//! labels. NetSSM's converter does the same for packets without time. The distribution of gaps is then right by
+//! construction, so `gap.session.all` cannot fail. The order of gaps is lost, which `lag1`, `burst`, `throughput` and
+//! the durations of flows show. A generator that models time is useful if it is closer than the baseline in these rows.
+//! Rows that do not depend on time are those of the synthetic side.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,8 @@ pub struct Baseline {
     pub rows: BTreeMap<&'static str, BaselineRow>,
 }
 
-/// Rows that feel time, by the beginning of their names; `size.all` is beside them as one that must not.
+/// Rows that depend on time, by the beginning of their names. `size.all` is shown with them as one that must not
+/// change.
 const TIMED: [&str; 9] = [
     "gap.",
     "lag1.",
@@ -75,7 +76,7 @@ const TIMED: [&str; 9] = [
     "session.duration",
 ];
 
-/// Rows in which independent gaps lose what real ones have; the verdict counts these.
+/// Rows that depend on the order of gaps. The verdict counts these.
 const ORDERED: [&str; 3] = ["lag1.", "burst.", "throughput."];
 
 /// Draws times for every synthetic session and measures all rows anew.

@@ -1,8 +1,9 @@
-//! What has no place in a row, because it needs sessions of both sides or more than one number.
+//! Comparisons that do not fit in a row, because they need sessions of both sides or more than one number.
 //!
-//! An analysis is a module with `Options`, a function `analyse` of both sides and the floor, and a result that serialises and
-//! makes a [`Chapter`](crate::page::Chapter). [`Evaluation`](crate::Evaluation) runs them. [`compare`] is the comparison row by
-//! row, which every report has. `classify` (learners) and `features` (what they learn from) serve several analyses.
+//! An analysis is a module with `Options`, a function `analyse` of both sides and the floor, and a result that
+//! serialises and makes a [`Chapter`](crate::page::Chapter). [`Evaluation`](crate::Evaluation) runs them. [`compare`]
+//! is the comparison row by row, which every report has. `classify` (learners) and `features` (what they learn from)
+//! serve several analyses.
 
 pub mod baseline;
 mod classify;

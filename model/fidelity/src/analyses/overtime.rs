@@ -1,9 +1,10 @@
-//! How a session goes on: throughput and open flows over session time, in the mean over sessions.
+//! Throughput and open flows over session time, as means over sessions.
 //!
-//! At second t of a session the mean is over the sessions that last at least to second t + 1, so sessions that ended pull
-//! nothing down. A curve ends after [`Options::seconds`], and where fewer than three of a side's sessions still
-//! run, as a mean over one or two says nothing of the others. The *difference* of two curves is the area between them over the
-//! seconds that both have, as a share of the area under the real one: 0 the same, 1 as much as there is.
+//! The mean at second t is over the sessions that last at least until second t + 1, so sessions that have ended do not
+//! lower it. A curve ends after [`Options::seconds`], or when fewer than three sessions of a side still run, because a
+//! mean over one or two says nothing about the others. The *difference* of two curves is the area between them over the
+//! seconds that both have, as a share of the area under the real one: 0 if they are equal, 1 if it is as large as that
+//! area.
 
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use crate::rows::interleaving::concurrency;
 use crate::rows::throughput::bins;
 use crate::side::Side;
 
-/// How far the curves go.
+/// Length of the curves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Seconds of a session that are looked at. Default: 600, what the longest recordings of the usual sets have.
@@ -44,7 +45,7 @@ pub struct Over {
     pub floor_difference: Option<f64>,
 }
 
-/// The answer.
+/// The curves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct OverTime {
     /// Bytes on the wire a second.

@@ -1,8 +1,8 @@
-//! Captures to sessions: what belongs together, under which label, up to how many packets.
+//! Reads captures as sessions, with labels and with a limit of packets.
 //!
-//! A capture is one session, unless a label file beside it says otherwise (`sidecar`) or a long silence parts it, as
-//! `prepare` does. Its label is that of the label file, else what the label list says, else its folder's name. Nothing
-//! here is an error once the folders can be listed: a file that cannot be read is named in what was found.
+//! A capture is one session, unless a label file next to it says otherwise (`sidecar`), or a long gap cuts it in two,
+//! as in `prepare`. The label comes from the label file, else from the label list, else it is the name of the folder. A
+//! file that cannot be read is not an error: [`Found`] names it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,18 +24,18 @@ pub struct Captures {
     pub labels: Option<PathBuf>,
     /// Packets of a session that are looked at; 0 = all.
     pub max_packets: u64,
-    /// A silence longer than this ends a session and starts another.
+    /// A gap longer than this ends a session and starts another.
     pub silence: Option<Duration>,
 }
 
 impl Captures {
-    /// All packets of the captures below some folders, labelled by folder, parted by ten minutes of silence.
+    /// All packets of the captures below some folders, labelled by folder. A gap of ten minutes ends a session.
     pub fn of(inputs: Vec<PathBuf>) -> Self {
         Self { inputs, labels: None, max_packets: 0, silence: Some(Duration::from_secs(600)) }
     }
 }
 
-/// What reading gave, besides the sessions.
+/// Counts of what was read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Found {
     /// Capture files.
@@ -44,18 +44,18 @@ pub struct Found {
     pub sessions: u64,
     /// Packets looked at.
     pub packets: u64,
-    /// Packets of captures with a label file that fit none of its sessions; they are left out.
+    /// Packets left out because they fit no session of their capture's label file.
     pub unassigned: u64,
     /// Sessions by label.
     pub labels: BTreeMap<String, u64>,
-    /// Files without a label; they count in what is over all labels.
+    /// Files without a label. They count in rows over all sessions.
     pub unlabelled: Vec<PathBuf>,
     /// Files that could not be read, or not to their end, with the reason.
     pub faults: Vec<(PathBuf, String)>,
 }
 
 impl Found {
-    /// Adds what other files gave.
+    /// Adds the counts of other files.
     pub fn merge(&mut self, other: Self) {
         self.captures += other.captures;
         self.sessions += other.sessions;
@@ -73,21 +73,21 @@ impl Found {
 pub struct Part<S> {
     /// Its label, if it has one.
     pub label: Option<String>,
-    /// The recording goes on after the last packet taken: a packet limit, or damage to the file.
+    /// Whether the recording goes on after the last packet read, because of a packet limit or damage to the file.
     pub cut: bool,
-    /// What its packets were made into.
+    /// The value made from its packets.
     pub content: S,
 }
 
-/// What a file gave.
+/// One capture file.
 pub struct File<S> {
     /// Its sessions, in order of their first packets.
     pub sessions: Vec<Part<S>>,
-    /// What reading the file gave besides.
+    /// Counts of this file.
     pub found: Found,
 }
 
-/// Something that is made of a session's packets one by one.
+/// Receives the packets of a session one by one.
 pub trait Take: Send {
     /// Takes the next packet.
     fn take(&mut self, record: &Record);
@@ -139,11 +139,13 @@ impl Take for Vec<Record> {
     }
 }
 
-/// Gives the packets of every session to `take`, as whole as the capture has them, in order of path: for programs that judge
-/// captures and should see what the measures see. One file is in memory at a time. Ends early once `take` says no.
+/// Gives the packets of every session to `take`, as they are in the capture, in order of path. It is for programs that
+/// judge captures and must see the same packets as the measures. One file is in memory at a time. It ends once `take`
+/// returns false.
 ///
 /// # Errors
-/// [`InputError`]: folders that cannot be listed, a label list that cannot be used. Files that cannot be read are left out.
+/// [`InputError`]: folders that cannot be listed, a label list that cannot be used. Files that cannot be read are left
+/// out.
 pub fn each_session(captures: &Captures, mut take: impl FnMut(&[Record]) -> bool) -> Result<(), InputError> {
     for (path, label) in files(captures)? {
         let file = read_file(&path, label.as_deref(), captures, &|_| Vec::new());

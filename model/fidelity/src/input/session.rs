@@ -1,9 +1,10 @@
-//! A session as the measures see it: its packets with their flow and direction, and of TCP what order is judged by.
+//! A session as the measures see it: its packets with flow and direction, and for TCP the fields that measures of order
+//! need.
 //!
-//! Only what a header says is kept, so a capture that was cut to the headers measures as a whole one does: lengths are
-//! those on the wire, and how much data a segment carries follows from the IP length. The *initiator* of a flow is the
-//! sender of its SYN, or the receiver of its SYN-ACK; without these the end with the unprivileged port where the other
-//! has one below 1,024, and else the sender of the first packet. *Forward* is from the initiator.
+//! It keeps facts from headers only, so a capture that was cut to its headers gives the same results as a whole one.
+//! Lengths are those on the wire, and the data of a segment follows from the IP length. The *initiator* of a flow is
+//! the sender of its SYN or the receiver of its SYN-ACK. Without these it is the end with a port from 1,024 on, if the
+//! other one is below, and else the sender of the first packet. *Forward* is from the initiator to the responder.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use netssm_wire::tcp::{Flags, Seq, View};
 pub enum Direction {
     /// From the flow's initiator.
     Forward,
-    /// To it.
+    /// From the flow's responder.
     Backward,
 }
 
@@ -34,12 +35,12 @@ pub struct Segment {
     pub ack: Seq,
     /// Flags.
     pub flags: Flags,
-    /// Bytes of data that the lengths promise, captured or not.
+    /// Bytes of data according to the length fields, captured or not.
     pub payload: u32,
 }
 
 impl Segment {
-    /// How much of the sequence space it takes: data, SYN and FIN.
+    /// Length in sequence space: data, SYN and FIN.
     pub fn seq_len(&self) -> u32 {
         self.payload + self.flags.seq_len()
     }
@@ -48,7 +49,7 @@ impl Segment {
 /// One packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Microseconds since 1970, rounded down: what most captures have, so that finer clocks do not show as a difference.
+    /// Microseconds since 1970, rounded down. Most captures have this resolution, so finer clocks make no difference.
     pub time_us: i64,
     /// Length on the wire in bytes, from the Ethernet header to the end without checksum.
     pub wire_len: u32,
@@ -60,7 +61,7 @@ pub struct Packet {
     pub tcp: Option<Segment>,
 }
 
-/// A two-way five-tuple, without a time limit: as long as the session.
+/// A two-way five-tuple within the session, without a time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// As its first packet has it.
@@ -78,10 +79,10 @@ pub struct Flow {
     said: bool,
 }
 
-/// Captured bytes of a packet that are kept: room for Ethernet, two tags, the longest IPv4 and TCP headers and then some.
+/// Captured bytes of a packet that are kept. Ethernet, two tags, and the longest IPv4 and TCP headers fit in.
 const KEPT: usize = 192;
 
-/// UDP services whose messages are kept whole: names stand in them, which measures of servers and of memorising read.
+/// UDP services whose messages are kept whole, because measures of servers and of memorising read the names in them.
 const KEPT_WHOLE: [u16; 6] = [DNS, DHCP_SERVER, DHCP_CLIENT, NETBIOS_NAME, SSDP, MDNS];
 
 /// The packets of one session in the order of the capture.
@@ -97,13 +98,14 @@ pub struct CapturedSession {
     bytes: Vec<u8>,
     /// Where those of each packet end.
     ends: Vec<usize>,
-    /// TCP segments whose fixed header was cut by the capture: no measure of TCP sees them.
+    /// TCP segments whose fixed header was cut. No measure of TCP counts them.
     pub cut_segments: u64,
 }
 
 impl CapturedSession {
-    /// What is kept of packet `number`, from its Ethernet header on: its first 192 captured bytes, or all of them in the UDP
-    /// services that names stand in (DNS, DHCP, NetBIOS names, SSDP, multicast DNS). Empty without such a packet.
+    /// What is kept of packet `number`, from its Ethernet header on: its first 192 captured bytes, or all of them in
+    /// the UDP services that names stand in (DNS, DHCP, NetBIOS names, SSDP, multicast DNS). Empty without such a
+    /// packet.
     pub fn frame(&self, number: usize) -> &[u8] {
         let Some(&end) = self.ends.get(number) else { return &[] };
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -132,8 +134,8 @@ impl CapturedSession {
         self.packets.iter().filter_map(|p| Some((p.flow?, self.direction(p)?, p.tcp?)))
     }
 
-    /// The same packets and flows at other times, without the kept bytes: packet `i` comes at `times_us[i]`. Packets beyond
-    /// the end of `times_us` are left out.
+    /// The same packets and flows at other times, without the kept bytes: packet `i` comes at `times_us[i]`. Packets
+    /// beyond the end of `times_us` are left out.
     pub(crate) fn retimed(&self, times_us: &[i64]) -> Self {
         let packets: Vec<Packet> = self
             .packets
@@ -270,8 +272,8 @@ fn is_kept_whole(layout: &Layout, frame: &[u8]) -> bool {
     })
 }
 
-/// The frame; where its IP length is 0, with the length that it has. A sender that leaves segmentation to its network card
-/// has captures with such packets, and without a length no walk gets behind the IP header.
+/// The frame, with its true IP length if the field is 0. Captures at a sender with segmentation offload have such
+/// packets, and without a length no walk gets past the IP header.
 fn with_length(record: &Record) -> Cow<'_, [u8]> {
     let at_length = match Layout::parse(&record.frame).net {
         Net::Ipv4(ip) if ip.total_len == 0 => (ip.at + 2, ip.at),

@@ -1,11 +1,11 @@
-//! The label file beside a generated capture: which packets belong to which session.
+//! The label file of a generated capture: which packets belong to which session.
 //!
-//! A generated capture holds many sessions that overlap. `FILE.labels.jsonl` beside it has one JSON object a flow, with
-//! the session's number and label, the five-tuple and the times of the flow's first and last packet. A packet belongs to
-//! the session of its flow, where only one session has that flow. Otherwise (DHCP of two hosts at a time has the same
-//! five-tuple; ARP and later fragments have no flow of their own) its Ethernet addresses decide, which are drawn for each
-//! session: [`Sidecar::learn`] finds out whose they are in a first reading. What is left goes to the session that its
-//! flow, sender or receiver is in at that time, or nearest to it.
+//! A generated capture holds many overlapping sessions. `FILE.labels.jsonl` next to it has one JSON object per flow:
+//! number and label of the session, the five-tuple, and the times of the first and the last packet. A packet belongs to
+//! the session of its flow, if only one session has that flow. Two hosts that use DHCP at a time have the same
+//! five-tuple, and ARP and later fragments have no flow. In these cases the Ethernet addresses decide, which are drawn
+//! for each session: [`Sidecar::learn`] assigns them in a first reading. Any other packet belongs to the session that
+//! its flow, sender or receiver takes part in at that time or nearest to it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use netssm_wire::frame::{Layout, Net};
 use netssm_wire::{MacAddr, arp, ethernet};
 use serde::Deserialize;
 
-/// What is read of a line; the rest is for other readers.
+/// The fields of a line that are read.
 #[derive(Deserialize)]
 struct Line {
     session: u64,
@@ -52,7 +52,7 @@ pub(crate) struct Sidecar {
     pub(crate) labels: BTreeMap<u64, String>,
     flows: HashMap<FlowKey, Vec<Span>>,
     hosts: HashMap<IpAddr, Vec<Span>>,
-    /// Whose an Ethernet address is; `None` if more than one session uses it.
+    /// The session of an Ethernet address; `None` if more than one session uses it.
     macs: HashMap<MacAddr, Option<u64>>,
 }
 
@@ -85,7 +85,7 @@ impl Sidecar {
         Ok(sidecar)
     }
 
-    /// Takes note of whose the Ethernet addresses of a packet are.
+    /// Assigns the Ethernet addresses of a packet to its session.
     pub(crate) fn learn(&mut self, record: &Record) {
         let Some(session) = self.spans(record).and_then(only) else { return };
         for mac in macs(&record.frame) {

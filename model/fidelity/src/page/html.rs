@@ -1,7 +1,8 @@
-//! Chapters as one HTML page that needs nothing besides itself: no script, no font, no picture from elsewhere.
+//! Chapters as one self-contained HTML page: it loads no script, font or picture.
 //!
-//! It is written so that it is XML as well (every tag closed, no entity that only HTML has): tests read it with a strict
-//! reader, and so can other programs. It follows the reader's choice of light and dark, and narrow screens scroll tables alone.
+//! It is written so that it is XML as well (every tag closed, no entity that only HTML has): tests read it with a
+//! strict reader, and so can other programs. It follows the reader's choice of light and dark, and narrow screens
+//! scroll tables alone.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -46,7 +47,8 @@ svg [stroke=\"#E69F00\"]{stroke:var(--ink4)}svg [fill=\"#E69F00\"]{fill:var(--in
 svg [stroke=\"#56B4E9\"]{stroke:var(--ink5)}svg [fill=\"#56B4E9\"]{fill:var(--ink5)}\n\
 @media print{nav{display:none}body{max-width:none}}\n";
 
-/// The page: `title`, a line for each of `facts`, a table of contents with the verdicts, and a section for each chapter.
+/// The page: `title`, a line for each of `facts`, a table of contents with the verdicts, and a section for each
+/// chapter.
 pub fn html(title: &str, facts: &[String], chapters: &[Chapter]) -> String {
     let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n");
     out.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n");

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 /// Adds `text` to `out` so that it is text in HTML and in XML, between tags and in quoted attributes.
 ///
-/// Characters that XML 1.0 (section 2.2) does not allow at all, such as the escape character of terminals, become U+FFFD.
+/// Characters that XML 1.0 (section 2.2) does not allow at all, such as the escape character of terminals, become
+/// U+FFFD.
 pub(super) fn escape(out: &mut String, text: &str) {
     for c in text.chars() {
         match c {

@@ -1,8 +1,8 @@
-//! What a reader of the report sees, as plain data: chapters of text, tables and plots.
+//! The report as plain data: chapters of text, tables and plots.
 //!
-//! Every analysis makes a [`Chapter`] of its result; whoever shows the report (terminal, HTML) decides how that looks and
-//! knows nothing of the analyses. [`html`](html()) makes one page of chapters, [`lines`] and [`verdicts`] text lines for a terminal. Both take any strings
-//! and any numbers, those of a capture's label or name included, and never panic.
+//! Every analysis makes a [`Chapter`] of its result. The code that shows the report, on a terminal or as HTML, knows
+//! nothing of the analyses. [`html`](html()) makes one page of chapters, [`lines`] and [`verdicts`] text lines for a
+//! terminal. Both take any strings and any numbers, those of a capture's label or name included, and never panic.
 
 mod html;
 mod markup;

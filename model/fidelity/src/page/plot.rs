@@ -1,8 +1,8 @@
 //! A plot as inline SVG, drawn by the plotters crate; its legend is HTML beside it.
 //!
-//! plotters draws in fixed colours and fonts, as attributes of each element. That suits a page that is read in light and in
-//! dark: an attribute yields to the page's style sheet, which gives every colour of [`INKS`] and black a value for each.
-//! Ranges and ticks are those of [`Scale`], not plotters' own: these want finite ranges that have a width.
+//! plotters draws in fixed colours and fonts, as attributes of each element. That suits a page that is read in light
+//! and in dark: an attribute yields to the page's style sheet, which gives every colour of [`INKS`] and black a value
+//! for each. Ranges and ticks are those of [`Scale`], not plotters' own: these want finite ranges that have a width.
 
 use std::fmt::Write as _;
 
@@ -15,8 +15,8 @@ use super::{Curve, Plot, Style};
 /// Width and height in pixels of the drawing, which the page scales to its own width.
 const SIZE: (u32, u32) = (1280, 640);
 
-/// Colours of the curves in order, told apart by people with any colour vision (Okabe and Ito, "Color universal design",
-/// 2008). Further curves begin anew.
+/// Colours of the curves in order, told apart by people with any colour vision (Okabe and Ito, "Color universal
+/// design", 2008). Further curves begin anew.
 pub(super) const INKS: [RGBColor; 6] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xd5, 0x5e, 0x00),

@@ -1,7 +1,7 @@
 //! An axis in numbers: the range that its values need, where it has ticks, and how these read.
 //!
-//! Log axes count in decades. A range of no width is widened, so that a single value has a place; what cannot be drawn
-//! (not finite, beyond 1e300, on a log axis below 1e-300) is no part of it.
+//! Log axes count in decades. A range without width is widened, so that a single value has a place. Values that are not
+//! finite or beyond 1e300, and on a log axis those below 1e-300, are not drawn.
 
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
-//! Chapters for a terminal: what the verdicts are, and compact tables.
+//! Chapters for a terminal: verdicts, and compact tables.
 //!
-//! Plots are left to the page. Nothing that a label or a file name holds reaches the terminal as a command to it: control
-//! characters become U+FFFD.
+//! Plots are left to the page. Nothing that a label or a file name holds reaches the terminal as a command to it:
+//! control characters become U+FFFD.
 
 use std::fmt::Write as _;
 
@@ -43,7 +43,7 @@ pub fn lines(chapters: &[Chapter], rows: usize) -> String {
     text
 }
 
-/// In one line, without what a terminal would obey.
+/// The text in one line, without control characters.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { allowed(c) }).collect()
 }

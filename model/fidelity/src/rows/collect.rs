@@ -1,4 +1,4 @@
-//! What measures give: rows of a table, each a sample of values or a share of cases, gathered over sessions.
+//! Results of measures: rows of a table. Each row is a sample of values or a share of cases, gathered over sessions.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use crate::stats;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowKind {
-    /// Values; real and synthetic are compared as distributions.
+    /// Values. Sides are compared as distributions.
     Sample,
-    /// Cases of which some hold; compared as shares.
+    /// Cases, of which some hold. Sides are compared as shares.
     Share,
 }
 
@@ -42,7 +42,7 @@ impl Row {
     }
 }
 
-/// One measure: its rows, and what it takes from a session.
+/// One measure: its rows, and the function that adds a session to them.
 pub(crate) struct Measure {
     pub(crate) rows: &'static [Row],
     pub(crate) add: fn(&CapturedSession, &mut Collected),
@@ -92,7 +92,7 @@ impl Collected {
         share.of += cases.of;
     }
 
-    /// Adds what another has.
+    /// Adds the values and cases of another.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (name, values) in &other.samples {
             self.samples.entry(name).or_default().extend(values);

@@ -1,7 +1,8 @@
 //! Flows: how many a session has, how large they are, how many are open at a time.
 //!
-//! A flow is a two-way five-tuple within a session, without an idle timeout; ICMP pairs requests with replies, fragments
-//! after the first count as a flow without ports. Flows that were open when the capture began count as others do.
+//! A flow is a two-way five-tuple within a session, without an idle timeout; ICMP pairs requests with replies,
+//! fragments after the first count as a flow without ports. Flows that were open when the capture began count as others
+//! do.
 
 use crate::input::session::CapturedSession;
 use crate::rows::collect::{Collected, Measure, Row};

@@ -1,10 +1,10 @@
 //! Inter-arrival gaps, in microseconds.
 //!
 //! *Session* gaps are between consecutive packets of a session that go the same way (`all`: any two consecutive
-//! packets), over all flows together: what an observer of the link sees, and what a codec with time encodes. *Flow* gaps
-//! are the same within one five-tuple, as flow exporters compute them (the "IAT" features of CICFlowMeter: Lashkari et
-//! al., "Characterization of Tor traffic using time based features", ICISSP 2017). The direction is relative to the flow's
-//! initiator. A clock that was set back counts as a gap of 0.
+//! packets), over all flows together: what an observer of the link sees, and what a codec with time encodes. *Flow*
+//! gaps are the same within one five-tuple, as flow exporters compute them (the "IAT" features of CICFlowMeter:
+//! Lashkari et al., "Characterization of Tor traffic using time based features", ICISSP 2017). The direction is
+//! relative to the flow's initiator. A clock that was set back counts as a gap of 0.
 
 use crate::input::session::{CapturedSession, Direction};
 use crate::rows::collect::{Collected, Measure, Row};

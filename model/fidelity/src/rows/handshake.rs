@@ -1,10 +1,10 @@
 //! Completeness of TCP handshakes (RFC 9293 section 3.5).
 //!
-//! An *attempt* is a SYN without ACK with an initial sequence number that its flow has not tried before; a repeated SYN is
-//! the same attempt. It is *answered* by a SYN-ACK of the other end that acknowledges that number plus 1, and *completed*
-//! by a later segment of the initiator with ACK that acknowledges the SYN-ACK's number plus 1 and starts at its own plus 1 or
-//! later. Attempts near the end of a capture, and to ports where nobody listens, stay open in real traffic too: compare
-//! with the real side, not with 1.
+//! An *attempt* is a SYN without ACK with an initial sequence number that its flow has not tried before; a repeated SYN
+//! is the same attempt. It is *answered* by a SYN-ACK of the other end that acknowledges that number plus 1, and
+//! *completed* by a later segment of the initiator with ACK that acknowledges the SYN-ACK's number plus 1 and starts at
+//! its own plus 1 or later. Attempts near the end of a capture, and to ports where nobody listens, stay open in real
+//! traffic too: compare with the real side, not with 1.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,10 @@
-//! How the flows of a session lie beside each other: when they start, how many are open over time, how packets alternate.
+//! How the flows of a session overlap: when they start, how many are open over time, how packets alternate.
 //!
-//! A flow is *open* from its first to its last packet in the session. Concurrency is looked at on every full second of the
-//! session, of its first hour, so that long states count as long as they last (`flows.open` is the maximum only). A
-//! *switch* is a packet of another flow than the packet with a flow before it; a *run* is what lies between switches.
-//! That only the generation of whole sessions, not flow by flow, has these is what NetSSM sets out to show (section 1 there).
+//! A flow is *open* from its first to its last packet in the session. Open flows are counted at every full second of
+//! the first hour, so a state counts for as long as it lasts (`flows.open` is the maximum only). A *switch* is a packet
+//! whose flow differs from that of the previous packet with a flow. A *run* is the packets between two switches. NetSSM
+//! claims that only generation of whole sessions reproduces these, not generation flow by flow (section 1 of the
+//! paper).
 
 use crate::input::session::CapturedSession;
 use crate::rows::collect::{Collected, Measure, Row, Share};

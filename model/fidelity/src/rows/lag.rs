@@ -1,12 +1,14 @@
-//! Whether gaps follow each other as they do in real traffic: their autocorrelation at lag 1, a value for each session.
+//! Autocorrelation of gaps at lag 1, one value per session: whether gaps follow each other as in real traffic.
 //!
-//! Real gaps come in trains: short after short, long after long. Gaps drawn one by one from the right distribution have an
-//! autocorrelation near 0 however well that distribution fits, which no row of `gap` can see. Gaps span six decades, and
-//! over plain gaps the few longest decide; so the rows are over the logarithm, log10(1 us + gap), and `lag1.plain` is beside
-//! them for comparison with papers. Gaps are those of `gap.session`: between packets that go the same way, over all flows.
+//! Real gaps come in trains: short after short, long after long. Gaps drawn one by one from the right distribution have
+//! an autocorrelation near 0 however well that distribution fits, which no row of `gap` can see. Gaps span six decades,
+//! and over plain gaps the few longest decide; so the rows are over the logarithm, log10(1 us + gap), and `lag1.plain`
+//! is beside them for comparison with papers. Gaps are those of `gap.session`: between packets that go the same way,
+//! over all flows.
 //!
-//! `r = sum (x[i] - m)(x[i+1] - m) / sum (x[i] - m)^2` with m the mean over all: the usual estimate (Box, Jenkins, Reinsel,
-//! "Time series analysis", section 2.1), from -1 to 1. Sessions with fewer than [`FEWEST`] gaps or with equal gaps only have no value.
+//! `r = sum (x[i] - m)(x[i+1] - m) / sum (x[i] - m)^2` with m the mean over all: the usual estimate (Box, Jenkins,
+//! Reinsel, "Time series analysis", section 2.1), from -1 to 1. Sessions with fewer than [`FEWEST`] gaps or with equal
+//! gaps only have no value.
 
 use crate::input::session::{CapturedSession, Direction};
 use crate::rows::collect::{Collected, Measure, Row};
@@ -33,7 +35,8 @@ fn add(session: &CapturedSession, out: &mut Collected) {
     out.extend(&ROWS[3], lag1(&all));
 }
 
-/// Gaps in microseconds between consecutive packets of a session, or of those that go one way. A clock set back counts as 0.
+/// Gaps in microseconds between consecutive packets of a session, or of those that go one way. A clock set back counts
+/// as 0.
 pub(crate) fn gaps(session: &CapturedSession, way: Option<Direction>) -> Vec<f64> {
     let goes = |packet: &&crate::input::session::Packet| way.is_none() || session.direction(packet) == way;
     let times: Vec<i64> = session.packets.iter().filter(goes).map(|packet| packet.time_us).collect();
@@ -58,7 +61,8 @@ mod tests {
 
     #[test]
     fn known_series_have_their_autocorrelation() {
-        // By hand: 1 and -1 in turn, n terms, give -(n - 1) / n; a ramp 1..n gives 1 - 3 / n roughly, and of 1..20 0.85.
+        // By hand: 1 and -1 in turn, n terms, give -(n - 1) / n; a ramp 1..n gives 1 - 3 / n roughly, and of 1..20
+        // 0.85.
         let turns: Vec<f64> = (0..20).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
         assert!((lag1(&turns).expect("a value") + 19.0 / 20.0).abs() < 1e-12);
         let ramp: Vec<f64> = (1..=20).map(f64::from).collect();

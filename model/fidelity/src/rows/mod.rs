@@ -1,7 +1,7 @@
-//! The row measures: what a report has a line for, gathered over sessions.
+//! The row measures: each fills one or more lines of the report, over all sessions.
 //!
-//! One file a measure, with its definition, units and source: a table of rows ([`collect::Row`]) and a function that takes from
-//! one session what these rows gather.
+//! One file a measure, with its definition, units and source: a table of rows ([`collect::Row`]) and a function that
+//! takes from one session what these rows gather.
 
 mod bursts;
 pub(crate) mod collect;

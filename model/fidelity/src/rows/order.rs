@@ -9,11 +9,11 @@
 //! - else it overlaps, or lies where nothing was ever sent.
 //!
 //! `order.seq` is the share of next and again; the rows below it say what the rest is. The first segment of a direction
-//! is not judged, as nothing is expected of it, nor is a SYN that opens a connection anew.
+//! is not judged, because nothing is known before it. Neither is a SYN that opens another connection.
 //!
-//! An acknowledgement (of any segment with ACK) is judged once the other direction was seen: `order.ack` is the share that
-//! is at most what the peer has sent by then and not behind the direction's previous one. Captures that lose or reorder
-//! packets break both rules in real traffic too: compare with the real side, not with 1.
+//! An acknowledgement (in any segment with ACK) is judged after the other direction was seen: `order.ack` is the share
+//! that is at most what the peer has sent by then and not behind the direction's previous one. Captures that lose or
+//! reorder packets break both rules in real traffic too: compare with the real side, not with 1.
 
 use netssm_wire::frame::protocol;
 use netssm_wire::tcp::{Flags, Seq};
@@ -59,7 +59,7 @@ struct Half {
 }
 
 impl Half {
-    /// Judges and takes in a segment; `None` for the first one.
+    /// Judges a segment and updates the direction; `None` for the first segment.
     fn take(&mut self, segment: &Segment) -> Option<Place> {
         let (start, end) = (segment.seq, segment.seq + segment.seq_len());
         let Some((first, next)) = self.sent else {
@@ -77,7 +77,7 @@ impl Half {
         } else {
             Place::Astray
         };
-        // What a RST or a segment without data claims moves nothing.
+        // The numbers of a RST or of a segment without data move nothing.
         if segment.seq_len() > 0 && !segment.flags.contains(Flags::RST) {
             if place == Place::Gap {
                 if self.gaps.len() == GAPS {

@@ -1,7 +1,7 @@
 //! Throughput over time: bytes on the wire in bins of a session's time, empty bins included.
 //!
-//! Bins count from the earliest packet. The last one, which the session does not fill, is left out; so a session shorter
-//! than a bin has no value. Only the first hour of a session counts, which bounds memory where a clock jumped.
+//! Bins count from the earliest packet. The last one, which the session does not fill, is left out; so a session
+//! shorter than a bin has no value. Only the first hour of a session counts, which bounds memory where a clock jumped.
 
 use crate::input::session::{CapturedSession, Direction};
 use crate::rows::collect::{Collected, Measure, Row};

@@ -1,9 +1,10 @@
 //! The two-sample Anderson-Darling test, in the form with midranks, which allows ties.
 //!
 //! The squared difference of the two empirical distribution functions, weighted so that the tails count as much as the
-//! middle, summed over the pooled sample; then less its mean and divided by its standard deviation under the hypothesis that both samples
-//! come from one distribution. So the statistic is about 0 (at least about -1.3) for samples of one distribution, whatever their size,
-//! and grows *with the size of the samples* where they differ: compare it between pairs of samples of the same sizes only.
+//! middle, summed over the pooled sample; then less its mean and divided by its standard deviation under the hypothesis
+//! that both samples come from one distribution. So the statistic is about 0 (at least about -1.3) for samples of one
+//! distribution, whatever their size, and grows *with the size of the samples* where they differ: compare it between
+//! pairs of samples of the same sizes only.
 //!
 //! Source: F. W. Scholz and M. A. Stephens, "K-sample Anderson-Darling tests", Journal of the American Statistical
 //! Association 82 (1987), equations 7 and 4, and Table 2 for the significance.
@@ -21,7 +22,8 @@ const LEVELS: [f64; 7] = [0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.001];
 const TABLE: (f64, f64) = (0.325, 6.546);
 /// Largest and smallest significance that the table has.
 const BOUNDS: (f64, f64) = (0.25, 0.001);
-/// The parabola through the logarithm of the levels over the critical values, by least squares: what SciPy interpolates with.
+/// The parabola through the logarithm of the levels over the critical values, by least squares: what SciPy interpolates
+/// with.
 const PARABOLA: [f64; 3] = [-1.077_770_279_820_484, -1.008_226_564_465_251_5, 0.018_198_094_574_111_47];
 
 /// Result of [`anderson_darling`].
@@ -29,8 +31,8 @@ const PARABOLA: [f64; 3] = [-1.077_770_279_820_484, -1.008_226_564_465_251_5, 0.
 pub struct AndersonDarling {
     /// The statistic, normalised: in standard deviations from its mean for samples of one distribution.
     pub statistic: f64,
-    /// How often samples of one distribution are at least as far apart, if their values are independent; interpolated, between 0.001
-    /// and 0.25. Packets of a session are not independent: do not read it as a p-value there.
+    /// How often samples of one distribution are at least as far apart, if their values are independent; interpolated,
+    /// between 0.001 and 0.25. Packets of a session are not independent: do not read it as a p-value there.
     pub significance: f64,
     /// Whether `significance` is only a bound.
     pub bound: Option<Bound>,

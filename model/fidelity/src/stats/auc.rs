@@ -1,4 +1,5 @@
-//! Area under the ROC curve: how often a case of the second side scores higher than one of the first, ties counted half.
+//! Area under the ROC curve: how often a case of the second side scores higher than one of the first, ties counted
+//! half.
 //!
 //! 0.5: the score says nothing; 1: it parts the sides; 0: it parts them the wrong way round. Exact, by ranks: it is the
 //! Mann-Whitney statistic divided by the number of pairs.

@@ -1,17 +1,18 @@
 //! Distances of two discrete distributions over the same outcomes.
 //!
-//! Both are given as weights, counts or probabilities, outcome by outcome; they are normalised here. Logarithms are natural
-//! throughout, as in SciPy's defaults: divide a divergence by `ln 2` for bits. `None` if the lists have
+//! Both are given as weights, counts or probabilities, outcome by outcome; they are normalised here. Logarithms are
+//! natural throughout, as in SciPy's defaults: divide a divergence by `ln 2` for bits. `None` if the lists have
 //! different lengths, a weight is negative or not finite, or all weights of a distribution are 0.
 
-/// The largest Jensen-Shannon *distance* with natural logarithms: the square root of `ln 2`, for distributions that share no
-/// outcome.
+/// The largest Jensen-Shannon *distance* with natural logarithms: the square root of `ln 2`, for distributions that
+/// share no outcome.
 pub const JS_DISTANCE_MAX: f64 = 0.832_554_611_157_697_8;
 
-/// Kullback-Leibler divergence of `p` from `q` in nats: 0 for the same, without a limit. Also `None` where `q` lacks an outcome that
-/// `p` has, which makes it infinite; [`kl_smoothed`] always has a value.
+/// Kullback-Leibler divergence of `p` from `q` in nats: 0 for the same, without a limit. Also `None` where `q` lacks an
+/// outcome that `p` has, which makes it infinite; [`kl_smoothed`] always has a value.
 ///
-/// Source: S. Kullback and R. A. Leibler, "On information and sufficiency", Annals of Mathematical Statistics 22 (1951).
+/// Source: S. Kullback and R. A. Leibler, "On information and sufficiency", Annals of Mathematical Statistics 22
+/// (1951).
 pub fn kl_divergence(p: &[f64], q: &[f64]) -> Option<f64> {
     let mut sum = 0.0;
     for (p, q) in normalised(p, q)? {
@@ -25,8 +26,8 @@ pub fn kl_divergence(p: &[f64], q: &[f64]) -> Option<f64> {
     Some(sum.max(0.0)) // never below 0 but for rounding
 }
 
-/// [`kl_divergence`] after adding `pseudo` to every weight of both sides, so that no outcome is impossible. The value depends
-/// on `pseudo` and on the number of outcomes: say both beside it.
+/// [`kl_divergence`] after adding `pseudo` to every weight of both sides, so that no outcome is impossible. The value
+/// depends on `pseudo` and on the number of outcomes: say both beside it.
 pub fn kl_smoothed(p: &[f64], q: &[f64], pseudo: f64) -> Option<f64> {
     let smooth = |weights: &[f64]| weights.iter().map(|weight| weight + pseudo).collect::<Vec<_>>();
     kl_divergence(&smooth(p), &smooth(q))
@@ -34,7 +35,8 @@ pub fn kl_smoothed(p: &[f64], q: &[f64], pseudo: f64) -> Option<f64> {
 
 /// Jensen-Shannon divergence in nats: the mean divergence of both from their mean, 0 to `ln 2`.
 ///
-/// Source: J. Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37 (1991).
+/// Source: J. Lin, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory 37
+/// (1991).
 pub fn js_divergence(p: &[f64], q: &[f64]) -> Option<f64> {
     let part = |x: f64, mean: f64| if x > 0.0 { x * (x / mean).ln() } else { 0.0 };
     let sum: f64 = normalised(p, q)?
@@ -55,12 +57,14 @@ pub fn js_distance(p: &[f64], q: &[f64]) -> Option<f64> {
     js_divergence(p, q).map(f64::sqrt)
 }
 
-/// Total variation distance: the largest difference in the probability of any event, half the sum of differences; 0 to 1.
+/// Total variation distance: the largest difference in the probability of any event, half the sum of differences; 0 to
+/// 1.
 pub fn total_variation(p: &[f64], q: &[f64]) -> Option<f64> {
     Some((normalised(p, q)?.map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0).min(1.0))
 }
 
-/// Hellinger distance, 0 to 1: the Euclidean distance of the square roots of the probabilities, over the square root of 2.
+/// Hellinger distance, 0 to 1: the Euclidean distance of the square roots of the probabilities, over the square root of
+/// 2.
 ///
 /// Source: E. Hellinger, Journal fuer die reine und angewandte Mathematik 136 (1909).
 pub fn hellinger(p: &[f64], q: &[f64]) -> Option<f64> {
@@ -134,7 +138,8 @@ mod tests {
                 prop_assert!((0.0..=most + 1e-12).contains(&there));
                 prop_assert_eq!(distance(&p, &p), Some(0.0));
             }
-            // The squared Hellinger distance is at most the total variation, and that at most its square root of 2 times.
+            // The squared Hellinger distance is at most the total variation, and that at most its square root of 2
+            // times.
             let (tv, hd) = (total_variation(&p, &q).expect("a value"), hellinger(&p, &q).expect("a value"));
             prop_assert!(hd * hd <= tv + 1e-12 && tv <= hd * std::f64::consts::SQRT_2 + 1e-12);
         }

@@ -1,8 +1,9 @@
 //! Empirical distribution functions as points, few enough for a plot.
 
-/// Points `(value, share of the sample at or below it)` of a sorted sample, one a distinct value; where these are more than `most`, only
-/// so many that the function between two points is nowhere more than `1 / (most - 1)` off. The first and the last value are always
-/// among them (`most` below 2 counts as 2). Drawn as steps: constant up to the next point.
+/// Points `(value, share of the sample at or below it)` of a sorted sample, one a distinct value; where these are more
+/// than `most`, only so many that the function between two points is nowhere more than `1 / (most - 1)` off. The first
+/// and the last value are always among them (`most` below 2 counts as 2). Drawn as steps: constant up to the next
+/// point.
 pub fn ecdf(sorted: &[f64], most: usize) -> Vec<(f64, f64)> {
     let buckets = most.max(2) - 1;
     let distinct = sorted.chunk_by(|a, b| a == b);

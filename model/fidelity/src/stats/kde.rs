@@ -1,7 +1,8 @@
 //! Kernel density estimation: a smooth curve of a sample's density, for plots.
 //!
-//! Gaussian kernels, all of one bandwidth by Scott's rule: the sample's standard deviation (divided by n - 1) times n to the power of -1/5. As
-//! SciPy's `gaussian_kde` does by default. Heavy-tailed samples (gaps, sizes over decades) want their logarithms here.
+//! Gaussian kernels, all of one bandwidth by Scott's rule: the sample's standard deviation (divided by n - 1) times n
+//! to the power of -1/5. As SciPy's `gaussian_kde` does by default. Heavy-tailed samples (gaps, sizes over decades)
+//! want their logarithms here.
 //!
 //! Source: D. W. Scott, "Multivariate Density Estimation" (Wiley, 1992).
 

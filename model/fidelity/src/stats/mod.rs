@@ -11,9 +11,9 @@
 //! | [`ecdf()`]: points of a distribution function, for plots | `ecdf` | SciPy's `ecdf` |
 //! | [`auc()`], [`Ranked`]: area under the ROC curve, cases weighted or not | `auc` | scikit-learn's `roc_auc_score` |
 //!
-//! What takes a sample takes it *sorted* ([`sort`]) and of finite numbers, except [`auc()`], which sorts for itself. Nothing here
-//! panics or gives a not-a-number; what has no value is `None`. Tests compare with the answers of the programs named,
-//! which `tests/fixtures/make_stats_fixture.py` and the scripts of `tests/fidelity` wrote down.
+//! What takes a sample takes it *sorted* ([`sort`]) and of finite numbers, except [`auc()`], which sorts for itself.
+//! Nothing here panics or gives a not-a-number; what has no value is `None`. Tests compare with the answers of the
+//! programs named, which `tests/fixtures/make_stats_fixture.py` and the scripts of `tests/fidelity` wrote down.
 
 mod anderson;
 mod auc;

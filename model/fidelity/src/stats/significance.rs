@@ -7,8 +7,9 @@ const EXACT_CELLS: usize = 4_000_000;
 /// Kolmogorov-Smirnov sense.
 ///
 /// Every order of the pooled sample is a path on a lattice and all are equally likely; the mass that leaves the band in
-/// which the distribution functions are closer than `distance` is the answer (J. L. Hodges, "The significance probability of the
-/// Smirnov two-sample test", Arkiv för Matematik 3, 1958). Ties make it conservative. Large samples: Kolmogorov's limit.
+/// which the distribution functions are closer than `distance` is the answer (J. L. Hodges, "The significance
+/// probability of the Smirnov two-sample test", Arkiv för Matematik 3, 1958). Ties make it conservative. Large samples:
+/// Kolmogorov's limit.
 pub fn ks_p_value(distance: f64, n: usize, m: usize) -> Option<f64> {
     if n == 0 || m == 0 {
         return None;

@@ -44,8 +44,8 @@ impl Summary {
     }
 }
 
-/// The value below which a share (0 to 1) of a sorted sample lies, with linear interpolation (Hyndman and Fan's type 7);
-/// `None` if the sample is empty.
+/// The value below which a share (0 to 1) of a sorted sample lies, with linear interpolation (Hyndman and Fan's type
+/// 7); `None` if the sample is empty.
 pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let at = share.clamp(0.0, 1.0) * last as f64;

@@ -1,4 +1,5 @@
-//! Any session of frames, whole or cut: what the encoder carries is whole, and the decoder gives it back under its mask.
+//! Any session of frames, whole or cut: what the encoder carries is whole, and the decoder gives it back under its
+//! mask.
 #![no_main]
 
 mod frames;

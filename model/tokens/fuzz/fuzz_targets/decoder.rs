@@ -1,4 +1,5 @@
-//! Any tokens: no panic, a mask with at least one bit, packets no longer than the limit; and repair takes what comes out.
+//! Any tokens: no panic, a mask with at least one bit, packets no longer than the limit; and repair takes what comes
+//! out.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

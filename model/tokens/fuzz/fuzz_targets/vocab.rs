@@ -1,4 +1,5 @@
-//! Any text: a NetSSM tokenizer, a vocabulary and a codec id give a value that survives its own form on disk, or an error.
+//! Any text: a NetSSM tokenizer, a vocabulary and a codec id give a value that survives its own form on disk, or an
+//! error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

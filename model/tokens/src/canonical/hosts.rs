@@ -1,8 +1,8 @@
 //! Addresses by order of first use.
 //!
-//! MACs become `02:00:00:kk:kk:kk`, IPv4 and IPv6 addresses a host of a documentation or private prefix of the same scope.
-//! Addresses that name a group or nothing at all say what the packet is for and stay; those that are derived from a
-//! host's own address (solicited-node groups and their MACs, subnet broadcast) follow the mapped host.
+//! MAC addresses become `02:00:00:kk:kk:kk`. IPv4 and IPv6 addresses become hosts of a documentation or private prefix
+//! of the same scope. Group addresses and the unspecified address stay. Addresses derived from a host's own address
+//! (solicited-node groups and their MACs, the subnet broadcast) follow the mapped host.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +16,8 @@ use netssm_wire::{
 
 use crate::packet::Skip;
 
-/// 198.18.0.0/15 (RFC 2544) is the smallest of the target prefixes; a session with more hosts than it holds is a scan.
+/// 198.18.0.0/15 (RFC 2544) is the smallest target prefix and holds this many hosts. Only a scan has more in one
+/// session.
 const MAX_HOSTS: u32 = 100_000;
 const PRIVATE: u32 = u32::from_be_bytes([10, 0, 0, 0]);
 const GLOBAL: u32 = u32::from_be_bytes([198, 18, 0, 0]);
@@ -36,14 +37,14 @@ pub(super) struct Hosts {
     v6_count: u32,
 }
 
-/// `k`-th host number, from 1, that never ends in .0 or .255 so that no host looks like a network or a broadcast.
+/// The `k`-th host number, from 1. It never ends in .0 or .255, so no host looks like a network or a broadcast address.
 fn host_number(k: u32) -> u32 {
     let (row, column) = ((k - 1) / 254, (k - 1) % 254);
     row * 256 + column + 1
 }
 
 impl Hosts {
-    /// A MAC endpoint's address: by order of first use. The null address (an unknown target in ARP) stays.
+    /// Maps the address of a MAC endpoint, by order of first use. The null address (an unknown target in ARP) stays.
     pub(super) fn mac(&mut self, mac: [u8; 6]) -> Result<[u8; 6], Skip> {
         if mac == [0; 6] {
             return Ok(mac);
@@ -56,8 +57,9 @@ impl Hosts {
         Ok([0x02, 0, 0, b, c, d])
     }
 
-    /// Where a frame goes: the broadcast and the group address that belongs to its IP destination `group` stay (that of a
-    /// solicited-node group follows its host); any other address is a MAC endpoint's, or somebody's own group, and is mapped.
+    /// Maps the destination of a frame. The broadcast address stays, and so does the group address that belongs to the
+    /// IP destination `group` (for a solicited-node group it follows the host). Any other address is mapped: it is that
+    /// of a MAC endpoint or of a private group.
     pub(super) fn destination_mac(&mut self, mac: [u8; 6], group: Option<IpAddr>) -> Result<[u8; 6], Skip> {
         if mac == [0xff; 6] {
             return Ok(mac);
@@ -73,8 +75,8 @@ impl Hosts {
         }
     }
 
-    /// `to_broadcast`: the frame goes to ff:ff:ff:ff:ff:ff, so that a unicast-looking destination is its subnet's
-    /// broadcast address.
+    /// Maps an IPv4 address. `to_broadcast`: the frame goes to ff:ff:ff:ff:ff:ff, so a destination that looks like
+    /// unicast is the broadcast address of its subnet.
     pub(super) fn v4(&mut self, address: Ipv4Addr, to_broadcast: bool) -> Result<Ipv4Addr, Skip> {
         let block = Block::of_v4(address);
         if matches!(block, Block::Unspecified | Block::Loopback | Block::Multicast | Block::Broadcast) {

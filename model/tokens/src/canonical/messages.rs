@@ -1,7 +1,7 @@
-//! ICMP, ICMPv6 and IGMP: addresses inside messages are mapped like those of headers, and whatever is not understood is
-//! left out.
+//! ICMP, ICMPv6 and IGMP. Addresses inside messages are mapped like those of headers. Parts that the code does not know
+//! are left out.
 //!
-//! Each function takes the captured message and returns the canonical one: whole, checksum zero, at most
+//! Each function takes a captured message and returns the canonical one: whole, with checksum zero, and at most
 //! [`MESSAGE_LIMIT_BYTES`] long. For messages that quote or carry a payload only the eight header bytes are returned.
 
 use netssm_wire::bytes::{be16, put};
@@ -17,7 +17,7 @@ use crate::packet::{
     shape::{ICMP_BYTES, MESSAGE_LIMIT_BYTES},
 };
 
-/// What becomes of a message: its bytes, and whether they are all of it (else a payload follows).
+/// A canonical message: its bytes, and whether they are all of it. If they are not, a payload follows.
 pub(super) struct Message {
     pub(super) bytes: Vec<u8>,
     pub(super) whole: bool,

@@ -1,8 +1,8 @@
 //! The canonical form: a session's headers with every identifier replaced by its order of use.
 //!
-//! A capture's addresses, ports, sequence origins, clocks and random identifiers say nothing about how the traffic
-//! behaves and everything about whose it is. [`Canonical`] maps each session on its own, so that no such value is in the
-//! tokens at all, and so that a small model can learn a handshake: a SYN *is* sequence number 0.
+//! Addresses, ports, sequence origins, clocks and random identifiers identify the owner of the traffic and say nothing
+//! about its behaviour. [`Canonical`] maps them in each session separately. No such value reaches the tokens, and a
+//! small model can learn a handshake: a SYN always has sequence number 0.
 //!
 //! | field | becomes |
 //! |---|---|
@@ -19,9 +19,9 @@
 //!
 //! Kept: lengths, flags, windows, TTL, DSCP and ECN, DF, option layout, MSS, window scale, message types and codes.
 //!
-//! A header that the capture length cut is made whole where that is possible (TCP options are dropped from the first cut
-//! one on, and the lengths follow), else refused. The result always satisfies `extent == whole`: nothing is missing
-//! and nothing follows. One value per session; never panics.
+//! If the capture length cut a header, the canonical header is made whole where that is possible: TCP options are
+//! dropped from the first cut one on, and the lengths follow. Otherwise the frame is refused. The result is always a
+//! whole header with nothing behind it. Use one value per session. Nothing panics.
 
 mod hosts;
 mod messages;
@@ -54,7 +54,7 @@ use crate::packet::{
 };
 
 const DF: u16 = 0x4000;
-/// A query for one name, recursion desired: what stands in for bytes on a DNS port that are no DNS header.
+/// A query for one name with recursion desired. It replaces bytes on a DNS port that are no DNS header.
 const PLAIN_QUERY: [u8; 10] = [0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0];
 /// The maps of one session.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Canonical {
     /// The canonical header of a captured frame of `wire_len` bytes on the wire.
     ///
     /// # Errors
-    /// [`Skip`] when the frame is of a kind that codecs do not carry, contradicts itself, or is cut too early.
+    /// [`Skip`] if codecs do not carry such a frame, if it contradicts itself, or if it is cut too early.
     pub fn apply(&mut self, frame: &[u8], wire_len: u32) -> Result<Vec<u8>, Skip> {
         let mut bytes = frame.to_vec();
         restore_offloaded_length(&mut bytes, wire_len);
@@ -168,7 +168,7 @@ impl Canonical {
         Ok(out)
     }
 
-    /// Maps the network header in place; returns the *original* addresses, which flows are told apart by.
+    /// Maps the network header in place. Returns the *original* addresses, because they identify the flow.
     fn network(
         &mut self,
         bytes: &mut [u8],
@@ -267,7 +267,8 @@ fn close(message: Message, shape: &Shape, out: &mut Vec<u8>) -> usize {
     if message.whole { len } else { shape.body_len }
 }
 
-/// Segmentation offload leaves an IPv4 total length of zero in captures taken at the sender; the frame's length has it.
+/// Segmentation offload leaves an IPv4 total length of zero in captures that were taken at the sender. This puts the
+/// length of the frame there.
 fn restore_offloaded_length(bytes: &mut [u8], wire_len: u32) {
     let mut at = ETHERTYPE_AT;
     while be16(bytes, at).is_some_and(ethertype::is_tag) {

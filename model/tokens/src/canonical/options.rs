@@ -1,5 +1,5 @@
-//! TCP and IP options: those that say how the connection works stay, those that carry addresses, cookies or keys become
-//! padding of the same length.
+//! TCP and IP options. Those that tell how the connection works stay. Those that carry addresses, cookies or keys
+//! become padding of the same length.
 
 use super::stream::{Direction, Streams};
 use netssm_wire::bytes::{be32, put};
@@ -12,8 +12,9 @@ const V6_PADN: u8 = 1;
 /// RFC 2711; multicast listener discovery sends it.
 const V6_ROUTER_ALERT: u8 = 5;
 
-/// Maps TCP options; `options` is what was captured of them. The result is a multiple of four long and not longer than
-/// the options were: an option that the capture length cut is dropped, one with an impossible length ends the list.
+/// Maps TCP options; `options` is what was captured of them. The length of the result is a multiple of four and at most
+/// that of the original list. An option that the capture length cut is dropped. An option with an impossible length
+/// ends the list.
 pub(super) fn tcp(options: &[u8], streams: &mut Streams, direction: Direction, acknowledged: u32) -> Vec<u8> {
     let reverse = (direction.1, direction.0);
     let mut out = Vec::with_capacity(options.len());
@@ -58,7 +59,8 @@ pub(super) fn tcp(options: &[u8], streams: &mut Streams, direction: Direction, a
             _ => out.resize(at + len, NOP),
         }
     }
-    // Only a cut or broken list leaves a remainder; there is always room, since the full list was a multiple of four.
+    // Only a cut or broken list leaves a remainder. There is always room, because the length of the full list was a
+    // multiple of four.
     out.resize(out.len().next_multiple_of(4), NOP);
     out
 }
@@ -79,7 +81,8 @@ pub(super) fn ipv4(options: &mut [u8]) {
     }
 }
 
-/// Blanks the options of a hop-by-hop header in place, except router alert. `options` starts after its two header bytes.
+/// Blanks the options of a hop-by-hop header in place, except router alert. `options` starts after its two header
+/// bytes.
 pub(super) fn hop_by_hop(options: &mut [u8]) {
     let mut at = 0;
     while let Some(&kind) = options.get(at) {

@@ -1,7 +1,7 @@
 //! Ports and identifiers by order of first use.
 //!
-//! A port that a service listens on says what the flow is and stays; one that a client's system drew at random becomes
-//! 49152 plus its order at that host. DNS and ICMP echo identifiers become their order in the session.
+//! The port of a service stays, because it says what the flow is for. A port that a client drew at random becomes 49152
+//! plus its order at that host. Identifiers of DNS and of ICMP echoes become their order in the session.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -15,7 +15,7 @@ use netssm_wire::{
 pub(super) struct Ports {
     mapped: HashMap<(IpAddr, u16), u16>,
     per_host: HashMap<IpAddr, u16>,
-    /// Who opened a flow, by the flow's two ends in order.
+    /// The initiator of each flow, by the flow's two ends in order.
     initiators: HashMap<FlowEnds, End>,
     ids: HashMap<(IdSpace, u16), u16>,
     id_counts: HashMap<IdSpace, u16>,
@@ -25,7 +25,7 @@ pub(super) struct Ports {
 pub(super) type End = (IpAddr, u16);
 type FlowEnds = (u8, End, End);
 
-/// Which identifiers share an order.
+/// The kinds of identifiers, each with an order of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum IdSpace {
     Dns,
@@ -33,8 +33,8 @@ pub(super) enum IdSpace {
 }
 
 impl Ports {
-    /// Both ports of a packet, mapped. `opens`: `Some(true)` when the packet is its flow's first by its own flags (a SYN),
-    /// `Some(false)` when it answers one (SYN and ACK), `None` when it does not tell.
+    /// Maps both ports of a packet. `opens` is `Some(true)` for a SYN, which opens the flow, `Some(false)` for a
+    /// SYN-ACK, and `None` for a packet that does not say who opened the flow.
     pub(super) fn pair(
         &mut self,
         protocol: u8,
@@ -67,7 +67,7 @@ impl Ports {
             return known;
         }
         let count = self.per_host.entry(end.0).or_default();
-        // 16,384 ports a host: a session that uses more starts over, as a real system's allocator does.
+        // A host has 16,384 such ports. Then the numbers start again, as those of a real system do.
         let mapped = FIRST_DYNAMIC + *count % (u16::MAX - FIRST_DYNAMIC + 1);
         *count = count.wrapping_add(1);
         self.mapped.insert(end, mapped);

@@ -1,12 +1,12 @@
 //! TCP sequence numbers and timestamps relative to where each direction began.
 //!
-//! A SYN gets sequence number 0; in a stream that was joined later the first byte gets 1, as if the SYN had been seen.
-//! Acknowledgements and SACK blocks count from the other direction's origin. Timestamps count from 1 at their host's
-//! first one (a clock that several connections share stays shared); a clock that jumps, because the host draws a new
-//! offset per connection (RFC 7323 section 5.4), gets its own origin.
+//! A SYN gets sequence number 0. If the SYN was not captured, the first byte gets 1, as it would have behind a SYN.
+//! Acknowledgements and SACK blocks count from the origin of the other direction. Timestamps count from 1 at the first
+//! one of their host, so connections that share a clock still share it. A host may draw a new offset for each
+//! connection (RFC 7323 section 5.4); such a clock gets an origin of its own.
 //!
-//! A number that lies implausibly far from where its direction is would, taken relative, spell out the origin (a reset
-//! with sequence number 0 does): it continues from the last one instead.
+//! A number far from the last one of its direction would disclose the origin if it were made relative, for example a
+//! reset with sequence number 0. Such a number continues from the last relative one instead.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -14,9 +14,10 @@ use netssm_wire::tcp::Flags;
 
 use super::ports::End;
 
-/// Sequence numbers further apart than this are not one stream: a quarter of the largest window (RFC 7323) at a time.
+/// Sequence numbers further apart than this do not belong to one stream. This is a quarter of the largest window (RFC
+/// 7323).
 const SEQ_PLAUSIBLE: u32 = 1 << 28;
-/// About a day and a half at a millisecond a tick.
+/// Timestamps further apart than this do not belong to one clock: a day and a half in ticks of a millisecond.
 const TS_PLAUSIBLE: u32 = 1 << 27;
 
 /// An origin and the last number seen, both original.
@@ -102,7 +103,7 @@ impl Streams {
         }
     }
 
-    /// A SACK edge; one that is not near the acknowledgement becomes the acknowledgement itself.
+    /// A SACK edge, relative. An edge that is not near the acknowledgement becomes the acknowledgement itself.
     pub(super) fn sack_edge(&self, of: Direction, value: u32, acknowledged: u32) -> u32 {
         self.sequence.get(&of).and_then(|counter| counter.peek(value, SEQ_PLAUSIBLE)).unwrap_or(acknowledged)
     }

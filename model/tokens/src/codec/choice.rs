@@ -9,9 +9,9 @@ use crate::error::DataError;
 /// Which codec `prepare` encodes with. [`Default`] is the home of the default.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CodecChoice {
-    /// A few tokens a packet, time among them: [`FlowCodec`].
+    /// [`FlowCodec`]: a few tokens per packet, with the time.
     Flow(Parameters),
-    /// NetSSM's: [`BytesCodec`].
+    /// [`BytesCodec`]: NetSSM's alphabet.
     Bytes {
         /// Width of a packet.
         width: Width,

@@ -4,14 +4,14 @@
 //! capture -> FrameRef -> Encoder -> u16 tokens -> (model) -> u32 tokens -> Decoder -> RawPacket -> repair -> Packet
 //! ```
 //!
-//! A codec is a [`Vocab`] and a grammar over it. Encoders are stateful, one per session; what they cannot carry they
-//! refuse with a [`Skip`] and leave the stream as it was. Decoders take *any* token and never panic; their
-//! [`legal`](Decoder::legal) mask tells the sampler which tokens continue the grammar. A checkpoint and a corpus name
-//! their codec by [`CodecId`]; [`open`] makes the codec from it and refuses what this build does not know.
+//! A codec is a [`Vocab`] and a grammar over it. An encoder keeps the state of one session. It refuses what it cannot
+//! carry with a [`Skip`] and leaves the stream unchanged. A decoder takes *any* token and never panics. Its
+//! [`legal`](Decoder::legal) mask tells the sampler which tokens may come next. A checkpoint and a corpus name their
+//! codec by [`CodecId`]; [`open`] makes the codec and refuses an id that this build does not know.
 //!
-//! [`FlowCodec`] is the default: a few tokens a packet, time among them; its decoder keeps state from packet to packet,
-//! and a packet ends only where the next one begins. [`BytesCodec`] is NetSSM's alphabet: one token a header byte, no
-//! time, every packet by itself.
+//! [`FlowCodec`] is the default. It writes a few tokens per packet, with the time. Its decoder keeps state from packet
+//! to packet, and a packet ends where the next one begins. [`BytesCodec`] has NetSSM's alphabet: one token per header
+//! byte, no time, and no state between packets.
 
 mod bytes;
 mod choice;
@@ -36,7 +36,8 @@ pub use crate::packet::{FrameRef, MAX_HEADER_BYTES, RawPacket, Skip};
 
 /// Names a codec on disk: the grammar (`name`, `version`) and its parameters.
 ///
-/// Same id and same [`Vocab`] means same tokens for the same packets, for ever; a changed grammar is a new version.
+/// The same id and the same [`Vocab`] always give the same tokens for the same packets. A changed grammar is a new
+/// version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CodecId {
@@ -44,7 +45,8 @@ pub struct CodecId {
     pub name: String,
     /// Version of the grammar.
     pub version: u32,
-    /// Parameters by name; [`FlowCodec`] has `fine`, `slots` and the hashes of its alphabet and tables, [`BytesCodec`] has `width` (`variable` or a number of bytes) and `form` (`canonical` or `raw`).
+    /// Parameters by name. [`FlowCodec`] has `fine`, `slots` and the hashes of its alphabet and tables, [`BytesCodec`]
+    /// has `width` (`variable` or a number of bytes) and `form` (`canonical` or `raw`).
     pub params: BTreeMap<String, String>,
 }
 
@@ -74,16 +76,16 @@ pub fn open(id: &CodecId, vocab: Vocab) -> Result<Arc<dyn Codec>, DataError> {
 /// How a session's token stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionEnd {
-    /// The recording ended here: the vocabulary's end token (if it has one) says so.
+    /// The recording ended here. The encoder writes the end token, if the vocabulary has one.
     Ended,
-    /// The recording goes on; only the encoding stops (a packet limit, a prompt). No end token.
+    /// The recording goes on and only the encoding stops, at a packet limit or after a prompt. There is no end token.
     Cut,
 }
 
 /// What a decoder answers to one token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing complete yet.
+    /// No packet is complete yet.
     Need,
     /// This token completed a packet.
     Packet(RawPacket),
@@ -99,47 +101,47 @@ pub trait Encoder: Send {
     /// [`Skip`] when the codec cannot carry the frame; `out` is then unchanged.
     fn push(&mut self, frame: FrameRef<'_>, out: &mut Vec<u16>) -> Result<(), Skip>;
 
-    /// Lets the session's maps see a frame without writing it, when only a part of a session is encoded.
+    /// Updates the encoder's state by a frame without writing it. For callers that encode only a part of a session.
     ///
     /// # Errors
     /// [`Skip`], as for [`Encoder::push`].
     fn observe(&mut self, frame: FrameRef<'_>) -> Result<(), Skip>;
 
-    /// Closes the stream. Writes nothing when no packet was pushed. `out` must be the vector that every packet of the
-    /// session was pushed to, with nothing taken out: a codec may know only now what belongs at the stream's start.
+    /// Closes the stream. Writes nothing if no packet was pushed. `out` must hold everything that the session's packets
+    /// appended: a codec may complete tokens at the start of the stream only now.
     fn finish(&mut self, end: SessionEnd, out: &mut Vec<u16>);
 
-    /// What the packets so far hold beside the tokens, where no model sees it; a codec whose tokens say everything has
-    /// nothing there.
+    /// Bits that the packets so far put into the side channel. Zero for a codec without one.
     fn side_channel_bits(&self) -> SideChannelBits {
         SideChannelBits::default()
     }
 }
 
-/// Bits that a codec keeps beside its tokens: values without behaviour, drawn at random when generating.
+/// Size of the side channel, in bits. It holds values without behaviour, which generation draws at random.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SideChannelBits {
-    /// Of time: what is below the resolution of its tokens.
+    /// Remainders of gaps below the resolution of the time tokens.
     pub time_bits: u64,
-    /// Of everything else: addresses, initial sequence numbers, ciphertext, the like.
+    /// Everything else: addresses, initial sequence numbers, ciphertext and the like.
     pub other_bits: u64,
 }
 
 /// Tokens to packets, for one session. Never panics, whatever the tokens are.
 pub trait Decoder: Send {
-    /// Takes the next token; the label at the start may be pushed too.
+    /// Takes the next token. The label at the start of a stream is accepted too.
     fn push(&mut self, token: u32) -> Step;
 
-    /// Bit mask over token ids (bit `t % 64` of word `t / 64`) of what may come next; ids beyond the mask are illegal.
-    /// `None`: every token. The mask always has at least one bit set. The end of the session is never the only choice
-    /// where the session could go on, so that a sampler may rule it out.
+    /// The tokens that may come next, as a bit mask: bit `t % 64` of word `t / 64` is token `t`. Ids beyond the mask
+    /// are illegal; `None` allows every token. The mask is never empty. Where the session can go on, the end token is
+    /// never the only choice, so a sampler may exclude it.
     fn legal(&self) -> Option<&[u64]>;
 
-    /// Appends what is known behind the tokens so far, a row for each field of [`Codec::context`]. It depends on tokens alone.
+    /// Appends the side information of the next token: one row number for each field of [`Codec::context`]. It depends
+    /// on the tokens so far alone.
     fn context(&self, _out: &mut Vec<u32>) {}
 
-    /// The packet that was read so far, if it is complete as it stands: for a caller that stops in the middle of a
-    /// session. Afterwards the decoder expects the next packet, or the end.
+    /// The open packet, if it is complete. For a caller that stops within a session. Afterwards the decoder expects the
+    /// next packet or the end.
     fn flush(&mut self) -> Option<RawPacket> {
         None
     }
@@ -153,7 +155,8 @@ pub trait Codec: Send + Sync + fmt::Debug {
     /// The alphabet.
     fn vocab(&self) -> &Vocab;
 
-    /// The tokens that start a session of `label`: what generation feeds first when there is no seed capture.
+    /// The tokens that a session of `label` starts with. Generation feeds them first if there is no prompt from a
+    /// capture.
     ///
     /// # Errors
     /// [`DataError::UnknownLabel`].
@@ -165,21 +168,21 @@ pub trait Codec: Send + Sync + fmt::Debug {
     /// [`DataError::UnknownLabel`].
     fn encoder(&self, label: &str) -> Result<Box<dyn Encoder>, DataError>;
 
-    /// A fresh decoder. It expects the tokens after the prompt. What the tokens leave open (addresses, initial sequence
-    /// numbers, the like) is a function of `seed`; a codec whose tokens say everything ignores it.
+    /// A fresh decoder. It expects the tokens after the prompt. `seed` decides the values of the side channel; a codec
+    /// without one ignores it.
     fn decoder(&self, seed: u64) -> Box<dyn Decoder>;
 
-    /// Whether packets carry the time since the one before.
+    /// Whether packets carry the time since the previous one.
     fn timed(&self) -> bool {
         false
     }
 
-    /// Whether a decoder must see a whole session: tokens refer to what earlier packets left behind.
+    /// Whether tokens refer to earlier packets, so that a decoder must read a session from its start.
     fn stateful(&self) -> bool {
         false
     }
 
-    /// How many tokens of a stream come before its first packet: the label, and what else introduces a session.
+    /// Number of tokens before the first packet: the label and what else the codec writes there.
     fn head(&self) -> usize {
         1
     }
@@ -189,7 +192,7 @@ pub trait Codec: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Whether `token` says when a packet comes, so that a likelihood can be told with and without time.
+    /// Whether `token` encodes time. A likelihood can then be stated with and without time.
     fn is_time(&self, _token: u16) -> bool {
         false
     }

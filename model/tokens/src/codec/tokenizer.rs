@@ -1,10 +1,10 @@
 //! Import of NetSSM's `tokenizer.json` (the format of Hugging Face's tokenizers library).
 //!
-//! Two shapes are in use and both are read. The script in NetSSM's repository makes a `WordLevel` model: byte `b` at
-//! id `b`, `<|unk|>` 256, then the added tokens. The tokenizer that was published with the multi-flow model is a `BPE`
+//! Two shapes are in use and both are read. The script in NetSSM's repository makes a `WordLevel` model: byte `b` at id
+//! `b`, `<|unk|>` 256, then the added tokens. The tokenizer that was published with the multi-flow model is a `BPE`
 //! one: delimiters and labels first, then the decimal strings in the order in which their merges were learned, with one
-//! token (`256`) that no byte maps to. In both a token's content decides what it means, so only the map from content to
-//! id is read; the merges merely build each decimal number and are not needed.
+//! token (`256`) that no byte maps to. In both, the content of a token decides its meaning, so only the map from
+//! content to id is read. The merges build the decimal numbers and are not needed.
 //!
 //! NetSSM's streams have no end token (`<|endoftext|>` is defined but never written), so the result has none either.
 
@@ -39,8 +39,8 @@ impl Vocab {
     /// Reads NetSSM's `tokenizer.json`: every id keeps its meaning, labels come in the order of their ids.
     ///
     /// # Errors
-    /// [`DataError::Tokenizer`] when the text is not JSON, the model is neither `WordLevel` nor `BPE`, a byte or `<|pkt|>`
-    /// has no id, an id has two meanings, or a token is neither a number nor `<|name|>`.
+    /// [`DataError::Tokenizer`] when the text is not JSON, the model is neither `WordLevel` nor `BPE`, a byte or
+    /// `<|pkt|>` has no id, an id has two meanings, or a token is neither a number nor `<|name|>`.
     pub fn from_netssm_tokenizer(json: &str) -> Result<Self, DataError> {
         let file: TokenizerFile =
             serde_json::from_str(json).map_err(|error| DataError::Tokenizer(error.to_string()))?;

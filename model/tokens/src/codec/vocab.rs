@@ -1,13 +1,14 @@
 //! The token alphabet: which id means which byte, delimiter or label.
 //!
-//! There are two kinds. The alphabet of the **bytes** codec has byte `b` at id `b`, then `<|pkt|>` 256, `<|end|>` 257, `<|pad|>` 258, one unused id, and the
-//! labels from 260 on in the order given. One that was imported from NetSSM keeps NetSSM's ids, which put the bytes
-//! elsewhere and have no end token; see [`Vocab::from_netssm_tokenizer`]. The alphabet of the **flow** codec has byte `b`
-//! at id `b`, padding 256, end 257, then ids that only the codec's grammar gives a meaning, and the labels from
-//! [`GRAMMAR_IDS`] on; it has no packet delimiter. Ids never move: [`Vocab::extend`] only appends.
+//! There are two kinds. The alphabet of the **bytes** codec has byte `b` at id `b`, then `<|pkt|>` 256, `<|end|>` 257,
+//! `<|pad|>` 258, one unused id, and the labels from 260 on in the order given. One that was imported from NetSSM keeps
+//! NetSSM's ids, which put the bytes elsewhere and have no end token; see [`Vocab::from_netssm_tokenizer`]. The
+//! alphabet of the **flow** codec has byte `b` at id `b`, padding 256, end 257, then ids whose meaning only the codec's
+//! grammar knows, and the labels from [`GRAMMAR_IDS`] on. It has no packet delimiter. Ids never move: [`Vocab::extend`]
+//! only appends.
 //!
-//! Contract: a `Vocab` has all 256 bytes, and either the packet delimiter or ids of a grammar with padding and end; each
-//! id means one thing, and every id fits in `u16`. Constructors and `serde` check that once; everything else relies on it.
+//! Contract: a `Vocab` has all 256 bytes, and either the packet delimiter or ids of a grammar with padding and end;
+//! each id means one thing, and every id fits in `u16`. Constructors and deserialisation check this once.
 
 mod disk;
 
@@ -18,11 +19,11 @@ use serde::{Deserialize, Serialize};
 use self::disk::VocabFile;
 use crate::error::DataError;
 
-/// Label names that would be mistaken for a delimiter in NetSSM's `<|name|>` notation.
+/// Names that NetSSM's `<|name|>` notation uses for delimiters, so no label may have them.
 const RESERVED: [&str; 8] = ["pkt", "end", "pad", "padding", "unk", "endoftext", "bos", "eos"];
 const FIRST_LABEL: u16 = 260;
 
-/// Ids of the flow codec's alphabet before the labels: what its grammar uses, and room to grow.
+/// Ids of the flow codec's alphabet before the labels: those that its grammar uses, and a reserve.
 pub const GRAMMAR_IDS: u16 = 1_024;
 /// Where that alphabet has padding and end.
 const GRAMMAR_PAD: u16 = 256;
@@ -41,7 +42,7 @@ pub enum TokenKind {
     Pad,
     /// The label with this index in [`Vocab::labels`].
     Label(usize),
-    /// An id that a codec's grammar gives its meaning.
+    /// An id whose meaning a codec's grammar knows.
     Grammar,
     /// An id without meaning (reserved, or a token of an imported tokenizer that NetSSM never writes).
     Unused,
@@ -73,7 +74,7 @@ impl Vocab {
     /// # use netssm_tokens::codec::Vocab;
     /// let vocab = Vocab::new(&["youtube", "Aria"])?;
     /// assert_eq!((vocab.byte(7), vocab.packet(), vocab.label("Aria")), (7, Some(256), Some(261)));
-    /// # Ok::<(), netssm_tokens::codec::DataError>(())
+    /// # Ok::<(), netssm_tokens::DataError>(())
     /// ```
     pub fn new<S: AsRef<str>>(labels: &[S]) -> Result<Self, DataError> {
         let mut vocab = Self::from_parts(
@@ -97,7 +98,7 @@ impl Vocab {
     /// # use netssm_tokens::codec::Vocab;
     /// let vocab = Vocab::flow(&["youtube", "Aria"])?;
     /// assert_eq!((vocab.byte(7), vocab.packet(), vocab.label("Aria")), (7, None, Some(1025)));
-    /// # Ok::<(), netssm_tokens::codec::DataError>(())
+    /// # Ok::<(), netssm_tokens::DataError>(())
     /// ```
     pub fn flow<S: AsRef<str>>(labels: &[S]) -> Result<Self, DataError> {
         let mut vocab = Self::from_parts(
@@ -153,12 +154,12 @@ impl Vocab {
         self.packet
     }
 
-    /// How many ids, from 0 on, are a grammar's; 0 in an alphabet with a packet delimiter.
+    /// Number of ids, counted from 0, that belong to a grammar. 0 in an alphabet with a packet delimiter.
     pub fn grammar(&self) -> u16 {
         self.grammar
     }
 
-    /// The id that stands in a label's place where a model shall not see the label. It is nowhere else a stream's first.
+    /// The id that replaces the label where a model must not see it. No other stream starts with this id.
     pub fn unlabelled(&self) -> u16 {
         self.packet.or(self.pad).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! What codecs, the canonical form and repair share: a captured frame, a written packet, and facts about their headers.
 //!
-//! The lowest floor of this crate: it knows nothing of tokens.
+//! This is the lowest module of the crate. It knows nothing of tokens.
 
 pub(crate) mod shape;
 pub(crate) mod tcp;
@@ -31,16 +31,16 @@ impl<'a> From<&'a Record> for FrameRef<'a> {
     }
 }
 
-/// A packet as the model wrote it: header bytes of which nothing is checked yet. `repair` makes it
-/// legal or drops it.
+/// A packet as the model wrote it. Nothing in its header bytes is checked yet: `repair` makes the packet legal or drops
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawPacket {
     /// Frame prefix from the destination MAC on; with a fixed width it may end in zero padding.
     pub header: Vec<u8>,
-    /// Length of the whole frame in bytes, when the codec carries it apart from the length in the IP header: a short
-    /// frame may be padded. `None`: as long as its headers say.
+    /// Length of the whole frame in bytes, where the codec carries it besides the length in the IP header: a short
+    /// frame may be padded. `None`: the length follows from the headers.
     pub wire_len: Option<u32>,
-    /// Time since the packet before, when the codec carries time.
+    /// Time since the previous packet, where the codec carries time.
     pub gap: Option<Duration>,
 }
 
@@ -73,7 +73,8 @@ pub enum Skip {
     Hosts,
     /// The header is longer than the codec carries.
     TooLong,
-    /// A generator may not write it, so a model must not learn it: above all connections whose opening was not captured.
+    /// The strict mask does not allow it, so a model must not learn it. Most such packets are of connections whose SYN
+    /// was not captured.
     Unwritable,
 }
 

@@ -1,9 +1,9 @@
 //! How far the headers of a frame reach, found from as few leading bytes as possible.
 //!
-//! One walk serves both directions: the encoder asks it how many bytes of a captured frame to write, and the decoder asks
-//! it, token by token, whether the header it has so far is whole. So what the encoder writes and what the decoder accepts
-//! cannot drift apart. [`netssm_wire::frame::Layout`] is the walk over *complete* frames; this one differs in saying how
-//! many more bytes it needs, which only a codec wants, and in refusing whatever the codecs do not carry.
+//! The encoder asks this walk how many bytes of a captured frame to write. The decoder asks it, token by token, whether
+//! the header so far is whole. Both use the same code, so they cannot disagree. [`netssm_wire::frame::Layout`] walks
+//! *complete* frames. This walk differs in two ways: it says how many more bytes it needs, and it refuses what the
+//! codecs do not carry.
 //!
 //! Contract: never panics, never reads past the slice, at most two VLAN tags and one extension header deep.
 
@@ -28,7 +28,7 @@ pub(crate) const TCP_BYTES: usize = 20;
 pub(crate) const UDP_BYTES: usize = 8;
 pub(crate) const ICMP_BYTES: usize = 8;
 
-/// Extension headers but hop-by-hop. ESP is among them: it has the place of one, though nothing can be read behind it.
+/// Extension headers other than hop-by-hop. ESP is one of them; what follows it is encrypted.
 const IPV6_EXTENSIONS: [u8; 8] = [
     protocol::ROUTING,
     protocol::FRAGMENT,
@@ -81,12 +81,12 @@ pub(crate) struct Shape {
     pub(crate) body_len: usize,
 }
 
-/// Answer to "how far does the header reach?".
+/// How far the header reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// It ends at `Shape::end`, which may lie beyond the bytes given.
     Whole(Shape),
-    /// Not known before this many bytes are there; always more than were given.
+    /// Unknown until this many bytes are there. The number is always above the number given.
     More(usize),
     /// No codec carries such a frame.
     Foreign(Skip),
@@ -101,7 +101,7 @@ pub(crate) enum UdpPrefix {
     DnsOnly,
 }
 
-/// Early exits of the walk: either it needs more bytes, or it met something foreign.
+/// Result of a part of the walk. An early exit says that more bytes are needed, or that no codec carries the frame.
 type Walk<T> = Result<T, Extent>;
 
 fn need(bytes: &[u8], len: usize) -> Walk<()> {
@@ -233,8 +233,8 @@ fn transport(bytes: &[u8], shape: Shape, prefix: UdpPrefix) -> Walk<Shape> {
         Protocol::Icmp => ICMP_BYTES,
         Protocol::Icmpv6 => {
             need(bytes, at + 1)?;
-            // Errors quote a packet and echoes carry payload: only their headers are learned. The rest is neighbour and
-            // listener discovery, where the body is the message.
+            // Errors quote a packet and echoes carry payload, so only their headers are kept. The other types are
+            // neighbour and listener discovery, whose body is the message.
             if bytes[at] <= 129 { ICMP_BYTES } else { shape.body_len.clamp(ICMP_BYTES, MESSAGE_LIMIT_BYTES) }
         }
         Protocol::Igmp => shape.body_len.clamp(ICMP_BYTES, MESSAGE_LIMIT_BYTES),

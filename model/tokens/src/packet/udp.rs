@@ -1,14 +1,14 @@
-//! What a UDP datagram between two ports must be for dissectors to take it for a message of their service.
+//! What a UDP datagram must be like so that dissectors accept it as a message of the service on its port.
 
 use super::shape::UDP_PREFIX_BYTES;
 use netssm_wire::bytes::be16;
 use netssm_wire::ports;
 
-/// More entries than any section of a real message of one datagram has.
+/// No section of a real message in one datagram has more entries.
 const MAX_DNS_ENTRIES: u16 = 128;
 
-/// The shortest payload that dissectors take for a message of the service on a port. Below it every tool reports the
-/// packet as malformed, whatever its bytes are.
+/// The shortest payload that dissectors accept as a message of the service on a port, in bytes. They report a shorter
+/// one as malformed, whatever its bytes.
 const SHORTEST: [(u16, usize); 7] = [
     // A DNS header with a question for the root: RFC 1035 section 4.1.
     (ports::DNS, UDP_PREFIX_BYTES + 5),
@@ -29,7 +29,7 @@ pub(crate) fn shortest_payload((source, destination): (u16, u16)) -> usize {
     ours.map(|&(_, len)| len).max().unwrap_or(0)
 }
 
-/// Whether twelve bytes on a DNS port read as a DNS header (RFC 1035 section 4.1.1) rather than as somebody's tunnel.
+/// Whether twelve bytes on a DNS port are a plausible DNS header (RFC 1035 section 4.1.1). Tunnels use these ports too.
 pub(crate) fn is_dns_header(prefix: &[u8]) -> bool {
     let opcode = prefix.get(2).map_or(15, |flags| flags >> 3 & 0x0f);
     prefix.len() == 12

@@ -1,7 +1,7 @@
 //! One capture to encoded sessions: where a session starts and ends, and which of its packets are written.
 //!
-//! The file is read once, record by record; open sessions are the only thing kept. With the split by flows each flow has
-//! an encoder of its own, hence its own canonical maps, as if it had been captured alone.
+//! The file is read once, record by record. Only open sessions are in memory. If sessions are split by flow, each flow
+//! has its own encoder and its own canonical maps, as if it had been captured alone.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,14 +25,14 @@ use crate::{
 /// Reason for leaving out a record that belongs to no flow (ARP, for example) when flows are split.
 const NO_FLOW: &str = "no-flow";
 
-/// What a file gave.
+/// What was read from a file.
 #[derive(Default)]
 pub(super) struct Encoded {
     pub(super) sessions: Vec<EncodedSession>,
     pub(super) records: u64,
     pub(super) skipped: BTreeMap<&'static str, u64>,
     pub(super) short_sessions: u64,
-    /// Why the file could not be read (to its end).
+    /// Why the file could not be read, or not to its end.
     pub(super) fault: Option<String>,
 }
 
@@ -91,7 +91,7 @@ struct Open {
     /// Position among the file's sessions, by first packet.
     order: usize,
     encoder: Box<dyn Encoder>,
-    /// All of the session's: the encoder may complete its first ones at the end.
+    /// All tokens of the session: the encoder may complete the first ones at the end.
     tokens: Vec<u16>,
     packets: u64,
     gaps: Vec<u64>,
@@ -187,7 +187,7 @@ impl Open {
         let frame = FrameRef::from(record);
         let before = self.last_ns.replace(record.time_ns);
         if options.phase != Phase::All && options.phase != phase {
-            // The maps must see it all the same: data starts after the handshake's numbers.
+            // The encoder must see the packet all the same: data starts after the sequence numbers of the handshake.
             return self.encoder.observe(frame).map_err(|skip| skip.as_str());
         }
         if options.max_packets.is_some_and(|max| self.packets >= max) {
@@ -203,7 +203,7 @@ impl Open {
         if self.packets > 1
             && let Some(before) = before
         {
-            // Clocks that were set back give no gap.
+            // If the clock was set back, the gap is 0.
             self.gaps.push(u64::try_from(record.time_ns.saturating_sub(before)).unwrap_or(0));
         }
         Ok(())

@@ -1,11 +1,11 @@
 //! Captures to a corpus: find, label, split, cut into sessions, encode in parallel, write.
 //!
-//! The unit of the train/validation split is the file, so that no flow is on both sides; files with equal content count
-//! once. The output depends on the files' content, the options and the seed, not on the number of threads or the
-//! order in which a folder lists its entries.
+//! A file belongs to training or to validation as a whole, so no flow is in both. Files with equal content count once.
+//! The output depends on the content of the files, the options and the seed. It does not depend on the number of
+//! threads, or on the order in which a folder lists its entries.
 //!
-//! A file that is damaged part way gives the sessions before the damage; one that gives nothing is named in the report.
-//! Records that the codec cannot carry are counted by reason. Only when nothing at all is left is that an error.
+//! A damaged file gives the sessions before the damage. The report names files that could not be read. Records that the
+//! codec cannot carry are counted by reason. It is an error only if no session is left.
 
 mod cut;
 mod options;
@@ -39,19 +39,19 @@ pub struct PrepareReport {
     pub meta: CorpusMeta,
     /// Captures found.
     pub files: u64,
-    /// Captures that could not be read, or not to their end, with the reason.
+    /// Captures that could not be read, or not to their end, each with the reason.
     pub faults: Vec<(PathBuf, String)>,
     /// Captures without a label.
     pub unlabelled: Vec<PathBuf>,
     /// Captures left out because another one has the same content.
     pub duplicates: Vec<PathBuf>,
-    /// Sessions left out for having fewer than the wanted packets.
+    /// Sessions left out because they have fewer packets than [`PrepareOptions::min_packets`].
     pub short_sessions: u64,
-    /// Labels in the vocabulary of which no training session is left.
+    /// Labels of the vocabulary without a training session.
     pub empty_labels: Vec<String>,
 }
 
-/// A capture with its label and side.
+/// A capture with its label and the split that it belongs to.
 struct Input {
     path: PathBuf,
     label: String,
@@ -63,8 +63,9 @@ struct Input {
 /// Makes a corpus directory.
 ///
 /// # Errors
-/// [`DataError`]: contradicting options, an unreadable folder or label list, an output that exists or cannot be written,
-/// nothing left to write, or a stop that `progress` asked for ([`DataError::Stopped`]), which leaves nothing behind.
+/// [`DataError`]: contradicting options, an unreadable folder or label list, an output that exists or cannot be
+/// written, nothing left to write, or a stop that `progress` asked for ([`DataError::Stopped`]), which leaves nothing
+/// behind.
 pub fn prepare(options: &PrepareOptions, progress: &dyn Progress) -> Result<PrepareReport, DataError> {
     options.check()?;
     let labels = options.labels.as_deref().map_or_else(|| Ok(Labels::by_folder()), Labels::read)?;
@@ -97,7 +98,7 @@ pub fn prepare(options: &PrepareOptions, progress: &dyn Progress) -> Result<Prep
     }
 }
 
-/// What is found on the way; becomes the report.
+/// What was found so far. It becomes the report.
 #[derive(Default)]
 struct Found {
     files: u64,
@@ -254,7 +255,7 @@ fn encode_all(
             for session in encoded.sessions {
                 writer.push(*split, label, &session.tokens, session.packets, sources.len())?;
                 sessions += 1;
-                // A codec with time in its tokens needs no table of gaps.
+                // A codec that carries time needs no table of gaps.
                 if *split == Split::Train && !codec.timed() {
                     gaps.entry(label.clone()).or_default().extend(session.gaps);
                 }

@@ -1,11 +1,11 @@
-//! What `prepare` is asked to do.
+//! Options of `prepare`.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use crate::codec::{CodecChoice, CodecId, Vocab};
 use crate::error::DataError;
 
-/// What one sequence of the corpus is.
+/// What one session of the corpus is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SplitBy {
     /// Everything that a capture holds, flows interleaved (NetSSM section 5.3).
@@ -23,7 +23,7 @@ pub enum Phase {
     All,
     /// SYN, SYN-ACK, ACK.
     Handshake,
-    /// What lies between; all of a flow that was joined late or has no handshake.
+    /// The packets between. A flow without a captured handshake is all data.
     Data,
     /// From the first FIN or RST on.
     Teardown,
@@ -65,23 +65,23 @@ pub enum Validation {
     Inputs(Vec<PathBuf>),
 }
 
-/// What [`prepare`](super::prepare) reads and how. [`Default`] is the home of every default.
+/// What [`prepare`](super::prepare) reads and how. [`Default`] has all defaults.
 #[derive(Clone, Debug)]
 pub struct PrepareOptions {
     /// Captures to train on: files, or folders that are searched.
     pub inputs: Vec<PathBuf>,
-    /// The label list, CSV with the columns `file,label`: a file name, a folder (`requet/`) or a pattern (`*`, `?` within a
-    /// component, `**` across), compared with the end of the path; the first match wins, and `{folder}` in a label is the
-    /// name of the file's folder. `None` labels each file by its folder's name.
+    /// The label list, CSV with the columns `file,label`: a file name, a folder (`requet/`) or a pattern (`*`, `?`
+    /// within a component, `**` across), compared with the end of the path; the first match wins, and `{folder}` in a
+    /// label is the name of the file's folder. `None` labels each file by its folder's name.
     pub labels: Option<PathBuf>,
-    /// Labels to rename after that, for example several to one.
+    /// Labels to rename after that. Several may become one.
     pub label_map: BTreeMap<String, String>,
     /// The corpus directory, which must not exist or be empty.
     pub out: PathBuf,
     /// Which codec, unless `extend` says so.
     pub codec: CodecChoice,
-    /// Codec and vocabulary of a checkpoint that shall be fine-tuned on the corpus: the corpus has that codec, and the
-    /// vocabulary is extended by the labels that it lacks.
+    /// Codec and vocabulary of a checkpoint to fine-tune on the corpus. The corpus uses this codec, and new labels are
+    /// appended to the vocabulary.
     pub extend: Option<(CodecId, Vocab)>,
     /// Default: sessions.
     pub split: SplitBy,
@@ -89,13 +89,14 @@ pub struct PrepareOptions {
     pub phase: Phase,
     /// Default: a tenth of the files.
     pub validation: Validation,
-    /// Packets kept of a session; what follows is left out and the session gets no end token. Default: no limit.
+    /// Largest number of packets of a session. Later packets are left out, and the session then has no end token.
+    /// Default: no limit.
     pub max_packets: Option<u64>,
-    /// Shorter sessions are left out. Default: 2, as in NetSSM.
+    /// Least number of packets of a session. Shorter ones are left out. Default: 2, as in NetSSM.
     pub min_packets: u64,
-    /// A silence longer than this ends a session and starts another. Default: 10 minutes.
+    /// A gap longer than this ends a session and starts another. Default: 10 minutes.
     pub gap: Option<Duration>,
-    /// Chooses the validation files.
+    /// Seed of the choice of validation files.
     pub seed: u64,
 }
 

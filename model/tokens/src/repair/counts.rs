@@ -1,4 +1,4 @@
-//! What repair did and what it gave up on: bounded names, so that they can be metric labels.
+//! What repair did, and why it dropped packets. The names are few and fixed, so they can be metric labels.
 
 use std::fmt;
 
@@ -36,7 +36,7 @@ kinds! {
     ArpFields "arp_fields";
     /// The version nibble disagreed with the Ethernet type.
     IpVersion "ip_version";
-    /// The IPv4 header length was below 20 bytes or beyond what there is.
+    /// The IPv4 header length was below 20 bytes or beyond the end of the header bytes.
     IpHeaderLength "ip_header_length";
     /// IPv4 options other than router alert were removed.
     IpOptions "ip_options";
@@ -46,11 +46,11 @@ kinds! {
     IpReservedFlag "ip_reserved_flag";
     /// The packet claimed to be a fragment.
     Fragment "fragment";
-    /// TTL or hop limit was 0, or not what the protocol demands.
+    /// TTL or hop limit was 0, or not the value that the protocol demands.
     Ttl "ttl";
     /// IPv6 extension headers were removed.
     ExtensionHeader "extension_header";
-    /// The data offset was below 5 or beyond what there is.
+    /// The data offset was below 5 or beyond the end of the header bytes.
     TcpDataOffset "tcp_data_offset";
     /// Options that are broken, repeated or out of place became padding.
     TcpOptions "tcp_options";
@@ -66,17 +66,17 @@ kinds! {
     TcpAcknowledgement "tcp_acknowledgement";
     /// The UDP length disagreed with the IP length.
     UdpLength "udp_length";
-    /// A service's shortest message is longer than what was declared.
+    /// The declared length was below the shortest message of the service.
     UdpPayload "udp_payload";
     /// A DNS header promised more questions or records than its payload can hold.
     DnsCounts "dns_counts";
     /// A code that the ICMP type does not have.
     IcmpCode "icmp_code";
-    /// A field of an ICMP message that must be zero, or must not.
+    /// A field of an ICMP message that must be zero, or must not be zero.
     IcmpFields "icmp_fields";
     /// An error message got the quote of an earlier packet.
     IcmpQuote "icmp_quote";
-    /// Options of neighbour discovery, or records of a listener report, that are broken were removed.
+    /// Broken options of neighbour discovery or broken records of a listener report were removed.
     MessageBody "message_body";
 }
 

@@ -10,7 +10,7 @@ const MLD_BYTES: usize = 24;
 const MLD_QUERY_V2_BYTES: usize = 28;
 const RECORD_BYTES: usize = 20;
 
-/// The hop limit that receivers insist on: 255 proves that a neighbour sent it (RFC 4861 section 7.1), 1 keeps listener
+/// The hop limit that a message must have. 255 proves that a neighbour sent it (RFC 4861 section 7.1); 1 keeps listener
 /// messages on the link (RFC 3810 section 5).
 pub(super) fn hop_limit(kind: u8) -> Option<u8> {
     match kind {
@@ -20,7 +20,7 @@ pub(super) fn hop_limit(kind: u8) -> Option<u8> {
     }
 }
 
-/// Repairs the message that starts with `header`; `rest` is all of it.
+/// Repairs the message that starts with `header`. `rest` is the whole message.
 pub(super) fn repair(
     mut header: Vec<u8>,
     rest: &[u8],
@@ -63,7 +63,7 @@ fn address(bytes: &[u8], at: usize) -> Ipv6Addr {
     bytes.get(at..).and_then(<[u8]>::first_chunk::<16>).map_or(Ipv6Addr::UNSPECIFIED, |&octets| octets.into())
 }
 
-/// The options that parse and that we know, one of each kind.
+/// The options that parse and are known, one of each kind.
 fn legal_options(mut rest: &[u8], nameless: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let mut seen = 0_u32;

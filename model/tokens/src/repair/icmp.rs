@@ -14,7 +14,7 @@ use crate::packet::shape::ICMP_BYTES;
 /// Smallest MTU that a path may have (RFC 791 for IPv4; RFC 8200 for IPv6).
 const LEAST_MTU_V4: u16 = 68;
 const LEAST_MTU_V6: u32 = 1280;
-/// What tunnels commonly leave of 1500 bytes: stands in for an MTU that is impossible.
+/// Replaces an impossible MTU. Tunnels commonly leave this much of 1500 bytes.
 const TUNNEL_MTU: u16 = 1400;
 /// A timestamp message: eight bytes of header, three times four of time.
 const TIMESTAMP_BYTES: usize = 20;
@@ -59,7 +59,7 @@ pub(super) fn v4(
         13 | 14 => return Ok(Part { header, len: TIMESTAMP_BYTES }),
         _ => return Ok(Part { header, len: around.length(ICMP_BYTES) }),
     }
-    // Only the protocol's own end reports that a port or protocol is unreachable.
+    // Only the destination itself reports that a port or protocol is unreachable.
     let on_path = !(header[0] == 3 && matches!(header[1], 2 | 3));
     error(header, rest, around, history, on_path, fixes)
 }
@@ -98,7 +98,7 @@ pub(super) fn v6(
     error(header, rest, around, history, on_path, fixes)
 }
 
-/// An error about an earlier packet: with the quote it has, or with that of the packet it answers.
+/// An error about an earlier packet. It keeps a valid quote; otherwise it quotes a packet that the session sent.
 fn error(
     mut header: Vec<u8>,
     rest: &[u8],

@@ -1,5 +1,5 @@
-//! IPv4 and IPv6: lengths that agree, addresses that exist, and nothing between the header and its transport that a model
-//! cannot mean.
+//! IPv4 and IPv6. Repair makes lengths agree, drops impossible addresses, and removes what stands between the IP header
+//! and the transport header, except a router alert.
 
 use netssm_wire::bytes::{be16, put};
 use netssm_wire::frame::protocol;
@@ -20,13 +20,13 @@ const ROUTER_ALERT_V4: [u8; 4] = [netssm_wire::ipv4::ROUTER_ALERT, 4, 0, 0];
 /// RFC 2711, as multicast listener discovery sends it: eight bytes with the padding, next header first.
 const ROUTER_ALERT_V6: [u8; 8] = [protocol::ICMPV6, 0, 5, 2, 0, 0, 1, 0];
 
-/// What a transport needs to know of the packet around it.
+/// What the repair of a transport header needs to know of the IP packet.
 pub(super) struct Around {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
-    /// Length after the IP headers as the model declared it; may be anything.
+    /// Length after the IP headers as the model declared it, in bytes. It may be any number.
     pub(super) declared: usize,
-    /// The most that fits.
+    /// Largest length after the IP headers that fits in a frame, in bytes.
     pub(super) limit: usize,
 }
 
@@ -104,7 +104,7 @@ impl Repair {
             protocol::IGMP => return Err(RepairDrop::Address),
             _ => return Err(RepairDrop::Protocol),
         };
-        // A removed option changes the length too; that is part of the same repair.
+        // A removed option changes the length too. That counts as the same repair.
         if part.len != around.declared {
             fixes.note(RepairKind::IpLength);
         }
@@ -179,7 +179,7 @@ impl Repair {
     }
 }
 
-/// Addresses that nothing on a wire sends from or to.
+/// Drops addresses that no packet on a wire has.
 fn check_v4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> Result<(), RepairDrop> {
     let reserved = |ip| Block::of_v4(ip) == Block::Reserved;
     let no_source = is_group(source.into()) || reserved(source) || source.is_loopback();
@@ -203,7 +203,7 @@ fn check_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8) -> Result<(),
     if no_source || nameless || no_destination || absurd { Err(RepairDrop::Address) } else { Ok(()) }
 }
 
-/// The MAC that a destination demands, if the frame has another one.
+/// The MAC address that an IP destination demands, if it is a group or the frame goes to a group.
 fn mac_v4(destination: Ipv4Addr, link: &[u8]) -> Option<[u8; 6]> {
     let octets = destination.octets();
     let group = MacAddr::of_group(destination.into()).map(|mac| mac.0);
@@ -216,8 +216,8 @@ fn mac_v6(destination: Ipv6Addr, link: &[u8]) -> Option<[u8; 6]> {
     group.or_else(|| unicast(link, false, [a, b, c, d]))
 }
 
-/// A group MAC on the way to one host becomes a local one made from the host's address. The broadcast MAC is right for
-/// the broadcast address of a subnet, which by itself looks like a host.
+/// A frame to one host must not go to a group MAC: it gets a locally administered one, made from the host's address.
+/// The broadcast MAC stays for an address that may be the broadcast address of a subnet.
 fn unicast(link: &[u8], may_broadcast: bool, [a, b, c, d]: [u8; 4]) -> Option<[u8; 6]> {
     let broadcast = may_broadcast && link.starts_with(&[0xff; 6]);
     (link[0] & 1 == 1 && !broadcast).then_some([0x02, 0x00, a, b, c, d])

@@ -1,19 +1,19 @@
-//! Repair: what a model wrote becomes a legal header with a length, or is dropped with a reason.
+//! Repair makes a legal header with a length of what a model wrote, or drops it with a reason.
 //!
 //! ```text
 //! Decoder -> RawPacket -> Repair -> Packet { header, wire_len } -> rewriting, payload, checksums -> wire
 //! ```
-//! A model trained on header bytes gets most fields right and some wrong. Repair keeps what it wrote wherever that is
-//! legal, changes as little as possible where it is not, and counts each kind of change, so that a report can say how
-//! much of a session is the model's. The promise: once payload fills `wire_len` and checksums are computed, the frame
-//! satisfies [`Layout`] as whole, every length agrees, and neither Suricata's decoder nor tshark finds it malformed. A
-//! repaired packet needs no further repair.
+//! A model trained on header bytes gets most fields right and some wrong. Repair keeps what is legal, changes as little
+//! as possible of the rest, and counts each kind of change. A report can therefore say how much of a session the model
+//! wrote. After repair, once the payload fills `wire_len` and checksums are computed, [`Layout`] finds the frame whole,
+//! all lengths agree, and neither Suricata's decoder nor tshark finds it malformed. A second repair changes nothing.
 //!
-//! Not repaired: what spans packets (acknowledging data that was never sent, say). An IDS has to cope with that.
+//! Repair looks at single packets. It does not mend errors across packets, such as an acknowledgement of data that was
+//! never sent. An IDS has to cope with these.
 //!
-//! Contract: never panics, whatever the bytes; constant memory per session; one value per session, because error messages
-//! quote an earlier packet of it. Checksum fields come out as zero. UDP payload bytes are kept only where they are a
-//! DNS header; all other payload is synthesised elsewhere.
+//! Contract: no input makes it panic. It uses constant memory per session. Each session needs a value of its own,
+//! because error messages quote earlier packets. Checksum fields come out as zero. Of UDP payload only a DNS header is
+//! kept; `netssm-replay` makes all other payload.
 
 mod counts;
 mod discovery;
@@ -43,7 +43,7 @@ use crate::packet::{
 
 /// Ethernet's largest frame without tags and frame check sequence.
 pub const DEFAULT_MAX_FRAME_BYTES: usize = 1514;
-/// RFC 791 and RFC 8200 let nobody demand less than 576 and 1280 bytes; every message here fits in the latter.
+/// The least MTU of IPv6 (RFC 8200). Every message of repair fits in it. IPv4 demands less (RFC 791).
 const MIN_MAX_FRAME_BYTES: usize = ETHERNET_BYTES + 1280;
 
 /// The repair stage of one session.
@@ -61,12 +61,13 @@ impl Default for Repair {
 }
 
 impl Repair {
-    /// For frames of at most [`DEFAULT_MAX_FRAME_BYTES`] (tags come on top).
+    /// For frames of at most [`DEFAULT_MAX_FRAME_BYTES`], without tags.
     pub fn new() -> Self {
         Self::with_max_frame(DEFAULT_MAX_FRAME_BYTES)
     }
 
-    /// For frames of at most this many bytes without tags, 1,294 to 65,549; other values are brought into that range.
+    /// For frames of at most `bytes` bytes without tags. Values outside 1,294 to 65,549 are moved to the nearest end of
+    /// this range.
     pub fn with_max_frame(bytes: usize) -> Self {
         let max_frame = bytes.clamp(MIN_MAX_FRAME_BYTES, usize::from(u16::MAX) + ETHERNET_BYTES);
         Self {
@@ -84,7 +85,7 @@ impl Repair {
     /// Makes a packet legal. Its time is zero: the caller sets it.
     ///
     /// # Errors
-    /// [`RepairDrop`] when nothing sensible can be made of it.
+    /// [`RepairDrop`] if the packet cannot be made legal.
     pub fn repair(&mut self, raw: &RawPacket) -> Result<Packet, RepairDrop> {
         let mut fixes = Fixes::default();
         let outcome = self.frame(&raw.header, &mut fixes).and_then(checked);
@@ -116,7 +117,7 @@ impl Repair {
         fixes.set(RepairKind::SourceMac, &mut link[6], group);
         let (net, destination_mac) = match be16(&link, link.len() - 2) {
             Some(ethertype::ARP) => {
-                // ARP knows one group, everybody.
+                // The only group of ARP is the broadcast address.
                 let other_group = link[0] & 1 == 1 && !link.starts_with(&[0xff; 6]);
                 (arp(rest, &link, fixes)?, other_group.then_some([0xff; 6]))
             }
@@ -170,7 +171,7 @@ fn arp(rest: &[u8], link: &[u8], fixes: &mut Fixes) -> Result<Part, RepairDrop> 
     Ok(Part::whole(arp))
 }
 
-/// The last look: nothing leaves that the shared walk over frames does not call whole.
+/// The last check: [`Layout`] must find the frame whole.
 fn checked(packet: Packet) -> Result<Packet, RepairDrop> {
     let whole =
         Layout::parse(&packet.header).stop == Stop::Whole && packet.header.len() <= packet.wire_len as usize;

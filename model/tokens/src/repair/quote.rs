@@ -1,7 +1,7 @@
 //! The packets that error messages quote.
 //!
-//! An ICMP error carries the head of the packet that caused it. The tokens hold only the error's eight header bytes, so
-//! the quote is taken from what the session sent before, in the other direction.
+//! An ICMP error carries the head of the packet that caused it. The tokens hold only the eight header bytes of the
+//! error, so repair quotes a packet that the session sent before in the other direction.
 
 use std::{collections::VecDeque, net::IpAddr};
 
@@ -12,7 +12,7 @@ use netssm_wire::{
     quote,
 };
 
-/// A router's error follows its cause within a round trip; more packets than this do not fit in one here.
+/// A router's error follows its cause within a round trip. A session hardly sends more packets in one.
 const DEPTH: usize = 64;
 
 /// The last packets of a session that an error may quote.
@@ -25,7 +25,8 @@ pub(super) struct History {
 struct Quote {
     source: IpAddr,
     destination: IpAddr,
-    /// From the IP header on: with eight bytes of transport in IPv4 (RFC 792), with its whole header in IPv6.
+    /// Bytes from the IP header on: in IPv4 up to eight bytes of transport (RFC 792), in IPv6 the whole transport
+    /// header.
     bytes: Vec<u8>,
 }
 
@@ -55,8 +56,8 @@ impl History {
         self.packets.push_back(Quote { source, destination, bytes });
     }
 
-    /// The latest packet from `receiver` that `reporter` would complain about: one to itself if there is one, or (when
-    /// `on_path`, since routers report too) any other.
+    /// The latest packet from `receiver` that an error from `reporter` may be about. A packet to `reporter` comes
+    /// first. If there is none and routers report such errors too (`on_path`), it is the latest packet to anybody.
     pub(super) fn quote(&self, reporter: IpAddr, receiver: IpAddr, on_path: bool) -> Option<&[u8]> {
         let latest = || self.packets.iter().rev().filter(|quote| quote.source == receiver);
         let direct = latest().find(|quote| quote.destination == reporter);

@@ -1,4 +1,4 @@
-//! TCP headers (RFC 9293): flags that a TCP sends, options that parse, and a length that holds them.
+//! TCP headers (RFC 9293). Repair gives them flags that a TCP sends, options that parse, and a length that holds them.
 
 use super::{Part, RepairDrop, RepairKind, clear_checksum, counts::Fixes, ip::Around};
 use crate::packet::{shape::TCP_BYTES, tcp::option_fits};
@@ -51,8 +51,8 @@ pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<
     Ok(Part { header, len })
 }
 
-/// The nearest set of flags that a TCP sends: one of SYN, FIN and RST at most, ACK on everything but the first SYN and a
-/// bare RST. The two ECN flags may accompany anything.
+/// The nearest set of flags that a TCP sends: one of SYN, FIN and RST at most, ACK on everything but the first SYN and
+/// a bare RST. The two ECN flags may accompany anything.
 fn legal_flags(flags: Flags) -> Flags {
     if flags.contains(Flags::SYN) {
         flags & !(Flags::FIN | Flags::RST | Flags::PSH | Flags::URG)
@@ -63,8 +63,8 @@ fn legal_flags(flags: Flags) -> Flags {
     }
 }
 
-/// The same number of option bytes with everything illegal turned into padding: unknown kinds, wrong lengths, repeated
-/// options, options that only a SYN carries (or must not).
+/// The same number of option bytes with padding in place of what is illegal: unknown kinds, wrong lengths, repeated
+/// options, and options that do not belong to these flags.
 fn legal_options(options: &[u8], flags: Flags) -> Vec<u8> {
     let mut out = options.to_vec();
     let mut seen = 0_u16;
@@ -75,7 +75,7 @@ fn legal_options(options: &[u8], flags: Flags) -> Vec<u8> {
                 out[at..].fill(END);
                 break;
             }
-            // Nothing after this can be told apart.
+            // Nothing after this can be parsed.
             Item::Broken => {
                 out[at..].fill(NOP);
                 break;

@@ -1,4 +1,5 @@
-//! UDP headers (RFC 768): the length is the IP packet's, and long enough for what the port carries.
+//! UDP headers (RFC 768). The length follows the IP length, and is at least that of the shortest message of the port's
+//! service.
 
 use super::{Part, RepairDrop, RepairKind, counts::Fixes, ip::Around};
 use crate::packet::{
@@ -21,7 +22,7 @@ pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<
     }
     fixes.put(RepairKind::UdpLength, &mut header, 4, &(len as u16).to_be_bytes());
     put(&mut header, 6, &[0, 0]);
-    // The only payload bytes that are the model's: a DNS header, if it is one.
+    // A DNS header is the only payload that is kept of what the model wrote.
     if is_dns(source, destination)
         && around.declared >= UDP_BYTES + UDP_PREFIX_BYTES
         && let Some(prefix) = rest.get(UDP_BYTES..UDP_BYTES + UDP_PREFIX_BYTES)
@@ -33,8 +34,8 @@ pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<
     Ok(Part { header, len })
 }
 
-/// Lowers the counts of a DNS header to what `room` bytes can hold. A question takes at least five bytes (the root's name,
-/// type, class), a record eleven (the root's name and its fixed fields).
+/// Lowers the counts of a DNS header to what `room` bytes can hold. A question takes at least five bytes (the root's
+/// name, type, class), a record eleven (the root's name and its fixed fields).
 fn fit_counts(header: &mut [u8], mut room: usize, fixes: &mut Fixes) {
     for (index, least) in [5, 11, 11, 11].into_iter().enumerate() {
         let at = UDP_BYTES + 4 + 2 * index;

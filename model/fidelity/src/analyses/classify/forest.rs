@@ -19,8 +19,8 @@ pub(crate) struct Forest {
 }
 
 impl Forest {
-    /// Of some rows and the classes of all rows of the matrix. Every tree draws from a stream of its own, so the number of
-    /// threads changes nothing.
+    /// Of some rows and the classes of all rows of the matrix. Every tree draws from a stream of its own, so the number
+    /// of threads changes nothing.
     pub(crate) fn fit(
         matrix: &Matrix,
         rows: &[u32],

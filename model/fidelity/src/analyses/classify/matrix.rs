@@ -1,9 +1,10 @@
-//! A table of numbers as trees want it: by column, every value replaced by its rank among the column's distinct values.
+//! A table of numbers for trees: by column, with every value replaced by its rank among the distinct values of the
+//! column.
 //!
 //! Trees only compare values of one column, so ranks are all they need to find a split; the values themselves say where
-//! between two ranks the split lies. Columns that are constant or that repeat another one go: they add nothing to a tree and
-//! only time to an SVM. (Duplicates go from the random choice of columns too: a header bit that equals another one for all
-//! packets is one fact.)
+//! between two ranks the split lies. Columns that are constant or repeat another one are removed: they add nothing to a
+//! tree and only time to an SVM. Duplicates are also removed from the random choice of columns, because two header bits
+//! that are equal in all packets are one fact.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,8 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// Of `columns` columns whose values `value(row, column)` gives. Values that are not finite count as -1, "there is none".
+    /// Of `columns` columns whose values `value(row, column)` gives. Values that are not finite count as -1, "there is
+    /// none".
     pub(crate) fn new(rows: usize, columns: usize, value: impl Fn(usize, usize) -> f64) -> Self {
         let mut kept = Vec::<Column>::new();
         let mut seen = BTreeMap::<Vec<u32>, Vec<usize>>::new();

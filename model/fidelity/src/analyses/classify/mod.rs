@@ -1,16 +1,17 @@
-//! The classifiers that [`utility`](crate::analyses::utility) and [`discriminate`](crate::analyses::discriminate) train: decision tree, random
-//! forest, support vector machine.
+//! The classifiers that [`utility`](crate::analyses::utility) and [`discriminate`](crate::analyses::discriminate)
+//! train: decision tree, random forest, support vector machine.
 //!
-//! Definitions and defaults are scikit-learn's, because results that are compared with come from it: trees of Gini impurity
-//! grown until their leaves are pure, forests of 100 trees on bootstrap samples with the root of the number of columns
-//! tried a split, an SVM with a Gaussian kernel, C = 1, gamma "scale", one against one. A test compares accuracies on the
-//! sets of `tests/fidelity/classifiers.py`.
+//! Definitions and defaults are scikit-learn's, because results that are compared with come from it: trees of Gini
+//! impurity grown until their leaves are pure, forests of 100 trees on bootstrap samples with the root of the number of
+//! columns tried a split, an SVM with a Gaussian kernel, C = 1, gamma "scale", one against one. A test compares
+//! accuracies on the sets of `tests/fidelity/classifiers.py`.
 //!
-//! The SVM is smartcore's. Its trees and forests are not used: as of 0.7.0 they pass over a place to split where the two
-//! rows beside it have the same class, which is only right where values differ from row to row. On header bits and counts
-//! it misses splits: on the set "bits, two classes" its forest is right in 0.78 of the cases, scikit-learn's in 0.89.
+//! The SVM is smartcore's. Its trees and forests are not used: as of 0.7.0 they pass over a place to split where the
+//! two rows beside it have the same class, which is only right where values differ from row to row. On header bits and
+//! counts it misses splits: on the set "bits, two classes" its forest is right in 0.78 of the cases, scikit-learn's in
+//! 0.89.
 //!
-//! Nothing here draws from anywhere but a seed, and the number of threads changes nothing.
+//! All random draws come from a seed, and the number of threads changes nothing.
 
 mod forest;
 mod matrix;
@@ -93,8 +94,8 @@ mod tests {
             });
             let distances = Distances::of(&matrix);
             let svm = mean(&|seed| Svm::fit(&distances, &train, &set.y, classes, seed).predict(&test));
-            // Two means over 20 seeds each: within 1 point, or four times what their standard errors explain. The SVM draws
-            // nothing that matters: within a row or two of 150 to 200.
+            // Two means over 20 seeds each: within 1 point, or four times what their standard errors explain. The SVM
+            // draws nothing that matters: within a row or two of 150 to 200.
             for (what, got, expected, least) in [
                 ("tree", tree, &set.tree, 0.01),
                 ("forest", forest, &set.forest, 0.01),

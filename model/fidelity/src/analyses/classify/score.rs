@@ -6,8 +6,8 @@ pub(crate) fn accuracy(truth: &[u16], guess: &[u16]) -> f64 {
     right as f64 / truth.len().max(1) as f64
 }
 
-/// Mean over the classes, those of the truth and those guessed, of F1: `2 right / (guessed + there)`, 0 to 1. Classes count
-/// alike, however many cases they have; scikit-learn's `f1_score(average="macro")`.
+/// Mean over the classes, those of the truth and those guessed, of F1: `2 right / (guessed + there)`, 0 to 1. Classes
+/// count alike, however many cases they have; scikit-learn's `f1_score(average="macro")`.
 pub(crate) fn macro_f1(truth: &[u16], guess: &[u16]) -> f64 {
     let classes = truth.iter().chain(guess).max().map_or(0, |class| usize::from(*class) + 1);
     let mut right = vec![0_u32; classes];

@@ -1,8 +1,9 @@
-//! A support vector machine with a Gaussian kernel, C = 1 and gamma "scale" (1 / (columns x variance)), one against one.
+//! A support vector machine with a Gaussian kernel, C = 1 and gamma "scale" (1 / (columns x variance)), one against
+//! one.
 //!
 //! The machine of two classes is smartcore's. Votes are counted here: smartcore takes any of the classes that have most
-//! votes, and we want the same one every time (the first, as libsvm does). The kernel needs nothing but distances between
-//! rows, which are computed once and serve every training set: what smartcore sees of a row is its number.
+//! votes, and we want the same one every time (the first, as libsvm does). The kernel needs nothing but distances
+//! between rows, which are computed once and serve every training set: what smartcore sees of a row is its number.
 //!
 //! Source: C.-C. Chang, C.-J. Lin, "LIBSVM: a library for support vector machines", ACM TIST 2 (2011).
 
@@ -77,7 +78,8 @@ impl Kernel for Gaussian {
 
 type Parameters = SVCParameters<f64, i32, DenseMatrix<f64>, Vec<i32>>;
 
-/// What is needed to fit and ask: machines of two classes borrow their training rows, so they are made where they are asked.
+/// What is needed to fit and ask: machines of two classes borrow their training rows, so they are made where they are
+/// asked.
 pub(crate) struct Svm<'a> {
     distances: &'a Distances,
     /// Training rows by class.

@@ -1,8 +1,8 @@
 //! A decision tree for classes: CART with Gini impurity, grown until leaves are pure or cannot be parted.
 //!
-//! At each node `tries` columns are drawn; if none of them parts the node's rows, more are, as scikit-learn does. Of the
-//! places between two neighbouring values of a column all are tried, and the first one with the least impurity is taken:
-//! `x <= middle of the two` goes left.
+//! At each node `tries` columns are drawn; if none of them parts the node's rows, more are, as scikit-learn does. Of
+//! the places between two neighbouring values of a column all are tried, and the first one with the least impurity is
+//! taken: `x <= middle of the two` goes left.
 //!
 //! Source: L. Breiman, J. Friedman, R. Olshen, C. Stone, "Classification and Regression Trees", 1984.
 
@@ -147,8 +147,8 @@ impl Tree {
 }
 
 impl Place {
-    /// The last rank that goes left. The split is halfway between two values, and rows that the tree has not seen may lie on
-    /// either side of it.
+    /// The last rank that goes left. The split is halfway between two values, and rows that the tree has not seen may
+    /// lie on either side of it.
     fn at(&self, column: &Column) -> u32 {
         let (low, high) = (column.distinct[self.ranks.0 as usize], column.distinct[self.ranks.1 as usize]);
         let middle = low + (high - low) / 2.0;

@@ -216,7 +216,7 @@ impl Report {
     }
 }
 
-/// How far apart rows are in the mean, and which is farthest.
+/// Mean distance of the rows, and the row with the largest one.
 fn verdict(rows: impl Iterator<Item = (&'static str, Compared)>) -> String {
     let sizes: Vec<(&str, f64, Option<f64>)> = rows
         .filter_map(|(name, row)| {

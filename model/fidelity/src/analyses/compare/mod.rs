@@ -1,8 +1,8 @@
-//! Real against synthetic, row by row, over all sessions and by label, with the noise floor beside it.
+//! Real against synthetic, row by row, over all sessions and by label, with the floor for comparison.
 //!
-//! *Overall* takes the sessions of every label together, so it also feels a different mix of labels. *By label* compares
-//! sessions of the same label, and the *label mean* is the plain mean of these distances over the labels that both sides
-//! have. The *floor* is the same real set against a second real one: no generator can be expected to be closer.
+//! *Overall* takes the sessions of all labels together, so it also depends on the mix of labels. *By label* compares
+//! sessions of the same label, and the *label mean* is the plain mean of these distances over the labels that both
+//! sides have. The *floor* is the same real set against a second real one: no generator can be expected to be closer.
 
 mod chapters;
 mod curves;
@@ -18,10 +18,11 @@ use crate::rows::rows;
 use crate::side::{About, Side};
 use crate::stats::{Summary, emd, ks};
 
-/// Version of the shape of [`Report`], and of the [`Evaluation`](crate::Evaluation) around it. 2 has analyses beside the rows.
+/// Version of the shape of [`Report`], and of the [`Evaluation`](crate::Evaluation) around it. Version 2 has analyses
+/// besides the rows.
 pub const FORMAT: u32 = 2;
 
-/// What one side has in a row.
+/// The value of one side in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
@@ -37,7 +38,7 @@ pub enum Value {
     },
 }
 
-/// How far two sides are apart in a row.
+/// The distance of two sides in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Distance {

@@ -1,16 +1,16 @@
 //! The connections of one TCP flow, segment by segment (RFC 9293 sections 3.3 to 3.6).
 //!
-//! A capture is no end of a connection: it may begin in the middle, lose segments and see them in another order than the
-//! ends do. So nothing is demanded of what was not seen:
+//! A capture does not see all that the ends of a connection see: it may begin in the middle, lose segments, and have
+//! them in another order. So segments that were not captured are never held against a flow:
 //!
 //! - a direction's first segment sets where its numbers start; ACKs are judged once the other direction was seen;
 //! - a connection is *established* when its handshake is complete, or, where its beginning is not in the capture, once
 //!   both ends have sent an ACK;
-//! - a SYN with a new initial number begins a new connection on the same five-tuple unless the old one is established and
-//!   neither FIN nor RST ended it. Then it is late; when the peer answers it all the same, the end of the old connection was
-//!   lost by the capture, and a new one begins.
+//! - a SYN with a new initial number begins a new connection on the same five-tuple unless the old one is established
+//!   and neither FIN nor RST ended it. Then the SYN is late. If the peer answers it all the same, the capture lost the
+//!   end of the old connection, and a new one begins.
 //!
-//! The numbers of a RST are those of the segment that it answers: they neither move anything nor are judged.
+//! The numbers of a RST are those of the segment that it answers. They are not judged and change nothing.
 
 use netssm_wire::tcp::{Flags, Seq};
 
@@ -36,7 +36,7 @@ struct Half {
     fin_acked: bool,
 }
 
-/// A connection and what it was found to do.
+/// A connection and its state.
 #[derive(Clone, Copy, Debug, Default)]
 struct Connection {
     halves: [Half; 2],
@@ -58,7 +58,7 @@ pub(super) struct Examiner {
     now: Connection,
     /// A SYN of an established connection, with its side and number.
     late: Option<(usize, Seq, Seen)>,
-    /// How the last RST found its connection.
+    /// State of the connection when its last RST came.
     reset: End,
     /// Some direction's numbers, some acknowledgement, moved on.
     sent_on: bool,
@@ -110,7 +110,7 @@ impl Examiner {
         }
     }
 
-    /// What can be said of a segment by itself.
+    /// Facts of a segment by itself.
     fn count(&mut self, segment: &Segment, seen: &Seen) {
         let facts = &mut self.facts;
         let has = |flag| segment.flags.contains(flag);
@@ -148,7 +148,7 @@ impl Examiner {
         now.reset = true;
     }
 
-    /// Takes the SYN in, unless it is late: then it says so and leaves the connection as it was.
+    /// Updates the connection by a SYN. A late SYN changes nothing, and the function says so.
     fn take_syn(&mut self, mine: usize, segment: &Segment, seen: &Seen) -> bool {
         let theirs = 1 - mine;
         let ack = segment.flags.contains(Flags::ACK);
@@ -185,7 +185,7 @@ impl Examiner {
         false
     }
 
-    /// A new connection; the old one is done with.
+    /// Begins a new connection and counts the old one.
     fn begin(&mut self) {
         self.settle();
         self.now = Connection::default();
@@ -207,7 +207,8 @@ impl Examiner {
             if self.now.timestamps && timestamped.is_some() {
                 self.facts.timestamps_gone.any(timestamped == Some(false));
             }
-            // Nobody sends them later who did not agree on them (RFC 7323 section 3.2): the agreement was not captured.
+            // An end that did not agree on timestamps does not send them later (RFC 7323 section 3.2), so the agreement
+            // was not captured.
             self.now.timestamps |= timestamped == Some(true);
         }
         if seen.counts.sack > 0
@@ -255,7 +256,8 @@ impl Examiner {
         self.facts.jumps += u64::from(jumps);
         self.facts.behind += u64::from(segment.seq_len() > 0 && start.precedes(next) && !keeps_alive);
         self.sent_on |= !jumps && first.precedes(start);
-        // Whatever lies before a segment was sent, seen or not: so a gap is one jump, and what comes behind it is no other.
+        // All data before a segment was sent, captured or not. So a gap counts once, and the segments behind it are no
+        // further gaps.
         half.sent = Some((first, next.later(end)));
     }
 
@@ -270,7 +272,7 @@ impl Examiner {
         now.established |= completes || joined;
     }
 
-    /// Counts what is counted once a connection.
+    /// Counts the facts that count once per connection.
     fn settle(&mut self) {
         let now = &self.now;
         if now.initiator.is_some() {

@@ -1,4 +1,4 @@
-//! What compliance asks of a flow: how often each rule applied, and how often what it asks for was there.
+//! Facts of a flow for compliance: how often each rule applied, and how often it held.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::rows::collect::Share;
 pub struct Fact {
     /// The flow counts for the row.
     pub holds: bool,
-    /// Segments, ACKs or connections that the row judged, and of how many it holds; the row says of what.
+    /// Cases that the row judged (segments, ACKs or connections), and in how many it holds.
     pub cases: Share,
 }
 

@@ -3,16 +3,17 @@
 //! ```text
 //! session -> segments with their options -> connections of each flow -> FlowFacts -> rows by capture and by flow
 //! ```
-//! Every row is a question that a flow answers with yes or no ([`ROWS`] has the definitions), and it is told three times:
+//! Every row is a question about a flow ([`ROWS`] has the definitions). The report answers it three times:
 //!
 //! - **captures** (the paper's *multi-flow*): the share of sessions in which at least one TCP flow says yes; of
 //!   `ip.version`, in which all packets do;
 //! - **flows** (the paper's *single-flow*, where a capture is one flow): the share of TCP flows that say yes;
-//! - **cases**: the share of segments, ACKs or connections that the row judges. The strictest of the three, as a single segment
-//!   among thousands is enough for the others.
+//! - **cases**: the share of segments, ACKs or connections that the row judges. This is the strictest number: for the
+//!   others a single segment among thousands is enough.
 //!
-//! Sessions without TCP, and flows of which no segment has a whole header, are not counted. Real traffic breaks these rules
-//! too: captures begin in the middle, lose packets and reorder them. Compare with the real column, never with 0 or 100 %.
+//! Sessions without TCP, and flows of which no segment has a whole header, are not counted. Real traffic breaks these
+//! rules too: captures begin in the middle, lose packets and reorder them. Compare with the real column, never with 0
+//! or 100 %.
 //!
 //! Table 4 counts options. Totals depend on how much traffic there is, so they are told per 1,000 segments too.
 
@@ -44,8 +45,8 @@ use crate::side::Side;
 /// What counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// TCP flows with fewer segments are not looked at. Default 1, as every flow counts in the paper. More leaves out scans
-    /// and what a limit on packets cut off.
+    /// TCP flows with fewer segments are not looked at. Default 1, as every flow counts in the paper. More leaves out
+    /// scans and what a limit on packets cut off.
     pub min_segments: u64,
 }
 
@@ -108,8 +109,8 @@ pub fn analyse(real: &Side, synthetic: &Side, floor: Option<&Side>, options: &Op
     }
 }
 
-/// The facts of every TCP flow of a session, in order, with the flow's number in [`CapturedSession::flows`]. Flows of which no segment
-/// has a whole fixed header are left out.
+/// The facts of every TCP flow of a session, in order, with the flow's number in [`CapturedSession::flows`]. Flows of
+/// which no segment has a whole fixed header are left out.
 pub fn facts(session: &CapturedSession) -> Vec<(usize, FlowFacts)> {
     let mut flows: Vec<Option<Examiner>> = session
         .flows

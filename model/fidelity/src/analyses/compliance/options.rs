@@ -1,7 +1,7 @@
-//! TCP options of a segment: which are there, and whether all of them were captured (RFC 9293 section 3.1).
+//! TCP options of a segment, and whether all of them were captured (RFC 9293 section 3.1).
 //!
-//! What is seen is sure; what is not seen is known to be absent only when the header was captured whole ([`Seen::whole`]).
-//! Captures that are cut to a fixed length often lose the end of a SYN's options.
+//! An option that is not seen is known to be absent only if the header was captured whole ([`Seen::whole`]). Captures
+//! that are cut to a fixed length often lose the end of a SYN's options.
 
 use netssm_wire::frame::{Layout, Transport};
 use netssm_wire::tcp::{OptionWalk, TcpOption, View};

@@ -1,14 +1,15 @@
 //! The rows of NetSSM's Table 3 and what each one means here.
 //!
 //! The paper names its rows and says in a sentence or two what they are after; the program that it counted with is not
-//! published. The definitions are therefore ours, each from the RFC that has the rule. Where the paper's own numbers show that it
-//! counted something else (ACKs beyond what was sent are in *all* of its real captures), ours is the rule.
+//! published. The definitions here follow the RFC that has the rule. In some rows the paper's numbers show that it
+//! counted something else; for example, *all* of its real captures have ACKs beyond the data sent. The rule of the RFC
+//! decides.
 
 use serde::Serialize;
 
 use super::facts::{Fact, FlowFacts};
 
-/// Which way is better.
+/// The part of the table that a row belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RowGroup {
@@ -250,8 +251,8 @@ pub const ROWS: [ComplianceRow; 17] = [
     },
 ];
 
-/// A row of Table 4: option counts as the paper has them, in the order of [`Published`] (many flows real and NetSSM, one flow
-/// real, NetSSM and NetDiffusion). They are totals of captures of unequal number and length.
+/// A row of Table 4: option counts as the paper has them, in the order of [`Published`] (many flows real and NetSSM,
+/// one flow real, NetSSM and NetDiffusion). They are totals of captures of unequal number and length.
 pub const PUBLISHED_OPTIONS: [(&str, [u64; 5]); 5] = [
     ("MSS", [10_844, 47_607, 1_654, 2_183, 47_497]),
     ("WScale", [10_824, 47_402, 1_654, 2_181, 66_981]),

@@ -1,14 +1,14 @@
-//! Which sessions are compared, and in which part of them each is held out.
+//! The choice of sessions to compare, and the fold in which each is held out.
 //!
-//! *Matched by label*: as many sessions of each label from one side as from the other, so that a different mix of labels is not
-//! taken for a difference of traffic. *Paired*: sessions are held out as wholes, and of each label as many of one side as of the
-//! other. Else a forest that knows the label of a held-out session by its looks finds fewer of its own side under it in
-//! training, says so, and is wrong more often than chance: with three sessions a label and two real sets that was an area of
-//! 0.24. What is left of this effect, from groups within a label, makes the area a little less than it should be and never finds a
-//! difference that is not there. (Pairing each session with the one most like it does the opposite: whatever little the two
-//! samples differ by then points the same way in every pair, and half the tests between equal sets find a difference.)
-//! *Grouped*: sessions that have exactly the same features are in one fold: verbatim copies must come out as what they are
-//! here, the same.
+//! *Matched by label*: as many sessions of each label from one side as from the other, so that a different mix of
+//! labels is not taken for a difference of traffic. *Paired*: sessions are held out as wholes, and of each label as
+//! many of one side as of the other. Otherwise, for a held-out session, training has fewer sessions of its own side
+//! with its label. A forest that recognises the label then guesses the other side, and is wrong more often than chance:
+//! with three sessions per label and two real sets the area was 0.24. What is left of this effect, from groups within a
+//! label, makes the area a little less than it should be and never finds a difference that is not there. (Pairing each
+//! session with the one most like it does the opposite: whatever little the two samples differ by then points the same
+//! way in every pair, and half the tests between equal sets find a difference.) *Grouped*: sessions that have exactly
+//! the same features are in one fold: verbatim copies must count as equal.
 
 use std::collections::BTreeMap;
 
@@ -80,8 +80,8 @@ pub(super) struct Dealt<'a> {
     pub(super) features: &'a [f64],
 }
 
-/// The fold of every session. Within a label, sessions with the same features stay together, and one of each side makes a
-/// pair; pairs are dealt to the folds in which their label, and then all, has fewest sessions.
+/// The fold of every session. Within a label, sessions with the same features stay together, and one of each side makes
+/// a pair; pairs are dealt to the folds in which their label, and then all, has fewest sessions.
 pub(super) fn assign(sessions: &[Dealt<'_>], folds: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
     let labels = sessions.iter().map(|session| session.label).max().map_or(0, |last| last + 1);
     let mut units: Vec<Vec<usize>> = (0..labels).flat_map(|label| pairs(sessions, label, rng)).collect();

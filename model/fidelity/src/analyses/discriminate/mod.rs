@@ -1,22 +1,24 @@
-//! A two-sample test by a classifier: can a random forest tell synthetic flows, and sessions, from real ones, and by what?
+//! A two-sample test by a classifier: whether a random forest can tell synthetic flows and sessions from real ones, and
+//! by which features.
 //!
-//! Real and synthetic cases get the labels 0 and 1. A forest is trained on four fifths of the sessions and judges the rest, in
-//! turn, so that every case has a score from a forest that has not seen its session (`folds`). The area under the ROC curve
-//! of these scores (`auc`) is the chance that a synthetic case looks more synthetic than a real one: 0.5 if the two cannot be
-//! told apart by these features, 1 if always. The interval is a bootstrap over sessions, because flows of a session
-//! are not independent. What gave them away is found by dealing the values of one feature anew among held-out cases
-//! (permutation importance). The floor is the same test between two real sets.
+//! Real and synthetic cases get the labels 0 and 1. A forest is trained on four fifths of the sessions and judges the
+//! rest, in turn, so that every case has a score from a forest that has not seen its session (`folds`). The area under
+//! the ROC curve of these scores (`auc`) is the chance that a synthetic case looks more synthetic than a real one: 0.5
+//! if the two cannot be told apart by these features, 1 if always. The interval is a bootstrap over sessions, because
+//! flows of a session are not independent. The features that matter are found by shuffling the values of one feature
+//! among held-out cases (permutation importance). The floor is the same test between two real sets.
 //!
-//! Below 0.5, held-out sessions are like sessions *of the other side* more than like their own: near copies, or labels with few
-//! sessions each (`folds` says why). Exact copies are kept in one part and come out as 0.5. The interval leaves out how far the
-//! forests would be others had they been trained on other sessions: of 24 tests between equal sets of 40 sessions it held
-//! 0.5 in 21, their mean was 0.50.
+//! Below 0.5, held-out sessions are like sessions *of the other side* more than like their own: near copies, or labels
+//! with few sessions each (`folds` says why). Exact copies are kept in one part and come out as 0.5. The interval
+//! leaves out how far the forests would be others had they been trained on other sessions: of 24 tests between equal
+//! sets of 40 sessions it held 0.5 in 21, their mean was 0.50.
 //!
 //! Limits: the features are those of `fidelity::features`, without addresses and without payload; a forest that finds
 //! nothing proves nothing. A difference that is plain in one field is enough for an area of 1, however small it is to a
 //! user: read the clues, not only the area. Sessions cut at different lengths differ in length.
 //!
-//! Sources: D. Lopez-Paz, M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017; L. Breiman, "Random forests", 2001.
+//! Sources: D. Lopez-Paz, M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017; L. Breiman, "Random forests",
+//! 2001.
 
 mod chapter;
 mod folds;
@@ -51,11 +53,11 @@ pub struct Options {
     pub flows: usize,
     /// Resamplings of the interval. Default 1,000.
     pub bootstraps: usize,
-    /// How often each feature is dealt anew. Default 2.
+    /// How often each feature is shuffled. Default 2.
     pub permutations: usize,
     /// Features named in the report; all are in the JSON. Default 12.
     pub clues: usize,
-    /// What is drawn at random follows from it. Default 1.
+    /// Seed of all random draws. Default 1.
     pub seed: u64,
 }
 

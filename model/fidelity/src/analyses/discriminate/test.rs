@@ -35,8 +35,8 @@ pub struct Clue {
     pub feature: String,
     /// Unit of its values.
     pub unit: &'static str,
-    /// How much lower the out-of-fold area is where the feature's values are dealt anew among the cases of a fold. Features that say
-    /// the same share it: the forest does without one of them.
+    /// How much lower the out-of-fold area is if the feature's values are shuffled among the cases of a fold. Redundant
+    /// features share this importance, because the forest can replace one by the other.
     pub drop: f64,
     /// Area of the feature alone, taken the way round that is above 0.5.
     pub alone: f64,
@@ -66,11 +66,11 @@ struct Fold {
     forest: Option<Forest>,
 }
 
-/// What a forest that knows nothing says.
+/// The score of a forest that cannot separate the sides.
 const UNKNOWN: f64 = 0.5;
 
 impl Cases<'_> {
-    /// Tests them; `None` if a side has no case. `clues`: also asks what gave them away.
+    /// Runs the test; `None` if a side has no case. `clues`: also computes the importance of the features.
     pub(super) fn tell(&self, options: &Options, clues: bool, seed: u64) -> Option<Told> {
         let matrix = Matrix::new(self.rows.len(), self.features.len(), |row, column| self.rows[row][column]);
         let folds = self.fold_of.iter().max().map_or(0, |last| last + 1);
@@ -100,8 +100,8 @@ impl Cases<'_> {
         Fold { held_out, forest }
     }
 
-    /// Percentiles of the area over resampled sessions, each side by itself. The forests stay as they are: what is measured is how
-    /// far the answer depends on which sessions were there to be judged.
+    /// Percentiles of the area over resampled sessions, each side by itself. The forests stay as they are: what is
+    /// measured is how far the answer depends on which sessions were there to be judged.
     fn interval(&self, ranked: &Ranked, area: f64, options: &Options, seed: u64) -> (f64, f64) {
         let sides = [false, true].map(|side| {
             let of = |&session: &usize| self.session_second[session] == side;

@@ -1,13 +1,16 @@
-//! The random baseline of NetSSM's Table 5: values of a positively right-skewed law between the least and the largest real value.
+//! The random baseline of NetSSM's Table 5: values of a positively right-skewed law between the least and the largest
+//! real value.
 //!
-//! The paper does not name the law. Here it is the beta distribution with parameters 1 and 4, stretched to that range: most values
-//! near the least one, a fifth of the range in the mean, a skewness of 1.05. Whole numbers, as sizes in bytes and counts are.
+//! The paper does not name the law. Here it is the beta distribution with parameters 1 and 4, stretched to that range:
+//! most values near the least one, a fifth of the range in the mean, a skewness of 1.05. Whole numbers, as sizes in
+//! bytes and counts are.
 
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// As many values as the real sample has, sorted. `stream` makes samples of one seed independent. Empty of an empty sample.
+/// As many values as the real sample has, sorted. `stream` makes samples of one seed independent. Empty of an empty
+/// sample.
 pub(super) fn right_skewed(real: &[f64], seed: u64, stream: u64) -> Vec<f64> {
     let (Some(&low), Some(&high)) = (real.first(), real.last()) else { return Vec::new() };
     let mut random = ChaCha8Rng::seed_from_u64(seed);

@@ -12,8 +12,8 @@ const BINS: usize = 30;
 pub struct Distances {
     /// Pairs of sessions that this is over; 1 where all sessions of a side are taken together.
     pub pairs: u64,
-    /// Difference of the means, in the unit of the values. Over pairs, as the paper has it: the mean over the pairs of the
-    /// difference of their *medians*.
+    /// Difference of the means, in the unit of the values. Over pairs, as the paper has it: the mean over the pairs of
+    /// the difference of their *medians*.
     pub mean_delta: Option<f64>,
     /// Difference of the medians. Over pairs: its median.
     pub median_delta: Option<f64>,
@@ -79,10 +79,10 @@ impl Distances {
     }
 }
 
-/// Kullback-Leibler divergence in nats of `b` from `a`, sorted samples: of histograms with 30 bins of equal width over the range
-/// of both, half a count added to every bin (R. E. Krichevsky and V. K. Trofimov, IEEE Transactions on Information Theory 27, 1981), so that
-/// it is finite. It depends on the bins and on how many values there are: compare it with the floor and the random
-/// baseline, not with numbers made in another way. 0 if all values are the same.
+/// Kullback-Leibler divergence in nats of `b` from `a`, sorted samples: of histograms with 30 bins of equal width over
+/// the range of both, half a count added to every bin (R. E. Krichevsky and V. K. Trofimov, IEEE Transactions on
+/// Information Theory 27, 1981), so that it is finite. It depends on the bins and on how many values there are: compare
+/// it with the floor and the random baseline, not with numbers made in another way. 0 if all values are the same.
 fn kl(a: &[f64], b: &[f64]) -> Option<f64> {
     let (low, high) = (a.first()?.min(*b.first()?), a.last()?.max(*b.last()?));
     if high <= low {

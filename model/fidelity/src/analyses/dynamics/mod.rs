@@ -1,4 +1,4 @@
-//! Application dynamics: what is downloaded from servers, in how many pieces of which size (NetSSM section 5.3.3, Table 5).
+//! Application dynamics: number and size of the segments that servers send (NetSSM section 5.3.3, Table 5).
 //!
 //! ```text
 //! session -> flows to chosen servers -> download segments -> three evaluations -> real against synthetic, random, floor
@@ -7,14 +7,15 @@
 //! - **average**: mean size of the segments of a sender, bytes;
 //! - **count**: segments of a sender.
 //!
-//! A *sender* is a server address within a session. [`Servers`] says which, `segments` what a segment is.
+//! A *sender* is a server address within a session. [`Servers`] chooses the addresses; `segments` defines a segment.
 //!
-//! Every evaluation is compared in two ways. *Together*: all values of a side as one sample. *In pairs*, as the paper does, whose
-//! synthetic captures each continue a real one: session by session, and then the median over the pairs. Sessions are paired
-//! with those of the same label in the order of their files, so pairs mean something only where the synthetic ones were prompted
-//! with the real ones in that order; otherwise they tell how far two sessions of one label are apart, which the floor does too.
+//! Every evaluation is compared in two ways. *Together*: all values of a side as one sample. *In pairs*: session by
+//! session, and then the median over the pairs. The paper does this, because each of its synthetic captures continues a
+//! real one. Sessions are paired with those of the same label in the order of their files. So pairs correspond only if
+//! the synthetic sessions were prompted with the real ones in that order. Otherwise they show the distance of two
+//! sessions of one label, as the floor does.
 //!
-//! Values of a session are not independent; p-values are there because the paper has them.
+//! Values of a session are not independent. The report has p-values because the paper has them.
 
 mod baseline;
 mod chapter;
@@ -39,7 +40,7 @@ pub use self::servers::Servers;
 use crate::side::Side;
 use crate::stats::{Summary, sort};
 
-/// What is looked at.
+/// Options of the analysis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Whose downloads. Default: ports 443 and 80.
@@ -58,7 +59,7 @@ impl Default for Options {
     }
 }
 
-/// What one side has.
+/// Counts of one side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Looked {
     /// Sessions.

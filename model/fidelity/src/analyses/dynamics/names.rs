@@ -1,7 +1,7 @@
 //! Addresses that names were resolved to: the answers of DNS and multicast DNS in a session (RFC 1035, RFC 6762).
 //!
-//! simple-dns reads the messages; a message with anything in it that it cannot read gives nothing, and so does one that the
-//! capture cut. Answers to encrypted questions are not seen.
+//! simple-dns reads the messages; a message with anything in it that it cannot read gives nothing, and so does one that
+//! the capture cut. Answers to encrypted questions are not seen.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,8 +17,9 @@ use crate::input::session::CapturedSession;
 /// Ports whose answers are read.
 const PORTS: [u16; 2] = [DNS, MDNS];
 
-/// Addresses in the answers to a session's questions for names below one of the suffixes. Where the question matches, every
-/// address of the answer counts, whatever aliases are in between; else those of the records whose own name matches.
+/// Addresses in the answers to a session's questions for names below one of the suffixes. Where the question matches,
+/// every address of the answer counts, whatever aliases are in between; else those of the records whose own name
+/// matches.
 pub(super) fn addresses(session: &CapturedSession, suffixes: &[String]) -> BTreeSet<IpAddr> {
     let mut out = BTreeSet::new();
     for (number, packet) in session.packets.iter().enumerate() {

@@ -1,15 +1,16 @@
 //! Download segments: what a server sends between one request and the next.
 //!
-//! NetSSM takes the notion from F. Bronzino et al., "Inferring streaming video quality from encrypted traffic", Proc. ACM
-//! on Measurement and Analysis of Computing Systems 3(3), 2019: in an adaptive stream the client asks for a piece of video and gets it, then asks for the next, and from outside a
-//! *request* is a packet of the client with payload. Over TCP any payload makes a request. Over UDP, where QUIC sends
-//! acknowledgements as payload too, only a large enough one does: 300 bytes, above what
-//! acknowledgements take in our captures. (C. Gutterman et al., "Requet", Proc. ACM MMSys 2019, find YouTube's requests over QUIC by size as well.)
+//! NetSSM takes the term from F. Bronzino et al., "Inferring streaming video quality from encrypted traffic", Proc. ACM
+//! on Measurement and Analysis of Computing Systems 3(3), 2019. In an adaptive stream the client requests a piece of
+//! video, gets it, and requests the next. An observer sees a *request* as a packet of the client with payload. Over TCP
+//! any payload makes a request. Over UDP, where QUIC sends acknowledgements as payload too, only a large enough one
+//! does: 300 bytes, above what acknowledgements take in our captures. (C. Gutterman et al., "Requet", Proc. ACM MMSys
+//! 2019, find YouTube's requests over QUIC by size as well.)
 //!
-//! A segment's size is the payload that the server sends in the flow from a request up to the next, in bytes, without headers;
-//! retransmitted payload counts again. A request that nothing follows makes no segment, so a request of several packets
-//! makes one. What comes before a flow's first request belongs to a request that was not captured and does not count; the last
-//! segment counts as far as the capture has it.
+//! A segment's size is the payload that the server sends in the flow from a request up to the next, in bytes, without
+//! headers; retransmitted payload counts again. A request that nothing follows makes no segment, so a request of
+//! several packets makes one. What comes before a flow's first request belongs to a request that was not captured and
+//! does not count; the last segment counts as far as the capture has it.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Which end of which flow is a server whose downloads are looked at.
+//! The choice of servers: which end of which flow is a server whose downloads are measured.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,9 +13,9 @@ use crate::side::Side;
 /// How servers are chosen. Flows are TCP or UDP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Servers {
-    /// By address, among those that DNS answers in the same session give for names that are one of these or below one (NetSSM
-    /// takes `nflxvideo.net`, `netflix.com` and the like). A side in which no answer names any server takes the real side's
-    /// addresses, as the paper does for generated captures.
+    /// By address, among those that DNS answers in the same session give for names that are one of these or below one
+    /// (NetSSM takes `nflxvideo.net`, `netflix.com` and the like). A side in which no answer names any server takes the
+    /// real side's addresses, as the paper does for generated captures.
     Names(Vec<String>),
     /// By address.
     Prefixes(Vec<IpNet>),
@@ -76,8 +76,8 @@ impl Known {
         }
     }
 
-    /// For every flow of session `number`, whether a server is an end of it. Where both ends match, the one that did not
-    /// open the flow is the server.
+    /// For every flow of session `number`, whether a server is an end of it. Where both ends match, the one that did
+    /// not open the flow is the server.
     pub(super) fn served(
         &self,
         number: usize,

@@ -1,15 +1,15 @@
 //! Header bits of the first packets of a session, in nPrint's form: 1, 0, or -1 where the packet has no such bit.
 //!
-//! A packet is the EtherType (16 bits), IPv4 with options (480), the fixed IPv6 header (320), TCP with options (480), UDP (64) and
-//! ICMP or ICMPv6 (64), each at its own place, so that a bit means the same in every packet. That is nPrint's layout (J. Holland, P. Schmitt,
-//! N. Feamster, P. Mittal, "New directions in automated traffic analysis", CCS 2021) with the EtherType before it, which tells ARP
-//! from LLC.
+//! A packet is the EtherType (16 bits), IPv4 with options (480), the fixed IPv6 header (320), TCP with options (480),
+//! UDP (64) and ICMP or ICMPv6 (64), each at its own place, so that a bit means the same in every packet. That is
+//! nPrint's layout (J. Holland, P. Schmitt, N. Feamster, P. Mittal, "New directions in automated traffic analysis", CCS
+//! 2021) with the EtherType before it, which tells ARP from LLC.
 //!
 //! NetSSM (5.2) says that classifiers train on captures in this form and neither how many packets they see nor whether
-//! addresses are among the bits; its captures hold one flow each. Here a sample is a session, however many flows it has, by its
-//! first packets; and left out (-1 in every packet) are addresses, ports, checksums and what a connection draws at random: IP
-//! identification, flow label, sequence and acknowledgement number, TCP timestamps, ICMP identifiers. With
-//! them a classifier tells recordings, not applications.
+//! addresses are among the bits; its captures hold one flow each. Here a sample is a session, however many flows it
+//! has, by its first packets; and left out (-1 in every packet) are addresses, ports, checksums and what a connection
+//! draws at random: IP identification, flow label, sequence and acknowledgement number, TCP timestamps, ICMP
+//! identifiers. With them a classifier tells recordings, not applications.
 
 use netssm_wire::frame::{Layout, Net, Transport};
 

@@ -1,8 +1,9 @@
 //! Features of a flow: sizes, gaps, directions, and of TCP its state and flags.
 //!
-//! *Forward* is from the flow's initiator. Sizes are bytes on the wire, gaps microseconds. A single packet has no gap, a UDP flow no
-//! flags: then the value is -2. `size.1` to `size.6` are the sizes of its first packets with their direction as the sign, which much work on
-//! traffic classification rests on (L. Bernaille et al., "Early application identification", CoNEXT 2006).
+//! *Forward* is from the flow's initiator. Sizes are bytes on the wire, gaps microseconds. A single packet has no gap,
+//! a UDP flow no flags: then the value is -2. `size.1` to `size.6` are the sizes of its first packets with their
+//! direction as the sign, which much work on traffic classification rests on (L. Bernaille et al., "Early application
+//! identification", CoNEXT 2006).
 
 use netssm_wire::frame::{Layout, Net, Transport};
 use netssm_wire::tcp::{Flags, Seq};

@@ -1,4 +1,5 @@
-//! Sessions drawn at random, for the tests of classifiers: look-ups and connections whose sizes and gaps come in bursts.
+//! Sessions drawn at random, for the tests of classifiers: look-ups and connections whose sizes and gaps come in
+//! bursts.
 
 use std::path::PathBuf;
 
@@ -66,8 +67,8 @@ pub(crate) fn random_bytes(frames: &mut Frames, rng: &mut ChaCha8Rng) {
     frames.records.iter_mut().for_each(|record| rng.fill(&mut record.frame[..]));
 }
 
-/// The first packets of the sessions in a folder of real captures (`NETSSMD_DATA`). Says so where they are not there; with
-/// `NETSSMD_REQUIRE_ALL=1` that is a failure.
+/// The first packets of the sessions in a folder of real captures (`NETSSMD_DATA`). Says so where they are not there;
+/// with `NETSSMD_REQUIRE_ALL=1` that is a failure.
 pub(crate) fn real(folder: &str, max_packets: u64) -> Option<Side> {
     let dir = std::env::var_os("NETSSMD_DATA").map(|dir| PathBuf::from(dir).join(folder));
     let Some(dir) = dir.filter(|dir| dir.is_dir()) else {

@@ -1,10 +1,12 @@
-//! What classifiers see of traffic: header bits of the first packets of a session, and named numbers of flows and sessions.
+//! The features that classifiers read: header bits of the first packets of a session, and named numbers of flows and
+//! sessions.
 //!
 //! - [`bits`]: nPrint's form, which NetSSM's classifiers read (section 5.2).
-//! - [`flow`] and [`session`]: statistics with names, so that what gives synthetic traffic away can be told.
+//! - [`flow`] and [`session`]: statistics with names, so that a report can say which of them separate synthetic from
+//!   real traffic.
 //!
-//! No feature holds an address, nor a number that is drawn afresh for every connection: a label must not be learnt from who
-//! spoke, and a synthetic session not be known by the addresses that it was given.
+//! No feature holds an address or a number that is drawn for every connection. A classifier must not learn a label from
+//! the hosts, or know a synthetic session by its addresses.
 
 pub(crate) mod bits;
 pub(crate) mod flow;
@@ -22,6 +24,6 @@ pub(crate) struct Feature {
     pub(crate) unit: &'static str,
 }
 
-/// What a feature has where there is nothing to measure (gaps of a single packet, segments of a UDP flow). No measure is
-/// negative but the correlation, which is never below -1.
+/// Value of a feature that does not exist, such as gaps of a single packet. The correlation is the only feature that
+/// may be negative, and it is never below -1.
 pub(crate) const NONE: f64 = -2.0;

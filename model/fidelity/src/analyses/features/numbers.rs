@@ -53,8 +53,8 @@ pub(super) fn entropy(values: &mut [u32]) -> f64 {
     values.chunk_by(|a, b| a == b).map(bits).sum::<f64>() + 0.0
 }
 
-/// Correlation of each value's logarithm (of 1 + the value) with the next one's, -1 to 1: how gaps come in bursts. 0 for values
-/// drawn one by one, and where they do not vary.
+/// Correlation of each value's logarithm (of 1 + the value) with the next one's, -1 to 1: how gaps come in bursts. 0
+/// for values drawn one by one, and where they do not vary.
 pub(super) fn lag1(values: &[f64]) -> f64 {
     if values.len() < 3 {
         return NONE;

@@ -1,8 +1,8 @@
-//! Features of a session: every row of the [row measures](crate::analyses::compare) in a few numbers, and what only a session
-//! as a whole has: its mix of protocols, how flows take turns, how gaps follow each other.
+//! Features of a session: every [row](crate::analyses::compare) in a few numbers, and features of the session as a
+//! whole, such as its mix of protocols, how flows alternate, and how gaps follow each other.
 //!
-//! A row of values gives its mean and its 10th, 50th and 90th percentile, or just its value where a session has one; a row of
-//! shares gives its share. A session without such values has -2.
+//! A row of values gives its mean and its 10th, 50th and 90th percentile, or just its value where a session has one; a
+//! row of shares gives its share. A session without such values has -2.
 
 use std::collections::BTreeSet;
 

@@ -1,15 +1,16 @@
-//! Change against the seed's capture: packet by packet and field by field, how far a session is from the capture that its
-//! generation began with.
+//! Change against the prompt: packet by packet and field by field, the difference between a session and the capture
+//! that its generation began with.
 //!
-//! Source: A. Chu et al., NAIC'24 (`naic24-ssm-feasibility`), section 5.2 "Learning versus memorization" and appendix B.2,
-//! Table 2. As there the k-th packets of both are compared, the first 100 of a session, and a field's *average change* is the
-//! mean absolute difference over all packets compared. Where the paper leaves it open:
-//! * addresses, options and payload are no numbers: their change is 1 where they differ, so the average is the share that does
-//!   (the paper's values of these, 0.48 to 1.00, fit no other reading). Flags are compared as the number they are;
-//! * a field counts where both packets have it; how often only one has it is told beside;
-//! * a packet is *identical* if all its header bytes and its length on the wire are. *Differing bytes* are those of the headers,
-//!   of the packets that are not identical; a byte that only the longer has differs. Payload is left to `Raw_load`: it is made
-//!   anew from a seed by some generators, and would drown the headers.
+//! Source: A. Chu et al., NAIC'24 (`naic24-ssm-feasibility`), section 5.2 "Learning versus memorization" and appendix
+//! B.2, Table 2. As there the k-th packets of both are compared, the first 100 of a session, and a field's *average
+//! change* is the mean absolute difference over all packets compared. Where the paper leaves it open:
+//! * addresses, options and payload are no numbers: their change is 1 where they differ, so the average is the share
+//!   that does (the paper's values of these, 0.48 to 1.00, fit no other reading). Flags are compared as the number they
+//!   are;
+//! * a field counts where both packets have it; the report also says how often only one has it;
+//! * a packet is *identical* if all its header bytes and its length on the wire are. *Differing bytes* are those of the
+//!   headers, of the packets that are not identical; a byte that only the longer has differs. Payload counts in
+//!   `Raw_load` only, because some generators make it from a seed and it has many more bytes than the headers.
 //!
 //! Units: that of the field; shares from 0 to 1; packets.
 
@@ -102,7 +103,8 @@ pub(super) fn change(seeds: &[Numbered<'_>], side: &[Numbered<'_>], compared: us
     })
 }
 
-/// Which session began with which: the only one, else the k-th of a label with the k-th of that label, round and round.
+/// The prompt of each session: the only one, or else the k-th prompt of a label for its k-th session, starting again
+/// after the last.
 fn pairs<'a>(
     seeds: &[Numbered<'a>],
     side: &[Numbered<'a>],
@@ -148,7 +150,7 @@ fn add(sums: &mut BTreeMap<&'static str, Sum>, a: &[u8], b: &[u8]) {
     }
 }
 
-/// Share of bytes that differ, place by place; what only the longer has differs.
+/// Share of bytes that differ, place by place. Bytes that only the longer string has differ.
 fn differing(a: &[u8], b: &[u8]) -> f64 {
     let longest = a.len().max(b.len());
     let same = a.iter().zip(b).filter(|(x, y)| x == y).count();
@@ -198,7 +200,8 @@ mod tests {
         assert_eq!((of(&change, "TCP_seq").compared, of(&change, "TCP_seq").only_one), (3, 1));
         assert_eq!((of(&change, "UDP_len").compared, of(&change, "UDP_len").only_one), (0, 1));
         assert!(change.fields.iter().all(|row| !row.field.starts_with("ARP")));
-        // dport and seq: 2 + 2 of 54 bytes (443 to 50100 as bytes: both, 500 to 200: one of two that differ is 0x01 and 0x00).
+        // dport and seq: 2 + 2 of 54 bytes (443 to 50100 as bytes: both, 500 to 200: one of two that differ is 0x01 and
+        // 0x00).
         assert!(change.differing_bytes.is_some_and(|share| share > 0.0 && share < 0.3));
         assert!((differing(&[1, 2, 3], &[1, 9, 3, 4]) - 0.5).abs() < 1e-12);
     }

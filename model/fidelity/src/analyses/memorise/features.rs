@@ -1,7 +1,7 @@
-//! What a session and a flow are as points, for distances to their neighbours.
+//! Sessions and flows as points, for distances to their neighbours.
 //!
-//! Counts, bytes and times go in as ln(1 + x), so that twice as long is as far at every length. Nothing here is an address,
-//! a port or a number that a copy could change without being another session.
+//! Counts, bytes and times are ln(1 + x), so a factor of two is the same distance at every length. No coordinate is an
+//! address, a port or another number that a copy could change and still be a copy.
 
 use std::collections::HashSet;
 

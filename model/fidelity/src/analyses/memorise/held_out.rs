@@ -1,8 +1,8 @@
-//! Which real sessions a generator cannot have seen: the sessions that say what is normal.
+//! The held-out sessions: real sessions that the generator has not seen. They show what is normal.
 //!
-//! A caller may give the training captures as the real side, as the floor, or on their own, and the sides may overlap. So it
-//! is looked up rather than assumed: two sessions are one recording if their first packets have the same bytes at the same
-//! absolute times. More packets would not do, as sides can be cut to different lengths.
+//! A caller may give the training captures as the real side, as the floor, or separately, and the sides may overlap. So
+//! the code compares: two sessions are the same recording if their first packets have the same bytes at the same
+//! absolute times. It compares the first packets only, because sides can be cut to different lengths.
 
 use std::collections::HashSet;
 
@@ -20,8 +20,8 @@ pub(super) fn numbered(side: &Side) -> Vec<Numbered<'_>> {
     side.sessions().iter().enumerate().collect()
 }
 
-/// The sessions of `real` that are not in training, or if there is none, those of `floor`; and how many sessions of that side
-/// were in training.
+/// The sessions of `real` that are not in training, or if there is none, those of `floor`; and how many sessions of
+/// that side were in training.
 pub(super) fn held_out<'a>(
     training: &[Numbered<'_>],
     real: &'a Side,

@@ -1,16 +1,16 @@
-//! Learning or memorising: how much of its training captures a generator gives back.
+//! Learning or memorising: how much of its training captures a generator reproduces.
 //!
-//! Four questions, each with the answer of held-out real sessions beside it, because real sessions that never met have
-//! much in common too:
+//! There are four questions. Each is also asked of held-out real sessions, because independent real sessions have much
+//! in common too:
 //! 1. [`change`]: field by field, how far are the packets from those of the capture that the generation began with?
 //!    (NAIC'24 paper, section 5.2 "Learning versus memorization" and appendix B.2, Table 2.)
 //! 2. [`runs`]: how many packets in a row occur in the same order in a training session?
 //! 3. [`neighbours`]: is a session, or a flow, closer to one of training than real ones are to each other?
 //! 4. [`identifiers`]: does an address or a name of training occur? Must be none: [`Memorising::gate`].
 //!
-//! All are judged against [`Options::training`] where it is given, else against the real side, as if the generator had
-//! been trained on that. *Held-out* are the sessions of the real side that are not in training, or where there is none,
-//! those of the floor: a recording (the same first packets at the same times) counts once, on the side of training.
+//! All are judged against [`Options::training`] if it is given, and else against the real side, as if the generator had
+//! been trained on it. *Held-out* are the sessions of the real side that are not in training, or, if there is none,
+//! those of the floor. A recording that occurs in both counts as training.
 
 pub mod change;
 mod chapter;
@@ -35,21 +35,22 @@ use crate::input::session::CapturedSession;
 use crate::page::Chapter;
 use crate::side::Side;
 
-/// What to judge by. Every default has its reason at the field.
+/// Options of the analysis. The reason for each default is at its field.
 #[derive(Clone, Debug)]
 pub struct Options<'a> {
     /// The captures that the generator was trained on. Default: none, the real side stands for them.
     pub training: Option<&'a Side>,
     /// The captures that generation began with (`generate --prompt`), for [`change`]. One session: the seed of every
-    /// synthetic one; several: the k-th of a label is the seed of its k-th synthetic session, round and round. Default: none.
+    /// synthetic one; several: the k-th of a label is the seed of its k-th synthetic session, round and round. Default:
+    /// none.
     pub prompts: Option<&'a Side>,
     /// Packets of a session that are compared with the seed's. Default: 100, as in the NAIC'24 paper.
     pub compared: usize,
-    /// Runs below this many packets are never called copied. Default: 16, what a handshake, a DNS exchange and the
-    /// chatter of a network together take.
+    /// Runs of fewer packets never count as copied. Default: 16, about as many as a handshake, a DNS exchange and
+    /// background traffic have together.
     pub min_run: u32,
-    /// How many times what held-out sessions have counts as copied. Default: 2, since a longest run grows with the number
-    /// of sessions that are searched, and the sides may differ in that.
+    /// A run counts as copied if it is this many times as long as those of held-out sessions. Default: 2, because a
+    /// longest run grows with the number of sessions, which may differ between sides.
     pub factor: f64,
     /// Fewest packets of a flow that is compared with its neighbours. Default: 4, as shorter ones are all alike.
     pub flow_packets: u32,
@@ -57,8 +58,9 @@ pub struct Options<'a> {
     pub flows: usize,
     /// Training flows that are looked at; of more, this many are drawn. Default: 50,000.
     pub training_flows: usize,
-    /// Identifiers that do not count: an address, a prefix (`10.0.0.0/8`), a MAC, a name, a name's end (`.example.org`).
-    /// Say here what prefixes the synthetic addresses are drawn from if training uses them too. Default: none.
+    /// Identifiers that do not count: an address, a prefix (`10.0.0.0/8`), a MAC, a name, a name's end
+    /// (`.example.org`). Say here what prefixes the synthetic addresses are drawn from if training uses them too.
+    /// Default: none.
     pub allow: Vec<String>,
     /// Findings that are listed; all are counted. Default: 200.
     pub listed: usize,
@@ -101,7 +103,7 @@ impl Place {
     }
 }
 
-/// What the comparison stands on.
+/// The sets of sessions that are compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Basis {
     /// Training captures were given; otherwise the real side stands for them.
@@ -116,7 +118,7 @@ pub struct Basis {
     pub in_training: usize,
 }
 
-/// The answer.
+/// The result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Memorising {
     /// What was compared with what.
@@ -145,8 +147,8 @@ impl Memorising {
     }
 }
 
-/// Compares the synthetic side with what it was trained on. Linear in packets but for sorting; about 40 bytes a packet of all
-/// sides together.
+/// Compares the synthetic side with what it was trained on. Linear in packets but for sorting; about 40 bytes a packet
+/// of all sides together.
 pub fn analyse(real: &Side, synthetic: &Side, floor: Option<&Side>, options: &Options<'_>) -> Memorising {
     let training = held_out::numbered(options.training.unwrap_or(real));
     let asked = held_out::numbered(synthetic);

@@ -1,19 +1,19 @@
 //! Nearest neighbours: is a synthetic session, or flow, closer to one of training than real ones are?
 //!
-//! Sessions and flows are points (the coordinates are listed in the result), standardised with mean and standard deviation of
-//! training; a coordinate that hardly varies in training (deviation below 0.02: two percent, two points) is left out. Distance
-//! is Euclid's. Of each point asked:
+//! Sessions and flows are points (the coordinates are listed in the result), standardised with mean and standard
+//! deviation of training; a coordinate that hardly varies in training (deviation below 0.02: two percent, two points)
+//! is left out. Distance is Euclid's. Of each point asked:
 //! * *distance* to the nearest of training, in standard deviations; 0 is a twin;
-//! * *ratio* of that to the distance to the second nearest, 0 to 1. A value well below 1 points at one particular session of
-//!   training, a value near 1 at none; where both distances are 0 it is 1. With two neighbours at random in many dimensions it is
-//!   high, so the share below 0.5 is what tells.
+//! * *ratio* of that to the distance to the second nearest, 0 to 1. A value well below 1 points to one session of
+//!   training, and a value near 1 to none. If both distances are 0, it is 1. In many dimensions it is high for two
+//!   random neighbours, so the share below 0.5 is the telling number.
 //!
-//! The *relative distance* is the median distance of the synthetic side over that of held-out sessions: 1 for a perfect
-//! generator, towards 0 for one that copies, above 1 for one that strays from the data; which coordinates make it stray is told
-//! (*furthest*). Few sessions have few standard deviations of room: with a dozen, 1 may be 0.7 or 1.4.
+//! The *relative distance* is the median distance of the synthetic side divided by that of held-out sessions. It is 1
+//! for a perfect generator, near 0 for one that copies, and above 1 for one that misses the data; *furthest* names the
+//! coordinates that it misses. The number is uncertain for few sessions: with a dozen, 0.7 or 1.4 may mean 1.
 //!
-//! Source: Z. Zhao et al., "CTAB-GAN", ACML 2021 (distance to closest record and nearest neighbour distance ratio as measures of
-//! privacy of synthetic tables). The thresholds are ours.
+//! Source: Z. Zhao et al., "CTAB-GAN", ACML 2021 (distance to closest record and nearest neighbour distance ratio as
+//! measures of privacy of synthetic tables). The thresholds are ours.
 
 use rand::SeedableRng;
 use rand::seq::index;
@@ -29,8 +29,9 @@ use crate::stats::{self, Summary};
 /// A ratio below this points at one record.
 const CLOSE: f64 = 0.5;
 
-/// A coordinate that deviates less tells no session from another, and would make a mountain of its own units: where all but one
-/// session were cut to the same number of packets, a shorter one would be hundreds of deviations away.
+/// A coordinate with a smaller deviation does not separate sessions, and dividing by it would exaggerate. For example,
+/// if all sessions but one were cut to the same number of packets, the shorter one would be hundreds of deviations
+/// away.
 const LEAST_DEVIATION: f64 = 0.02;
 
 /// What is compared.
@@ -87,8 +88,8 @@ pub struct Neighbours {
     pub furthest: Vec<Off>,
     /// Median distance, synthetic over held-out.
     pub relative: Option<f64>,
-    /// Whether the synthetic side keeps too close: relative distance below one over [`Options::factor`], and more ratios below
-    /// 0.5 than held-out sessions have. `None` without both.
+    /// Whether the synthetic side is too close to training: relative distance below one over [`Options::factor`], and
+    /// more ratios below 0.5 than held-out sessions have. `None` without both.
     pub copied: Option<bool>,
 }
 
@@ -211,7 +212,7 @@ impl Space {
         let point = self.standardise(point);
         for other in self.points.chunks_exact(point.len().max(1)) {
             let mut distance = 0.0;
-            // Most are far off after a few coordinates.
+            // Most points are too far away after a few coordinates.
             for (a, b) in point.chunks(8).zip(other.chunks(8)) {
                 distance += a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum::<f64>();
                 if distance >= second {

@@ -2,15 +2,15 @@
 //!
 //! Unit: packets. Four equalities, since what counts as a copy depends on what a generator may change:
 //! * *exact*: all kept bytes and the length on the wire. A run of these is a copy of a recording.
-//! * *shape*: direction, ethertype, IP protocol, length on the wire, TCP flags. What remains of a copy once addresses, ports,
-//!   numbers and payload are rewritten.
+//! * *shape*: direction, ethertype, IP protocol, length on the wire, TCP flags. What remains of a copy once addresses,
+//!   ports, numbers and payload are rewritten.
 //! * *shape and time*: the same, and the gap to the session's packet before, in classes of a factor of four.
 //! * *shape without repeats*: shape, of only those packets whose shape is not one of the eight before in the session.
 //!
-//! Real sessions that never met share runs too: a long download is one acknowledgement after the other, and hides a copy of the
-//! same length. So the number of different packets (`kinds`) stands beside the length, what held-out sessions share with training
-//! beside both, and the last equality leaves such stretches out. No source among the papers: NAIC'24 only compares with the
-//! seed's capture, place by place. The packets of a prompt are a copy too: a run of their number is no fault.
+//! Independent real sessions share runs too: a long download is a sequence of acknowledgements, and it hides a copy of
+//! the same length. So the report also has the number of different packets (`kinds`) and the runs of held-out sessions,
+//! and the last equality leaves repeats out. The papers have no such measure: NAIC'24 only compares with the prompt,
+//! place by place. The packets of a prompt are a copy too, so a run of that length is no fault.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -66,7 +66,7 @@ pub struct Run {
     pub from: Place,
 }
 
-/// What one side has in common with training.
+/// Runs that one side shares with training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Shared {
     /// Sessions with a packet.
@@ -104,8 +104,8 @@ pub struct Runs {
     /// Held-out real sessions; `None` if there are none.
     pub held_out: Option<Shared>,
     /// Whether the synthetic side copies: its longest run has more than [`Options::min_run`] packets and more than
-    /// [`Options::factor`] times those of the held-out sessions, or so many times as many of its sessions are whole copies, a
-    /// tenth at least. Without held-out sessions only exact runs are judged; `None`: not judged.
+    /// [`Options::factor`] times those of the held-out sessions, or so many times as many of its sessions are whole
+    /// copies, a tenth at least. Without held-out sessions only exact runs are judged; `None`: not judged.
     pub copied: Option<bool>,
 }
 
@@ -169,7 +169,8 @@ fn news(session: &CapturedSession, number: usize) -> Option<(u64, u32)> {
     (number.saturating_sub(BEFORE)..number).all(|before| shape(session, before) != here).then_some(here)
 }
 
-/// Class of the time since the packet before: the number of base-4 digits of the microseconds; a clock set back counts as 0.
+/// Class of the time since the packet before: the number of base-4 digits of the microseconds; a clock set back counts
+/// as 0.
 fn gap_class(session: &CapturedSession, number: usize) -> u8 {
     let Some(before) = number.checked_sub(1) else { return u8::MAX };
     let gap = session.packets[number].time_us.saturating_sub(session.packets[before].time_us).max(0);

@@ -1,9 +1,9 @@
 //! Longest matches between sequences: a suffix array with its longest common prefixes.
 //!
-//! Exact for any sequence of symbols, nothing is taken for equal because a hash is. Sorting by doubled prefixes (Manber and
-//! Myers, SIAM Journal on Computing 22, 1993; only groups that are not in order yet are sorted again, after Larsson and Sadakane,
-//! Theoretical Computer Science 387, 2007) takes n log n steps a doubling, and as many doublings as the logarithm of the longest
-//! repeat; the prefixes (Kasai et al., CPM 2001) and the matches are linear.
+//! It is exact for any sequence of symbols and uses no hashes. Sorting by doubled prefixes (Manber and Myers, SIAM
+//! Journal on Computing 22, 1993; only groups that are not in order yet are sorted again, after Larsson and Sadakane,
+//! Theoretical Computer Science 387, 2007) takes n log n steps a doubling, and as many doublings as the logarithm of
+//! the longest repeat; the prefixes (Kasai et al., CPM 2001) and the matches are linear.
 
 use rayon::prelude::*;
 
@@ -21,8 +21,8 @@ pub(super) struct Match {
 
 /// For every position from `reference` on, the longest stretch from there that begins somewhere before `reference`.
 ///
-/// Sequences in `text` end with a symbol that occurs once, so that no stretch goes beyond its end; so does `text` as a whole.
-/// Its length must be below 2^32.
+/// Sequences in `text` end with a symbol that occurs once, so that no stretch goes beyond its end; so does `text` as a
+/// whole. Its length must be below 2^32.
 pub(super) fn matches(text: &[u32], reference: usize) -> Vec<Match> {
     let (order, rank) = suffix_array(text);
     let shared = common_prefixes(text, &order, &rank);

@@ -11,8 +11,8 @@ use crate::page::Item;
 use crate::testing::Frames;
 use netssm_wire::capture::Record;
 
-/// Frames of a session that no other seed has: a few connections and queries at random sizes and times. Addresses come from
-/// `network`.
+/// Frames of a session that no other seed has: a few connections and queries at random sizes and times. Addresses come
+/// from `network`.
 fn frames(seed: u64, network: u8) -> Frames {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut frames = Frames::new();

@@ -1,11 +1,12 @@
-//! Two random generators to measure against, and the real set against itself.
+//! Two random generators for comparison, and the real set against itself.
 //!
-//! *Random bytes*: as many packets as the real set has, every byte of every header of the layout there and drawn uniformly. *Random
-//! fields*: the real packets with their structure (which headers, how long, version and protocol) and every other bit drawn uniformly: what a
-//! generator reaches that knows the formats and nothing of the values.
+//! *Random bytes*: as many packets as the real set has, every byte of every header of the layout there and drawn
+//! uniformly. *Random fields*: the real packets with their structure (which headers, how long, version and protocol)
+//! and every other bit drawn uniformly. This is the result of a generator that knows the formats and no values.
 //!
-//! *Halves*: where there is no second real set, the sessions of the real one are parted in two at random, label by label, several times, and
-//! the halves measured against each other. They have half the sessions, so this floor is higher than that of a second set of full size.
+//! *Halves*: without a second real set, the sessions of the real one are split into two random halves, label by label,
+//! several times, and the halves are compared. They have half the sessions, so this floor is higher than that of a
+//! second set of full size.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +71,8 @@ fn structure(header: usize, byte: usize) -> u8 {
     }
 }
 
-/// Both halves of the sessions, label by label, shuffled by `seed` and `split`. Of a label with one session, one half has none.
+/// Both halves of the sessions, label by label, shuffled by `seed` and `split`. Of a label with one session, one half
+/// has none.
 pub(super) fn halves<'a>(
     sessions: &BTreeMap<Option<&'a str>, Vec<&'a CapturedSession>>,
     seed: u64,

@@ -18,7 +18,8 @@ const FLOWS: &str = "The paper compares single flows: each synthetic TCP flow wi
 
 /// Fields that are named as the worst.
 const WORST: usize = 5;
-/// Only fields of headers that so many packets of both sides have: as many as a byte has values. Fewer are apart by chance.
+/// Only fields of headers that so many packets of both sides have: as many as a byte has values. Fewer are apart by
+/// chance.
 const ENOUGH: u64 = 256;
 
 impl Similarity {

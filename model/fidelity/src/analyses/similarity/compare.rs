@@ -44,7 +44,8 @@ pub struct HeaderCompared {
     pub other: u64,
     /// Mean over all bytes of the header as nPrint lays it out: our reading of the paper's number.
     pub bytes: Option<Distances>,
-    /// Mean over the bytes that a packet of either side has: without option bytes that nobody uses, whose distance is always 0.
+    /// Mean over the bytes that a packet of either side has: without option bytes that nobody uses, whose distance is
+    /// always 0.
     pub seen: Option<Distances>,
     /// Mean over the fields, each of one weight.
     pub by_field: Option<Distances>,
@@ -59,8 +60,8 @@ pub struct HeaderCompared {
 pub struct Compared {
     /// Which packets there are: shares of IPv4 and IPv6 with TCP, UDP, ICMP and others.
     pub mix: Option<Distances>,
-    /// Mean over all bytes of all headers over all packets, an absent header being an outcome as in nPrint's rows: the mix and the values
-    /// together, and small where most packets lack most headers.
+    /// Mean over all bytes of all headers over all packets, an absent header being an outcome as in nPrint's rows: the
+    /// mix and the values together, and small where most packets lack most headers.
     pub all_headers: Option<Distances>,
     /// By header.
     pub headers: BTreeMap<&'static str, HeaderCompared>,

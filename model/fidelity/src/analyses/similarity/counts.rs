@@ -1,5 +1,5 @@
-//! How often every byte of nPrint's layout has every value: all that the measure needs of a set of packets, in 360 kB whatever
-//! their number.
+//! Counts of the values of every byte of nPrint's layout. The measure needs nothing else of a set of packets. They take
+//! 360 kB, whatever the number of packets.
 
 use netssm_wire::frame::{Layout, Net, Transport, protocol};
 use rayon::prelude::*;

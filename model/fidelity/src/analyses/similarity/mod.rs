@@ -1,33 +1,38 @@
-//! Statistical similarity: do header bytes have the values that real ones have, as often? (NetSSM, Table 2.)
+//! Statistical similarity: whether header bytes have the values of real ones, equally often (NetSSM, Table 2).
 //!
 //! ```text
-//! first packets of every session -> nPrint's layout -> counts of every byte's values -> JSD, TVD, HD a byte -> means by field and header
+//! first packets of every session -> nPrint's layout -> counts of every byte's values
+//!     -> JSD, TVD and HD of each byte -> means by field and header
 //! ```
 //! # Definition
-//! For every byte of a header in nPrint's layout (`nprint`): the distribution of its 256 values, and of its absence, over the
-//! packets that have the header; its Jensen-Shannon distance (natural logarithms, 0 to 0.8326), total variation distance and Hellinger distance
-//! (both 0 to 1) between the two sides; and their plain mean over the bytes of a header.
+//! For every byte of a header in nPrint's layout (`nprint`): the distribution of its 256 values, and of its absence,
+//! over the packets that have the header; its Jensen-Shannon distance (natural logarithms, 0 to 0.8326), total
+//! variation distance and Hellinger distance (both 0 to 1) between the two sides; and their plain mean over the bytes
+//! of a header.
 //!
-//! Twice: over all packets of all sessions together, header by header and label by label, which is the measure; and over the packets of one TCP
-//! flow against another (`traces`), which is nearest to what the paper did and quoted beside its numbers.
+//! It is computed twice. Over all packets of all sessions together, header by header and label by label, it is the
+//! measure. Over the packets of one TCP flow against another (`traces`) it is closest to the paper's method, so the
+//! report quotes the paper's numbers with it.
 //!
 //! # What is the paper's and what is our reading
-//! The paper says: traces as nPrint's rows, up to 1,024 packets a capture; byte-wise; the three measures "across all TCP header
-//! values", averaged. So are ours. It does not say, and its code is not published:
+//! The paper says: traces as nPrint's rows, up to 1,024 packets a capture; byte-wise; the three measures "across all
+//! TCP header values", averaged. So are ours. It does not say, and its code is not published:
 //! * *Which logarithm, and whether divergence or distance*: follows from its numbers; see [`published`](PUBLISHED).
-//! * *Over what a distribution is*: its random row fits flow against flow, and not all packets together. It has a real trace for every
-//!   synthetic one, which captures of others have not: we take a random real flow of the same label, which is harder.
-//! * *What packets without TCP are*: its data has none. We compare over the packets that have the header, and say beside it how the
-//!   mix of packets differs; taken literally, nPrint's rows would make a set of nine tenths UDP similar whatever its TCP is.
-//! * *Bytes that nobody has*: the last option bytes (16 of TCP's 40 or more in our captures) are always absent and count as a distance of 0 in a mean
-//!   over nPrint's columns.
-//!   [`HeaderCompared::seen`] leaves them out.
-//! * *The seed*: a packet of the real trace that the generated one begins with makes it similar; [`Options::skip`] leaves it out.
+//! * *Over what a distribution is*: its random row fits flow against flow, and not all packets together. It has a real
+//!   trace for every synthetic one, which captures of others have not: we take a random real flow of the same label,
+//!   which is harder.
+//! * *What packets without TCP are*: its data has none. We compare over the packets that have the header, and say
+//!   beside it how the mix of packets differs; taken literally, nPrint's rows would make a set of nine tenths UDP
+//!   similar whatever its TCP is.
+//! * *Bytes that nobody has*: the last option bytes (16 of TCP's 40 or more in our captures) are always absent and
+//!   count as a distance of 0 in a mean over nPrint's columns. [`HeaderCompared::seen`] leaves them out.
+//! * *The seed*: a packet of the real trace that the generated one begins with makes it similar; [`Options::skip`]
+//!   leaves it out.
 //!
 //! # Limits
-//! Every byte is looked at alone: packets shuffled, or a field at odds with another, do not show. Checksums, sequence numbers
-//! and ports are uniform on both sides, or meant to differ: see the fields, not only the mean. Distances of few packets are high by chance, those of
-//! the floor too.
+//! Every byte is compared alone, so shuffled packets and fields that contradict each other have no effect. Checksums,
+//! sequence numbers and ports are uniform on both sides, or differ on purpose: read the fields, not only the mean.
+//! Distances over few packets are high by chance, also those of the floor.
 
 mod baseline;
 mod chapter;
@@ -51,13 +56,14 @@ pub use self::compare::{Compared, Distances, HeaderCompared};
 pub use self::published::{PUBLISHED, Published};
 pub use self::traces::Traces;
 
-/// What is looked at.
+/// Options of the analysis.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Options {
-    /// Packets of a session that are looked at, of those with an IP header; 0 = all. Default 1,024, which is what nPrint gave the paper.
+    /// Packets of a session that are looked at, of those with an IP header; 0 = all. Default 1,024, which is what
+    /// nPrint gave the paper.
     pub packets: u64,
-    /// Packets at the start of each session that are left out, on every side: 1 where each was generated from the first packet of a real one.
-    /// Default 0.
+    /// Packets at the start of each session that are left out, on every side: 1 where each was generated from the first
+    /// packet of a real one. Default 0.
     pub skip: usize,
     /// Seed of the random baselines and of the halves. Default 1.
     pub seed: u64,
@@ -71,7 +77,7 @@ impl Default for Options {
     }
 }
 
-/// What a side has.
+/// Counts of one side.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Counted {
     /// Sessions.
@@ -130,8 +136,8 @@ pub struct Similarity {
     pub random_fields: Option<Compared>,
     /// One TCP flow against one other.
     pub traces: Traces,
-    /// By header with packets on both sides: of the packets that have a bit, the share in which it is 1; real, then synthetic. Bits in nPrint's
-    /// order, up to the last one that a packet has.
+    /// By header with packets on both sides: of the packets that have a bit, the share in which it is 1; real, then
+    /// synthetic. Bits in nPrint's order, up to the last one that a packet has.
     pub ones: BTreeMap<&'static str, [Vec<Option<f64>>; 2]>,
     /// By label, for labels of both sides.
     pub labels: BTreeMap<String, Labelled>,

@@ -1,8 +1,9 @@
-//! nPrint's layout: which bit of which header stands where.
+//! nPrint's layout: the place of every header bit.
 //!
-//! nPrint writes a packet as one row of bits: every header it knows at its full size, in network order, and -1 for a bit that the packet
-//! does not have, be it that the header is absent or that it is shorter than it could be. Here bits are kept as the bytes that they
-//! stand in, and -1 as the byte's 257th value, *absent*; bits and fields are parts of bytes and follow from them. Column names are nPrint's.
+//! nPrint writes a packet as one row of bits: every header it knows at its full size, in network order, and -1 for a
+//! bit that the packet does not have, be it that the header is absent or that it is shorter than it could be. This
+//! module keeps bytes in place of bits, and -1 as a 257th value of a byte, *absent*. Bits and fields are parts of
+//! bytes. Column names are nPrint's.
 //!
 //! | header | bytes | bits | shorter when |
 //! |---|---|---|---|
@@ -12,8 +13,8 @@
 //! | udp | 8 | 64 | never |
 //! | icmp | 8 | 64 | never; ICMPv4 only |
 //!
-//! Source: J. Holland, P. Schmitt, N. Feamster, P. Mittal, "New Directions in Automated Traffic Analysis", ACM CCS 2021; the names and
-//! widths of the columns from the nPrint program. Header formats: RFC 791, 8200, 9293, 768, 792.
+//! Source: J. Holland, P. Schmitt, N. Feamster, P. Mittal, "New Directions in Automated Traffic Analysis", ACM CCS
+//! 2021; the names and widths of the columns from the nPrint program. Header formats: RFC 791, 8200, 9293, 768, 792.
 
 /// One header of the layout.
 #[derive(Clone, Copy, Debug)]

@@ -1,13 +1,15 @@
-//! What others have published for this measure, on other data: to quote beside ours, not to rank by.
+//! Published numbers of this measure on other data. The report quotes them for comparison; they give no ranking.
 //!
-//! Source: Table 2 of the NetSSM paper (arXiv 2503.22663); its random, NetShare, NetDiffusion and TrafficGPT rows are also in the NAIC'24
-//! paper's Table 2. Data: 27,839 single TCP flows of ten applications; every synthetic trace begins with the first packet of a real one.
+//! Source: Table 2 of the NetSSM paper (arXiv 2503.22663); its random, NetShare, NetDiffusion and TrafficGPT rows are
+//! also in the NAIC'24 paper's Table 2. Data: 27,839 single TCP flows of ten applications; every synthetic trace begins
+//! with the first packet of a real one.
 //!
-//! The table also says what the text does not. Its random packets have a "Jensen-Shannon divergence" of 0.82 at a total variation of
-//! 0.99. In nats a divergence is at most 0.69; in bits, at that total variation, divergence and distance are both above 0.93. Only the
-//! *distance* with natural logarithms fits, of which 0.8326 is the most: what SciPy's `jensenshannon` gives by default. And a byte that is
-//! constant in real packets and uniform in random ones has 0.82, 0.996 and 0.97 in the three columns: the rows are means over bytes, not
-//! bits, of which a constant and a uniform one are 0.46, 0.5 and 0.54 apart, and over few packets at a time, as in one flow (`traces`).
+//! The table also says what the text does not. Its random packets have a "Jensen-Shannon divergence" of 0.82 at a total
+//! variation of 0.99. In nats a divergence is at most 0.69; in bits, at that total variation, divergence and distance
+//! are both above 0.93. Only the *distance* with natural logarithms fits, of which 0.8326 is the most: what SciPy's
+//! `jensenshannon` gives by default. And a byte that is constant in real packets and uniform in random ones has 0.82,
+//! 0.996 and 0.97 in the three columns: the rows are means over bytes, not bits, of which a constant and a uniform one
+//! are 0.46, 0.5 and 0.54 apart, and over few packets at a time, as in one flow (`traces`).
 
 use serde::Serialize;
 
@@ -48,8 +50,9 @@ mod tests {
     fn the_published_random_row_is_a_distance_in_nats_over_bytes() {
         let random = PUBLISHED[1];
         assert!(random.jsd > std::f64::consts::LN_2, "no divergence in nats");
-        // At a total variation t the divergence in bits is at least 1 less the entropy of (1 - t) / 2, which is convex in t and so
-        // holds for means too; and a distance in 0 to 1 is at least its square. Least with what rounding allows.
+        // At a total variation t the divergence in bits is at least 1 less the entropy of (1 - t) / 2, which is convex
+        // in t and so holds for means too; and a distance in 0 to 1 is at least its square. Least with what rounding
+        // allows.
         let rare = (1.0 - (0.99 - 0.005)) / 2.0;
         let least = 1.0 + rare * f64::log2(rare) + (1.0 - rare) * f64::log2(1.0 - rare);
         assert!(random.jsd + 0.005 < least, "{least}: neither in bits");

@@ -1,12 +1,14 @@
 //! The same distances trace by trace: one TCP flow against one other.
 //!
-//! The paper has a real trace, a single TCP flow, for every synthetic one, and sets each beside "its ground truth". A distribution is then over
-//! the packets of one flow, in which most bytes have few values. That this is how its table was made, its random row says: uniform bytes
-//! against flows of real captures have about its 0.82, 0.99 and 0.95, and against all packets of a set together much less (see the tests).
+//! The paper has a real trace, a single TCP flow, for every synthetic one, and sets each beside "its ground truth". A
+//! distribution is then over the packets of one flow, in which most bytes have few values. Its random row shows that
+//! the table was made in this way: uniform bytes against flows of real captures have about its 0.82, 0.99 and 0.95, and
+//! much less against all packets of a set together (see the tests).
 //!
-//! A synthetic set has no pairs in general, so a synthetic flow is set beside a random real one of the same label, and the floor is a real flow
-//! beside another one, of another session (of any label where the sides share none). *That is far from the paper's 0.02*: two real flows have other ports, sequence numbers
-//! and checksums. Only a flow that repeats the values of the very one that it is compared with comes near.
+//! A synthetic set has no pairs in general, so a synthetic flow is set beside a random real one of the same label, and
+//! the floor is a real flow beside another one, of another session (of any label where the sides share none). *That is
+//! far from the paper's 0.02*: two real flows have other ports, sequence numbers and checksums. Only a flow that
+//! repeats the values of the very one that it is compared with comes near.
 
 use std::collections::BTreeMap;
 
@@ -89,8 +91,8 @@ fn traces<'a>(groups: &Groups<'a>) -> ByLabel<'a> {
     groups.iter().map(|(label, sessions)| (*label, sessions.iter().flat_map(of).collect())).collect()
 }
 
-/// Flows of `other` at random, each with one of `real` of the same label and another session; of any label where the sides
-/// have no label in common.
+/// Flows of `other` at random, each with one of `real` of the same label and another session; of any label where the
+/// sides have no label in common.
 fn pairs<'a>(
     real: &ByLabel<'a>,
     other: &ByLabel<'a>,

@@ -1,9 +1,10 @@
-//! Who trains and who is tested: labels that can be used, the split of their sessions, and what a mixing rate replaces.
+//! The design of the experiment: the labels that can be used, the split of their sessions, and the sessions that a
+//! mixing rate replaces.
 //!
-//! Within each label, sessions of both sides are shuffled and parted into training and held-out ones. The training set of a label has
-//! `n` sessions at every rate, `n` being what the side with fewer has to train on: at rate r, `r n` of the real ones are
-//! replaced with synthetic ones, as the paper does, so that rates differ in nothing but that. Smaller rates replace a part of what
-//! larger ones do. Held-out sessions are the same at all rates and never trained on.
+//! Within each label, sessions of both sides are shuffled and parted into training and held-out ones. The training set
+//! of a label has `n` sessions at every rate, `n` being what the side with fewer has to train on: at rate r, `r n` of
+//! the real ones are replaced with synthetic ones, as the paper does, so that rates differ in nothing but that. Smaller
+//! rates replace a part of what larger ones do. Held-out sessions are the same at all rates and never trained on.
 
 use std::collections::BTreeMap;
 

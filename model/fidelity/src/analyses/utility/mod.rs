@@ -1,17 +1,19 @@
 //! Downstream utility: what a classifier learns from synthetic sessions in place of real ones.
 //!
 //! NetSSM's section 5.2 and Figure 2: classifiers are trained on real sessions of which 0, 10, ... 100 % are replaced
-//! with synthetic ones, and tested on real and on synthetic sessions that were held out; for the application (the label)
-//! and for the service that labels are grouped to; with and without the first packet, which generation may have been
-//! given. `accuracy` is the share of held-out sessions whose label is found, `macro_f1` the mean over labels of F1.
+//! with synthetic ones, and tested on real and on synthetic sessions that were held out; for the application (the
+//! label) and for the service that labels are grouped to; with and without the first packet, which generation may have
+//! been given. `accuracy` is the share of held-out sessions whose label is found, `macro_f1` the mean over labels of
+//! F1.
 //!
 //! What the paper leaves open and what is done here: a sample is a session, by the header bits of its first packets
-//! (`fidelity::features`); training sets keep their size and their number of sessions a label at every rate; the
-//! split is by session and made anew in each repeat, and numbers are the mean over repeats with their standard deviation.
-//! The *floor* curve mixes in a second real set instead, which is what a perfect generator would give.
+//! (`fidelity::features`); training sets keep their size and their number of sessions a label at every rate; the split
+//! is by session and made anew in each repeat, and numbers are the mean over repeats with their standard deviation. The
+//! *floor* curve mixes in a second real set instead, which is what a perfect generator would give.
 //!
-//! How to read it: on real sessions, the curve should stay as high at 100 % as at 0 %. On synthetic ones, a high curve at 0 %
-//! says that what real sessions teach holds for synthetic ones too. A gain between says that synthetic sessions added something.
+//! How to read it: on real sessions, the curve should stay as high at 100 % as at 0 %. On synthetic ones, a high curve
+//! at 0 % means that a classifier trained on real sessions works on synthetic ones too. A gain in between means that
+//! synthetic sessions add information.
 
 mod chapter;
 mod design;
@@ -48,7 +50,7 @@ pub struct Options {
     /// Which service labels belong to. Default: by the label's first part.
     #[serde(skip)]
     pub services: Services,
-    /// What is drawn at random follows from it. Default 1.
+    /// Seed of all random draws. Default 1.
     pub seed: u64,
 }
 
@@ -77,7 +79,7 @@ pub struct Utility {
     pub left_out: Vec<LeftOut>,
     /// Sessions without a label, which take no part.
     pub unlabelled: u64,
-    /// By application and by service, as far as there is something to tell apart.
+    /// By application and by service, if there are at least two classes.
     pub levels: Vec<Level>,
     /// What is not there, and why.
     pub missing: Vec<String>,

@@ -1,7 +1,7 @@
 //! Which service a label belongs to: `netflix` and `youtube` are both video, say.
 //!
-//! By a list, CSV with the columns `label,service` (the header optional, `#` comments allowed); labels that it does not name, and
-//! all without a list, by the first part of the label (`video/netflix`), or else each by itself.
+//! By a list, CSV with the columns `label,service` (the header optional, `#` comments allowed); labels that it does not
+//! name, and all without a list, by the first part of the label (`video/netflix`), or else each by itself.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Tokens to packets: an automaton over the grammar, which also says what may come next.
+//! Tokens to packets: an automaton over the grammar. It also says which tokens may come next.
 
 use super::{BytesCodec, Form, Width};
 use crate::codec::{Decoder, Step, TokenKind, Vocab};
@@ -29,7 +29,7 @@ pub(super) struct BytesDecoder {
     form: Form,
     masks: [Vec<u64>; 5],
     header: Vec<u8>,
-    /// The walk has nothing new to say before the header is this long.
+    /// The result of the walk cannot change before the header is this long.
     known_at: usize,
     packets: u64,
     next: Next,
@@ -69,7 +69,7 @@ impl BytesDecoder {
                 let (known_at, complete) = match shape::extent(&self.header, self.form.udp_prefix()) {
                     Extent::Whole(shape) => (shape.end, len >= shape.end),
                     Extent::More(needed) => (needed, false),
-                    // Repair will drop it: the sooner it is closed, the fewer tokens are lost.
+                    // Repair will drop this packet. Closing it now wastes the fewest tokens.
                     Extent::Foreign(_) => (0, true),
                 };
                 // A raw header may end where a capture length cut it, but never inside the Ethernet header.

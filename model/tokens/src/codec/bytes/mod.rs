@@ -5,18 +5,18 @@
 //! packet  := byte{width}          fixed width: header bytes, cut or padded with zeros
 //!          | byte+                variable width: the header bytes and nothing else
 //! ```
-//! NetSSM's preprocessor writes `label packet ( <|pkt|> packet )*`: the same stream except that we close the last packet
-//! too, so that a reader of the stream knows that it is whole. `<|end|>` follows where the recording really ended; a
-//! vocabulary imported from NetSSM has no such token and its streams stop after `<|pkt|>`.
+//! NetSSM's preprocessor writes `label packet ( <|pkt|> packet )*`. This codec closes the last packet too, so that a
+//! reader knows that it is whole. `<|end|>` follows if the recording ended there. A vocabulary imported from NetSSM has
+//! no end token, so its streams stop after `<|pkt|>`.
 //!
 //! The header bytes are: Ethernet with up to two tags; ARP; IPv4 with options or IPv6 (with a short hop-by-hop header);
 //! TCP with options; UDP with up to 12 bytes of payload; 8 bytes of ICMP; whole IGMP, neighbour and listener messages.
-//! Unlike NetSSM's preprocessor this carries ARP, ICMP and IGMP, and keeps UDP payloads of under 12 bytes whole (there
-//! they lose their last byte). What it cannot carry it refuses with a [`Skip`].
+//! NetSSM's preprocessor has neither ARP, ICMP nor IGMP, and it cuts the last byte of UDP payloads of under 12 bytes.
+//! This codec carries them. It refuses what it cannot carry with a [`Skip`].
 //!
 //! [`Form::Raw`] takes the bytes as captured. [`Form::Canonical`] passes each session through
-//! [`Canonical`](crate::canonical::Canonical) first; then a header is always whole, and the decoder's mask knows from the
-//! bytes so far whether the next token is a byte or the delimiter.
+//! [`Canonical`](crate::canonical::Canonical) first; then every header is whole, and the bytes so far determine whether
+//! the next token is a byte or the delimiter.
 
 mod decoder;
 mod parameters;
@@ -130,7 +130,7 @@ impl BytesEncoder {
         }
         match shape::extent(frame.bytes, UdpPrefix::Always) {
             Extent::Whole(shape) => Ok(frame.bytes[..shape.end.min(frame.bytes.len())].to_vec()),
-            // The capture length cut the header. As in NetSSM, what is there is what is learned.
+            // The capture length cut the header. As in NetSSM, the model learns the part that was captured.
             Extent::More(_) if frame.bytes.len() >= shape::ETHERNET_BYTES => Ok(frame.bytes.to_vec()),
             Extent::More(_) => Err(Skip::Cut),
             Extent::Foreign(why) => Err(why),

@@ -1,9 +1,9 @@
 //! An optional field with a prediction, cheap candidates and a literal form.
 //!
-//! Most fields of a header look alike to the grammar: no token when the prediction is right; one token when the value is
-//! that of a candidate (a retransmission, a recent window); else a token that says "literal" and the value behind it. The
-//! candidates stand in order of preference, and a token whose value an earlier form has is never legal. That keeps streams
-//! canonical: what a decoder made encodes to the same tokens.
+//! Most fields of a header have the same form in the grammar. There is no token if the prediction is right, one token
+//! if the value is that of a candidate (a retransmission, a recent window), and otherwise a token that announces a
+//! literal, with the value behind it. Candidates are in order of preference. A token is never legal if an earlier form
+//! has the same value. That keeps streams canonical: encoding a decoded packet gives the same tokens.
 
 use std::cell::OnceCell;
 
@@ -28,7 +28,7 @@ pub(super) enum Chosen {
     Literal(u16),
 }
 
-/// What else is legal at the field, asked when collecting.
+/// What is legal at the field besides candidates. It is asked for when a mask is collected.
 pub(super) struct Rules {
     /// Literal tokens that are legal.
     pub(super) literals: ArrayVec<u16, 4>,
@@ -43,9 +43,10 @@ impl Rules {
     }
 }
 
-/// Codes a field. `want` is the value when emitting; `literal` gives the token of its literal form.
+/// Codes a field. `want` is the value to write, `literal` gives the token of its literal form, and `allows` says
+/// whether a candidate is legal.
 ///
-/// Without a prediction the field must be named.
+/// Without a prediction there must be a token.
 #[allow(clippy::too_many_arguments)] // each is one part of the field's definition
 pub(super) fn choose<I: Io>(
     io: &mut I,
@@ -57,7 +58,7 @@ pub(super) fn choose<I: Io>(
     rules: impl FnOnce() -> Rules,
     allows: impl Fn(u16, u32) -> bool,
 ) -> Coded<Chosen> {
-    // The prediction is right most of the time, and then nobody asks for them.
+    // The prediction is right most of the time, and then candidates are not needed.
     let list = OnceCell::new();
     let list = || {
         list.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! The codec as the rest of the crate knows it: its id, its alphabet, encoders and decoders.
+//! The interface of the codec: its id, its alphabet, encoders and decoders.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub struct FlowCodec {
 impl FlowCodec {
     /// The codec's name in a [`CodecId`].
     pub const NAME: &'static str = "flow";
-    /// Version of the grammar: a changed prediction changes what an absent token means, so it is another version.
+    /// Version of the grammar. A changed prediction changes what an absent token means, so it needs a new version.
     pub const VERSION: u32 = 3;
 
     /// A codec over `vocab`.
@@ -65,7 +65,7 @@ impl FlowCodec {
         Ok(codec)
     }
 
-    /// How its packets are written.
+    /// The parameters of the grammar.
     pub fn rules(&self) -> Parameters {
         self.rules
     }

@@ -1,4 +1,4 @@
-//! Sessions to tokens and side table, and back.
+//! Records of a session to tokens and side table, and back.
 
 use super::{
     io::{Emit, Read, Stop},
@@ -23,8 +23,7 @@ impl Recorder {
         Self { state: State::default(), rules }
     }
 
-    /// Appends the tokens of a record; values that the model does not see go to `side`. Gives back the record as a decoder
-    /// will see it.
+    /// Appends the tokens of a record and puts its side values into `side`. Returns the record as a decoder gives it.
     pub fn push(&mut self, record: &Record, out: &mut Vec<u16>, side: &mut dyn SideSink) -> Record {
         let from = out.len();
         match packet::code(&self.state, &mut Emit::new(out, side), self.rules, Some(record)) {
@@ -40,8 +39,8 @@ impl Recorder {
 }
 
 impl Recorder {
-    /// Appends the tokens of a record as a strict generator could have written them ([`super::strict_encoder`]), and says what the
-    /// record has become; `None`, and nothing changed but `side`, where it could not.
+    /// Appends tokens that the strict mask allows ([`super::strict_encoder`]) and returns the record as a decoder gives
+    /// it. `None` if the mask does not allow the record; then only `side` has changed.
     pub(super) fn push_strict(
         &mut self,
         record: &Record,
@@ -70,7 +69,7 @@ pub struct RecordReader<'a> {
 }
 
 impl<'a> RecordReader<'a> {
-    /// Reads the tokens of packets (what follows the head of a session).
+    /// Reads `tokens`, which begin with the first packet, behind the head of the session.
     pub fn new(rules: Parameters, tokens: &'a [u16], side: &'a mut SideTable) -> Self {
         Self { state: State::default(), rules, tokens, at: 0, side }
     }
@@ -83,7 +82,7 @@ impl<'a> RecordReader<'a> {
     /// The next packet; `None` at the end.
     ///
     /// # Errors
-    /// [`Stop`] for tokens that are no packet, or a side table that lacks a value.
+    /// [`Stop`] if the tokens are no packet, or if the side table lacks a value.
     pub fn next_record(&mut self) -> Result<Option<Record>, Stop> {
         let rest = &self.tokens[self.at..];
         if rest.first().is_none_or(|&token| EOS.has(token)) {

@@ -1,11 +1,11 @@
-//! Side information for a model: what the state says of the session, of the flows used last, of the hosts and of the open
-//! packet's flow.
+//! Side information for a model: facts about the session, the flows used last, the hosts, and the flow of the open
+//! packet.
 //!
-//! Flows and hosts are named by how lately they were used, which is cheap to write and hard to follow: to know what the third flow of
-//! that order *is*, a model would have to replay the order. The decoder does that anyway. So behind every token it gives the
-//! fields of [`SIZES`] (see [`crate::context`]), each a small number: counts and times by octave, services by the port that
-//! has a token. Times hold what a decoder drew for the remainders of gaps; that moves one over the edge of an octave now and
-//! then, and is all that is not in the tokens.
+//! Tokens name flows and hosts by how recently they were used. Such names are short, but to know what the third flow of
+//! the order *is*, a model would have to repeat all changes of the order. The decoder does that anyway. So with every
+//! token it gives the fields of [`SIZES`] (see [`crate::context`]), each a small number: counts and times by octave,
+//! services by the place of their port in the table. One thing in them is not in the tokens: times include the drawn
+//! remainders of gaps, which sometimes move a time across the edge of an octave.
 
 use super::{
     endpoints::Role,
@@ -20,14 +20,15 @@ use crate::context::ContextShape;
 /// What the fields mean.
 const VERSION: u32 = 2;
 
-/// Ports of a kind: those in the table, below 1024, below 32768, others.
+/// Classes of the ports of TCP or UDP: each port of the table, others below 1024, others below 32768, all others.
 const PORT_CLASSES: usize = PORTS.len() + 3;
-/// None; TCP and UDP by port; the other kinds.
+/// Classes of services: none; TCP and UDP by class of port; the other kinds of flow.
 const SERVICES: usize = 1 + 2 * PORT_CLASSES + 4;
-/// Flows used last that are described.
+/// Number of flows used last that have fields.
 const NEAR: usize = 5;
-/// Octaves of packets, of bytes, of lengths, of microseconds; each with 0. What grows with a session ends where it no longer
-/// matters (512 packets, 64 KiB, a minute, 256 flows): of the octaves beyond a model would see few sessions, and learn those.
+/// Octaves of packets, bytes, lengths and microseconds, each with 0. Numbers that grow with a session stop at 512
+/// packets, 64 KiB, a minute and 256 flows. Few sessions of a corpus reach the octaves beyond, and a model would learn
+/// these sessions by heart.
 const PACKETS: usize = 11;
 const BYTES: usize = 18;
 const LENGTHS: usize = 17;
@@ -38,16 +39,18 @@ const MANY_PACKETS: usize = 20;
 const MANY_FLOWS: usize = 18;
 /// Halves of octaves of packets in a row, to 64.
 const RUNS: usize = 14;
-/// Nothing, or who has sent and whether both ways are closed.
+/// States of a connection: none, or which ends have sent and whether it is closed.
 const CONNECTIONS: usize = 9;
 
-/// Values of the session: link rate, age, packets, flows, time and packets since a flow was opened, packets in a row of one flow.
+/// Fields of the session: link rate, age, packets, flows, time and packets since the last new flow, packets in a row of
+/// one flow.
 const OF_SESSION: [usize; 7] = [1 + RATE.len as usize, AGES, MANY_PACKETS, MANY_FLOWS, AGES, PACKETS, RUNS];
-/// Of each flow used last: service, who sent last and how many in a row, time since, packets and bytes both ways, last length
-/// of who sent last, connection.
+/// Fields of each flow used last: service, the last sender and its packets in a row, time since then, packets and bytes
+/// in both directions, last length of the last sender, state of the connection.
 const OF_NEAR: [usize; 8] = [SERVICES, 3, RUNS, GAPS, PACKETS, BYTES, 1 + LENGTHS, CONNECTIONS];
-/// Of the open packet's flow: service, direction, how many in a row that way before it, packets, bytes, last and largest length of this and of the other direction,
-/// what is known of the connection, profile of the payload, time since its last packet and since its first.
+/// Fields of the open packet's flow: service, direction, earlier packets in a row in that direction, packets, bytes,
+/// last and largest length of this and of the other direction, state of the connection, profile of the payload, time
+/// since its last packet and since its first.
 const OF_OPEN: [usize; 15] = [
     SERVICES,
     5,
@@ -65,9 +68,10 @@ const OF_OPEN: [usize; 15] = [
     GAPS,
     AGES,
 ];
-/// Of each host by how lately it opened a flow, and by how lately it was opened one to: class of its address, service of that flow.
+/// Fields of each host, ordered by the last flow that it opened, and again by the last flow that was opened to it:
+/// class of its address, service of that flow.
 const OF_HOST: [usize; 2] = [1 + HostClass::ALL.len(), SERVICES];
-/// Hosts in the one order and in the other that are described.
+/// Number of hosts of each order that have fields.
 const INITIATORS: usize = 3;
 const RESPONDERS: usize = 4;
 /// Where the fields of the hosts, and those of the open packet, begin.
@@ -75,7 +79,7 @@ const HOSTS_AT: usize = OF_SESSION.len() + NEAR * OF_NEAR.len();
 const OPEN_AT: usize = HOSTS_AT + (INITIATORS + RESPONDERS) * OF_HOST.len();
 const FIELDS: usize = OPEN_AT + OF_OPEN.len();
 
-/// Rows of each field but the label's.
+/// Rows of each field except the label.
 const SIZES: [usize; FIELDS] = {
     let mut sizes = [0; FIELDS];
     let mut at = 0;
@@ -97,13 +101,13 @@ const SIZES: [usize; FIELDS] = {
 /// The open packet's flow, as values of [`OF_OPEN`].
 pub(super) type Note = [u16; OF_OPEN.len()];
 
-/// The side information of a codec with so many labels.
+/// Shape of the side information of a codec with `labels` labels.
 pub(super) fn shape(labels: usize) -> ContextShape {
-    // One more for a session whose label is not known.
+    // One more row for a session without a known label.
     ContextShape { version: VERSION, fields: FIELDS + 1, rows: SIZES.iter().sum::<usize>() + 1 + labels }
 }
 
-/// What is known of a flow when a packet of it begins at `time_us`.
+/// The values of a flow at the start of a packet at `time_us`.
 pub(super) fn note(flow: &Flow, back: bool, is_new: bool, time_us: i64) -> Note {
     let (this, other) = (&flow.dirs[usize::from(back)], &flow.dirs[usize::from(!back)]);
     [
@@ -125,13 +129,13 @@ pub(super) fn note(flow: &Flow, back: bool, is_new: bool, time_us: i64) -> Note 
     ]
 }
 
-/// What is known of a TCP connection.
+/// The state of a TCP connection as a value of the field.
 fn connection(flow: &Flow) -> u16 {
     let seen = u16::from(flow.dirs[0].seen) | u16::from(flow.dirs[1].seen) << 1;
     if flow.key.kind == FlowKind::Tcp { 1 + (seen | u16::from(flow.closed()) << 2) } else { 0 }
 }
 
-/// Who writes rows field by field.
+/// Writes rows, field by field.
 struct Rows<'a> {
     out: &'a mut Vec<u32>,
     field: usize,
@@ -147,7 +151,7 @@ impl Rows<'_> {
     }
 }
 
-/// Appends the rows of a session in a state. `rate` is the head's token, once it was read.
+/// Appends the rows of a session. `rate` is the token of the link rate, once it was read.
 pub(super) fn write(
     state: &State,
     (label, rate): (Option<u16>, Option<u16>),
@@ -211,12 +215,12 @@ fn gap(time_us: i64, flow: &Flow) -> u16 {
     1 + octave(u64::try_from(time_us.saturating_sub(flow.last_us)).unwrap_or(0))
 }
 
-/// A length of a direction, apart from that of one which has not sent.
+/// The octave of a length; a direction that has not sent has a value of its own.
 fn length(length: u16, packets: u32) -> u16 {
     if packets == 0 { 0 } else { 1 + octave(length.into()) }
 }
 
-/// What a flow is for, as its ports tell.
+/// The service of a flow, from its ports.
 fn service((kind, (from, to)): Service) -> u16 {
     let class = |port: u16| match port {
         0..1_024 => PORTS.len(),

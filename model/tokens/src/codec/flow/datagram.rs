@@ -1,4 +1,4 @@
-//! UDP, ICMP, IGMP and other protocols: length and the bytes behind it.
+//! UDP, ICMP, IGMP and other protocols: the length and the bytes that follow.
 //!
 //! ```text
 //! udp   := LENGTH [length] [UDP_LENGTH byte byte] [SNAP byte] payload
@@ -6,7 +6,7 @@
 //! igmp  := the same, then [SNAP byte] template
 //! other := LENGTH [length] [SNAP byte] template
 //! ```
-//! `IP_OPTIONS` in ICMPv6 says that the router alert is not as its type has it.
+//! `IP_OPTIONS` in ICMPv6 says that the router alert is not what the type of the message predicts.
 
 use netssm_wire::frame::protocol;
 
@@ -24,7 +24,7 @@ use super::{
     vocab::{ICMP_SEQUENCE, ICMP_TYPE, IP_OPTIONS, LENGTH, SNAP, UDP_LENGTH},
 };
 
-/// Where a packet stands: its flow, its direction and the guess of its length.
+/// The context of a packet: its flow, its direction and the predicted length.
 pub(super) struct Where<'a> {
     pub(super) state: &'a State,
     pub(super) flow: &'a Flow,
@@ -58,13 +58,13 @@ impl Where<'_> {
         lengths.code(io, LENGTH.index(token).ok_or(Stop::Illegal)?, self.next_length, want, limit)
     }
 
-    /// Bytes that the capture cut off a window that would end `end` bytes into the frame.
+    /// Bytes that the capture length cut from a window of `window` bytes that ends at byte `end` of the frame.
     fn missing<I: Io>(&self, io: &mut I, want: Option<u8>, end: usize, window: usize) -> Coded<u8> {
         snap(self.state, io, want, end, window)
     }
 }
 
-/// Bytes missing at the end of a record of `end` bytes, of which the last `most` may be.
+/// Bytes missing at the end of a record of `end` bytes, `most` at most.
 pub(super) fn snap<I: Io>(state: &State, io: &mut I, want: Option<u8>, end: usize, most: usize) -> Coded<u8> {
     let kept = state.snap_len.map_or(usize::MAX, usize::from);
     let expected = end.saturating_sub(kept).min(most);
@@ -147,7 +147,8 @@ fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Tra
     let destination = if at.back { key.src } else { key.dst };
     let expected = strict::words(protocol, kind, destination, payload_len);
     let other = &at.flow.dirs[usize::from(!at.back)];
-    // An echo repeats its identifier, a reply its number; other messages say what the rest of the packet makes them say.
+    // An echo repeats its identifier, and a reply repeats the number of its request. In other messages the rest of the
+    // packet determines both words.
     let (first, second) = match (is_echo(kind, v6), expected) {
         (true, _) | (_, None) => {
             let reply = matches!((v6, kind >> 8), (false, 0) | (true, 129));
@@ -160,7 +161,7 @@ fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Tra
             at.dir().icmp.words.filter(|_| again).unwrap_or(words)
         }
     };
-    // Another identifier is another flow.
+    // A different identifier would be a different flow.
     let free = !strict && (protocol == protocol::IGMP || !is_echo(kind, v6));
     let first = word(io, super::vocab::ICMP_WORD, wanted.map(|icmp| icmp.words.0), first, free)?;
     let second = word(io, ICMP_SEQUENCE, wanted.map(|icmp| icmp.words.1), second, !strict)?;
@@ -184,7 +185,7 @@ fn icmp<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Tra
     Ok((transport, DatagramCoded { payload_len, missing, alert: usual != odd, payload: None }))
 }
 
-/// Type and code: as before in this direction, or what begins such a flow.
+/// Type and code. The prediction is the last message of this direction, or the message that opens such a flow.
 fn message_kind<I: Io>(at: &Where<'_>, io: &mut I, want: Option<u16>, place: &strict::Place) -> Coded<u16> {
     let v6 = at.flow.key.src.is_ipv6();
     let strict = io.strict();
@@ -213,7 +214,7 @@ fn message_kind<I: Io>(at: &Where<'_>, io: &mut I, want: Option<u16>, place: &st
     }
     let want = want.unwrap_or_default();
     if !strict {
-        // With an identifier it is an echo; without it may be one, whose identifier is zero.
+        // A flow with an identifier has only echoes. A flow without one may have an echo whose identifier is zero.
         let high = |kind: u64| !place.echo || is_echo((kind as u16) << 8, v6);
         let token = io.pick(
             || super::vocab::BYTE.at(usize::from(want >> 8)),
@@ -280,7 +281,7 @@ fn other<I: Io>(at: &Where<'_>, io: &mut I, want: Option<&IpFrame>) -> Coded<(Tr
     Ok((Transport::Other(window), DatagramCoded { payload_len, missing, alert: false, payload: None }))
 }
 
-/// Changes the flow by a coded datagram.
+/// Updates the flow by a coded datagram.
 pub(super) fn apply(flow: &mut Flow, back: bool, transport: &Transport, coded: &DatagramCoded) {
     if let Some(payload) = &coded.payload {
         flow.payload.apply(back, payload);
@@ -300,7 +301,7 @@ pub(super) fn apply(flow: &mut Flow, back: bool, transport: &Transport, coded: &
     }
 }
 
-/// Whether a generated packet may go in a flow of this key.
+/// Whether the strict rules allow a packet in a flow of this key.
 pub(super) fn may_go(key: &FlowKey, back: bool) -> bool {
     let (src, dst) = if back { (key.dst, key.src) } else { (key.src, key.dst) };
     let (src_class, dst_class) = (HostClass::of(src), HostClass::of(dst));

@@ -1,15 +1,15 @@
-//! Tokens to packets, one token at a time, with what may come next.
+//! Tokens to packets, one token at a time, and the mask of what may come next.
 //!
-//! A packet is complete when the first token of the next one, or the end, comes. Tokens that the grammar has no use for
-//! are ignored and change nothing; those that [`Decoder::legal`] allows are never ignored. The mask is that of a strict
-//! generator; a prompt from a capture may hold more.
+//! A packet is complete when the first token of the next one, or the end token, comes. Tokens that do not fit the
+//! grammar are ignored and change nothing. Tokens that [`Decoder::legal`] allows are never ignored. The mask is the
+//! strict one; a prompt from a capture may hold other tokens.
 //!
 //! # Encoder only
-//! Some tokens are in no mask, not in a faithful one either: what they write has other forms too, so a sampled one could
-//! encode to other tokens. They are read wherever they stand, and a capture's own always come back. These are escapes and
-//! other link and IP protocols (free bytes may spell a frame that has a form), odd ARP, MAC addresses and VLAN tags that
-//! differ, lengths on the wire beyond padding, cut records (what is cut is completed as expected), IP options that
-//! appear, and lists of TCP options as bytes.
+//! Some tokens are in no mask, not even in the faithful one. What they write has other forms too, so a sampled packet
+//! could encode to other tokens. A decoder reads them, and packets of a capture that were encoded with them come back
+//! unchanged. These tokens are escapes, other link and IP protocols (their free bytes may spell a frame that has
+//! another form), unusual ARP, MAC addresses and VLAN tags that differ, lengths on the wire beyond padding, cut records
+//! (the missing bytes are filled as predicted), IP options that appear, and TCP options as bytes.
 
 use std::{cell::OnceCell, time::Duration};
 
@@ -34,9 +34,9 @@ pub struct SessionReader {
     state: State,
     rules: Parameters,
     side: Drawn,
-    /// Tokens of the packet that is not complete.
+    /// Tokens of the open packet.
     open: Vec<u16>,
-    /// Tokens of the head that were read.
+    /// Number of tokens of the head that were read.
     head: usize,
     label: Option<u16>,
     rate: u16,
@@ -47,40 +47,40 @@ pub struct SessionReader {
     strict: bool,
 }
 
-/// How far the tokens of the open packet go.
+/// Whether the open packet is complete, and whether it can become so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
     /// The packet is complete as it stands.
     Whole,
-    /// There is more to come.
+    /// More tokens must follow.
     Further,
-    /// No token leads on. Only tokens that no mask had lead there.
+    /// No token can follow. Only tokens that no mask allows lead here.
     Nowhere,
 }
 
 /// What a token did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It means nothing here and was ignored.
+    /// It does not fit here and was ignored.
     Ignored,
-    /// More is to come.
+    /// It was taken; no packet is complete yet.
     More,
-    /// It begins the next packet: this one is complete.
+    /// It begins the next packet. The packet before it is complete.
     Record(Box<Record>),
-    /// It ends the session, and the packet that was open.
+    /// It ends the session, and completes the open packet, if there is one.
     End(Option<Box<Record>>),
 }
 
 impl SessionReader {
-    /// A session that draws by `seed`. `strict`: [`SessionReader::legal`] has only what a generator may write, else whatever the
-    /// grammar can say.
+    /// Reads a session and draws its side values from `seed`. `strict` chooses the mask that [`SessionReader::legal`]
+    /// gives: the strict or the faithful one.
     pub fn new(rules: Parameters, seed: u64, strict: bool) -> Self {
         Self {
             state: State::default(),
             rules,
             side: Drawn::new(seed),
             open: Vec::new(),
-            // A label may be there or not.
+            // The label is optional.
             head: 1,
             label: None,
             rate: RATE.at(0),
@@ -134,7 +134,7 @@ impl SessionReader {
                     self.open.clear();
                     record = Some(Box::new(packet::apply(&mut self.state, coded)));
                 }
-                // What nothing can complete gives way.
+                // A packet that no token can complete is given up.
                 _ if self.collect(&mut Mask::default()) == Reach::Nowhere => self.open.clear(),
                 // A packet cannot end here.
                 _ => return Pushed::Ignored,
@@ -154,14 +154,14 @@ impl SessionReader {
         record.map_or(Pushed::More, Pushed::Record)
     }
 
-    /// Appends the side information (see [`crate::context`]) for what comes next.
+    /// Appends the side information (see [`crate::context`]) of the next token.
     pub fn context(&self, out: &mut Vec<u32>) {
         let rate = (self.head == HEAD).then_some(self.rate);
         let age_us = if self.state.packets() > 1 { self.state.clock.since(self.first_us) } else { 0 };
         context::write(&self.state, (self.label, rate), age_us, self.note.as_ref(), out);
     }
 
-    /// The open packet, if it is complete as it stands.
+    /// The open packet, if it is complete.
     pub fn flush(&mut self) -> Option<Record> {
         let (coded, length, taken) = self.read().ok()?;
         if self.open.is_empty() || length != self.open.len() {
@@ -204,9 +204,9 @@ impl SessionReader {
         mask
     }
 
-    /// Gathers what may follow the open packet's tokens.
+    /// Adds to `mask` what may follow the tokens of the open packet.
     fn collect(&self, mask: &mut Mask) -> Reach {
-        // Tokens that no strict mask had, a prompt's, may lead where only others follow.
+        // Tokens of a prompt that the strict mask does not allow may lead to a place where only such tokens follow.
         for strict in [self.strict, false] {
             let mut io = Collect::new(&self.open, &self.side, strict, mask);
             if packet::code(&self.state, &mut io, self.rules, None).is_ok() {
@@ -243,7 +243,7 @@ impl FlowDecoder {
         if let Frame::Ip(ip) = &mut record.frame
             && matches!(ip.transport, Transport::Tcp(_))
         {
-            // What a capture cut off is made whole for the wire.
+            // Options that a capture length cut are made whole for the wire.
             ip.missing = 0;
         }
         let mut packet = self.completion.complete(&record);

@@ -1,10 +1,10 @@
-//! Frames to tokens, for training and prompts: the side table is counted and thrown away.
+//! Frames to tokens, for training and prompts. Side values are counted in bits and not kept.
 //!
 //! ```text
 //! session := label DIR RATE packet* EOS
 //! ```
-//! `DIR` is the direction of the first IP packet between a site and the world; `RATE` the class of the busiest second. Both are
-//! facts about the recording that a prompt may give and that a model may as well choose itself.
+//! `DIR` is the direction of the first IP packet between a site and the world; `RATE` is the class of the busiest
+//! second. Both are facts about the recording. A prompt may give them, or the model chooses them.
 
 use super::{
     coder::Recorder,
@@ -20,20 +20,20 @@ use crate::codec::{Encoder, FrameRef, SessionEnd, SideChannelBits, Skip};
 
 /// Nanoseconds of a microsecond.
 const NS: i64 = 1_000;
-/// The first class ends at this many bits a second; each further one at four times as many.
+/// The first class ends at this many bits per second. Each further one ends at four times as many.
 const FIRST_RATE: u64 = 64_000;
 
 /// The direction of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum CaptureDirection {
-    /// Its first packet goes from the site to the world.
+    /// Its first packet between a site and the world goes to the world.
     Outward,
-    /// From the world to the site.
+    /// The first packet goes to the site.
     Inward,
-    /// Within the site.
+    /// All packets are within the site.
     Local,
-    /// Elsewhere.
+    /// None of these.
     Other,
 }
 
@@ -57,11 +57,12 @@ pub(super) struct FlowEncoder {
     label: u16,
     packets: u64,
     last_us: i64,
-    /// What times are less than the capture's, after gaps that no token tells.
+    /// By how much times are earlier than those of the capture, because of gaps longer than a token can say.
+    /// Microseconds.
     ahead_us: i64,
     /// Tokens of the packet at hand.
     packet: Vec<u16>,
-    /// Where the caller's vector has the link rate.
+    /// Place of the link rate in the caller's vector.
     rate_at: usize,
     busiest: Busiest,
     side_bits: Counted,
@@ -107,7 +108,7 @@ impl SideSink for Counted {
     fn put(&mut self, class: SideClass, _: u64, spread: Spread) {
         let bits = u64::from(spread.bits());
         match class {
-            // When a recording began is nobody's business.
+            // The start time of a recording is not needed to generate a session.
             SideClass::Start => {}
             SideClass::GapRest | SideClass::GapFar => self.0.time_bits += bits,
             _ => self.0.other_bits += bits,
@@ -132,7 +133,7 @@ impl FlowEncoder {
 }
 
 impl FlowEncoder {
-    /// The record at a time that tokens can tell: not before the packet before it, and not too long after.
+    /// The record with a time that tokens can express: not before the previous packet, and not after the longest gap.
     fn timed(&mut self, mut record: Record) -> Record {
         if self.last_us == i64::MIN {
             return record;
@@ -147,15 +148,15 @@ impl FlowEncoder {
     }
 }
 
-/// The record that a model should see: nothing cut off, and no bytes that nobody can make sense of.
+/// The record that a model learns from: whole, and without bytes of unknown meaning.
 fn whole(frame: FrameRef<'_>) -> Result<Record, Skip> {
     let mut record = Record::parse(frame.time_ns.div_euclid(NS), frame.wire_len, frame.bytes);
     match &mut record.frame {
         Frame::Ip(ip) => match &mut ip.transport {
-            // Options are completed as expected.
+            // The grammar completes cut options as predicted.
             Transport::Tcp(_) => ip.missing = 0,
             Transport::Udp(Udp { window, .. }) | Transport::Icmp(Icmp { window, .. }) => {
-                // What was cut off a window is zero: there is room for it.
+                // Bytes that were cut from a window become zeros. The window has room for them.
                 window.extend(std::iter::repeat_n(0, ip.missing.into()).take(window.remaining_capacity()));
                 ip.missing = 0;
             }
@@ -181,7 +182,7 @@ impl Encoder for FlowEncoder {
             out.push(self.label);
             out.push(DIR.at(CaptureDirection::of(&record.frame) as usize));
             self.rate_at = out.len();
-            // The rate is known at the end.
+            // The rate is known only at the end.
             out.push(RATE.at(0));
         }
         out.extend_from_slice(&self.packet);

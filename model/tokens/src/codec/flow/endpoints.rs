@@ -1,9 +1,9 @@
-//! Who talks: a known flow, or a new one with its hosts and ports.
+//! The flow of a packet: a known one, or a new one with its hosts and ports.
 //!
 //! ```text
 //! who  := FLOW_FORTH | FLOW_BACK | FLOW_FAR byte | NEW host host [VLAN n (byte byte){n}] ports
 //! host := HOST | HOST_FAR byte byte | HOST_NEW
-//!         by number: the hosts that everybody knows first, then by how lately a host opened a flow, or was opened one to
+//!         numbers: first the common hosts, then the others by how recently they had the role (initiator, responder)
 //! ports:= port port                (TCP, UDP: destination first)
 //!       | [PORT_HIGH]              (ICMP: with an identifier)
 //!       | byte                     (other: the protocol)
@@ -31,26 +31,26 @@ use super::{
     },
 };
 
-/// Ranks with a token of their own.
+/// Number of ranks with a token of their own.
 pub(super) const NEAR: usize = FLOW_FORTH.len as usize;
 
 /// How flows and hosts are numbered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Slots {
-    /// By how recently they were used: the last flow is 0; hosts by role (`Role`).
+    /// By how recently they were used. The last flow is 0; hosts have an order for each `Role`.
     #[default]
     Recent,
     /// By a number that a flow or host keeps while it lives.
     Fixed,
 }
 
-/// What a host is about to do. Each role has an order of its own, so that the client of a session, who opens one flow after
-/// the other, has the same number in front of all servers, however many there are.
+/// The part that a host takes in a new flow. Each role has an order of its own. The client of a session opens one flow
+/// after the other, so it keeps the same number, however many servers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// It opens a flow, or takes part in ARP.
+    /// It opens the flow, or takes part in ARP.
     Initiator,
-    /// It is opened one to.
+    /// The flow is opened to it.
     Responder,
 }
 
@@ -116,7 +116,7 @@ pub(super) fn far_flow<I: Io>(
 pub(super) struct NewHosts(arrayvec::ArrayVec<IpAddr, 2>);
 
 impl NewHosts {
-    /// Whether a slot goes to a host that is new in this packet: who had it is as good as forgotten.
+    /// Whether a host that is new in this packet will take this slot from its present owner.
     fn displaces(&self, state: &State, slot: u16) -> bool {
         (0..self.0.len()).any(|ahead| state.next_host(ahead) == slot)
     }
@@ -160,7 +160,7 @@ impl NewHosts {
     }
 }
 
-/// A host. `legal` says which addresses may be named and which classes may be new.
+/// Codes a host. `legal` says which known addresses and which classes of new hosts are legal.
 pub(super) fn host<I: Io>(
     state: &State,
     new: &mut NewHosts,
@@ -216,7 +216,7 @@ pub(super) fn host<I: Io>(
     let first = io.side(side, || halves.0, Spread::Host(class))?;
     let second = if class.is_v4() { 0 } else { io.side(side, || halves.1, Spread::Host(class))? };
     let mut address = from_halves(class, first, second);
-    // A drawn address may be known by chance; a recorded one never is.
+    // A drawn address may be known by chance. A recorded new address never is.
     while new.knows(state, address) {
         let (first, second) = to_halves(address);
         address = if class.is_v4() {
@@ -231,7 +231,7 @@ pub(super) fn host<I: Io>(
     Ok(address)
 }
 
-/// The protocol number of a kind of flow, where the kind says it.
+/// The protocol number of a kind of flow, where the kind determines it.
 pub(super) fn protocol(kind: FlowKind, v6: bool) -> u8 {
     match kind {
         FlowKind::Tcp => protocol::TCP,
@@ -260,7 +260,8 @@ pub(super) fn has_message(protocol: u8, src: HostClass, dst: HostClass, echo: bo
     !strict::kinds(&place).is_empty()
 }
 
-/// Classes of which a generator may make a new host: there are more of them than the address book has from the start.
+/// Classes of which the strict rules allow a new host: those with more addresses than the address book has from the
+/// start.
 fn may_be_new(class: HostClass) -> bool {
     !matches!(class, HostClass::Broadcast | HostClass::Zero | HostClass::OtherV6 | HostClass::Loopback)
 }
@@ -280,12 +281,12 @@ pub(super) fn new_flow<I: Io>(
     let igmp = kind == FlowKind::Igmp;
     let vlans = |tags: &Tags| tags.iter().map(|tag| tag & 0xfff).collect::<Tags>();
     let is_live = |key: &FlowKey| state.find(key).is_some();
-    // A flow without ports is what its hosts are.
+    // A flow without ports is identified by its hosts.
     let is_live_between = |src: IpAddr, dst: IpAddr, ports: (u16, u16)| {
         let protocol = protocol(kind, src.is_ipv6());
         is_live(&FlowKey { kind, protocol, src, dst, ports, vlans: vlans(&state.tags), macs: None })
     };
-    // Without an address one can only ask for one, which is one flow.
+    // A host without an address can only ask for one (DHCP), in one flow.
     let asks = |class: HostClass| {
         class == HostClass::Zero
             && kind == FlowKind::Udp
@@ -330,7 +331,8 @@ pub(super) fn new_flow<I: Io>(
         FlowKind::Tcp | FlowKind::Udp => {
             let ports = wanted.map(|key| key.ports);
             let fits = |port: (u16, u16)| !strict || strict::ports_ok(src_class, port);
-            // With a source port of a client the destination may be any that is not excluded by itself.
+            // The source port is not known yet. The port is legal if one of a client, of DHCP client or of DHCP server
+            // fits it.
             let may_hear = |port| fits((40_000, port)) || fits((68, port)) || fits((67, port));
             key.ports.1 = port(io, ports.map(|ports| ports.1), may_hear, |_| false)?;
             let dst_port = key.ports.1;
@@ -378,13 +380,13 @@ pub(super) fn new_flow<I: Io>(
     Ok((key, tags))
 }
 
-/// Whether one of the hosts that everybody knows may hear from a class.
+/// Whether the strict rules allow packets from a class of hosts to one of the common hosts.
 fn common_responder(state: &State, kind: FlowKind, src: HostClass) -> bool {
     let known = (0..super::hosts::COMMON_HOSTS.len()).filter_map(|slot| state.host_at(slot));
     known.map(HostClass::of).any(|dst| may_talk(kind, src, dst))
 }
 
-/// Other tags than expected.
+/// Codes VLAN tags other than the predicted ones.
 pub(super) fn vlan_tags<I: Io>(io: &mut I, want: Option<&Tags>, not: &Tags) -> Coded<Tags> {
     let token = io.pick(
         || BYTE.at(want.map_or(0, |want| want.len())),
@@ -402,7 +404,8 @@ pub(super) fn vlan_tags<I: Io>(io: &mut I, want: Option<&Tags>, not: &Tags) -> C
     Ok(tags)
 }
 
-/// A port. `legal` is asked for each that has a token and for one of each range; `is_taken` says whether a live flow has it.
+/// Codes a port. `legal` is asked for each port that has a token and for one port of each range. `is_taken` says
+/// whether a live flow has the port.
 fn port<I: Io>(
     io: &mut I,
     want: Option<u16>,
@@ -461,7 +464,8 @@ fn port<I: Io>(
         return Err(Stop::Illegal);
     };
     let mut port = io.side(side, || want.unwrap_or_default().into(), spread)? as u16;
-    // A drawn port may be in use by chance; a recorded one of a new flow never is. There are more ports than flows.
+    // A drawn port may be in use by chance. A recorded port of a new flow never is. There are more ports than flows, so
+    // the search ends.
     let range = if PORT_HIGH.has(token) { 32_768..=u16::MAX } else { 1_024..=32_767 };
     while !I::EMITS && (is_taken(port) || place(port).is_some()) {
         port = if port == *range.end() { *range.start() } else { port + 1 };

@@ -1,8 +1,8 @@
 //! Hashing for the tables of a session.
 //!
-//! Each packet asks the tables a dozen times, and the standard library's hash would be a quarter of the codec's time. It
-//! withstands keys that were chosen to collide; these tables are bounded, so such keys cost a walk over some hundred
-//! entries at worst, and nobody sees the order of entries.
+//! Each packet needs a dozen lookups, and the standard library's hash would take a quarter of the codec's time. That
+//! hash resists keys that were chosen to collide. These tables are bounded, so such keys cost a walk over some hundred
+//! entries at worst. The order of entries has no effect.
 
 use std::{
     collections::HashMap,
@@ -18,13 +18,13 @@ pub(super) type Table<K, V> = HashMap<K, V, BuildHasherDefault<Mixer>>;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mixer(u64);
 
-/// Odd, and without a pattern (the fraction of pi).
+/// An odd number without a pattern: the fraction of pi.
 const FACTOR: u64 = 0x243f_6a88_85a3_08d3;
 
 impl Mixer {
     fn word(&mut self, word: u64) {
         let product = u128::from(self.0 ^ word) * u128::from(FACTOR);
-        // Both halves: the lower one alone would lose what the upper bits of a word say.
+        // Both halves are folded: the lower one alone would lose the upper bits of a word.
         self.0 = (product as u64 ^ (product >> 64) as u64).wrapping_add(FACTOR);
     }
 }

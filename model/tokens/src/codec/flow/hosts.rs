@@ -1,4 +1,4 @@
-//! Classes of host addresses: what of an address the model sees.
+//! Classes of host addresses. The model sees the class of an address and nothing else of it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -35,9 +35,9 @@ pub enum HostClass {
     OtherV6,
 }
 
-/// Addresses that mean the same in every network: groups, everybody, nobody. They are the first entries of every address
-/// book, so that a model can tell multicast DNS from service discovery (RFC 5771, RFC 6762, RFC 4795, UPnP, RFC 3376; RFC
-/// 4291, RFC 3810, RFC 8415).
+/// Addresses with the same meaning in every network: groups, broadcast, unspecified. They are the first entries of
+/// every address book, so a model can tell multicast DNS from service discovery (RFC 5771, RFC 6762, RFC 4795, UPnP,
+/// RFC 3376; RFC 4291, RFC 3810, RFC 8415).
 pub(super) const COMMON_HOSTS: [IpAddr; 14] = [
     v4(255, 255, 255, 255),
     v4(0, 0, 0, 0),
@@ -90,7 +90,7 @@ impl HostClass {
             (Block::Loopback, true) => Self::Loopback,
             (Block::LinkLocal, true) => Self::LinkLocal,
             (Block::Private, _) => Self::Private,
-            // Shared, documentation and reserved addresses too: the alphabet was made without classes for them.
+            // This includes shared, documentation and reserved addresses, for which the alphabet has no class.
             (_, true) => Self::Public,
             (Block::Multicast, false) => Self::MulticastV6,
             (Block::LinkLocal, false) => Self::LinkLocalV6,
@@ -128,16 +128,16 @@ impl HostClass {
         )
     }
 
-    /// Draws the `index`th address of a session: IPv4 in the low 32 bits; of IPv6 the high and then the low half. Unicast
-    /// addresses of one session never repeat in the first 65,536.
+    /// Draws the `index`-th value of a class: an IPv4 address in the low 32 bits, or the high or the low half of an
+    /// IPv6 address. Unicast addresses of one session never repeat in the first 65,536.
     ///
-    /// They are placeholders from blocks reserved for tests (RFC 2544, RFC 3849) where the class allows; rewriting gives
-    /// the real ones.
+    /// They are placeholders, from blocks reserved for tests (RFC 2544, RFC 3849) where the class allows. The rewriter
+    /// replaces them.
     pub(super) fn draw(self, seed: u64, index: u32, random: u64) -> u64 {
         let low = u64::from(index & 0xffff);
         let v4 =
             |a: u8, b: u8| u64::from(u32::from(Ipv4Addr::new(a, b, 0, 0))) | low.wrapping_add(1) & 0xffff;
-        // Queues of IPv6 hold two values an address: even places are high halves.
+        // A queue of IPv6 has two values per address: even places are high halves.
         let high_half = index & 1 == 0;
         let v6 = |prefix: u64| if high_half { prefix } else { splitmix::mix(seed) << 32 | low };
         match self {
@@ -168,7 +168,7 @@ pub(super) fn from_halves(class: HostClass, first: u64, second: u64) -> IpAddr {
     }
 }
 
-/// The side values of an address: one, or two.
+/// The side values of an address: one for IPv4, two for IPv6.
 pub(super) fn to_halves(address: IpAddr) -> (u64, u64) {
     match address {
         IpAddr::V4(v4) => (u64::from(u32::from(v4)), 0),

@@ -1,12 +1,13 @@
-//! One function writes, reads and foretells: what a grammar function asks of its surroundings.
+//! The interface between grammar functions and tokens. The same function writes tokens, reads them, and collects the
+//! mask.
 //!
-//! Every part of the grammar is a function over an [`Io`]. With [`Emit`] it turns a wanted packet into tokens; with
-//! [`Read`] it turns tokens into a packet; with [`Collect`] it reads the tokens that there are of an unfinished packet
-//! and then gathers what may come next, until it meets something that must come. So encoder, decoder and mask cannot
-//! disagree: they are the same lines of code.
+//! Every part of the grammar is a function over an [`Io`]. With [`Emit`] it turns a packet into tokens. With [`Read`]
+//! it turns tokens into a packet. With [`Collect`] it reads the tokens of an unfinished packet and then adds what may
+//! come next to a mask, up to the first token that must come. Encoder, decoder and mask are the same code, so they
+//! cannot disagree.
 //!
-//! These functions look at the session's state and never change it; a finished packet is applied to the state
-//! afterwards. An unfinished one can therefore be read again from its start with every token that arrives.
+//! These functions read the state of the session and never change it; `packet::apply` does, after a whole packet. An
+//! unfinished packet can therefore be read again from its start with every new token.
 
 use super::{
     context::Note,
@@ -15,12 +16,12 @@ use super::{
     vocab::{BYTE, Class},
 };
 
-/// Why a grammar function did not come to its end.
+/// Why a grammar function stopped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The tokens ended before the packet did.
     More,
-    /// A token that means nothing here, or a side table that ended early.
+    /// A token that does not fit here, or a side table that ended early.
     Illegal,
 }
 
@@ -29,27 +30,26 @@ pub type Coded<T> = Result<T, Stop>;
 
 /// Where tokens and side values go to or come from.
 pub trait Io {
-    /// Whether the packet is known and tokens are wanted.
+    /// Whether this writes tokens of a known packet.
     const EMITS: bool;
 
-    /// Whether only what a strict generator may write is legal. Matters to [`Collect`] alone.
+    /// Whether the strict mask applies. It matters to [`Collect`] and to the strict encoder.
     fn strict(&self) -> bool {
         false
     }
 
-    /// Why a token that must be there is not: the tokens ended, or this is another one.
+    /// Why a token that must be there is missing: the tokens ended, or there is another token.
     fn lack(&self) -> Stop {
         Stop::Illegal
     }
 
-    /// Tells what the packet's flow is, once it is known.
+    /// Is told the values of the packet's flow, once the flow is known.
     fn note(&mut self, _about: impl FnOnce() -> Note) {}
 
-    /// A token that must be there. `want` is asked when emitting, `legal` when collecting.
+    /// A mandatory token. `want` gives it when writing; `legal` adds the legal ones to a mask when collecting.
     fn pick(&mut self, want: impl FnOnce() -> u16, legal: impl FnOnce(&mut Mask)) -> Coded<u16>;
 
-    /// A token of `class` that is there only when it is needed. `needed` says that it must be there after all;
-    /// it is asked when collecting, like `legal`.
+    /// An optional token of `class`. `legal` adds the legal ones to a mask and says whether the token may be absent.
     fn maybe(
         &mut self,
         class: Class,
@@ -57,10 +57,10 @@ pub trait Io {
         legal: impl FnOnce(&mut Mask) -> Presence,
     ) -> Coded<Option<u16>>;
 
-    /// A value that the model never sees. `spread` says how to draw one.
+    /// A side value, which the model never sees. `spread` says how to draw one.
     fn side(&mut self, class: SideClass, want: impl FnOnce() -> u64, spread: Spread) -> Coded<u64>;
 
-    /// A lone optional token, legal whenever `legal` holds.
+    /// An optional token of a class with one member. It is legal if `legal` holds.
     fn flag(
         &mut self,
         class: Class,
@@ -81,7 +81,7 @@ pub trait Io {
         Ok(there.is_some())
     }
 
-    /// A byte that must be there, below `end`.
+    /// A mandatory byte below `end`.
     fn byte(&mut self, end: u16, want: impl FnOnce() -> u8) -> Coded<u8> {
         let token =
             self.pick(|| BYTE.at(usize::from(want())), |mask| mask.add_members(BYTE, 0, usize::from(end)))?;
@@ -93,9 +93,9 @@ pub trait Io {
 /// Whether an optional token may be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It may.
+    /// It may be left out.
     Optional,
-    /// What its absence stands for is not legal here.
+    /// It must be there: what its absence stands for is not legal here.
     Needed,
 }
 
@@ -147,7 +147,7 @@ impl Io for Emit<'_> {
     }
 }
 
-/// Reads tokens from a slice; the first one that the packet has no use for is left there.
+/// Reads tokens from a slice. It stops before the first token that does not belong to the packet.
 pub struct Read<'a> {
     tokens: &'a [u16],
     at: usize,
@@ -171,7 +171,7 @@ impl<'a> Read<'a> {
         &self.side.taken
     }
 
-    /// What was said of the packet's flow.
+    /// The values of the packet's flow, if the flow is known.
     pub(super) fn noted(&self) -> Option<Note> {
         self.note
     }
@@ -214,7 +214,7 @@ impl Io for Read<'_> {
     }
 }
 
-/// Reads the tokens of an unfinished packet and gathers what may follow them.
+/// Reads the tokens of an unfinished packet and collects the mask of what may follow.
 pub struct Collect<'a> {
     read: Read<'a>,
     strict: bool,
@@ -267,7 +267,7 @@ impl Io for Collect<'_> {
     }
 }
 
-/// Counts what a packet takes from the side table, which moves on only when the packet is whole.
+/// Counts what a packet takes from the side table. The table itself moves on only after a whole packet.
 struct SideCursor<'a> {
     source: &'a dyn SideSource,
     taken: [u32; SideClass::COUNT],

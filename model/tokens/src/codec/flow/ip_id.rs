@@ -1,4 +1,4 @@
-//! IPv4 identification: a counter of the flow or the host, constant, zero, or random.
+//! IPv4 identification: a counter of the flow or of the host, a constant, zero, or random.
 
 use super::{
     choose::{Candidates, Chosen, Rules, choose},
@@ -13,11 +13,12 @@ const STEPS: u16 = 8;
 const RANDOM: u16 = IP_ID.at(13);
 const ZERO: u8 = 3;
 const HOST: u8 = 1;
-/// Misses in a row after which ids are taken for random, and structured ones after which they are not.
+/// After this many wrong predictions in a row, ids count as random.
 const GIVE_UP: u8 = 3;
+/// After this many structured ids in a row, they do not count as random any more.
 const COME_BACK: u8 = 2;
 
-/// How one direction, or a host, counts.
+/// How one direction, or a host, numbers its packets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct IdState {
     last: Option<u16>,
@@ -41,7 +42,7 @@ fn swapped_next(value: u16) -> u16 {
 }
 
 impl IdState {
-    /// What a new host takes over from one like it: that ids are zero, or random.
+    /// What a new host inherits from a host of its class: that ids are zero, or random.
     pub(super) fn inherited(&self) -> Self {
         let mode = if self.mode == ZERO { ZERO } else { 0 };
         Self { mode, random: self.random, ..Self::default() }
@@ -68,7 +69,7 @@ impl IdState {
         let base = if self.mode == HOST { host.or(self.last) } else { self.last.or(host) };
         let candidates = |list: &mut Candidates| {
             if unknown {
-                // Nothing to count from: a first id is zero or random.
+                // There is nothing to count from. A first id is zero or random.
                 list.push((IP_ID.at(ZERO.into()), 0));
                 return;
             }
@@ -104,7 +105,7 @@ impl IdState {
             Chosen::Literal(RANDOM) => {
                 let mut value =
                     io.side(SideClass::IpId, || want.unwrap_or_default().into(), Spread::Bits(16))? as u16;
-                // A drawn id may be one that has another form; a recorded one never is.
+                // A drawn id may be one that has another form. A recorded id here never has.
                 let mut list = Candidates::new();
                 candidates(&mut list);
                 while value == predicted || list.iter().any(|&(_, other)| other == u32::from(value)) {
@@ -153,7 +154,7 @@ impl IdState {
         self.last
     }
 
-    /// A new flow knows how its host counts, but not the count: that is the host's.
+    /// What a new flow inherits from its host: the way of counting, but not the count.
     pub(super) fn for_flow(&self) -> Self {
         Self { last: None, mode: self.mode, random: self.random, ..Self::default() }
     }

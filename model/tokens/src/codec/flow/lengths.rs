@@ -1,4 +1,4 @@
-//! Payload lengths: most repeat, or follow what was sent before.
+//! Payload lengths. Most repeat, or follow from what was sent before.
 //!
 //! ```text
 //! length := class [LEN_HIGH byte | LEN_LONG byte byte]
@@ -15,13 +15,13 @@ use super::{
 
 /// No payload.
 pub(super) const NONE: usize = 0;
-/// The last length, which heads the recent ones.
+/// The last length. It is the first of the recent ones.
 pub(super) const LAST: usize = 1;
 /// The largest length.
 pub(super) const MAX: usize = 5;
-/// What followed the same pair of lengths before, on any flow of the service.
+/// The length that followed the same pair of lengths before, on any flow of the service.
 pub(super) const NEXT: usize = 6;
-/// Spelled out.
+/// Written as a literal.
 pub(super) const LITERAL: usize = 7;
 /// Number of classes.
 pub(super) const CLASSES: usize = 8;
@@ -61,7 +61,7 @@ impl Lengths {
         [NONE, LAST, LAST + 1, LAST + 2, LAST + 3, MAX, NEXT].iter().copied().find(named).unwrap_or(LITERAL)
     }
 
-    /// Remembers a length; zero leaves no trace.
+    /// Remembers a length. Zero changes nothing.
     pub(super) fn apply(&mut self, length: u32) {
         let Ok(length) = u16::try_from(length) else { return };
         if length == 0 {
@@ -83,8 +83,8 @@ impl Lengths {
         (NONE..LITERAL).filter_map(move |class| self.value(class, next)).map(u64::from)
     }
 
-    /// The length that a class names, with its literal form if it has one. `most`: longest that is legal; `step`: a legal
-    /// literal is `least` plus a multiple of it.
+    /// Codes the length of a class, with its literal if it has one. `limit` has the legal lengths: `least` plus a
+    /// multiple of `step`, up to `most`.
     pub(super) fn code<I: Io>(
         &self,
         io: &mut I,
@@ -204,21 +204,22 @@ impl Limit {
     }
 }
 
-/// A table of what length followed which, shared by the flows of a session: devices say the same things again.
+/// A table of the length that followed a pair of lengths. The flows of a session share it, because devices repeat
+/// themselves.
 ///
-/// Direct-mapped; a collision costs a wrong guess and no more.
+/// It is direct-mapped. A collision costs a wrong prediction and nothing else.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Follows(Vec<(u16, u16)>);
 
 /// Entries of a [`Follows`] table.
 const FOLLOWS: usize = 512;
 
-/// What a length follows.
+/// What comes before a length: the key of [`Follows`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
     /// The flow's service port and its protocol.
     pub(super) service: (u16, u8),
-    /// Whether the initiator's peer sends.
+    /// Whether the responder sends.
     pub(super) back: bool,
     /// Last length in the same direction.
     pub(super) same: u16,

@@ -1,4 +1,4 @@
-//! Ethernet: MAC addresses, ARP, other link protocols, and frames that nothing fits.
+//! Ethernet: MAC addresses, ARP, other link protocols, and frames that fit no other form.
 //!
 //! ```text
 //! macs := [MAC mac mac]                                        destination, source
@@ -28,7 +28,7 @@ use super::{
 
 const FAR: usize = 254;
 const NEW: usize = 255;
-/// Slots with a byte of their own.
+/// Number of slots with a byte of their own.
 const NEAR: usize = 250;
 const BROADCAST: Mac = [0xff; 6];
 const ZERO: Mac = [0; 6];
@@ -58,7 +58,7 @@ fn new_mac<I: Io>(state: &State, new: &mut NewMacs, io: &mut I, want: Option<Mac
     Ok(mac)
 }
 
-/// An address by its place in the book.
+/// Codes a MAC address by its place in the address book.
 fn mac<I: Io>(
     state: &State,
     new: &mut NewMacs,
@@ -66,7 +66,7 @@ fn mac<I: Io>(
     want: Option<Mac>,
     not: Option<Mac>,
 ) -> Coded<Mac> {
-    // Addresses that are new in this very packet can be named again: they follow the known ones.
+    // Addresses that are new in this packet can be named again. Their places follow those of the known ones.
     let known = state.mac_count();
     let at = |slot: usize| state.mac_at(slot);
     let slot = want.and_then(|want| state.mac_slot(want)).map(usize::from);
@@ -104,7 +104,7 @@ fn mac<I: Io>(
     }
 }
 
-/// What is expected of an address: known, or new from the side table.
+/// The predicted MAC address of a host. `None`: a new one from the side table.
 fn expect(state: &State, address: IpAddr) -> Option<Mac> {
     strict::group_mac(address)
         .or_else(|| state.host(address).and_then(|host| host.mac))
@@ -128,7 +128,7 @@ pub(super) fn macs<I: Io>(
         Some((to, from)) => (Some(to), Some(from)),
         None => (expect(state, dst), expect(state, src)),
     };
-    // What is not known is expected to be new.
+    // An unknown address is predicted to be new.
     let fits =
         |expected: Option<Mac>, want: Mac| expected.map_or(state.mac_slot(want).is_none(), |mac| mac == want);
     let differs = || {
@@ -140,7 +140,7 @@ pub(super) fn macs<I: Io>(
     let mut new = NewMacs::new();
     if io.flag(MAC, differs, || false)? {
         let dst = mac(state, &mut new, io, wanted.map(|(to, _)| to), None)?;
-        // With the expected destination the source must be another than expected.
+        // If the destination is as predicted, the source must differ from its prediction.
         let not = if to == Some(dst) { from } else { None };
         return Ok((dst, mac(state, &mut new, io, wanted.map(|(_, from)| from), not)?));
     }
@@ -160,7 +160,7 @@ pub(super) fn macs<I: Io>(
 /// Forms of an ARP frame, in the order of the alphabet.
 pub(super) const ARP_ODD: usize = 2;
 
-/// Whether a frame is as the short forms have it.
+/// The form of a frame: request, reply, or odd.
 fn arp_form(arp: &ArpFrame, state: &State) -> usize {
     let to = if arp.op == 1 { BROADCAST } else { arp.tha };
     let plain = arp.ether.src == arp.sha
@@ -193,7 +193,7 @@ pub(super) fn arp<I: Io>(
         let usable = address.is_none_or(strict::usable);
         class.is_v4() && new && (!strict || usable && (class.may_send() || class == HostClass::Zero && asks))
     };
-    // Hosts of the site are among those that open flows, and the gateway comes soon behind them.
+    // Hosts of the site open flows, so they are first in this order, and the gateway follows soon.
     let by = (slots, Role::Initiator);
     let spa = host(state, &mut hosts, io, by, wanted.map(|arp| v4(arp.spa)), sender)?;
     if !spa.is_ipv4() {
@@ -271,7 +271,7 @@ fn odd_arp<I: Io>(
     let token =
         io.pick(|| BYTE.at(want.map_or(1, |arp| arp.op.into())), |mask| mask.add_members(BYTE, 1, 3))?;
     frame.op = BYTE.index(token).filter(|op| (1..=2).contains(op)).ok_or(Stop::Illegal)? as u16;
-    // The count has no value that it may not have: a list that no list equals.
+    // `u64::MAX` equals no count, so every count is legal.
     let never: Tags = [0, 0].into_iter().collect();
     frame.ether.tags = vlan_tags(io, want.map(|arp| &arp.ether.tags), &never)?;
     frame.ether.dst = mac(state, new, io, want.map(|arp| arp.ether.dst), None)?;
@@ -281,7 +281,7 @@ fn odd_arp<I: Io>(
     Ok(())
 }
 
-/// Changes the state by an ARP frame.
+/// Updates the state by an ARP frame.
 pub(super) fn apply_arp(state: &mut State, arp: &ArpFrame, wire_len: u32) {
     for mac in [arp.ether.dst, arp.ether.src, arp.sha, arp.tha] {
         if mac != BROADCAST && mac != ZERO {
@@ -362,7 +362,7 @@ fn body<I: Io>(
     let want = |at: usize| want.and_then(|body| body.get(at)).copied().unwrap_or_default();
     let differ = (0..bytes).filter(|&at| want(at) != old(at)).count();
     let mut body: ArrayVec<u8, 50> = (0..bytes).map(old).collect();
-    // Three tokens a difference: beyond a third of the bytes all of them are cheaper.
+    // A difference takes three tokens. If more than a third of the bytes differ, writing all bytes is shorter.
     if io.flag(DIFF_ALL, || differ * 3 > bytes, || bytes > 0)? {
         for (at, byte) in body.iter_mut().enumerate() {
             *byte = io.byte(256, || want(at))?;
@@ -397,7 +397,7 @@ pub(super) fn new_link<I: Io>(
     if io.flag(super::vocab::VLAN, || want.is_some_and(|frame| frame.ether.tags != state.tags), || true)? {
         tags = vlan_tags(io, want.map(|frame| &frame.ether.tags), &state.tags)?;
     }
-    // IP and ARP have forms of their own; below 1536 only 0 stands for LLC.
+    // IP and ARP have forms of their own. Below 1536 only 0 is legal, which means LLC.
     let range = || {
         let known = [0x0800_u64, 0x0806, 0x86dd, 0x8100];
         Range::bytes(2).gap(1, 1_535).except(known)

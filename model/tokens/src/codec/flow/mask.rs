@@ -55,12 +55,12 @@ impl Mask {
         self.add_members(class, 0, usize::from(class.len));
     }
 
-    /// Adds what another one has.
+    /// Adds all tokens of another mask.
     pub fn add_all(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
     }
 
-    /// Whether nothing is in the set.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0 == [0; WORDS]
     }

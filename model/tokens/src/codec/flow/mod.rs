@@ -1,8 +1,9 @@
-//! The flow codec: a session in a few tokens a packet, time included.
+//! The flow codec: a few tokens per packet, with the time.
 //!
-//! Header compression with a model in mind (Van Jacobson, RFC 1144; ROHC, RFC 5795): what follows from earlier packets takes
-//! no token, and what carries no behaviour (addresses, sequence origins, ciphertext) goes to a side table that no model
-//! sees. The grammar is in `docs/flow-codec.md`, which is the normative text; each file here begins with its part.
+//! This is header compression for a model (compare Van Jacobson, RFC 1144, and ROHC, RFC 5795). What follows from
+//! earlier packets takes no token. Values without behaviour (addresses, sequence origins, ciphertext) go into the side
+//! channel, which no model reads. `docs/flow-codec.md` has the grammar and is the normative text. Each file here begins
+//! with its part of it.
 //!
 //! ```text
 //! frame -> Record -> code(state, Emit) -> tokens + side table        Recorder
@@ -14,18 +15,18 @@
 //! # Reading order
 //! 1. [`vocab`], [`io`], `choose`, [`number`]: the alphabet and how a field is written.
 //! 2. [`record`], [`transport`], `network`: what is kept of a frame.
-//! 3. `state`, `packet`: what a session remembers, and the way through a packet.
+//! 3. `state`, `packet`: what a session remembers, and the order of the fields of a packet.
 //! 4. `time`, `endpoints`, `link`, `tcp`, `datagram`, [`payload`], `network_tail`, `ip_id`: the fields.
-//! 5. [`side_channel`], [`hosts`], [`ports`]: what the model does not see.
-//! 6. `strict`, `complete`: what a generator may write and what it leaves to be filled in.
-//! 7. `strict_encoder`, `context`: what a model sees of a capture, and what a decoder tells it.
-//! 8. `codec`, `encoder`, `decoder`, `coder`: the codec as others see it.
+//! 5. [`side_channel`], [`hosts`], [`ports`]: values that the model does not see, and their classes, which it sees.
+//! 6. `strict`, `complete`: the rules for generated packets, and the bytes that no token holds.
+//! 7. `strict_encoder`, `context`: the tokens and the side information that a model learns from.
+//! 8. `codec`, `encoder`, `decoder`, `coder`: the interface of the codec.
 //!
 //! # Contracts
-//! * Grammar functions look at the state and do not change it; `packet::apply` does, for a whole packet.
-//! * Whether a mask is strict changes the mask and nothing else: what a token means does not depend on it.
-//! * No token stream and no frame makes it panic, and the state of a session is bounded.
-//! * Integers only: the same tokens on every machine.
+//! * Grammar functions read the state and do not change it. `packet::apply` changes it, once for each whole packet.
+//! * The strict and the faithful profile differ in the mask only. A token means the same in both.
+//! * No token stream and no frame makes it panic. The state of a session is bounded.
+//! * It computes with integers only, so tokens are the same on every machine.
 
 mod choose;
 mod codec;

@@ -120,12 +120,12 @@ pub(super) fn v4_checksum(ip: &IpFrame) -> u16 {
     Sum::default().bytes(&v4_head(ip, 0)).bytes(&ip.options).stored().0
 }
 
-/// The transport checksum that leaves the payload to the network card: the pseudo-header's sum alone.
+/// The transport checksum before the network card completes it: the sum of the pseudo-header alone.
 pub(super) fn partial_checksum(ip: &IpFrame) -> u16 {
     pseudo(ip).folded()
 }
 
-/// The right transport checksum, when the record holds all that it covers.
+/// The right transport checksum, if the record holds all bytes that it covers.
 pub(super) fn full_checksum(ip: &IpFrame) -> Option<u16> {
     let whole = match &ip.transport {
         Transport::Tcp(_) => ip.payload_len == 0,

@@ -1,4 +1,4 @@
-//! What stands behind the transport header in the grammar: IP fields, length on the wire, checksums.
+//! The fields that follow the transport header in the grammar: IP fields, length on the wire, checksums.
 //!
 //! ```text
 //! tail := [TTL byte] [TOS byte] [FRAGMENT byte [byte]] [IP_OPTIONS n byte{n}] [id]      IPv4
@@ -26,7 +26,7 @@ use super::{
 const LEAST_FRAME: u32 = 60;
 const OFFSET_BITS: u16 = 0x1fff;
 
-/// What was chosen behind the transport header.
+/// The coded values of these fields.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TailCoded {
     id: Option<IdCoded>,
@@ -35,7 +35,7 @@ pub(super) struct TailCoded {
     checksum: ChecksumMode,
 }
 
-/// A byte-sized field that is as in the packet before unless a token says otherwise.
+/// A field of one byte. It is predicted to be as in the last packet of the direction.
 fn changed<I: Io>(
     io: &mut I,
     class: Class,
@@ -63,7 +63,7 @@ fn changed<I: Io>(
     }
 }
 
-/// Codes the tail. `ip` has everything that comes before it; the tail is filled in.
+/// Codes the tail and fills it into `ip`, which has everything before it.
 pub(super) fn code<I: Io>(
     io: &mut I,
     dir: &Dir,
@@ -115,10 +115,10 @@ pub(super) fn code<I: Io>(
     Ok((wire_len, coded))
 }
 
-/// Flags alone where the packet has a transport header; with the offset where it has none.
+/// The fragment field: flags alone if the packet has a transport header, else with the offset.
 fn fragment<I: Io>(io: &mut I, last: u16, kind: FlowKind, protocol: u8, want: Option<u16>) -> Coded<u16> {
     let strict = io.strict();
-    // A fragment of a protocol that the grammar knows has an offset, or it would be of another kind.
+    // A fragment of a protocol that the grammar knows has an offset. Without one it would be of another kind of flow.
     let needs_offset = kind == FlowKind::Other && known_protocol(false, protocol);
     let there = io.maybe(
         FRAGMENT,
@@ -158,7 +158,7 @@ fn options<I: Io>(
         IP_OPTIONS,
         || want.filter(|&want| **want != *last).map(|_| IP_OPTIONS.at(0)),
         |mask| {
-            // A sampler only ever takes options away.
+            // A sampler may only remove options.
             let bad = strict && !strict::ip_options_ok(protocol, last);
             if bad || !strict && !last.is_empty() {
                 mask.add(IP_OPTIONS.at(0));
@@ -180,7 +180,7 @@ fn label<I: Io>(io: &mut I, last: Option<u32>, want: Option<u32>) -> Coded<u32> 
         return Ok(last);
     }
     let label = draw(io)? as u32;
-    // A drawn label may be the old one by chance; a recorded one never is.
+    // A drawn label may be the old one by chance. A recorded one never is.
     Ok(if label == last { label ^ 1 } else { label })
 }
 
@@ -239,7 +239,7 @@ fn checksum<I: Io>(
         ChecksumMode::Zero => Some(0),
     };
     let Some(right) = right else {
-        // What the record does not hold is taken for right: then the value is noise.
+        // If the record lacks bytes, the checksum counts as right, and its value goes to the side table.
         let of = |want: u16| match want {
             // Without a pseudo-header its sum is zero too.
             want if mode != ChecksumMode::Right && value(mode) == Some(want) => mode,
@@ -270,7 +270,7 @@ fn checksum<I: Io>(
         }
         let mut drawn =
             io.side(SideClass::Checksum, || want.unwrap_or_default().into(), Spread::Bits(16))? as u16;
-        // A drawn value may look like another mode; a recorded one never does.
+        // A drawn value may look like another mode. A recorded one never does.
         while drawn == 0 || drawn == partial {
             drawn = drawn.wrapping_add(1);
         }
@@ -308,7 +308,7 @@ fn checksum<I: Io>(
     }
 }
 
-/// Changes the direction and its host's defaults.
+/// Updates the direction and the defaults of its host.
 pub(super) fn apply(dir: &mut Dir, defaults: &mut HostDefaults, ip: &IpFrame, coded: &TailCoded) {
     (dir.ttl, defaults.ttl) = (ip.ttl, ip.ttl);
     (dir.tos, defaults.tos) = (ip.tos, ip.tos);

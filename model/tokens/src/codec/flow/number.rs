@@ -1,4 +1,4 @@
-//! Numbers written as bytes, big-endian, with exactly the legal ones expressible.
+//! Numbers written as big-endian bytes. Exactly the legal numbers can be written.
 
 use arrayvec::ArrayVec;
 
@@ -35,7 +35,7 @@ impl Range {
         Self { low, high, gap: None, except: ArrayVec::new() }
     }
 
-    /// Leaves values out; more than [`EXCEPTIONS`] are legal again, which costs a second way to write them and no more.
+    /// Leaves values out. Beyond [`EXCEPTIONS`] of them values stay legal, so there is a second way to write these.
     #[must_use]
     pub fn except(mut self, values: impl IntoIterator<Item = u64>) -> Self {
         for value in values {
@@ -82,7 +82,7 @@ impl Range {
     }
 }
 
-/// A number of 1 to 4 bytes in `range`.
+/// Codes a number of 1 to 4 bytes in `range`.
 pub fn number<I: Io>(
     io: &mut I,
     bytes: u32,
@@ -116,16 +116,16 @@ pub fn number<I: Io>(
     Ok(value)
 }
 
-/// Adds the bytes after which, behind `prefix` and with `rest` bits to come, a legal value is still possible.
+/// Adds the next bytes after `prefix`, with `rest` bits to come, that leave a legal value possible.
 fn collect(mask: &mut Mask, range: &Range, prefix: u64, rest: u32) {
     let start = prefix << 8 << rest;
-    // The byte behind which a value lies; those of other prefixes stay outside.
+    // The byte that leads to a value, clamped to the values of this prefix.
     let byte = |value: u64| value.checked_sub(start).map(|above| above >> rest);
     let Some(last) = byte(range.high).filter(|_| range.low <= range.high) else { return };
     let (first, last) = (byte(range.low).unwrap_or(0), last.min(255));
     let mut bytes = Mask::default();
     bytes.add_members(BYTE, first.min(256) as usize, last as usize + 1);
-    // Only where values are left out is there anything to count.
+    // Counting is needed only where values are left out.
     let mut look = |from: Option<u64>, to: Option<u64>| {
         let Some(to) = to else { return };
         for byte in from.unwrap_or(0).max(first)..=to.min(last) {
@@ -145,8 +145,8 @@ fn collect(mask: &mut Mask, range: &Range, prefix: u64, rest: u32) {
 /// Sign bit of a [`varint`]'s head.
 const NEGATIVE: u8 = 0x80;
 
-/// A signed number: a byte with the sign and the number of magnitude bytes, then those. Zero has none. Magnitudes are at
-/// most 2^32 - 1; `except` lists values that have another form.
+/// Codes a signed number: a byte with the sign and the number of magnitude bytes, then these bytes. Zero has none.
+/// Magnitudes are at most 2^32 - 1. `except` lists values that have another form.
 pub fn varint<I: Io>(
     io: &mut I,
     want: impl FnOnce() -> i64,
@@ -155,8 +155,8 @@ pub fn varint<I: Io>(
     signed(io, want, except, [u32::MAX, u32::MAX])
 }
 
-/// A distance in a space of 32 bits, such as that of sequence numbers, written like a [`varint`]: -2^31 to 2^31 - 1, as what
-/// is farther in one direction is nearer in the other.
+/// Codes a distance in a space of 32 bits, such as that of sequence numbers, like a [`varint`]. It is from -2^31 to
+/// 2^31 - 1, because what is farther in one direction is nearer in the other.
 pub fn offset<I: Io>(
     io: &mut I,
     want: impl FnOnce() -> i64,

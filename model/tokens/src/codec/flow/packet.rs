@@ -1,10 +1,10 @@
-//! A packet: time, who, what; and what it changes.
+//! A packet: time, flow, fields; and the change of the state.
 //!
 //! ```text
 //! packet := time ( who body | ARP arp | ESC escape | NEW(link) mac mac [VLAN ..] byte byte link )
 //! body   := [VLAN byte{n}] [macs] ( tcp [SNAP byte] | udp | icmp | igmp | other ) tail
 //! ```
-//! There is no token that ends a packet: the next time, or the end of the session, does.
+//! No token ends a packet. The time of the next packet or the end of the session does.
 
 mod apply;
 
@@ -32,10 +32,10 @@ use super::{
 
 pub(super) use self::apply::apply;
 
-/// What every packet of a session is coded by.
+/// Parameters of the grammar. They hold for all packets of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
-    /// Gaps have fine tokens: known to 0.6 % instead of 9 %, for a token more a packet.
+    /// Whether gaps have fine tokens. The model then sees gaps to 0.6 % instead of 9 %, for one more token per packet.
     pub fine: bool,
     /// How flows and hosts are numbered.
     pub slots: Slots,
@@ -47,7 +47,7 @@ impl Default for Parameters {
     }
 }
 
-/// A coded packet with what is needed to change the state.
+/// A coded packet with what `apply` needs to change the state.
 #[derive(Clone, Debug)]
 pub(super) struct PacketCoded {
     pub(super) record: Record,
@@ -62,7 +62,7 @@ enum Change {
     Escape,
 }
 
-/// Where the flow of a packet is.
+/// The flow of a packet: its slot, or a new flow.
 #[derive(Clone, Debug)]
 enum Place {
     Known(u16),
@@ -75,7 +75,7 @@ enum TransportCoded {
     Datagram(DatagramCoded),
 }
 
-/// End of the whole record and bytes missing of it.
+/// What the capture length cut: the end of the whole record, its missing bytes, and how many were predicted.
 #[derive(Clone, Copy, Debug)]
 struct Snap {
     end: usize,
@@ -143,7 +143,7 @@ pub(super) fn code<I: Io>(
         },
         |mask| {
             state.collect_flows(rules.slots, mask, |slot, back| may_go(state, strict, slot, back));
-            // The others have many ways to write one packet.
+            // The other forms have many ways to write one packet.
             mask.add_members(NEW, 0, FlowKind::Other as usize);
             mask.add_members(ARP, 0, link::ARP_ODD);
         },
@@ -193,7 +193,7 @@ pub(super) fn code<I: Io>(
     Ok(PacketCoded { record: record(body.wire_len, Frame::Ip(body.frame)), change })
 }
 
-/// Whether a sampler may write a packet of a flow.
+/// Whether the mask allows a packet of a flow.
 fn may_go(state: &State, strict: bool, slot: u16, back: bool) -> bool {
     state.flow(slot).is_some_and(|flow| match flow.key.kind {
         FlowKind::Other | FlowKind::Link => false,
@@ -337,7 +337,7 @@ fn body<I: Io>(
     Ok(Body { frame, wire_len, coded, tail, before, snap })
 }
 
-/// The tags of a packet: its flow's, with other priorities if a token says so.
+/// The tags of a packet. They are predicted to be those of the flow; a token announces other priorities.
 fn tags<I: Io>(io: &mut I, flow: &Flow, is_new: bool, want: Option<&Tags>) -> Coded<Tags> {
     // A new flow has just named its tags.
     if flow.tags.is_empty() || is_new {
@@ -348,7 +348,7 @@ fn tags<I: Io>(io: &mut I, flow: &Flow, is_new: bool, want: Option<&Tags>) -> Co
     }
     let mut tags = Tags::new();
     for (at, &tag) in flow.tags.iter().enumerate() {
-        // The ids are the flow's; the last tag may not be the old one when all others are.
+        // The ids are those of the flow. If all earlier tags are unchanged, the last one must change.
         let same = at + 1 == flow.tags.len() && tags[..] == flow.tags[..at];
         let range = || Range::new(0, 15).except(same.then(|| u64::from(tag >> 12)));
         let high = number(io, 1, || want.map_or(0, |want| u64::from(want[at] >> 12)), range)? as u16;

@@ -2,7 +2,7 @@
 
 use super::vocab::PORT;
 
-/// Ports with a token of their own. Append-only: places are ids.
+/// Ports with a token of their own. Only append to this list: places are ids.
 pub const PORTS: [u16; 50] = [
     53, 80, 443, 22, 123, 5353, 1900, 67, 68, 137, 138, 5355, 3478, 8080, 21, 23, 25, 110, 143, 993, 995,
     587, 465, 445, 139, 135, 389, 3389, 5060, 5061, 1935, 853, 500, 4500, 1194, 8443, 8801, 5222, 5223, 5228,
@@ -31,7 +31,8 @@ pub(super) fn place(port: u16) -> Option<usize> {
 /// The `index`th port from 1024 to 32767 without a token.
 pub(super) fn mid_port(index: u64) -> u16 {
     let mut port = 1_024 + (index % MID_PORTS) as u16;
-    // Each table port at or below the answer pushes it up by one; going up in order, one pass settles it.
+    // Each port of the table at or below the answer moves it up by one. The table is in ascending order here, so one
+    // pass is enough.
     let mut known: arrayvec::ArrayVec<u16, 50> =
         PORTS.iter().copied().filter(|port| (1_024..32_768).contains(port)).collect();
     known.sort_unstable();

@@ -1,9 +1,10 @@
 //! What the codec keeps of a captured frame: the *record*.
 //!
-//! Time in microseconds, the length on the wire, and header bytes: Ethernet with up to two 802.1Q tags; IPv4 with options or
-//! IPv6, a hop-by-hop header with nothing but a router alert; TCP with options; UDP, or another IP protocol or fragment,
-//! with up to 12 bytes of payload; ICMP and ICMPv6 with 8 bytes; IGMP with 12; ARP for IPv4 over Ethernet; 64 bytes of any
-//! other link protocol, and of frames that contradict themselves. What a capture length cut off is missing from the record too.
+//! A record has the time in microseconds, the length on the wire, and header bytes. These are Ethernet with up to two
+//! 802.1Q tags; IPv4 with options, or IPv6 with at most a hop-by-hop header that is a router alert; TCP with options;
+//! UDP, another IP protocol or a fragment with up to 12 bytes of payload; 8 bytes of ICMP and ICMPv6; 12 bytes of IGMP;
+//! ARP for IPv4 over Ethernet; and 64 bytes of other link protocols and of frames that contradict themselves. Bytes
+//! that the capture length cut are missing in the record too.
 //!
 //! [`Record::parse`] and [`Record::emit`] are inverse on those bytes.
 
@@ -15,9 +16,9 @@ use netssm_wire::frame::ethertype;
 
 use super::transport::Transport;
 
-/// Bytes of payload behind UDP and unknown headers.
+/// Bytes of payload that a record keeps behind UDP and unknown headers.
 pub const WINDOW_BYTES: usize = 12;
-/// Bytes of a frame that is kept as it is.
+/// Bytes that a record keeps of a frame that fits no other form.
 pub const RAW_BYTES: usize = 64;
 pub(super) const ETHERNET_BYTES: usize = 14;
 /// A router alert in an IPv6 hop-by-hop header (RFC 2711), before ICMPv6, padded to eight bytes.
@@ -48,7 +49,7 @@ pub enum Frame {
     Arp(ArpFrame),
     /// Another link protocol: LLC, EAPOL, LLDP, PPPoE ...
     Link(LinkFrame),
-    /// What fits nowhere else.
+    /// The first bytes of a frame that fits no other form.
     Raw(ArrayVec<u8, RAW_BYTES>),
 }
 
@@ -101,7 +102,7 @@ pub struct IpFrame {
     pub transport: Transport,
     /// Bytes behind the transport header, as the length fields say.
     pub payload_len: u32,
-    /// Header and window bytes at the end that the capture lacks.
+    /// Header and window bytes that the capture lacks at the end.
     pub missing: u8,
 }
 
@@ -135,7 +136,7 @@ pub struct LinkFrame {
     pub body: ArrayVec<u8, 50>,
 }
 
-// A record of a cut frame has zeros where the capture ends, word by word; wire's readers would give nothing.
+// These readers give zero for a word that the capture length cut; those of wire give nothing.
 
 pub(super) fn be16(bytes: &[u8], at: usize) -> u16 {
     bytes::be16(bytes, at).unwrap_or_default()
@@ -149,7 +150,8 @@ pub(super) fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes::array(bytes, at).unwrap_or([0; N])
 }
 
-/// The first bytes of a slice, as many as there is room for. (Collecting an iterator would look at each of them.)
+/// The first bytes of a slice, as many as there is room for. This copies in one step; collecting an iterator would take
+/// one step per byte.
 pub(super) fn head<const N: usize>(bytes: &[u8]) -> ArrayVec<u8, N> {
     ArrayVec::try_from(&bytes[..bytes.len().min(N)]).unwrap_or_default()
 }
@@ -191,11 +193,11 @@ fn parse_frame(bytes: &[u8], wire_len: u32) -> Option<Frame> {
         ethertype::IPV6 => super::network::parse_v6(ether, rest).map(Frame::Ip),
         _ => {
             if bytes.len().min(RAW_BYTES) > wire_len as usize {
-                // More was captured than there was: a fuzzer's too.
+                // A broken capture, or a fuzzer, may hold more bytes than were on the wire.
                 return None;
             }
             let llc = kind < 1536;
-            // A length that no literal can say belongs to no link: a fuzzer's.
+            // No link has such a length; a fuzzer does. No literal can say it.
             let told = u16::try_from(wire_len.checked_sub(at as u32).unwrap_or(u32::MAX));
             let payload_len = if llc { u32::from(kind) } else { u32::from(told.ok()?) };
             let body = head(&rest[..rest.len().min(RAW_BYTES - at)]);
@@ -226,7 +228,7 @@ impl IpFrame {
         network + self.transport.header_len()
     }
 
-    /// The frame's length as the IP header tells it.
+    /// The length of the frame according to its IP header, in bytes.
     pub fn told_len(&self) -> u32 {
         (self.ether.header_len() + self.header_len()) as u32 + self.payload_len
     }
@@ -236,7 +238,7 @@ impl IpFrame {
         emit_ether(&self.ether, if self.is_v4() { ethertype::IPV4 } else { ethertype::IPV6 }, out);
         super::network::emit(self, out);
         if matches!(self.transport, Transport::Tcp(_)) {
-            // Options are complete in a decoded record, whatever the capture showed of them.
+            // A decoded record has all its options, even if the capture cut them.
             out.truncate(start + self.ether.header_len() + self.header_len() - usize::from(self.missing));
         }
     }

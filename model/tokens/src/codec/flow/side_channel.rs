@@ -1,13 +1,13 @@
-//! The side table: values that carry no behaviour and that the model therefore never sees.
+//! The side channel: values without behaviour, which the model never sees.
 //!
-//! Addresses, ephemeral ports, initial sequence numbers, ciphertext, checksums over unseen payload, the rest of a gap below
-//! the resolution of its token. An encoder puts them away, one queue a class; a decoder takes them in the same order,
-//! or *draws* them when there is no recording: [`Drawn`] is a pure function of seed, class and place in the queue, so
-//! that a session is the same whatever the order in which it is asked.
+//! These are addresses, ephemeral ports, initial sequence numbers, ciphertext, checksums over payload that is not kept,
+//! and the remainder of a gap below the resolution of its token. An encoder puts them into the *side table*, one queue
+//! per class, and a decoder takes them in the same order. In generation there is no recording, and the decoder *draws*
+//! them: [`Drawn`] is a pure function of seed, class and place in the queue, so the order of requests does not matter.
 
 use netssm_wire::splitmix::mix;
 
-/// The queues.
+/// The classes of side values. Each has a queue of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum SideClass {
@@ -27,7 +27,7 @@ pub enum SideClass {
     PortHigh,
     /// Port from 1024 to 32767.
     PortMid,
-    /// Initial sequence number, or a first acknowledgement without one.
+    /// Initial sequence number, or a first acknowledgement number if none was seen.
     Isn,
     /// First TCP timestamp of a direction.
     Timestamp,
@@ -91,14 +91,14 @@ impl SideClass {
     }
 }
 
-/// What values of a queue entry are possible, and how one is drawn.
+/// The possible values of a side value, and how one is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spread {
     /// All values of so many bits.
     Bits(u8),
-    /// 0 to the number, without it; each alike.
+    /// From 0 up to, but without, the number. All are equally likely.
     Below(u64),
-    /// The same, falling off as a logarithm does between a bin's edges a quarter octave apart.
+    /// The same range, with the density of gaps that are uniform in the logarithm within a bin of a quarter octave.
     LogBelow(u64),
     /// An address of this host class ([`super::hosts::HostClass`]).
     Host(super::hosts::HostClass),
@@ -111,7 +111,7 @@ pub enum Spread {
 }
 
 impl Spread {
-    /// Bits that a value takes in a table that knows the spread.
+    /// Bits that a value takes, given its spread.
     pub fn bits(self) -> u32 {
         match self {
             Self::Bits(bits) => u32::from(bits),
@@ -132,14 +132,14 @@ pub trait SideSink {
 
 /// Gives side values to a decoder.
 pub trait SideSource {
-    /// The value `ahead` places behind the front of the queue; `None` when the queue ends before.
+    /// The value `ahead` places behind the front of the queue; `None` if the queue is shorter.
     fn peek(&self, class: SideClass, ahead: u32, spread: Spread) -> Option<u64>;
 
     /// Moves the fronts on.
     fn advance(&mut self, taken: &[u32; SideClass::COUNT]);
 }
 
-/// Throws side values away: what training does.
+/// Discards side values, as training does.
 pub struct Discard;
 
 impl SideSink for Discard {
@@ -160,7 +160,7 @@ impl SideTable {
         &self.bits
     }
 
-    /// Forgets the values but keeps the room, and the count of bits.
+    /// Forgets the values. It keeps the memory and the count of bits.
     pub fn clear(&mut self) {
         self.queues.iter_mut().for_each(Vec::clear);
         self.front = [0; SideClass::COUNT];
@@ -204,10 +204,11 @@ impl Drawn {
         mix(mix(self.seed ^ (u64::from(class as u8) << 56)) ^ u64::from(index))
     }
 
-    /// The `index`th number of a walk over all of `0..count` that repeats none before it has met all.
+    /// The `index`-th number of a walk over `0..count` that meets every number once before it repeats one.
     fn walk(&self, class: SideClass, index: u32, count: u64) -> u64 {
         let random = mix(self.seed ^ (u64::from(class as u8) << 56) ^ 0x5bd1);
-        // A prime near the golden section of the ranges in use: coprime to each of them, and far apart.
+        // A prime near the golden section of the ranges in use. It is coprime to each of them, and consecutive numbers
+        // are far apart.
         const STEP: u64 = 17_389;
         (random % count + u64::from(index) * STEP) % count
     }
@@ -220,7 +221,7 @@ impl SideSource for Drawn {
         // 32 random bits as a share of `count`.
         let below = |count: u64| ((random >> 32) * count.max(1)) >> 32;
         Some(match spread {
-            // A generated session begins at its own zero.
+            // A generated session starts at time zero.
             Spread::Bits(_) if class == SideClass::Start => 0,
             Spread::Bits(bits) => random >> (64 - u32::from(bits.clamp(1, 64))),
             Spread::Below(end) => below(end),

@@ -1,7 +1,8 @@
 //! What a session remembers: hosts, flows, and the defaults of both.
 //!
-//! Everything is bounded: 1,024 hosts and MAC addresses (the oldest gives way), 288 flows (the one idle longest gives way),
-//! 64 segments, 16 holes and 256 timestamps a direction. Who gave way is declared again when it comes back.
+//! Everything is bounded: 1,024 hosts and MAC addresses (a new one replaces the oldest), 288 flows (a new one replaces
+//! the one idle longest), and per direction 64 segments, 16 holes and 256 timestamps. A host or flow that was replaced
+//! and sends again is declared again.
 
 mod book;
 mod flows;
@@ -26,7 +27,7 @@ use super::{
 
 /// Most hosts and most MAC addresses at a time.
 pub(super) const MAX_HOSTS: usize = 1_024;
-/// Most flows at a time: ranks with a token, and those with a byte.
+/// Most flows at a time: 32 ranks with a token of their own and 256 with a byte.
 pub(super) const MAX_FLOWS: usize = 32 + 256;
 
 /// Kinds of flow, in the order of the alphabet.
@@ -50,7 +51,7 @@ impl FlowKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum ChecksumMode {
-    /// Right, as far as anyone can see.
+    /// Right, as far as the record shows.
     #[default]
     Right,
     /// Pseudo-header only: left to the network card.
@@ -59,7 +60,7 @@ pub(super) enum ChecksumMode {
     Zero,
 }
 
-/// What a host does in one kind of flow; new flows begin with it.
+/// Host defaults: the fields that a host uses in one kind of flow. They are the predictions for its next new flow.
 #[derive(Clone, Debug)]
 pub(super) struct HostDefaults {
     pub(super) ttl: u8,
@@ -95,7 +96,7 @@ impl HostDefaults {
         }
     }
 
-    /// A host like another one of its class: what its network does, not what itself counts.
+    /// Defaults of a new host of the same class: what depends on the network, without the counters of the host itself.
     fn like(&self) -> Self {
         Self {
             id: self.id.inherited(),
@@ -107,7 +108,7 @@ impl HostDefaults {
     }
 }
 
-/// What a flow is for: its kind, and its ports as the initiator sends them.
+/// The service of a flow: its kind, and its ports as the initiator sends them.
 pub(super) type Service = (FlowKind, (u16, u16));
 
 /// A host.
@@ -115,12 +116,12 @@ pub(super) type Service = (FlowKind, (u16, u16));
 pub(super) struct Host {
     pub(super) address: IpAddr,
     pub(super) mac: Option<Mac>,
-    /// What it last opened, and what was last opened to it.
+    /// Service of the last flow that it opened, and of the last flow that was opened to it.
     pub(super) last: [Option<Service>; 2],
     defaults: [Option<Box<HostDefaults>>; FlowKind::ALL.len()],
 }
 
-/// What is remembered of one direction of a flow.
+/// State of one direction of a flow.
 #[derive(Clone, Debug)]
 pub(super) struct Dir {
     pub(super) seen: bool,
@@ -143,7 +144,7 @@ pub(super) struct Dir {
     pub(super) icmp: IcmpDir,
 }
 
-/// What is remembered of ICMP messages.
+/// Last ICMP message of a direction.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct IcmpDir {
     pub(super) kind: Option<u16>,
@@ -160,7 +161,7 @@ impl Dir {
             ttl: defaults.ttl,
             tos: defaults.tos,
             fragment: defaults.fragment,
-            // Who joins a group alerts the routers (RFC 2236 section 2).
+            // A host that joins a group alerts the routers (RFC 2236 section 2).
             options: if kind == FlowKind::Igmp { Box::new([0x94, 4, 0, 0]) } else { Box::default() },
             id: defaults.id.for_flow(),
             padded: defaults.padded,
@@ -196,12 +197,12 @@ fn digest(key: &Sorted) -> u64 {
 }
 
 impl FlowKey {
-    /// Whether the order that both directions share is the other way round.
+    /// Whether the shared order of both directions has the ends exchanged.
     fn is_turned(&self) -> bool {
         (self.src, self.ports.0) > (self.dst, self.ports.1) || self.macs.is_some_and(|(dst, src)| src > dst)
     }
 
-    /// The key in the order that both directions share, and whether that is the other way round.
+    /// The key in the order that both directions share, and whether the ends are exchanged in it.
     fn sorted(&self) -> (Sorted, bool) {
         let (a, b) = ((self.src, self.ports.0), (self.dst, self.ports.1));
         let (kind, protocol, vlans) = (self.kind as u8, self.protocol, self.vlans.clone());
@@ -225,12 +226,13 @@ impl FlowKey {
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
     pub(super) key: FlowKey,
-    /// Whether a generated packet may go there, and back: a matter of the key, asked for every packet of the session.
+    /// Whether the strict rules allow packets forward and backward. It depends on the key alone and is needed for every
+    /// packet of the session.
     pub(super) may_go: [bool; 2],
     pub(super) tags: Tags,
     pub(super) dirs: [Dir; 2],
     pub(super) payload: FlowPayload,
-    /// Bytes of the last packets of a protocol without ports, by direction; few flows are of one.
+    /// Bytes of the last packets of a protocol without ports, by direction. Few flows have one.
     pub(super) templates: Option<Box<[PayloadTemplate; 2]>>,
     /// Bytes of the last frame of a link flow.
     pub(super) body: Box<[u8]>,
@@ -282,18 +284,18 @@ pub(super) struct State {
     by_address: Table<IpAddr, u16>,
     /// Host slots given out so far; the table is a ring.
     hosts_made: usize,
-    /// Host slots but those that everybody knows, the one that opened a flow last first.
+    /// Host slots without those of the common hosts. The host that opened a flow last comes first.
     initiators: Vec<u16>,
-    /// The same, the one that was opened one to last first.
+    /// The same slots. The host to which a flow was opened last comes first.
     responders: Vec<u16>,
     macs: Vec<Mac>,
     by_mac: Table<Mac, u16>,
     macs_made: usize,
     pub(super) gateway: Option<Mac>,
     flows: Vec<Option<Box<Flow>>>,
-    /// Slots by the hash of a key: the flow has the key itself. Of two keys with one hash the later has the place.
+    /// Slots by the hash of a key. The flow has the key itself. If two keys have the same hash, the later one is found.
     by_key: Table<u64, u16>,
-    /// Flow slots, the one used last first.
+    /// Flow slots. The flow used last comes first.
     order: Vec<u16>,
     packets: u64,
     /// The flow opened last, and the packets before it.
@@ -303,13 +305,13 @@ pub(super) struct State {
     /// SYN options seen last.
     pub(super) templates: ArrayVec<SynTemplate, 4>,
     pub(super) follows: Follows,
-    /// Last payload profile by service port, the one used last first.
+    /// Last payload profile by service port. The port used last comes first.
     services: ArrayVec<(u16, Profile), 64>,
-    /// What the last host of a class did, by kind of flow.
+    /// Defaults of the last host of a class, by kind of flow.
     like: [[Option<Box<HostDefaults>>; HostClass::ALL.len()]; FlowKind::ALL.len()],
     /// Tags of the last new flow.
     pub(super) tags: Tags,
-    /// Bytes that the capture keeps of a frame, once one was cut.
+    /// Bytes that the capture keeps of a frame. Known after the first cut frame.
     pub(super) snap_len: Option<u16>,
     /// Length on the wire of the last ARP frame by its sender.
     pub(super) arp_len: Table<Mac, u32>,
@@ -345,7 +347,7 @@ impl Default for State {
             arp_len: Table::default(),
             bodies: ArrayVec::new(),
         };
-        // Everybody knows these: they stand in the book from the start, at the same places in every session.
+        // The common hosts are in the address book from the start, at the same places in every session.
         for address in COMMON_HOSTS {
             state.host_mut(address);
         }

@@ -1,11 +1,11 @@
-//! Writes packets as a strict generator could have written them.
+//! The strict encoder: it writes only tokens that the strict mask allows.
 //!
-//! A model must not learn what its masks will not let it write: the probability that it gives to such tokens goes
-//! elsewhere when it generates, and it finds itself in places where no training session ever was. So the tokens that it is
-//! taught are legal, each of them. An optional token that is not legal is left out, and the packet becomes what the
-//! prediction says (a second MAC address of a host, a checksum that the capture length made look wrong, a sequence number
-//! behind a loss in the capture). Where a token must be there and is not legal, the packet is not taught: the first packet of
-//! a connection that is not its SYN, and so the whole of a connection whose opening was not captured.
+//! A model must not learn tokens that its mask will forbid. In generation their probability would go to other tokens,
+//! and the model would reach states that no training session has. So all tokens of a corpus are legal in the strict
+//! mask. An optional token that is not legal is left out, and the field becomes what the prediction says: a second MAC
+//! address of a host, a checksum that looks wrong because of the capture length, a sequence number after a loss in the
+//! capture. If a mandatory token is not legal, the packet is refused. This happens to the first packet of a connection
+//! that is not a SYN, and so to all packets of a connection whose SYN was not captured.
 
 use super::{
     io::{Coded, Io, Presence, Stop},
@@ -14,7 +14,7 @@ use super::{
     vocab::Class,
 };
 
-/// Writes tokens that the strict mask has.
+/// Writes tokens that the strict mask allows.
 pub(super) struct StrictEmit<'a> {
     tokens: &'a mut Vec<u16>,
     side: &'a mut dyn SideSink,

@@ -3,8 +3,8 @@
 //! ```text
 //! time := TIME_EXACT | TIME_COARSE [TIME_FINE] | TIME_SIDE
 //! ```
-//! What a token does not say of a gap is in the side table: with fine tokens a gap is known to 0.6 %, without to 9 %. A gap
-//! that goes back in time, or beyond the last bin (18 minutes), is in the side table as a whole.
+//! The remainder of a gap goes into the side table. Tokens give a gap to 0.6 % with fine tokens and to 9 % without. A
+//! negative gap, or one beyond the last bin (18 minutes), goes into the side table as a whole.
 
 use super::{
     io::{Coded, Io, Stop},
@@ -54,7 +54,7 @@ impl Cell {
         Self { bin, fine: None, base: EDGES[bin], width: EDGES[bin + 1] - EDGES[bin] }
     }
 
-    /// Sub-bins of a bin: never more than it has microseconds, so that none is empty.
+    /// Number of sub-bins of a bin. It never exceeds the microseconds of the bin, so none is empty.
     fn fines(&self) -> u64 {
         FINE.min(EDGES[self.bin + 1] - EDGES[self.bin])
     }
@@ -93,7 +93,7 @@ impl Clock {
         self.last_us.map_or(0, |last| last.saturating_sub(time_us))
     }
 
-    /// Adds what a packet that is not the first may begin with.
+    /// Adds the tokens that may begin any packet but the first.
     pub(super) fn collect_next(&self, strict: bool, mask: &mut Mask) {
         mask.add_class(TIME_EXACT);
         mask.add_class(TIME_COARSE);
@@ -128,7 +128,7 @@ impl Clock {
         }
         if TIME_SIDE.has(token) {
             let gap = io.side(SideClass::GapFar, || wanted_gap() as u64, Spread::Bits(40))? as i64;
-            // A drawn gap may have tokens by chance; a recorded one never has.
+            // A drawn gap may be one that tokens can say. A recorded one never is.
             let has_tokens = (0..EDGES[BINS] as i64).contains(&gap);
             let gap = if has_tokens { gap + EDGES[BINS] as i64 } else { gap };
             return Ok(last.wrapping_add(gap));

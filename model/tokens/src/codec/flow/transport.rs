@@ -15,7 +15,7 @@ pub enum Transport {
     Udp(Udp),
     /// ICMP, ICMPv6 or IGMP.
     Icmp(Icmp),
-    /// Another protocol, or a fragment without a header: its first bytes, which count as payload.
+    /// Another protocol, or a fragment without a header: the first bytes, which count as payload.
     Other(Window),
 }
 
@@ -104,7 +104,8 @@ impl Transport {
         }
     }
 
-    /// Source and destination port as a flow knows them: those of TCP and UDP, an echo's identifier twice, else zeros.
+    /// Source and destination port in the key of a flow: the ports of TCP and UDP, the identifier of an echo twice,
+    /// else zeros.
     pub fn ports(&self, v6: bool) -> (u16, u16) {
         match self {
             Transport::Tcp(tcp) => tcp.ports,
@@ -114,8 +115,9 @@ impl Transport {
         }
     }
 
-    /// Reads the header at the start of `rest`, the bytes behind the IP header, `len` of them on the wire. Gives the
-    /// header, its payload length and the number of bytes that are missing; `None` when the fixed part is cut or cannot be.
+    /// Reads the header at the start of `rest`, the captured bytes behind the IP header. There were `len` of them on
+    /// the wire. Returns the header, its payload length and the number of missing bytes; `None` if the fixed part is
+    /// cut or impossible.
     pub(super) fn parse(
         protocol: u8,
         first: bool,
@@ -170,7 +172,7 @@ impl Transport {
         Some((transport, len - header_len, (end - seen) as u8))
     }
 
-    /// Appends the header bytes with `checksum` in place of the real one when given.
+    /// Appends the header bytes. `checksum`, if given, replaces the checksum of the header.
     pub(super) fn emit(&self, checksum: Option<u16>, out: &mut impl Extend<u8>) {
         let mut put = |value: u16| out.extend(value.to_be_bytes());
         match self {
@@ -203,7 +205,7 @@ impl Transport {
     }
 }
 
-/// Whether an ICMP type and code have an identifier: echo and its reply.
+/// Whether an ICMP message has an identifier: echo and echo reply. `kind` is type and code.
 pub(super) fn is_echo(kind: u16, v6: bool) -> bool {
     matches!((v6, kind >> 8), (false, 0 | 8) | (true, 128 | 129))
 }

@@ -1,8 +1,8 @@
 //! The alphabet of the flow codec: 1,024 ids in classes, each class one run of ids with one meaning.
 //!
-//! A class belongs to one place of the grammar, or to places that can never follow each other without a mandatory token
-//! between them; so a reader knows from the next token alone whether an optional field is there. [`BYTE`] is the
-//! exception on purpose: bytes stand only where the grammar demands them.
+//! A class belongs to one place of the grammar, or to places with a mandatory token between them. So the next token
+//! alone tells a reader whether an optional field is there. [`BYTE`] is an exception: bytes stand only where they are
+//! mandatory.
 //!
 //! Ids are stable: [`vocab_hash`] is stored with every corpus and checkpoint.
 
@@ -101,13 +101,13 @@ classes! {
     ARP: 3;
     /// A known host.
     HOST: 40;
-    /// A known host beyond; two bytes follow.
+    /// A known host beyond these; two bytes follow.
     HOST_FAR: 1;
     /// A new host by address class.
     HOST_NEW: 12;
     /// A well-known port by its place in the table.
     PORT: 50;
-    /// A port from 32768 on, in the side table; after an ICMP initiator: it has an identifier.
+    /// A port from 32768 on, in the side table. In a new ICMP flow: the flow has an identifier.
     PORT_HIGH: 1;
     /// A port from 1024 to 32767, in the side table.
     PORT_MID: 1;
@@ -163,7 +163,7 @@ classes! {
     IP_OPTIONS: 1;
     /// UDP length field.
     UDP_LENGTH: 1;
-    /// Padding to the least Ethernet frame, switched.
+    /// Padding to the least Ethernet frame, switched on or off.
     PADDING: 1;
     /// Length on the wire.
     WIRE_LEN: 1;
@@ -203,7 +203,7 @@ classes! {
 
 const _: () = assert!(USED <= GRAMMAR_SIZE);
 
-/// Whether a token can only begin a packet or end the session.
+/// Whether a token closes the open packet: it begins another one or ends the session.
 pub const fn closes(token: u16) -> bool {
     TIME_EXACT.has(token) || TIME_COARSE.has(token) || TIME_SIDE.has(token) || EOS.has(token)
 }

@@ -6,7 +6,7 @@ use super::{FrameRef, LABEL, Packets, ReportError, Tally, Trip, parting};
 use crate::canonical::Canonical;
 use crate::codec::{BytesCodec, Codec, Form, SessionEnd, Step, Width};
 
-/// What must come back of the packets that were encoded and have not come back yet.
+/// What the decoder must give for each packet that was encoded and not decoded yet.
 struct Expected {
     canonical: Option<Canonical>,
     width: Width,
@@ -14,7 +14,7 @@ struct Expected {
 }
 
 enum Header {
-    /// The captured frame: what comes back is its beginning, and zeros up to a fixed width.
+    /// The captured frame. The decoded header must be its beginning, with zeros up to a fixed width.
     Captured(Vec<u8>),
     /// The canonical header, as it was before it became tokens.
     Canonical(Vec<u8>),
@@ -26,7 +26,7 @@ impl Expected {
         Self { canonical, width: codec.width(), pending: VecDeque::new() }
     }
 
-    /// The header that encoding starts from. The canonical maps must see every frame, also one that is refused.
+    /// The header that encoding starts from. The canonical maps must see every frame, including refused ones.
     fn header(&mut self, frame: FrameRef<'_>) -> Header {
         let Some(canonical) = &mut self.canonical else { return Header::Captured(frame.bytes.to_vec()) };
         let mut header = canonical.apply(frame.bytes, frame.wire_len).unwrap_or_default();

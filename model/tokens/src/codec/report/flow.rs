@@ -66,7 +66,7 @@ pub(super) fn roundtrip(
             }
             Ok(None) => trip.differs(number, "it did not come back".to_owned()),
             Err(_) => {
-                // Nothing behind can be read either.
+                // Nothing after this packet can be read either.
                 let lost = trip.packets + 1 - number;
                 trip.differs(number, format!("token {} is none that belongs there", reader.position()));
                 trip.differing += lost - 1;
@@ -80,7 +80,8 @@ pub(super) fn roundtrip(
     Ok(trip)
 }
 
-/// Time in microseconds, length on the wire, and the header bytes that are kept, which begin the captured frame.
+/// Compares the time in microseconds, the length on the wire, and the header bytes, which must begin the captured
+/// frame.
 fn difference(captured: &Captured, record: &Record, got: &[u8]) -> Option<String> {
     let expected = kept(captured);
     if record.time_us != expected.time_us {
@@ -108,7 +109,7 @@ pub(super) fn measure(parameters: Parameters, packets: Packets, tally: &mut Tall
                 tally.class(index, class.name);
             }
         }
-        // Only its bits are of interest here.
+        // Only its number of bits is needed here.
         side.clear();
     });
     for (index, class) in SideClass::ALL.into_iter().enumerate() {

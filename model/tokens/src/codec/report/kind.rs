@@ -1,4 +1,4 @@
-//! Kinds of packets that differ in what they cost: the rows of a report.
+//! Kinds of packets that differ in the number of their tokens: the rows of a report.
 
 use netssm_wire::frame::{Layout, Net, Transport};
 use netssm_wire::ports::{DNS_FORMAT, HTTPS};
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::packet::tcp;
 
-/// What opens or closes a connection.
+/// Flags that open or close a connection.
 const CONTROL: [Flags; 3] = [Flags::SYN, Flags::FIN, Flags::RST];
 
 /// What a packet is. Every packet is of exactly one kind.

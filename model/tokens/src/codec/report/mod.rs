@@ -1,10 +1,10 @@
-//! What a codec does to captures: does everything come back, and what does it cost?
+//! Reports of a codec over captures: whether every packet comes back, and how many tokens packets cost.
 //!
 //! [`roundtrip`] encodes a capture as one session, decodes the tokens and compares every packet with what was captured.
-//! [`measure`] only encodes, and sorts what it costs by kind of packet and class of token into a [`Tally`]. Both are made
-//! for a user who wants to know what is in a corpus before training on it, and for the tests of the codecs themselves.
+//! [`measure`] only encodes, and counts tokens by kind of packet and class of token in a [`Tally`]. Both serve users
+//! who want to know a corpus before they train on it, and the tests of the codecs.
 //!
-//! A capture that ends in an error gives what came before; the report says so ([`Trip::damage`]).
+//! Of a damaged capture the packets before the damage are read, and the report says so ([`Trip::damage`]).
 
 mod bytes;
 mod flow;
@@ -22,7 +22,7 @@ pub use self::tally::{ClassRow, KindRow, SideRow, Tally};
 use super::{BytesCodec, CodecChoice, FrameRef, Skip, Vocab};
 use crate::error::DataError;
 
-/// The label that tokens are made under; a stream begins with one.
+/// Label of the stream, which must begin with one.
 const LABEL: &str = "capture";
 
 /// Why there is no report of a capture.
@@ -32,7 +32,7 @@ pub enum ReportError {
     /// The capture cannot be opened.
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    /// The codec.
+    /// The codec cannot be made.
     #[error(transparent)]
     Data(#[from] DataError),
 }
@@ -46,13 +46,13 @@ pub struct Trip {
     pub encoded: u64,
     /// Tokens of the whole stream.
     pub tokens: u64,
-    /// Packets that the codec's grammar could only carry byte by byte.
+    /// Packets that the grammar could only carry byte by byte.
     pub escapes: u64,
-    /// Bits that the model does not see.
+    /// Bits in the side channel.
     pub side_bits: u64,
     /// Packets that the codec does not carry, by reason.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// Packets that came back otherwise, or not at all.
+    /// Packets that came back different, or not at all.
     pub differing: u64,
     /// The first of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,12 +63,12 @@ pub struct Trip {
 }
 
 impl Trip {
-    /// Tokens an encoded packet, those that open and close the stream included.
+    /// Tokens per encoded packet, including those that open and close the stream.
     pub fn tokens_per_packet(&self) -> f64 {
         self.tokens as f64 / self.encoded.max(1) as f64
     }
 
-    /// Bits an encoded packet that the model does not see.
+    /// Bits per encoded packet in the side channel.
     pub fn side_bits_per_packet(&self) -> f64 {
         self.side_bits as f64 / self.encoded.max(1) as f64
     }
@@ -96,16 +96,16 @@ impl Trip {
     }
 }
 
-/// Where a packet came back otherwise.
+/// Where a packet came back different.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Number of the packet in the capture, from 1 as Wireshark counts.
     pub packet: u64,
-    /// What differs, with what was expected and what came.
+    /// The field that differs, with the expected and the decoded value.
     pub field: String,
 }
 
-/// Encodes a capture, decodes the tokens, and compares. Looks at the first `limit` packets; `None`: at all.
+/// Encodes a capture, decodes the tokens, and compares. It reads the first `limit` packets; `None`: all.
 ///
 /// # Errors
 /// [`ReportError`]: the capture cannot be opened.
@@ -119,7 +119,7 @@ pub fn roundtrip(codec: &CodecChoice, path: &Path, limit: Option<u64>) -> Result
     }
 }
 
-/// Encodes a capture and adds what it cost to `tally`. Gives what was read; nothing is decoded.
+/// Encodes a capture, adds its costs to `tally`, and gives the counts. It decodes nothing.
 ///
 /// # Errors
 /// [`ReportError`]: the capture cannot be opened.
@@ -165,7 +165,7 @@ impl Iterator for Packets {
     }
 }
 
-/// Says where two byte strings part, for [`Difference::field`].
+/// Says where two byte strings differ, for [`Difference::field`].
 fn parting(expected: &[u8], got: &[u8]) -> String {
     match expected.iter().zip(got).position(|(a, b)| a != b) {
         Some(at) => format!("byte {at}: expected {:#04x}, got {:#04x}", expected[at], got[at]),

@@ -1,4 +1,4 @@
-//! Costs added up: tokens by kind of packet, packets by class of token, hidden bits by class.
+//! Sums of costs: tokens by kind of packet, packets by class of token, bits of the side channel by class.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -64,12 +64,12 @@ pub struct ClassRow {
     pub share: f64,
 }
 
-/// What the model does not see.
+/// One class of the side channel.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SideRow {
     /// Name of the class.
     pub class: &'static str,
-    /// Bits a packet.
+    /// Bits per packet.
     pub bits_per_packet: f64,
 }
 
@@ -105,17 +105,18 @@ impl Tally {
         }
     }
 
-    /// Adds that the packet before has a token of this class, the `index`th of its grammar.
+    /// Counts that the last packet has a token of this class, the `index`-th of its grammar.
     pub(super) fn class(&mut self, index: usize, name: &'static str) {
         *self.classes.entry((index, name)).or_default() += 1;
     }
 
-    /// Adds bits that the model does not see.
+    /// Adds bits of the side channel.
     pub(super) fn hidden(&mut self, index: usize, name: &'static str, bits: u64) {
         *self.side.entry((index, name)).or_default() += bits;
     }
 
-    /// What each kind of packet costs; then, over all kinds, the first packets of flows, escapes, and everything.
+    /// Costs of each kind of packet; then, over all kinds, of the first packets of flows, of escapes, and of all
+    /// packets.
     pub fn kinds(&self) -> Vec<KindRow> {
         let kinds = PacketKind::ALL.iter().filter_map(|kind| Some((kind.as_str(), self.kinds.get(kind)?)));
         let over_all = [
@@ -144,7 +145,7 @@ impl Tally {
         self.classes.iter().map(row).collect()
     }
 
-    /// What is hidden from the model, by class; empty for a codec that hides nothing.
+    /// Bits in the side channel, by class; empty for a codec without one.
     pub fn side(&self) -> Vec<SideRow> {
         let all = self.all.packets().max(1) as f64;
         let row = |(&(_, class), &bits): (&(usize, &'static str), &u64)| SideRow {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Delimiting, GRAMMAR_END, GRAMMAR_PAD, Vocab};
 use crate::error::DataError;
 
-/// The form on disk. `bytes` is absent when byte `b` has id `b`; of `packet` and `grammar` there is exactly one.
+/// The form on disk. `bytes` is absent if byte `b` has id `b`. Exactly one of `packet` and `grammar` is present.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VocabFile {

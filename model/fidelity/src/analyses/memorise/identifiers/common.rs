@@ -1,16 +1,17 @@
-//! What means the same everywhere, and what a user allows.
+//! Identifiers that do not count: those with the same meaning everywhere, and those that a user allows.
 //!
-//! Left out for everybody, because they name nobody:
-//! * MAC: groups and broadcast, zero, the virtual routers of VRRP (RFC 9568) and the addresses for documentation (RFC 9542);
-//! * IPv4 (RFC 6890 and the registry of special-purpose addresses): 0.0.0.0/8, 127.0.0.0/8, 192.0.0.0/24, the documentation
-//!   prefixes 192.0.2.0/24, 198.51.100.0/24 and 203.0.113.0/24, the benchmarking prefix 198.18.0.0/15, and all from 224.0.0.0
-//!   on (groups, reserved, broadcast), and the broadcast address of 169.254.0.0/16. That of any other subnet is known by the
-//!   frame that goes to a group;
+//! These are always left out, because they identify no host:
+//! * MAC: groups and broadcast, zero, the virtual routers of VRRP (RFC 9568) and the addresses for documentation (RFC
+//!   9542);
+//! * IPv4 (RFC 6890 and the registry of special-purpose addresses): 0.0.0.0/8, 127.0.0.0/8, 192.0.0.0/24, the
+//!   documentation prefixes 192.0.2.0/24, 198.51.100.0/24 and 203.0.113.0/24, the benchmarking prefix 198.18.0.0/15,
+//!   and all from 224.0.0.0 on (groups, reserved, broadcast), and the broadcast address of 169.254.0.0/16. That of any
+//!   other subnet is known by the frame that goes to a group;
 //! * IPv6: unspecified, loopback, groups, the documentation prefixes 2001:db8::/32 and 3fff::/20, and link-local
 //!   addresses with an interface identifier below 256, which are given by hand on every network (fe80::1);
-//! * names: those under reserved domains (RFC 2606, RFC 6761), DNS-SD service types (all labels begin with an underscore, or are
-//!   the browsing labels of RFC 6763), the names that every client asks for (`wpad`, `isatap`, `localhost`), the workgroups that
-//!   systems come with, and the reverse names of such addresses.
+//! * names: those under reserved domains (RFC 2606, RFC 6761), DNS-SD service types (all labels begin with an
+//!   underscore, or are the browsing labels of RFC 6763), the names that every client asks for (`wpad`, `isatap`,
+//!   `localhost`), the workgroups that systems come with, and the reverse names of such addresses.
 //!
 //! Private addresses (RFC 1918, ULA) and public resolvers are not among them: they were in the capture.
 
@@ -21,7 +22,7 @@ use netssm_wire::address_class::Block;
 
 use super::Identifier;
 
-/// Whether an identifier names nobody.
+/// Whether an identifier has the same meaning everywhere.
 pub(super) fn is_common(identifier: &Identifier) -> bool {
     match identifier {
         Identifier::Mac(mac) => is_common_mac(*mac),
@@ -126,7 +127,7 @@ impl Allow {
             self.prefixes.push((ip.is_ipv4(), bits(ip), 128 - most + length));
             return true;
         }
-        // What is made like an address and is none would be a name that nobody has (RFC 1123, section 2.1).
+        // A text that looks like an address and is none would be a name that no host has (RFC 1123, section 2.1).
         let numeric = entry.contains('.') && entry.chars().all(|c| c.is_ascii_digit() || c == '.');
         let hexadecimal = entry.contains(':') && entry.chars().all(|c| c.is_ascii_hexdigit() || c == ':');
         if length.is_some() || entry.is_empty() || numeric || hexadecimal {

@@ -1,7 +1,7 @@
 //! Addresses in header fields: Ethernet, ARP, IPv4, IPv6, what ICMP errors quote, neighbour discovery.
 //!
-//! What is common is sorted out by the caller, but for one kind that only the frame tells: an IPv4 address that a frame to a
-//! group of MAC endpoints goes to is the broadcast address of a subnet, not a host's.
+//! The caller leaves common identifiers out. One kind can only be recognised here: the IPv4 destination of a frame to a
+//! group MAC is the broadcast address of a subnet, not a host's address.
 
 use std::net::{IpAddr, Ipv6Addr};
 

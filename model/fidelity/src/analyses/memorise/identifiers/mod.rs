@@ -1,20 +1,22 @@
 //! Identifiers of training in the synthetic captures: addresses and names. There must be none.
 //!
 //! What training has is read from header fields (`fields`) and from messages that carry names (`services`): unicast MAC
-//! addresses, IPv4 and IPv6 addresses, host names of DNS, multicast DNS, DHCP, NetBIOS, TLS and HTTP, SSDP's server strings
-//! and device identifiers. What means the same everywhere names nobody and is left out (`common` has the list), as is
-//! what [`Options::allow`] names. Each synthetic packet is then read in the same way, and besides searched byte by
-//! byte (`search`) for MAC addresses, for the IPv6 interface identifiers made of them, for IPv6 addresses, and for names as text.
+//! addresses, IPv4 and IPv6 addresses, host names of DNS, multicast DNS, DHCP, NetBIOS, TLS and HTTP, SSDP's server
+//! strings and device identifiers. Identifiers with the same meaning everywhere are left out (`common` has the list),
+//! and so are those that [`Options::allow`] names. Each synthetic packet is then read in the same way, and besides
+//! searched byte by byte (`search`) for MAC addresses, for the IPv6 interface identifiers made of them, for IPv6
+//! addresses, and for names as text.
 //!
 //! Looked at are the bytes that a session keeps: the first 192 of a packet, and the whole of services that carry names.
 //!
-//! An IPv4 address is only looked for in fields and answers: of ciphertext one place in four million meets one of a thousand
-//! addresses by chance, which is several a capture. Six bytes meet one of a thousand MACs once in 3 * 10^11 places; addresses
-//! of few different bytes, which padding and counters look like, are only looked for in fields.
+//! An IPv4 address is only searched in fields and answers. In ciphertext, one place in four million matches one of a
+//! thousand addresses by chance, which is several per capture. A MAC address has six bytes, so one of a thousand
+//! matches only once in 3 * 10^11 places. Addresses with few different bytes, such as padding and counters have, are
+//! only searched in fields.
 //!
-//! Held-out real captures of the same network have identifiers in common with training (their gateway, their resolver): their
-//! number is told beside, and means nothing for the gate. A private address can be a coincidence, where the synthetic side draws
-//! from a prefix that training uses: [`Options::allow`] that prefix.
+//! Held-out real captures of the same network have identifiers in common with training (their gateway, their resolver):
+//! the report has their number, and the gate ignores it. A private address can be a coincidence if the synthetic side
+//! draws from a prefix that training uses: name that prefix in [`Options::allow`].
 //!
 //! The result names what it finds, so a report with findings is as confidential as the training captures.
 
@@ -36,7 +38,7 @@ use self::search::Patterns;
 use super::held_out::Numbered;
 use super::{Options, Place};
 
-/// Places of a finding that are told.
+/// Number of places that the report lists for a finding.
 const PLACES: usize = 3;
 
 /// One identifier.
@@ -138,7 +140,8 @@ pub struct Identifiers {
     pub packets: u64,
     /// What was found, by kind and value, up to [`Options::listed`].
     pub findings: Vec<Finding>,
-    /// Entries of [`Options::allow`] that are an address, a prefix or a name in no form that is understood, and allow nothing.
+    /// Entries of [`Options::allow`] that are an address, a prefix or a name in no form that is understood, and allow
+    /// nothing.
     pub not_understood: Vec<String>,
 }
 
@@ -187,7 +190,7 @@ pub fn may_be_allowed(entry: &str) -> bool {
     Allow::default().add(entry.trim())
 }
 
-/// Every identifier of these sessions that names somebody.
+/// Every identifier of these sessions that is not common.
 fn known(sessions: &[Numbered<'_>], allow: &Allow) -> BTreeSet<Identifier> {
     let of_session = |(_, session): &Numbered<'_>| {
         let mut known = BTreeSet::new();

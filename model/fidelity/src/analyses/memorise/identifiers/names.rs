@@ -1,9 +1,10 @@
 //! Names as messages write them: DNS names with pointers, NetBIOS names, host names as text.
 //!
-//! A name of which the capture has not all is no name: a part would be found where the whole is not. All come out in lower
-//! case, as DNS compares them (RFC 4343); bytes that are no printable ASCII as `\` and three digits (RFC 1035 section 5.1).
+//! A name that the capture length cut is not used, because its part would be found in other names. Names are in lower
+//! case, as DNS compares them (RFC 4343). Bytes other than printable ASCII become `\` and three digits (RFC 1035
+//! section 5.1).
 
-/// Pointers in one name that are followed; a message with more goes in circles.
+/// Number of pointers that are followed in one name. A message with more has a loop.
 const JUMPS: usize = 16;
 
 /// Longest name, in bytes of its labels (RFC 1035 section 3.1).
@@ -53,8 +54,8 @@ pub(super) fn dns(message: &[u8], at: usize) -> Option<(String, usize)> {
     }
 }
 
-/// A NetBIOS name in first-level encoding (RFC 1001 section 14.1) as its 15 characters without padding; `None` for anything
-/// else. The 16th character says what the name is for.
+/// A NetBIOS name in first-level encoding (RFC 1001 section 14.1) as its 15 characters without padding; `None` for
+/// anything else. The 16th character says what the name is for.
 pub(super) fn netbios(encoded: &str) -> Option<String> {
     let letters = encoded.split('.').next()?.as_bytes();
     if letters.len() != 32 || !letters.iter().all(|letter| (b'a'..=b'p').contains(letter)) {

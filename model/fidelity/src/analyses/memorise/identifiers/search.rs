@@ -1,8 +1,8 @@
 //! Identifiers anywhere among the bytes of a packet, whatever header or payload they are in.
 //!
-//! Three patterns of bytes: a MAC address (6), the interface identifier that hosts make of it (modified EUI-64, 8 bytes, RFC
-//! 4291 appendix A), an IPv6 address (16); and host names as text. Patterns of few different bytes are left to the fields:
-//! zeros and counters look like them.
+//! Three patterns of bytes: a MAC address (6), the interface identifier that hosts make of it (modified EUI-64, 8
+//! bytes, RFC 4291 appendix A), an IPv6 address (16); and host names as text. Patterns of few different bytes are left
+//! to the fields: zeros and counters look like them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

@@ -1,7 +1,7 @@
 //! Names and addresses in messages: DNS, multicast DNS, LLMNR, NetBIOS, DHCP, SSDP, TLS server names, HTTP hosts.
 //!
-//! Known by port, as these services have one, but for TLS and HTTP, which are known by their first bytes. Messages may
-//! be cut: everything is read as far as it is there.
+//! TLS and HTTP are recognised by their first bytes, the other services by their ports. A message may be cut: its
+//! captured part is read.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -71,7 +71,8 @@ enum Form {
     NetBios,
 }
 
-/// A message of DNS (RFC 1035 section 4), or of the NetBIOS name service, which has the same form (RFC 1002 section 4.2).
+/// A message of DNS (RFC 1035 section 4), or of the NetBIOS name service, which has the same form (RFC 1002 section
+/// 4.2).
 fn dns(message: &[u8], form: Form, found: &mut Visit<'_>) {
     read_dns(message, form, found);
 }

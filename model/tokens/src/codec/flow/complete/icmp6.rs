@@ -9,7 +9,7 @@ use crate::codec::flow::{
 };
 
 const RECORD_BYTES: usize = 20;
-/// A host that is new in a group says so with an empty list of excluded sources.
+/// Type of a record by which a host joins a group: an empty list of excluded sources.
 const CHANGE_TO_EXCLUDE: u8 = 4;
 const SOURCE_LINK: u8 = 1;
 const TARGET_LINK: u8 = 2;
@@ -23,8 +23,8 @@ const COMMON: [Ipv6Addr; 3] = [
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xc),
 ];
 
-/// Appends what follows the first eight bytes of a message that is neither an error nor an echo; gives the group that it
-/// goes to if that is not the record's.
+/// Appends what follows the first eight bytes of a message that is neither an error nor an echo. Returns the group that
+/// the message goes to, if its RFC names one.
 pub(super) fn body(ip: &IpFrame, kind: u16, seen: &Seen, out: &mut Vec<u8>) -> Option<IpAddr> {
     let (IpAddr::V6(src), IpAddr::V6(dst)) = (ip.src, ip.dst) else { return None };
     let len = ip.payload_len as usize;
@@ -51,7 +51,7 @@ pub(super) fn body(ip: &IpFrame, kind: u16, seen: &Seen, out: &mut Vec<u8>) -> O
             ALL_NODES
         }
         130 => {
-            // About all groups; then robustness 2, interval 125 seconds and no sources, as version 2 has them.
+            // A query about all groups; in version 2 with robustness 2, an interval of 125 seconds and no sources.
             out.extend_from_slice(&[0; 16]);
             out.extend_from_slice(&[2, 125, 0, 0]);
             ALL_NODES
@@ -82,14 +82,15 @@ fn link_layer(number: u8, mac: Mac) -> [u8; 8] {
     [number, 1, a, b, c, d, e, f]
 }
 
-/// The address that a MAC endpoint makes itself on its link (RFC 4291 appendix A).
+/// The link-local address that a MAC endpoint makes of its own MAC address (RFC 4291 appendix A).
 fn own_address(mac: Mac) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.map(u16::from);
     Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
 }
 
-/// Whom a solicitation asks for: the host that it goes to, or one of the solicited-node group that it goes to; a host
-/// without an address for the one that it would take; else a neighbour that was seen, or the usual router.
+/// The target of a solicitation. It is the destination, if that is a host, or a host of the destination, if that is a
+/// solicited-node group. A host without an address asks for the address that it wants. Otherwise it is a neighbour that
+/// the session has shown, or the usual router.
 fn target(ip: &IpFrame, src: Ipv6Addr, dst: Ipv6Addr, seen: &Seen) -> Ipv6Addr {
     if !dst.is_multicast() {
         return dst;
@@ -108,11 +109,11 @@ fn target(ip: &IpFrame, src: Ipv6Addr, dst: Ipv6Addr, seen: &Seen) -> Ipv6Addr {
     seen.neighbour(ip.src).unwrap_or(usual)
 }
 
-/// Options of a router advertisement that fill `room`, a multiple of 8 up to 56: a prefix for hosts to take addresses
-/// from, itself as name server, its link-layer address, the link's MTU.
+/// Appends options of a router advertisement that fill `room`, a multiple of 8 up to 56: a prefix for addresses, the
+/// router as name server, its link-layer address, and the MTU of the link.
 fn router_options(src: Ipv6Addr, mac: Mac, room: usize, out: &mut Vec<u8>) {
     const HOUR: u32 = 3_600;
-    // Neither reachable time nor retransmission timer are told.
+    // Reachable time and retransmission timer are zero: not specified.
     out.extend_from_slice(&[0; 8]);
     let (prefix, rest) = if room >= 32 { (true, room - 32) } else { (false, room) };
     if matches!(rest, 8..24) {
@@ -138,15 +139,15 @@ fn router_options(src: Ipv6Addr, mac: Mac, room: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Groups without end, none twice: the one of the sender's own address, those that datagrams of the session went to, the
-/// usual ones.
+/// An endless list of distinct groups: the solicited-node group of the sender, the groups that datagrams of the session
+/// went to, and the usual ones.
 fn groups(src: Ipv6Addr, mac: Mac, seen: &Seen) -> impl Iterator<Item = Ipv6Addr> + '_ {
     let own = solicited_node(if src.is_unspecified() { own_address(mac) } else { src });
     let used = move || {
         seen.groups_v6().filter(move |group| ![ALL_NODES, ALL_ROUTERS, REPORTS_V2, own].contains(group))
     };
     let common = COMMON.into_iter().filter(move |common| !used().any(|group| group == *common));
-    // Of transient groups (RFC 4291 section 2.7) the first ones.
+    // Then transient groups (RFC 4291 section 2.7), from the first one on.
     let more = (1..=u16::MAX).map(|low| Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0, low));
     let more = more.filter(move |more| !used().any(|group| group == *more));
     std::iter::once(own).chain(used()).chain(common).chain(more)

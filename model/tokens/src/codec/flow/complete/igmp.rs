@@ -9,14 +9,14 @@ const RECORD_BYTES: usize = 8;
 const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
 const ALL_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 2);
 const REPORTS_V3: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
-/// What hosts of a local network join: multicast DNS, UPnP, LLMNR.
+/// Groups that hosts of a local network join: multicast DNS, UPnP, LLMNR.
 const COMMON: [Ipv4Addr; 3] =
     [Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::new(239, 255, 255, 250), Ipv4Addr::new(224, 0, 0, 252)];
 
-/// Appends what follows the first eight bytes; gives the group that the message goes to if that is not the record's.
+/// Appends what follows the first eight bytes. Returns the group that the message goes to, if its RFC names one.
 ///
-/// A report has as many records as its length holds, all of the first one's type, each for another group: those that
-/// datagrams of the session went to, then the usual ones.
+/// A report has as many records as its length holds. All have the type of the first one and different groups: first
+/// those that datagrams of the session went to, then the usual ones.
 pub(super) fn body(ip: &IpFrame, icmp: &Icmp, seen: &Seen, out: &mut Vec<u8>) -> Option<IpAddr> {
     let head = window(icmp.kind, &icmp.window);
     let group = match icmp.kind >> 8 {
@@ -39,11 +39,12 @@ pub(super) fn body(ip: &IpFrame, icmp: &Icmp, seen: &Seen, out: &mut Vec<u8>) ->
     group.map(IpAddr::V4)
 }
 
-/// Groups without end, none twice. Nobody reports the first two: all are in them.
+/// An endless list of distinct groups. Those of all hosts, of all routers and of version 3 reports are left out,
+/// because hosts do not report them.
 fn groups(seen: &Seen) -> impl Iterator<Item = Ipv4Addr> + '_ {
     let used = || seen.groups_v4().filter(|group| ![ALL_SYSTEMS, ALL_ROUTERS, REPORTS_V3].contains(group));
     let common = COMMON.into_iter().filter(move |common| !used().any(|group| group == *common));
-    // Site-local groups (RFC 2365) that have no owner.
+    // Then site-local groups (RFC 2365) without an assigned use.
     let more = (1..=u16::MAX).map(|low| Ipv4Addr::from(0xefff_0000 | u32::from(low)));
     used().chain(common).chain(more.filter(move |more| !used().any(|group| group == *more)))
 }

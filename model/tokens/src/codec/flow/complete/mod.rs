@@ -1,18 +1,18 @@
-//! From a record to a whole header: what tokens do not say and repair would otherwise have to make up.
+//! Completion makes a whole header of a record: it adds the bytes that no token holds, before repair would have to.
 //!
-//! A record keeps eight bytes of an ICMP message. What belongs behind them follows from the session: an error quotes a
-//! packet that was sent, a solicitation asks for a host that is there, a report names groups that are in use. So a
-//! record that keeps the [strict](super::strict) rules comes out as a header that [`crate::repair`] leaves as it is.
+//! A record keeps eight bytes of an ICMP message. The session determines what follows: an error quotes a packet that
+//! was sent, a solicitation asks for a host that exists, a report names groups that are in use. [`crate::repair`]
+//! leaves the header of a record that keeps the [strict](super::strict) rules as it is.
 //!
-//! What of a record stays: everything, with these exceptions.
+//! All fields of a record stay, with these exceptions.
 //! * Checksums become zeros; they are computed when the payload is there.
-//! * UDP payload goes, unless it is a DNS header: the rest is synthesised later (the same rule as in repair). Counts of a
-//!   DNS header are lowered to what the payload can hold: they come after its length.
-//! * The first record of an IGMP report is made sound: see [`window`](super::strict::window).
-//! * The *group* that a message of neighbour discovery, listener discovery or IGMP is sent to, and its MAC address, follow
-//!   from the message where its RFC says so: the record's group was drawn before anybody knew the message.
+//! * UDP payload is removed, except a DNS header, as in repair: payload is made later. The counts of a DNS header are
+//!   lowered to what the payload can hold, because their tokens come after its length.
+//! * The first record of an IGMP report is made legal: see [`window`](super::strict::window).
+//! * The *group* that a message of neighbour discovery, listener discovery or IGMP goes to, and its MAC address, follow
+//!   from the message if its RFC says so. The group of the record was drawn before the message was known.
 //!
-//! Contract: any record gives a header of the declared length or a shorter one; nothing panics; memory is bounded.
+//! Contract: any record gives a header of the declared length or a shorter one. Nothing panics. Memory is bounded.
 
 mod icmp6;
 mod igmp;
@@ -38,7 +38,7 @@ use crate::packet::{
     udp::is_dns_header,
 };
 
-/// What a session has shown so far, as far as later messages refer to it.
+/// The facts about a session that later messages refer to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Completion {
     history: History,
@@ -46,7 +46,7 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    /// The header of a record with the message that belongs to it. The gap is the caller's to set.
+    /// The header of a record with its completed message. The caller sets the gap.
     pub(super) fn complete(&mut self, record: &Record) -> RawPacket {
         let mut header = Vec::with_capacity(128);
         record.emit(&mut header);
@@ -56,15 +56,15 @@ impl Completion {
         RawPacket { header, wire_len: Some(record.wire_len), gap: None }
     }
 
-    /// Whether `receiver` sent a packet lately that `reporter` may complain about. Without one, completion quotes a
-    /// datagram that the session does not have.
+    /// Whether `receiver` recently sent a packet that an error from `reporter` may be about. If not, completion quotes
+    /// a datagram that the session does not have.
     #[cfg(test)]
     pub(super) fn may_quote(&self, reporter: IpAddr, receiver: IpAddr) -> bool {
         self.history.latest(reporter, receiver, true).is_some()
     }
 
     fn ip(&mut self, ip: &IpFrame, header: &mut Vec<u8>) {
-        // A record cut by a capture's length has room for its fields at least.
+        // A record that the capture length cut gets at least its fixed fields.
         let transport_at = ip.ether.header_len() + ip.header_len() - ip.transport.header_len();
         header.resize(header.len().max(transport_at + ip.transport.header_len()), 0);
         match &ip.transport {
@@ -97,7 +97,7 @@ impl Completion {
         self.seen.note(ip);
     }
 
-    /// Appends the rest of a message, as far as its declared length reaches, and sends it to the right group.
+    /// Appends the rest of a message up to its declared length, and sets the group that it goes to.
     fn message(&self, ip: &IpFrame, icmp: &Icmp, header: &mut Vec<u8>) {
         let mut body = Vec::new();
         let group = match ip.protocol {
@@ -107,7 +107,7 @@ impl Completion {
             }
             protocol::ICMPV6 => icmp6::body(ip, icmp.kind, &self.seen, &mut body),
             protocol::IGMP => igmp::body(ip, icmp, &self.seen, &mut body),
-            // An echo's data is synthesised later.
+            // The data of an echo is made later, as payload.
             _ => None,
         };
         header.truncate(header.len() - icmp.window.len().min(header.len()));
@@ -130,8 +130,8 @@ fn is_error(protocol: u8, kind: u16) -> bool {
     }
 }
 
-/// Lowers the counts of a DNS header until the least that so many questions (the root's name, type, class) and records
-/// (the root's name and its fixed fields) take fits in `room` bytes.
+/// Lowers the counts of a DNS header until they fit in `room` bytes. A question takes at least 5 bytes (the root's
+/// name, type, class), a record 11 (the root's name and the fixed fields).
 fn fit_counts(dns: &mut [u8], mut room: usize) {
     for (section, least) in [5, 11, 11, 11].into_iter().enumerate() {
         let at = 4 + 2 * section;

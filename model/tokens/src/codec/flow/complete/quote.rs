@@ -1,14 +1,13 @@
-//! The packets that errors quote.
+//! The packets that generated errors quote.
 //!
-//! An error carries the head of the packet that caused it (RFC 792: its IP header and at least 8 bytes; RFC 1812 section
-//! 4.3.2.3 and RFC 4443 section 2.4: as much as fits). Which packet that was no token says, but the error's length is a
-//! hint: many systems quote all of it. So the quote is the latest packet of the receiver that is as long; else the latest
-//! one that is longer, cut; else the latest datagram, made longer in its length fields (a TCP segment with payload that was
-//! never sent would be out of its stream). If the receiver sent nothing that one may complain about, it is a datagram to
-//! the reporter, as route tracing sends them.
+//! An error carries the head of the packet that caused it (RFC 792: its IP header and at least 8 bytes; RFC 1812
+//! section 4.3.2.3 and RFC 4443 section 2.4: as much as fits). No token says which packet that was, but the length of
+//! the error is a hint, because many systems quote the whole packet. The quote is the latest packet of the receiver
+//! with that length; else the latest longer one, cut; else the latest datagram, with larger length fields (a TCP
+//! segment with payload that was never sent would not fit its stream). If the receiver sent no packet that the error
+//! may be about, the quote is a datagram to the reporter, as traceroute sends them.
 //!
-//! A quote is never longer than the packet it quotes: what follows one beyond its 128th byte would be an extension (RFC
-//! 4884).
+//! A quote is never longer than the quoted packet. Bytes after it, beyond the 128th, would be an extension (RFC 4884).
 
 use netssm_wire::bytes::put;
 use netssm_wire::frame::protocol;
@@ -22,11 +21,11 @@ use netssm_wire::ports::{FIRST_DYNAMIC, TRACEROUTE};
 use crate::codec::flow::{record::IpFrame, transport::Transport};
 use crate::packet::shape::{IPV4_BYTES, IPV6_BYTES, UDP_BYTES};
 
-/// An error follows its cause within a round trip; hardly more packets fit in one.
+/// An error follows its cause within a round trip. A session hardly sends more packets in one.
 const DEPTH: usize = 64;
 /// IPv6 and a TCP header with all options.
 const HEADER_BYTES: usize = IPV6_BYTES + 60;
-/// Where route tracing starts, from a port that asks for answers.
+/// Ports of a traceroute datagram: from a dynamic port to traceroute's first one.
 const TRACE_PORTS: (u16, u16) = (FIRST_DYNAMIC, TRACEROUTE);
 
 /// The last packets that an error may quote.
@@ -47,8 +46,8 @@ struct Quote {
 }
 
 impl History {
-    /// Takes note of a packet whose header bytes are `header`, if it is TCP or UDP between two hosts. Those with IPv4
-    /// options are left out: the shortest quote would not hold their ports.
+    /// Remembers a TCP or UDP packet between two hosts, with the header bytes `header`. Packets with IPv4 options are
+    /// left out, because the shortest quote would not hold their ports.
     pub(super) fn remember(&mut self, ip: &IpFrame, header: &[u8]) {
         let at = ip.ether.header_len();
         let plain = matches!(ip.transport, Transport::Tcp(_) | Transport::Udp(_))
@@ -70,7 +69,7 @@ impl History {
         });
     }
 
-    /// The length of the latest packet from `receiver` to `reporter`, or (when others may complain too) to anybody.
+    /// The length of the latest packet from `receiver` to `reporter`; if routers may send such errors too, to anybody.
     #[cfg(test)]
     pub(super) fn latest(&self, reporter: IpAddr, receiver: IpAddr, on_path: bool) -> Option<usize> {
         self.find(reporter, receiver, on_path, |_| true).map(|quote| quote.total)
@@ -90,7 +89,7 @@ impl History {
     /// Appends the quote of the error `ip` of type and code `kind`, as many bytes as the error declares.
     pub(super) fn quote(&self, ip: &IpFrame, kind: u16, out: &mut Vec<u8>) {
         let (v6, len) = (!ip.is_v4(), (ip.payload_len as usize).min(usize::from(u16::MAX)));
-        // Only the end itself knows that it has no such port or protocol.
+        // Only the destination itself knows that it has no such port or protocol.
         let on_path = !matches!((ip.protocol, kind), (protocol::ICMP, 0x0302 | 0x0303) | (_, 0x0104));
         let find = |fits: &dyn Fn(&Quote) -> bool| self.find(ip.src, ip.dst, on_path, fits);
         let found = find(&|quote| quote.total == len)
@@ -136,8 +135,8 @@ fn traced(error: &IpFrame) -> Quote {
     Quote { src: error.dst, dst: error.src, protocol: protocol::UDP, total, head }
 }
 
-/// Makes the lengths reach to the end of the quote, spends the hops if that is the complaint, and sets checksums right:
-/// that of a transport header whose payload is cut stays what the packet had.
+/// Makes the lengths reach the end of the quote, sets TTL or hop limit to its end if the error says so, and corrects
+/// checksums. The checksum of a transport header whose payload is cut stays as the packet had it.
 fn finish(quote: &Quote, v6: bool, late: bool, out: &mut [u8]) {
     let len = out.len();
     let network = if v6 { IPV6_BYTES } else { IPV4_BYTES };

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 
 use crate::codec::flow::{hosts::HostClass, record::IpFrame, transport::Transport};
 
-/// As many as one report can name.
+/// One report can name this many groups.
 const KEPT: usize = 8;
 
 /// The latest of each kind, newest first.
@@ -18,7 +18,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Takes note of a packet: of IPv6 hosts that are on the link, and of groups that datagrams go to.
+    /// Remembers the IPv6 hosts on the link and the groups that a packet shows.
     pub(super) fn note(&mut self, ip: &IpFrame) {
         for host in [ip.src, ip.dst] {
             if let (IpAddr::V6(v6), HostClass::LinkLocalV6 | HostClass::UniqueLocalV6) =
@@ -37,7 +37,7 @@ impl Seen {
         }
     }
 
-    /// The neighbour that was last heard of, other than `asker`.
+    /// The last neighbour, other than `asker`.
     pub(super) fn neighbour(&self, asker: IpAddr) -> Option<Ipv6Addr> {
         self.neighbours.iter().copied().find(|&host| IpAddr::V6(host) != asker)
     }

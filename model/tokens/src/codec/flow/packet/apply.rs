@@ -1,4 +1,4 @@
-//! What a whole packet changes in the state.
+//! The change of the state by a whole packet.
 
 use super::{Change, PacketCoded, Place, TransportCoded};
 use crate::codec::flow::{
@@ -11,7 +11,7 @@ use crate::codec::flow::{
     tcp,
 };
 
-/// Changes the state by a whole packet.
+/// Updates the state by a whole packet and returns its record.
 pub(in crate::codec::flow) fn apply(state: &mut State, coded: PacketCoded) -> Record {
     let PacketCoded { record, change } = coded;
     state.clock.set(record.time_us);
@@ -95,7 +95,7 @@ fn apply_ip(
     state.set_defaults(host, kind, defaults);
 }
 
-/// Hosts and gateway by their MAC addresses.
+/// Learns the MAC addresses of hosts and of the gateway.
 fn learn_macs(state: &mut State, frame: &IpFrame) {
     let (dst, src) = (frame.ether.dst, frame.ether.src);
     state.add_mac(dst);

@@ -1,7 +1,8 @@
-//! DNS and what has its header: mDNS, LLMNR, NetBIOS names. The window is the whole header.
+//! DNS and protocols with its header: mDNS, LLMNR, NetBIOS names. The window is the whole header.
 //!
-//! Flags and counts make the *shape* of a message. A sender's last shape is expected, then one of the last of either
-//! side, then the last counts with other flags, then other counts. A response's id is that of a query that waits.
+//! Flags and counts are the *shape* of a message. The prediction is the last shape of the sender. Then come the last
+//! shapes of either end, the last counts with other flags, and other counts. The id of a response is that of a query
+//! that waits.
 
 use arrayvec::ArrayVec;
 use netssm_wire::ports::{DNS, MDNS, NETBIOS_NAME};
@@ -18,7 +19,7 @@ use super::{
     Ask, Bytes, part,
 };
 
-/// Flags by table.
+/// Flags of the table.
 const NAMED: Class = part(DNS_FLAGS, 0, FLAGS.len() as u16);
 const LITERAL: Class = part(DNS_FLAGS, NAMED.len, 1);
 const RECENT: Class = part(DNS_FLAGS, NAMED.len + 1, SHAPES as u16);
@@ -61,7 +62,7 @@ fn shape_of(bytes: &Bytes) -> Shape {
     Shape { flags: be16(bytes, 2), counts: [be16(bytes, 4), be16(bytes, 6), be16(bytes, 8), be16(bytes, 10)] }
 }
 
-/// What messages with these flags usually count.
+/// The usual counts of messages with these flags.
 fn usual_counts(flags: u16, ports: (u16, u16)) -> [u16; 4] {
     match flags & RESPONSE != 0 {
         true if either(ports, MDNS) || either(ports, NETBIOS_NAME) => [0, 1, 0, 0],
@@ -112,7 +113,7 @@ impl Dns {
         if shape.flags & RESPONSE != 0 {
             self.answered = Some(id);
             if let Some(place) = place {
-                // What was passed over is less likely to be answered than what came later.
+                // A query that was passed over is less likely to be answered than later ones.
                 self.waiting.rotate_left(place);
                 self.waiting.remove(0);
             }
@@ -144,7 +145,7 @@ pub(super) fn code<I: Io>(
 fn code_shape<I: Io>(state: &Dns, ports: (u16, u16), from: usize, want: Shape, io: &mut I) -> Coded<Shape> {
     let usual = state.expected(ports, from);
     let strict = io.strict();
-    // A response must have something to respond to.
+    // A response needs a query that waits.
     let answers = either(ports, MDNS) || !state.waiting.is_empty() || state.answered.is_some();
     let sound = |flags: u16| !strict || answers || flags & RESPONSE == 0;
     let token = io.maybe(
@@ -244,14 +245,14 @@ fn code_count<I: Io>(legal: impl Fn(u16) -> bool, want: u16, io: &mut I) -> Code
     }
     let range = || {
         let low = u64::from(LARGE);
-        // At most one value a known shape is not legal.
+        // Each known shape excludes at most one value.
         let taken = (LARGE..=u16::MAX).filter(|&count| !legal(count)).map(u64::from);
         Range::new(low, 0xffff).except(taken)
     };
     Ok(number(io, 2, || u64::from(want), range)? as u16)
 }
 
-/// Codes the id: member 0 of the class is a fresh one, the others queries that wait.
+/// Codes the id. Member 0 of the class is a fresh id; the others are ids of queries that wait.
 fn code_id<I: Io>(state: &Dns, multicast: bool, response: bool, want: u16, io: &mut I) -> Coded<u16> {
     let waiting: &[u16] = if response && !multicast { &state.waiting } else { &[] };
     let expected = match (multicast, response) {
@@ -279,7 +280,7 @@ fn code_id<I: Io>(state: &Dns, multicast: bool, response: bool, want: u16, io: &
         None => Ok(expected),
         Some(0) => {
             let mut id = io.side(SideClass::DnsId, || u64::from(want), Spread::Bits(16))? as u16;
-            // A drawn id is no other's.
+            // A drawn id differs from those that wait.
             while !I::EMITS && (id == expected || waiting[..members].contains(&id)) {
                 id = id.wrapping_add(1);
             }

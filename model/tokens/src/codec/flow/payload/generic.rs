@@ -1,9 +1,9 @@
-//! Payload of protocols without a grammar of their own: each byte stays, counts, echoes the other side, or is noise.
+//! Payload of protocols without a grammar of their own. Each byte stays, counts, echoes the other end, or is noise.
 //!
-//! A byte whose predictions fail again and again is *noise* and goes to the side table from then on; windows are compared
-//! without such bytes. A window with few surprises writes them one by one. Any other is named as one of the last windows or
-//! of a table of well-known beginnings, or else is fresh from its first surprise on: the model learns that much, and the
-//! bytes themselves are in the side table.
+//! A byte whose predictions often fail is *noise*. It goes into the side table, and windows are compared without it. If
+//! few bytes of a window differ from the prediction, the tokens give them one by one. Otherwise a token names one of
+//! the last windows or a well-known beginning. If none fits, the window is *fresh* from the first different byte on: a
+//! token gives that place, and the bytes go into the side table.
 
 use arrayvec::ArrayVec;
 
@@ -18,13 +18,13 @@ use super::{
     Bytes, part, service,
 };
 
-/// Most surprises that are written one by one. They cost two tokens each, a whole window one.
+/// Largest number of different bytes that are written one by one. Each costs two tokens, a whole window costs one.
 const FEW: usize = 2;
-/// Wrong predictions among the last [`MEMORY`] that make a byte noise.
+/// This many wrong predictions among the last [`MEMORY`] make a byte noise.
 const NOISE: u32 = 3;
 const MEMORY: u8 = 0b1111;
 
-/// Fresh from the member's place on. Behind the last of these places only few surprises fit.
+/// Fresh from the place of the member on. Behind the last of these places there are only [`FEW`] bytes.
 const FRESH: Class = part(DIFF_ALL, 0, (WINDOW_BYTES - FEW) as u16);
 /// One of the windows before.
 const RECENT: Class = part(DIFF_ALL, FRESH.len, RECENTS as u16);
@@ -46,7 +46,7 @@ pub(super) const BEGINNINGS: [&Bytes; 8] = [
     b"{\"host_int\":",
 ];
 
-/// What the first window of a service looks like: NTP (version 3 client, version 4 server), DHCP, NetBIOS datagrams.
+/// The usual first window of a service: NTP (version 3 client, version 4 server), DHCP, NetBIOS datagrams.
 fn beginning(ports: (u16, u16), from: usize) -> Bytes {
     match (service(ports), from) {
         (67 | 68, 0) => [1, 1, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -64,16 +64,16 @@ fn beginning(ports: (u16, u16), from: usize) -> Bytes {
     }
 }
 
-/// What is known of the bytes that one end sends.
+/// The predictions for the bytes that one end sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PayloadTemplate {
     last: Bytes,
     step: Bytes,
-    /// The difference before; one that comes twice becomes the step.
+    /// The last difference. If it comes twice in a row, it becomes the step.
     delta: Bytes,
-    /// Bit by bit, latest lowest: whether last plus step was wrong.
+    /// One bit per window, the latest lowest: whether "last plus step" was wrong.
     missed: Bytes,
-    /// The same of the other end's last byte.
+    /// The same for the prediction "as the other end's last byte".
     unlike: Bytes,
     seen: bool,
 }
@@ -93,7 +93,7 @@ struct Forecast<'a> {
     recent: &'a [Window],
 }
 
-/// A whole window in place of a prediction.
+/// What a token says of a whole window.
 #[derive(Clone, Copy)]
 enum Whole {
     Recent(usize),
@@ -127,7 +127,7 @@ impl PayloadTemplate {
         forecast
     }
 
-    /// Takes note of a window; `other` is the other end's template.
+    /// Updates the predictions by a window. `other` is the template of the other end.
     fn note(&mut self, window: &[u8], other: Option<&PayloadTemplate>) {
         let other = other.filter(|other| other.seen);
         for (at, &byte) in window.iter().enumerate().take(WINDOW_BYTES) {
@@ -138,7 +138,7 @@ impl PayloadTemplate {
                 self.step[at] = if delta <= 1 || delta == self.delta[at] { delta } else { 0 };
                 self.delta[at] = delta;
             } else {
-                // Echoes have to prove themselves where there is a history of one's own.
+                // If the end has a history of its own, echoes must be right before they are predicted.
                 self.unlike[at] = 0b11;
             }
             if let Some(other) = other {
@@ -149,7 +149,7 @@ impl PayloadTemplate {
         self.seen = true;
     }
 
-    /// Takes note of a window that stands alone.
+    /// Updates the predictions by a window of a protocol without ports.
     pub fn apply_generic(&mut self, window: &Window) {
         self.note(window, None);
     }
@@ -172,7 +172,7 @@ pub fn code_generic<I: Io>(
 }
 
 impl Generic {
-    /// Codes a window into `bytes`. `bars` tells what it must not begin with.
+    /// Codes a window into `bytes`. `bars` says which first bytes it must not have.
     pub(super) fn code<I: Io>(
         &self,
         ports: (u16, u16),
@@ -204,7 +204,7 @@ impl Generic {
 }
 
 impl Forecast<'_> {
-    /// Places that are no noise.
+    /// Places that are not noise.
     fn places(&self) -> impl Iterator<Item = usize> + '_ {
         (0..self.len).filter(|&at| !self.noise[at])
     }
@@ -217,7 +217,7 @@ impl Forecast<'_> {
         self.places().all(|at| one[at] == two[at])
     }
 
-    /// The window that a token stands for, when it may stand for it.
+    /// The window that a token stands for, if the token is legal here.
     fn named(&self, whole: Whole, bars: &dyn Fn(u8) -> bool) -> Option<Bytes> {
         let bytes = match whole {
             Whole::Recent(index) => {
@@ -243,7 +243,7 @@ impl Forecast<'_> {
             .find(|&whole| self.named(whole, bars).is_some_and(|named| self.same(&named, bytes)))
     }
 
-    /// Whether a window may be fresh from `at` on.
+    /// Whether a window may be fresh from place `at` on.
     fn may_freshen(&self, at: usize, bars: &dyn Fn(u8) -> bool) -> bool {
         !self.noise[at]
             && self.places().filter(|&place| place >= at).count() > FEW
@@ -298,7 +298,7 @@ impl Forecast<'_> {
         Ok(())
     }
 
-    /// The token of a window with more than a few surprises.
+    /// The token of a window with more different bytes than [`FEW`].
     fn choose(&self, bytes: &Bytes, bars: &dyn Fn(u8) -> bool) -> Option<u16> {
         let first = self.surprises(bytes).next()?;
         if self.surprises(bytes).count() <= FEW {
@@ -307,7 +307,7 @@ impl Forecast<'_> {
         Some(token_of(self.name(bytes, bars).unwrap_or(Whole::Fresh(first))))
     }
 
-    /// Codes a few surprises.
+    /// Codes bytes that differ, one by one.
     fn few<I: Io>(
         &self,
         wanted: &Bytes,
@@ -354,9 +354,9 @@ impl Forecast<'_> {
         Ok(())
     }
 
-    /// Changes drawn bytes where they would be written otherwise; those of a recording stay as they are.
+    /// Changes drawn bytes that would have another form. Bytes of a recording stay as they are.
     fn settle(&self, fresh: usize, bars: &dyn Fn(u8) -> bool, bytes: &mut Bytes) {
-        // Six low bits: nothing barred begins with two zero bits.
+        // Only the six low bits: no barred byte begins with two zero bits.
         if self.len > 0 && (self.noise[0] || fresh == 0) && bars(bytes[0]) {
             bytes[0] &= 0x3f;
         }

@@ -14,7 +14,7 @@ const FLAGS: Class = part(QUIC, 0, 1);
 const VERSION: Class = part(QUIC, 1, 1);
 const SOURCE: Class = part(QUIC, 3, 1);
 const ORDER: Class = part(QUIC, 4, 1);
-/// Flags that say: a version follows; a nonce follows (from the server); a connection id is there.
+/// Flags: a version follows; a nonce follows (from the server); there is a connection id.
 const HAS_VERSION: u8 = 1;
 const HAS_NONCE: u8 = 4;
 const HAS_ID: u8 = 8;
@@ -57,7 +57,7 @@ impl Layout {
     }
 }
 
-/// A packet number field: what is expected there, and how its bytes are ordered.
+/// A packet number field: its prediction, and its byte order.
 #[derive(Clone, Copy)]
 struct Field {
     expected: u64,
@@ -83,7 +83,7 @@ impl Field {
         value.wrapping_sub(self.expected) & self.mask()
     }
 
-    /// Whether the bytes of `value`, in this order, make sense in the other only.
+    /// Whether the bytes of `value` are plausible in the other byte order only.
     fn is_swapped(self, value: u64) -> bool {
         self.bytes > 1 && self.ahead(value) > 16 && self.ahead(self.swap(value)) <= 1
     }
@@ -211,11 +211,11 @@ pub(super) fn code<I: Io>(
     Ok(())
 }
 
-/// Codes a packet number; gives it and whether its high byte is first.
+/// Codes a packet number. Returns it, and whether its high byte is first.
 fn packet_number<I: Io>(mut field: Field, wanted: &[u8], io: &mut I) -> Coded<(u64, bool)> {
     let expected = field.expected;
     let next = expected.wrapping_add(1) & field.mask();
-    // After a change of order the number must be as expected, or one further, and senseless in the old order.
+    // After a change of order the number must be the predicted one or the next, and implausible in the old order.
     let told = |value: u64| field.is_swapped(field.swap(value));
     let (same, further) = (told(expected), told(next));
     let turned = io.flag(ORDER, || field.is_swapped(field.get(wanted)), || same || further)?;

@@ -1,12 +1,13 @@
 //! The first payload bytes of UDP.
 //!
-//! A flow follows one *profile* at a time: a small grammar that knows where a protocol keeps counters, identifiers and
-//! ciphertext. Ports and bytes decide the profile: a window that fits the flow's profile (at first: the one that is
-//! expected of the service) keeps it, any other is classified anew and a PROFILE token tells. A grammar function
-//! writes nothing that would be classified otherwise, so there is one way to write every window. (One gap is left: generic
-//! bytes that come upon a STUN cookie or a known QUIC version by chance are read well, but written as that protocol.)
+//! A flow follows one *profile* at a time: a small grammar that knows where a protocol has counters, identifiers and
+//! ciphertext. Ports and bytes decide the profile. A window that fits the profile of its flow keeps it; a new flow
+//! begins with the last profile of its service. Any other window is classified again, and a PROFILE token says so. A
+//! grammar function only writes windows of its own profile, so every window has one form. There is one exception:
+//! generic bytes that have a STUN cookie or a known QUIC version by chance are read as generic bytes, but encoded as
+//! that protocol.
 //!
-//! [`FlowPayload::apply`] works from the finished window alone.
+//! [`FlowPayload::apply`] depends on the finished window alone.
 
 mod dns;
 mod generic;
@@ -31,7 +32,7 @@ use super::{
 /// A window padded with zeros.
 type Bytes = [u8; WINDOW_BYTES];
 
-/// The grammar that a window is written in. The order is that of the PROFILE class.
+/// The grammar of a window. The order is that of the PROFILE class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Profile {
@@ -54,7 +55,7 @@ impl Profile {
     pub const ALL: [Profile; 6] = [Self::Generic, Self::Dns, Self::Gquic, Self::Quic, Self::Rtp, Self::Stun];
 }
 
-/// What the window's grammar depends on.
+/// The context of a window.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
     /// The flow so far.
@@ -81,7 +82,7 @@ pub struct Payload {
     ports: (u16, u16),
 }
 
-/// What a flow has shown of its payload, both directions.
+/// State of the payload of a flow, for both directions.
 #[derive(Clone, Debug, Default)]
 pub struct FlowPayload(Option<Box<State>>);
 
@@ -96,12 +97,12 @@ struct State {
     stun: Option<Box<stun::Stun>>,
 }
 
-/// A part of a class, with the meaning of its own that it has in one place of the grammar.
+/// A part of a class, with a meaning of its own.
 const fn part(class: Class, from: u16, len: u16) -> Class {
     Class { first: class.first + from, len, name: class.name }
 }
 
-/// The port that stands for the service: the only one with a token, or the lower.
+/// The port of the service: the only port with a token, or else the lower one.
 fn service(ports: (u16, u16)) -> u16 {
     let known = |port| super::ports::place(port).is_some();
     match (known(ports.0), known(ports.1)) {
@@ -111,21 +112,21 @@ fn service(ports: (u16, u16)) -> u16 {
     }
 }
 
-/// Which of a flow's two ends sends: 0 towards the service, 1 from it. Unlike the initiator's direction it means the same in
-/// every flow of a service.
+/// The direction of a packet: 0 to the service, 1 from it. It means the same in every flow of a service, whichever end
+/// is the initiator.
 fn sender(ports: (u16, u16), back: bool) -> usize {
     let from = if back { ports.1 } else { ports.0 };
     usize::from(if ports.0 == ports.1 { back } else { from == service(ports) })
 }
 
-/// What the ports leave open.
+/// The profiles that the ports allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ports {
     /// Messages in the format of DNS.
     Names,
     /// Some form of QUIC, or STUN.
     Https,
-    /// A protocol that has no profile of its own, and no RTP.
+    /// A known protocol without a profile of its own. RTP is not possible.
     Plain,
     /// Anything.
     Open,
@@ -146,7 +147,7 @@ impl Ports {
         }
     }
 
-    /// The profile to begin with when `expected` is what the service had before.
+    /// The first profile of a flow, if `expected` is the last one of its service.
     fn narrow(self, expected: Profile) -> Profile {
         match (self, expected) {
             (Self::Names, _) => Profile::Dns,
@@ -158,7 +159,7 @@ impl Ports {
         }
     }
 
-    /// The profile of a window of `len` bytes, from nothing but itself.
+    /// The profile of a window of `len` bytes, from its bytes alone.
     fn classify(self, bytes: &Bytes, len: usize) -> Profile {
         let whole = len == WINDOW_BYTES;
         match self {
@@ -173,7 +174,7 @@ impl Ports {
         }
     }
 
-    /// Whether a window stays with the profile that the flow has; `fresh` when it is the flow's first.
+    /// Whether a window keeps the profile of its flow. `fresh`: it is the first window of the flow.
     fn fits(self, profile: Profile, bytes: &Bytes, len: usize, fresh: bool) -> bool {
         let whole = len == WINDOW_BYTES;
         match profile {
@@ -189,7 +190,7 @@ impl Ports {
         }
     }
 
-    /// The profiles that a window may have that does not fit `profile`, and whether none can fit.
+    /// The profiles of windows that do not fit `profile`, and whether no window can fit it.
     fn others(self, profile: Profile, len: usize, fresh: bool) -> (&'static [Profile], Presence) {
         use Profile::{Generic, Gquic, Quic, Rtp, Stun};
         let whole = len == WINDOW_BYTES;
@@ -214,7 +215,7 @@ impl Ports {
     }
 }
 
-/// How a profile was come by: what the window may look like depends on it.
+/// How the profile was chosen. The legal bytes of the window depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     /// The window is classified by its bytes, not kept in the flow's profile.
@@ -240,7 +241,7 @@ pub fn code<I: Io>(ask: &Ask<'_>, io: &mut I, want: Option<&Window>) -> Coded<Pa
         *to = *from;
     }
     let fresh = state.profile.is_none();
-    // A strict sampler does not open a STUN message that its payload cannot hold.
+    // The strict rules allow no STUN message that is longer than the payload.
     let holds_stun = !io.strict() || stun::is_length(ask.payload_len);
     let told = io.maybe(
         PROFILE,
@@ -311,7 +312,7 @@ pub fn code<I: Io>(ask: &Ask<'_>, io: &mut I, want: Option<&Window>) -> Coded<Pa
 }
 
 impl Entry {
-    /// Whether a generic window must not begin with `byte`, for it would be taken for something else.
+    /// Whether a generic window must not begin with `byte`, because the window would be classified as another profile.
     fn bars(self, byte: u8) -> bool {
         let classified = self.classified && self.whole && rtp::begins(byte);
         classified
@@ -324,7 +325,7 @@ impl Entry {
 }
 
 impl FlowPayload {
-    /// What a new flow may expect of the last flow of the same service.
+    /// The predictions for a new flow, from the last flow of the same service.
     #[must_use]
     pub fn inherit(last: &FlowPayload) -> FlowPayload {
         FlowPayload(last.0.as_deref().map(|last| {
@@ -340,7 +341,7 @@ impl FlowPayload {
         }))
     }
 
-    /// Takes note of a packet.
+    /// Updates the state by a packet.
     pub fn apply(&mut self, back: bool, payload: &Payload) {
         let len = payload.window.len();
         if len == 0 {
@@ -369,7 +370,7 @@ impl FlowPayload {
     }
 }
 
-/// Gives the tables that tokens refer to, for the codec's id.
+/// Feeds the tables that tokens refer to into the hash of the codec's id.
 pub(super) fn tables(hash: &mut dyn FnMut(&[u8])) {
     dns::FLAGS.iter().for_each(|flags| hash(&flags.to_le_bytes()));
     stun::TYPES.iter().for_each(|kind| hash(&kind.to_le_bytes()));

@@ -1,4 +1,4 @@
-//! QUIC (RFC 9000): form and type of the header, version, connection id; the rest is ciphertext.
+//! QUIC (RFC 9000): form and type of the header, version, connection id. The rest is ciphertext.
 
 use super::{
     super::{
@@ -23,10 +23,10 @@ const VERSION_1: u32 = 1;
 /// Longest connection id of version 1.
 const LONGEST_ID: u16 = 20;
 
-/// What stays the same behind the first fields of one form of header.
+/// The predicted bytes behind the first fields of one form of header.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tail {
-    /// The bytes last time, and how many.
+    /// The last bytes, and how many there were.
     bytes: Bytes,
     len: u8,
     /// How many of them stay; the others are noise.
@@ -48,7 +48,7 @@ pub(super) struct Quic {
     version: Option<u32>,
 }
 
-/// The bits of the first byte that say something in the clear.
+/// The bits of the first byte that are not encrypted.
 fn clear_bits(first: u8) -> u8 {
     if first & LONG != 0 { 0xf0 } else { 0xe0 }
 }
@@ -82,7 +82,7 @@ impl Quic {
         if long {
             return (start, sender.long.filter(fits));
         }
-        // A first short header begins with the connection id of the long ones.
+        // The first short header begins with the connection id of the long ones.
         let first = sender.long.map(|long| {
             let kept = sender.id_len.unwrap_or(0).min(long.len).min((len - start) as u8);
             Tail { bytes: long.bytes, len: (len - start) as u8, kept }
@@ -142,7 +142,7 @@ pub(super) fn code<I: Io>(
             VERSION,
             || (be32(&wanted, 1) != usual).then(|| VERSION.at(0)),
             |mask| {
-                // A strict sampler stays with the version that there is, unless the place demands another.
+                // The strict rules keep the version of the flow, unless another one must come here.
                 if !strict || needed {
                     mask.add(VERSION.at(0));
                 }
@@ -195,7 +195,7 @@ pub(super) fn code<I: Io>(
     for at in start + kept..len {
         bytes[at] = io.side(SideClass::Opaque, || u64::from(wanted[at]), Spread::Bits(8))? as u8;
     }
-    // A drawn byte must differ where the token says so.
+    // A drawn byte must differ if the token says so.
     if !I::EMITS && fewer && bytes[start + kept] == tail.bytes[kept] {
         bytes[start + kept] ^= 1;
     }
@@ -222,7 +222,7 @@ fn code_kind<I: Io>(usual: u8, known: bool, wanted: u8, io: &mut I) -> Coded<u8>
         },
     )?;
     if told.is_none() {
-        // Strictness is the sampler's, not the reader's: what was sampled in another way is read all the same.
+        // The strict rules limit the mask, not the reader. A token that the mask forbids is read all the same.
         return if known && usual & (LONG | FIXED) != LONG | FIXED { Err(io.lack()) } else { Ok(usual) };
     }
     let token = io.pick(

@@ -19,7 +19,7 @@ const CONTROL: Class = part(RTP, 0, 1);
 const FLAGS: Class = part(RTP, 1, 1);
 /// Another source: fresh, or one of the last.
 const SOURCE: Class = part(RTP, 2, SOURCES as u16);
-/// Payload type: literal with marker; or just the marker is the other one.
+/// Payload type: a literal with the marker bit, or the last type with the other marker bit.
 const TYPE: Class = part(RTP, 2 + SOURCES as u16, 2);
 /// Step of the timestamp: the one before, literal.
 const STEP: Class = part(RTP, 4 + SOURCES as u16, 2);
@@ -31,7 +31,7 @@ const _: () = assert!(8 + SOURCES as u16 == RTP.len);
 /// Sources that a sender is known to mix, the one at hand included.
 const SOURCES: usize = 3;
 const MARKER: u8 = 0x80;
-/// Types 64 to 95 with marker would read as RTCP (RFC 5761).
+/// Types 64 to 95 with the marker bit would be read as RTCP (RFC 5761).
 const CONTROL_TYPES: std::ops::Range<u8> = 192..224;
 const AHEAD: usize = 10;
 const BEHIND: usize = 6;
@@ -41,7 +41,7 @@ pub(super) fn fits(first: u8) -> bool {
     first & 0xc0 == 0x80
 }
 
-/// Whether a window may be taken for RTP on sight: no padding, no contributors.
+/// Whether a window counts as RTP by its first byte: version 2, no padding, no contributors.
 pub(super) fn begins(first: u8) -> bool {
     first & 0xef == 0x80
 }
@@ -105,7 +105,7 @@ impl Rtp {
     }
 }
 
-/// Codes a window. `begin` asks for a first byte that is RTP on sight.
+/// Codes a window. `begin`: the first byte must be one that [`begins`] accepts.
 pub(super) fn code<I: Io>(state: &Rtp, from: usize, begin: bool, io: &mut I, bytes: &mut Bytes) -> Coded<()> {
     let wanted = *bytes;
     let sender = &state.0[from];
@@ -133,7 +133,7 @@ pub(super) fn code<I: Io>(state: &Rtp, from: usize, begin: bool, io: &mut I, byt
     Ok(())
 }
 
-/// A byte that is `usual` unless the token says otherwise.
+/// Codes a byte whose prediction is `usual`.
 fn differing<I: Io>(class: Class, usual: u8, legal: impl Fn(u8) -> bool, want: u8, io: &mut I) -> Coded<u8> {
     let needed = !legal(usual);
     let told = io.maybe(
@@ -158,7 +158,7 @@ fn literal<I: Io>(legal: impl Fn(u8) -> bool, want: u8, io: &mut I) -> Coded<u8>
     BYTE.index(token).map(|byte| byte as u8).filter(|&byte| legal(byte)).ok_or(Stop::Illegal)
 }
 
-/// Codes who the source is; `None` when it is new.
+/// Codes the source; `None` if it is new.
 fn source<'a, I: Io>(sender: &'a Sender, io: &mut I, bytes: &mut Bytes) -> Coded<Option<&'a Source>> {
     let wanted = *bytes;
     let place = || sender.sources.iter().position(|source| source.id == be32(&wanted, 8));
@@ -271,7 +271,7 @@ fn code_step<I: Io>(usual: u32, before: u32, want: u32, io: &mut I) -> Coded<u32
     }
 }
 
-/// A step as the number of its bytes and these.
+/// Codes a step as the number of its bytes and the bytes.
 fn code_literal_step<I: Io>(taken: [u32; 2], want: u32, io: &mut I) -> Coded<u32> {
     let zero_taken = taken.contains(&0);
     let token = io.pick(

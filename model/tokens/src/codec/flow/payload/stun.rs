@@ -16,7 +16,7 @@ use super::{
 /// Message type: a place in the table, or [`TYPES`]' length and two bytes.
 const TYPE: Class = part(STUN, 0, 1);
 const LENGTH: Class = part(STUN, 1, 1);
-/// Transaction: fresh, the one before of this sender, another one that waits.
+/// Transaction: fresh, the last one of this sender, another one that waits.
 const TRANSACTION: Class = part(STUN, 2, STUN.len - 2);
 const FRESH: usize = 0;
 const AGAIN: usize = 1;
@@ -115,7 +115,7 @@ pub(super) fn code<I: Io>(
 
 fn code_type<I: Io>(usual: u16, asked: bool, want: u16, io: &mut I) -> Coded<u16> {
     let strict = io.strict();
-    // A strict sampler responds to requests only.
+    // The strict rules allow responses to requests only.
     let sound = |kind: u16| !strict || asked || kind & RESPONSE == 0;
     let told = io.maybe(
         TYPE,
@@ -154,7 +154,7 @@ fn code_type<I: Io>(usual: u16, asked: bool, want: u16, io: &mut I) -> Coded<u16
 }
 
 fn code_transaction<I: Io>(kind: u16, own: &Sender, other: &Sender, want: u32, io: &mut I) -> Coded<u32> {
-    // What is expected without a token: the oldest request's transaction in a response, a new one otherwise.
+    // The prediction: in a response the transaction of the oldest request, otherwise a new one.
     let waiting: &[Transaction] = if kind & RESPONSE != 0 { &other.waiting } else { &[] };
     let expected = waiting.first().map(|first| first.id);
     let again = own.last.map(|last| last.id).filter(|id| waiting.iter().all(|other| other.id != *id));

@@ -14,7 +14,7 @@ impl State {
         self.hosts.len()
     }
 
-    /// The slot that the next new host but `ahead` will get.
+    /// The slot that a new host will get after `ahead` other new hosts.
     pub(in crate::codec::flow) fn next_host(&self, ahead: usize) -> u16 {
         let made = self.hosts_made + ahead;
         let (common, ring) = (COMMON_HOSTS.len(), MAX_HOSTS - COMMON_HOSTS.len());
@@ -51,7 +51,7 @@ impl State {
             *old = host;
         } else {
             if self.hosts.len() == self.hosts.capacity() {
-                // By a quarter: there are many sessions at a time, and each has few hosts.
+                // The vector grows by a quarter, because there are many sessions at a time and each has few hosts.
                 self.hosts.reserve_exact(8 + self.hosts.len() / 4);
             }
             self.hosts.push(host);
@@ -70,7 +70,8 @@ impl State {
         usize::from(slot)
     }
 
-    /// Host slots but those that everybody knows, the one latest in a role first; who never had it comes last.
+    /// Host slots without those of the common hosts, ordered by how recently a host had this role. Hosts that never had
+    /// it come last.
     pub(in crate::codec::flow) fn order_of(&self, role: Role) -> &[u16] {
         match role {
             Role::Initiator => &self.initiators,
@@ -78,12 +79,12 @@ impl State {
         }
     }
 
-    /// The host at a place of the order of a role.
+    /// The host at a place in the order of a role.
     pub(in crate::codec::flow) fn host_in(&self, role: Role, place: usize) -> Option<&Host> {
         self.hosts.get(usize::from(*self.order_of(role).get(place)?))
     }
 
-    /// Two hosts have a new flow.
+    /// Two hosts have a new flow: both move to the front of the order of their role.
     pub(in crate::codec::flow) fn opened(&mut self, key: &FlowKey) {
         let slots = [self.make_host(key.src), self.make_host(key.dst)];
         for (role, (order, slot)) in
@@ -96,12 +97,12 @@ impl State {
         }
     }
 
-    /// The defaults of a host, as it showed them or as hosts like it did.
+    /// The defaults of a host: its own, or else those of the last host of its class.
     pub(in crate::codec::flow) fn defaults(&self, address: IpAddr, kind: FlowKind) -> HostDefaults {
         self.own_defaults(address, kind).cloned().unwrap_or_else(|| self.defaults_like(address, kind))
     }
 
-    /// The defaults of a host that showed them itself.
+    /// The defaults of a host that has sent in such a flow.
     pub(in crate::codec::flow) fn own_defaults(
         &self,
         address: IpAddr,
@@ -115,14 +116,15 @@ impl State {
         like.map_or_else(|| HostDefaults::new(kind, address.is_ipv6()), HostDefaults::like)
     }
 
-    /// The defaults of the host in a slot, to change and to give back to [`Self::set_defaults`]: until then it has none.
+    /// Takes the defaults of the host in a slot, to change them. The host has none until [`Self::set_defaults`] gives
+    /// them back.
     pub(in crate::codec::flow) fn take_defaults(&mut self, slot: usize, kind: FlowKind) -> Box<HostDefaults> {
         let host = &mut self.hosts[slot];
         let (address, own) = (host.address, host.defaults[kind as usize].take());
         own.unwrap_or_else(|| Box::new(self.defaults_like(address, kind)))
     }
 
-    /// Remembers what the host in a slot does.
+    /// Sets the defaults of the host in a slot.
     pub(in crate::codec::flow) fn set_defaults(
         &mut self,
         slot: usize,

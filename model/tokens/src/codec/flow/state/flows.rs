@@ -1,4 +1,4 @@
-//! The flows: found by key, numbered by use.
+//! The flows: found by key, numbered by recent use.
 
 use super::{Dir, Flow, FlowKey, FlowKind, MAX_FLOWS, State, digest};
 use crate::codec::flow::{datagram, payload::FlowPayload, record::Tags};
@@ -8,7 +8,7 @@ impl State {
         self.flows.get(usize::from(slot))?.as_deref()
     }
 
-    /// The flow of a key in either direction, and whether the key is against its initiator.
+    /// The flow of a key in either direction, and whether the key has the direction of the responder.
     pub(in crate::codec::flow) fn find(&self, key: &FlowKey) -> Option<(u16, bool)> {
         let (sorted, turned) = key.sorted();
         let slot = *self.by_key.get(&digest(&sorted))?;
@@ -44,7 +44,7 @@ impl State {
         self.flows.get(slot).is_some_and(Option::is_some)
     }
 
-    /// A flow that nobody has sent in yet. It is not part of the state.
+    /// A flow without packets. It is not part of the state yet.
     pub(in crate::codec::flow) fn open(&self, key: FlowKey, tags: Tags) -> Flow {
         let dirs = [key.src, key.dst].map(|address| Dir::new(&self.defaults(address, key.kind), key.kind));
         let like = if key.kind == FlowKind::Udp { self.like_flow(&key) } else { None };
@@ -55,14 +55,14 @@ impl State {
         Flow { may_go, tags, dirs, payload, templates: None, body, opened_us, last_us, last_back, run, key }
     }
 
-    /// The flow of the same service that was used last, if it is among the last few.
+    /// The flow of the same service that was used last, if it is among the 16 flows used last.
     fn like_flow(&self, key: &FlowKey) -> Option<&Flow> {
         let service = key.service();
         let like = |flow: &&Flow| service != 0 && flow.key.kind == key.kind && flow.key.service() == service;
         self.order.iter().take(16).filter_map(|&slot| self.flow(slot)).find(like)
     }
 
-    /// Adds a flow; the one idle longest gives way when there are too many, or the one with the same key.
+    /// Adds a flow. It replaces a flow with the same key, or the one idle longest if there are too many.
     pub(in crate::codec::flow) fn add_flow(&mut self, flow: Box<Flow>) -> u16 {
         let (sorted, _) = flow.key.sorted();
         let digest = digest(&sorted);

@@ -3,11 +3,11 @@
 /// The payload lengths `low`, `low + step` ... up to `high`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Lengths {
-    /// The least.
+    /// Shortest length.
     pub(in super::super) low: u16,
-    /// No more than this.
+    /// Upper limit.
     pub(in super::super) high: u16,
-    /// Distance of neighbours, at least 1.
+    /// Distance between neighbouring lengths, at least 1.
     pub(in super::super) step: u16,
 }
 

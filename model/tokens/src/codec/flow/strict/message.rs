@@ -1,9 +1,10 @@
-//! ICMP (RFC 792), ICMPv6 (RFC 4443), neighbour discovery (RFC 4861), listener discovery (RFC 2710, 3810) and IGMP (RFC
-//! 2236, 3376): which messages, how long, with which fields.
+//! The strict rules of ICMP (RFC 792), ICMPv6 (RFC 4443), neighbour discovery (RFC 4861), listener discovery (RFC 2710,
+//! 3810) and IGMP (RFC 2236, 3376): legal messages, their lengths and their fields.
 //!
-//! Allowed is what captures of ordinary networks hold and what completion can give a body: echo, errors that quote TCP or
-//! UDP, solicitations and advertisements, reports, queries and leaving. Left out are redirects (their fields are an
-//! address), packet-too-big and parameter problems (an MTU and a place in the quote), timestamps, version 1 reports.
+//! Legal are messages that ordinary networks have and whose body completion can make: echoes, errors that quote TCP or
+//! UDP, solicitations and advertisements, reports, queries and leaves. Not legal are redirects (their fields are an
+//! address), packet-too-big and parameter problems (an MTU and a place in the quote), timestamp messages and version 1
+//! reports.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -34,7 +35,7 @@ const ERRORS_V4: [u16; 7] = [
     0x030a, 0x030d, 0x0b00, // time exceeded in transit
 ];
 
-// Errors come last, so that a slice's end leaves them out.
+// Errors come last, so that a shorter slice leaves them out.
 const SOLICIT: u16 = 0x8700;
 const ADVERTISE: u16 = 0x8800;
 const ROUTER_SOLICIT: u16 = 0x8500;
@@ -44,16 +45,16 @@ const LISTENER: [u16; 4] = [0x8200, 0x8300, 0x8400, 0x8f00];
 const TO_GROUP: [u16; 8] =
     [0x8200, 0x8300, 0x8400, 0x8f00, ROUTER_SOLICIT, ROUTER_ADVERTISE, SOLICIT, ADVERTISE];
 const NAMELESS: [u16; 3] = [0x8f00, ROUTER_SOLICIT, SOLICIT];
-/// Queries by the maximum response time of routers and switches (tenths of a second), reports, leaving.
+/// Queries with the maximum response times that routers and switches use (tenths of a second), reports, leave.
 const IGMP_KINDS: [u16; 5] = [0x1164, 0x110a, 0x2200, 0x1600, 0x1700];
 
-/// Legal values of type and code (`type << 8 | code`). Empty where no message may stand: the masks of what comes before
-/// ([`may_pair`](super::may_pair), [`may_echo`]) see to it that this does not happen, except that a router alert needs a
-/// link-local or no sender.
+/// Legal values of type and code (`type << 8 | code`). Empty if no message is legal. The masks of earlier fields
+/// ([`may_pair`](super::may_pair), [`may_echo`]) prevent this case, with one exception: a router alert needs a
+/// link-local sender or none.
 ///
-/// Echo requests go forth and replies back. Errors need two hosts of one scope. Between hosts stand discovery
-/// (advertisements of a router from link-local addresses only, RFC 4861 section 6.1.2), to groups also what listeners say
-/// (RFC 3810 section 5: from a link-local address or `::`); a host without an address solicits and reports only.
+/// Echo requests go forward and replies backward. Errors need two hosts of one scope. Discovery messages are legal
+/// between hosts; a router advertisement needs a link-local sender (RFC 4861 section 6.1.2). Listener messages go to
+/// groups, from a link-local address or `::` (RFC 3810 section 5). A host without an address only solicits and reports.
 pub(in super::super) fn kinds(place: &Place) -> &'static [u16] {
     use HostClass::{LinkLocalV6, MulticastV6, OtherV6, Zero};
     match (place.protocol, place.echo, place.back) {
@@ -76,7 +77,7 @@ pub(in super::super) fn kinds(place: &Place) -> &'static [u16] {
                 (_, MulticastV6, None) if local => &TO_GROUP,
                 (_, MulticastV6, Some(false) | None) => &TO_GROUP[6..],
                 (OtherV6, _, _) | (_, _, Some(true)) => &[],
-                // Link-local to link-local, and between other scopes, errors too.
+                // Errors are legal too, between two link-local hosts or between two others.
                 (_, LinkLocalV6, _) if local => &NEAR_V6,
                 (_, dst, _) if local || dst == LinkLocalV6 => &NEAR_V6[1..3],
                 _ => &NEAR_V6[1..],
@@ -86,13 +87,13 @@ pub(in super::super) fn kinds(place: &Place) -> &'static [u16] {
     }
 }
 
-/// Whether these may exchange echoes: two hosts of one scope.
+/// Whether hosts of these classes may exchange echoes: they need one scope.
 pub(in super::super) fn may_echo(protocol: u8, src: HostClass, dst: HostClass) -> bool {
     let scopes = (src == HostClass::LinkLocalV6) == (dst == HostClass::LinkLocalV6);
     matches!(protocol, ICMP | ICMPV6) && src.may_send() && dst.may_send() && scopes
 }
 
-/// Whether a router alert stands before a message of ICMPv6: before those of listeners (RFC 3810 section 5), no others.
+/// Whether a router alert stands before an ICMPv6 message. Only listener messages have one (RFC 3810 section 5).
 pub(in super::super) fn needs_alert(protocol: u8, kind: u16) -> bool {
     protocol == ICMPV6 && matches!(kind >> 8, 130..=132 | 143)
 }
@@ -135,16 +136,17 @@ pub(in super::super) fn message_lengths(place: &Place, kind: u16) -> Lengths {
     }
 }
 
-/// The two words behind the checksum, which are what the rest of the packet makes them; `None` in an echo, where they are
-/// identifier and number.
+/// The two words behind the checksum. The rest of the packet determines them. `None` in an echo, where they are
+/// identifier and sequence number.
 ///
-/// Zeros in errors, solicitations and queries (nothing is put there: RFC 4884's length would announce an extension); the
-/// number of records in a report, the group in one of IGMP version 2; in an advertisement hop limit 64 for half an hour,
-/// or the flags of an answer, without "solicited" to a group; in a listener query ten seconds.
+/// They are zeros in errors, solicitations and queries (the length of RFC 4884 would announce an extension); the number
+/// of records in a report, or the group in a report of IGMP version 2; hop limit 64 and half an hour in a router
+/// advertisement; flags in a neighbour advertisement, without "solicited" if it goes to a group; and ten seconds in a
+/// listener query.
 pub(in super::super) fn words(protocol: u8, kind: u16, dst: IpAddr, payload_len: u32) -> Option<(u16, u16)> {
     const ALL_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 2);
     let group = match dst {
-        // To whom a host says that it leaves; what it leaves is another group.
+        // A leave message goes to all routers. It names another group than the one that it goes to.
         IpAddr::V4(v4) if v4 != ALL_ROUTERS || kind == 0x1600 => v4,
         _ => Ipv4Addr::new(224, 0, 0, 251),
     };
@@ -162,11 +164,12 @@ pub(in super::super) fn words(protocol: u8, kind: u16, dst: IpAddr, payload_len:
     })
 }
 
-/// The four bytes behind the first eight of an IGMP query or report of version 3, where a record has no sound ones: it has
-/// them from elsewhere, and completion lets them stand only if they are a record's type that says a state, no auxiliary
-/// data and no sources; in a query robustness, interval and no sources.
+/// The four bytes behind the first eight of an IGMP query or report of version 3. Those of the record stay if they are
+/// legal: in a report the type of a record, no auxiliary data and no sources; in a query robustness, interval and no
+/// sources. Otherwise they are replaced.
 ///
-/// The type is "change to exclude", by which hosts join; robustness is 2 and the interval 125 seconds (RFC 3376 section 8).
+/// The replacement is the type "change to exclude", by which hosts join, or robustness 2 and an interval of 125 seconds
+/// (RFC 3376 section 8).
 pub(in super::super) fn window(kind: u16, told: &[u8]) -> [u8; 4] {
     match *told {
         [robustness @ 0..16, interval, 0, 0] if kind >> 8 == 0x11 => [robustness, interval, 0, 0],

@@ -1,12 +1,12 @@
-//! What a strict generator may write: the rules behind its masks.
+//! The strict profile: the rules behind the mask of a generator.
 //!
-//! A packet that keeps them, once [completed](super::complete), needs no repair ([`crate::repair`]), is dropped by
-//! nobody, and is well formed to tshark and Suricata. Everything here is a pure function of what the grammar knows at
-//! the place where it asks.
+//! A packet that keeps these rules and was [completed](super::complete) needs no repair ([`crate::repair`]). No stage
+//! drops it, and tshark and Suricata find it well formed. All rules are pure functions of what the grammar knows where
+//! it asks.
 //!
 //! Strict packets are TCP, UDP, ICMP, ICMPv6, IGMP and ARP, without fragments. Rules about ICMP and IGMP are in
-//! `message`. Most of what the grammar of TCP and ARP keeps by itself is here for tests only, in `tcp` and `record`; the latter
-//! holds a whole record against all rules.
+//! `message`. The grammar itself keeps most rules of TCP and ARP. For tests they are in `tcp` and `record` too;
+//! `record` checks a whole record against all rules.
 
 mod lengths;
 mod message;
@@ -41,17 +41,18 @@ const DF: u16 = 0x4000;
 /// RFC 2113.
 const ROUTER_ALERT: [u8; 4] = [ipv4::ROUTER_ALERT, 4, 0, 0];
 
-/// Bytes that fit behind the IP header. (What a router alert goes before is short.)
+/// Bytes that fit behind the IP header. A router alert needs no room here, because it only precedes short messages.
 pub(super) fn room(v6: bool) -> u32 {
     PACKET_BYTES - if v6 { 40 } else { 20 }
 }
 
 // --- Addresses ---------------------------------------------------------------------------------------------------------
 
-/// Whether an address is in use anywhere. Drawn ones are; a capture that a session continues may hold others.
+/// Whether a packet may have this address. Drawn addresses pass; the capture of a prompt may hold others.
 ///
-/// Not loopback, which no wire carries; not 0.0.0.0/8 and 240.0.0.0/4 but for their two special addresses; of the IPv6
-/// addresses without a class only `::`, as mapped and embedded IPv4 addresses never travel (RFC 4942 section 2.2).
+/// Not usable are loopback, which no wire carries, and 0.0.0.0/8 and 240.0.0.0/4 except their two special addresses. Of
+/// the IPv6 addresses without a class only `::` is usable, because mapped and embedded IPv4 addresses never travel (RFC
+/// 4942 section 2.2).
 pub(super) fn usable(address: IpAddr) -> bool {
     match HostClass::of(address) {
         HostClass::Loopback => false,
@@ -61,10 +62,11 @@ pub(super) fn usable(address: IpAddr) -> bool {
     }
 }
 
-/// Whether hosts of these classes may exchange packets of a protocol, the first one as the sender. A reply needs the
-/// same with the two swapped, so nothing comes back from a group.
+/// Whether a host of class `src` may send packets of a protocol to one of class `dst`. For a reply this must hold with
+/// the two exchanged, so no group replies.
 ///
-/// Also required: the addresses differ (RFC 6274 section 4.2, a land attack), and both are [`usable`].
+/// The grammar also requires that the addresses differ (RFC 6274 section 4.2, land attack) and that both are
+/// [`usable`].
 pub(super) fn may_pair(src: HostClass, dst: HostClass, protocol: u8) -> bool {
     use HostClass::{Broadcast, LinkLocal, LinkLocalV6, Multicast, MulticastV6, OtherV6, Public, Zero};
     if src.is_v4() != dst.is_v4() || matches!(src, HostClass::Loopback) || matches!(dst, HostClass::Loopback)
@@ -77,11 +79,11 @@ pub(super) fn may_pair(src: HostClass, dst: HostClass, protocol: u8) -> bool {
         && !matches!((src, dst), (LinkLocal, Public) | (Public, LinkLocal))
         && (src == LinkLocalV6) == (dst == LinkLocalV6);
     match protocol {
-        // TCP has no groups, and here nobody pings one.
+        // TCP has no groups, and the rules allow no echo to a group.
         TCP | ICMP => unicast && (protocol == TCP || src.is_v4()),
         UDP => match dst {
             Multicast => src.may_send(),
-            // A router does not let broadcasts in; a host without an address asks for one by broadcast (RFC 2131).
+            // A router does not let broadcasts in. A host without an address asks for one by broadcast (RFC 2131).
             Broadcast => src.may_send() && src != Public || src == Zero,
             MulticastV6 => src.may_send(),
             _ => unicast,
@@ -91,7 +93,7 @@ pub(super) fn may_pair(src: HostClass, dst: HostClass, protocol: u8) -> bool {
         ICMPV6 => match (src, dst) {
             (OtherV6, _) => dst == MulticastV6,
             (_, MulticastV6) => src.may_send() && !src.is_v4(),
-            // Neighbour discovery joins scopes; `kinds` leaves nothing else.
+            // Neighbour discovery may cross scopes; `kinds` allows no other message there.
             _ => !src.is_v4() && src.may_send() && dst.may_send(),
         },
         _ => false,
@@ -105,7 +107,7 @@ pub(super) fn group_mac(dst: IpAddr) -> Option<Mac> {
 
 // --- Header fields -----------------------------------------------------------------------------------------------------
 
-/// Don't-fragment or nothing: fragments would need each other.
+/// Whether a fragment field has at most the flag "don't fragment". Fragments would depend on each other.
 pub(super) fn fragment_ok(fragment: u16) -> bool {
     fragment & !DF == 0
 }
@@ -134,7 +136,7 @@ pub(super) fn udp_lengths(v6: bool, ports: (u16, u16)) -> Lengths {
     Lengths::new(shortest_payload(ports) as u16, (room(v6) - 8) as u16, 1)
 }
 
-/// Whether these may be the ports of a packet: nobody uses port 0, and a host without an address speaks DHCP.
+/// Whether a packet may have these ports. Port 0 is not legal, and a host without an address only speaks DHCP.
 pub(super) fn ports_ok(src: HostClass, ports: (u16, u16)) -> bool {
     ports.0 != 0 && ports.1 != 0 && (src != HostClass::Zero || ports == (DHCP_CLIENT, DHCP_SERVER))
 }

@@ -1,4 +1,4 @@
-//! All rules, held against a whole record: what tests ask of generated ones.
+//! All strict rules as a check of a whole record, for tests.
 
 use netssm_wire::{MacAddr, tcp::Flags};
 
@@ -16,7 +16,7 @@ use crate::codec::flow::{
 };
 use crate::packet::shape::ARP_BYTES;
 
-/// The first rule that a record breaks, in words; `None` for one that a strict generator may write.
+/// The first rule that a record breaks, in words; `None` if it keeps all.
 pub(in super::super) fn broken_rule(record: &Record) -> Option<&'static str> {
     match &record.frame {
         Frame::Ip(ip) => broken_ip(ip, record.wire_len),
@@ -29,8 +29,9 @@ pub(in super::super) fn broken_rule(record: &Record) -> Option<&'static str> {
     }
 }
 
-/// Ethernet addresses and tags around an IP packet: the sender is one MAC endpoint; a group has the address that belongs to
-/// it, a host that of a MAC endpoint, or everybody's if its address may be a subnet's broadcast. VLAN 4095 is reserved.
+/// Ethernet addresses and tags around an IP packet. The source is a MAC endpoint. A frame to a group has the group's
+/// address. A frame to a host has the address of a MAC endpoint, or the broadcast address if the host's address may be
+/// the broadcast address of a subnet. VLAN 4095 is reserved.
 fn ether_ok(ether: &Ether, dst: IpAddr) -> bool {
     let is_broadcast =
         ether.dst == MacAddr::BROADCAST.0 && matches!(dst, IpAddr::V4(v4) if v4.octets()[3] == 255);
@@ -45,8 +46,9 @@ fn tags_ok(ether: &Ether) -> bool {
     ether.tags.iter().all(|tag| tag & 0xfff != 0xfff)
 }
 
-/// An ARP packet: from a MAC endpoint that has its address, or, in a request, probes whether it is free (0.0.0.0, RFC 5227);
-/// about hosts, never groups. A reply to a probe is for 0.0.0.0. What is unknown is zeros, or with some hosts ones.
+/// An ARP packet. Its sender has an address, or probes in a request whether one is free (sender 0.0.0.0, RFC 5227). Its
+/// target is a host, never a group; the reply to a probe has the target 0.0.0.0. An unknown MAC address is zeros; some
+/// hosts write ones.
 pub(in super::super) fn arp_ok(arp: &ArpFrame) -> bool {
     let host = |octets: [u8; 4]| {
         let address = IpAddr::V4(Ipv4Addr::from(octets));
@@ -67,12 +69,13 @@ pub(in super::super) fn arp_ok(arp: &ArpFrame) -> bool {
         && tags_ok(&arp.ether)
 }
 
-/// The length on the wire: what the headers tell, or that padded to Ethernet's least (60 bytes without check sequence).
+/// The length on the wire: that of the headers, or padded to the least Ethernet frame (60 bytes without check
+/// sequence).
 fn wire_len_ok(wire_len: u32, told_len: u32) -> bool {
     wire_len == told_len || wire_len == told_len.max(60)
 }
 
-/// `rule` unless it holds.
+/// `Some(rule)` if the rule does not hold.
 fn rule(holds: bool, rule: &'static str) -> Option<&'static str> {
     (!holds).then_some(rule)
 }

@@ -1,4 +1,4 @@
-//! What TCP sends (RFC 9293).
+//! The strict rules of TCP (RFC 9293).
 
 use netssm_wire::options::{Item, item_at};
 use netssm_wire::tcp::{Flags, kind};
@@ -34,15 +34,14 @@ pub(in super::super) fn tcp_lengths(v6: bool, flags: Flags) -> Lengths {
     }
 }
 
-/// Bytes of options that fit beside so much payload.
+/// Bytes of options that fit in a packet with this payload.
 #[cfg(test)]
 pub(in super::super) fn options_room(v6: bool, payload_len: u32) -> u32 {
     room(v6).saturating_sub(20 + payload_len).min(40) / 4 * 4
 }
 
-/// Whether options parse to their end and may stand beside these flags: no kind twice; MSS, window scale (RFC 7323: at
-/// most 14) and SACK-permitted in a SYN only; SACK never in one and only with ACK; without ACK nothing is echoed. After
-/// the end of options there are zeros.
+/// Whether options parse to their end and belong to these flags ([`option_fits`]). No kind occurs twice, without ACK
+/// the echo is zero, and after the end of options there are zeros.
 pub(in super::super) fn options_ok(options: &[u8], flags: Flags) -> bool {
     let mut seen = 0_u16;
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! Acknowledgement numbers: everything that came in order, or the same again.
+//! Acknowledgement numbers. Usually they acknowledge all data that came in order, or repeat the last one.
 
 use arrayvec::ArrayVec;
 use netssm_wire::tcp::Flags;
@@ -22,7 +22,7 @@ const LITERAL: u16 = ACK.at(14);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AckCoded {
     pub(super) value: u32,
-    /// Set when the token named one of the two policies: repeat, or acknowledge all.
+    /// Set if the token named one of the two policies: `true` for repeat, `false` for acknowledge all.
     repeats: Option<bool>,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn code<I: Io>(
         let first = io.side(SideClass::Isn, || want.unwrap_or_default().into(), Spread::Bits(32))?;
         return Ok(AckCoded { value: first as u32, repeats: None });
     };
-    // The edge of what arrived in order: a hole below it is what the receiver still waits for.
+    // The end of the data that came in order. The receiver still waits for the first hole below it.
     let open = |&&(start, _): &&(u32, u32)| this.acked.is_none_or(|acked| distance(start, acked) >= 0);
     let hole = other.holes.iter().filter(open).map(|hole| hole.0).min_by_key(|&start| distance(start, next));
     let all = hole.unwrap_or(next);
@@ -116,7 +116,7 @@ pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &AckCoded, fla
     if this.acked.is_none_or(|acked| distance(coded.value, acked) > 0) || flags.contains(Flags::SYN) {
         this.acked = Some(coded.value);
     }
-    // What is acknowledged can only be repeated, and only the newest of it has a token.
+    // Acknowledged segments can only be sent again, and only the newest of them have a token.
     while other.segments.len() > REPEATABLE
         && other.segments.front().is_some_and(|&(_, end)| distance(end, coded.value) <= 0)
     {

@@ -3,7 +3,8 @@
 //! ```text
 //! tcp := SHAPE [byte byte] [length] [seq] [ack] [window] options [URGENT byte byte]
 //! ```
-//! `SHAPE` is a flag set and a payload length class at once; a flag set without a token is written as two bytes.
+//! `SHAPE` names a set of flags and a class of payload lengths together. A set of flags without a token is written as
+//! two bytes.
 
 mod ack;
 mod options;
@@ -34,7 +35,7 @@ use super::{
     vocab::URGENT,
 };
 
-/// Segments remembered of a direction, and gaps in it.
+/// Segments and holes that are remembered of a direction.
 const SEGMENTS: usize = 64;
 const HOLES: usize = 16;
 /// Acknowledged segments that are kept because they may still be sent again.
@@ -45,14 +46,14 @@ pub(super) fn distance(a: u32, b: u32) -> i64 {
     i64::from(Seq(b).distance(Seq(a)))
 }
 
-/// Gives memory back that a burst took.
+/// Frees the memory that a burst needed.
 fn let_go<T>(queue: &mut VecDeque<T>) {
     if queue.capacity() > 16 + 2 * queue.len() {
         queue.shrink_to(4 + queue.len() * 3 / 2);
     }
 }
 
-/// What is remembered of one direction of a connection.
+/// State of one direction of a connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TcpDir {
     /// Highest end sent: the next sequence number.
@@ -63,7 +64,7 @@ pub(super) struct TcpDir {
     holes: Vec<(u32, u32)>,
     /// Last acknowledgement sent.
     acked: Option<u32>,
-    /// Whether the last named acknowledgement repeated the one before: without and with payload.
+    /// Whether the last named acknowledgement repeated the one before, for segments without and with payload.
     ack_repeats: [bool; 2],
     window: WindowState,
     timestamps: Timestamps,
@@ -78,12 +79,12 @@ pub(super) struct TcpDir {
 }
 
 impl TcpDir {
-    /// A direction whose host sent this window and ticked at this rate before.
+    /// A new direction, with the last window and timestamp rate of its host.
     pub(super) fn new(window: u16, rate: Rate) -> Self {
         Self { window: WindowState::new(window), timestamps: Timestamps::new(rate), ..Self::default() }
     }
 
-    /// Whether it sent anything, or its peer acknowledged something.
+    /// Whether it has sent a segment, or the peer has acknowledged one.
     fn started(&self) -> bool {
         self.next.is_some()
     }
@@ -96,8 +97,8 @@ impl TcpDir {
         self.timestamps.rate()
     }
 
-    /// Whether segments have timestamps, if the SYNs of both ends are known: those of which both had them must, but for resets,
-    /// and others must not (RFC 7323 section 3.2).
+    /// Whether the ends agreed on timestamps, if both SYNs are known. If both SYNs had them, all segments except resets
+    /// must have them; otherwise none may (RFC 7323 section 3.2).
     fn agreed_timestamps(&self, other: &Self) -> Option<bool> {
         Some(self.offered?.timestamps && other.offered?.timestamps)
     }
@@ -107,12 +108,12 @@ impl TcpDir {
     }
 }
 
-/// What TCP coding looks at.
+/// The context of a TCP header.
 pub(super) struct TcpContext<'a> {
     pub(super) this: &'a TcpDir,
     pub(super) other: &'a TcpDir,
     pub(super) lengths: &'a Lengths,
-    /// Guess of the length from what followed before.
+    /// Length that followed the last pair of lengths before.
     pub(super) next_length: Option<u16>,
     pub(super) time_us: i64,
     /// SYN options that the host sent last, and those of the session's hosts.
@@ -121,11 +122,11 @@ pub(super) struct TcpContext<'a> {
     pub(super) back: bool,
     /// The connection was reset or closed from both sides.
     pub(super) closed: bool,
-    /// Bytes behind the IP headers of a generated packet.
+    /// Bytes that a generated packet can hold behind its IP header.
     pub(super) room: u32,
 }
 
-/// What was chosen on the way to a TCP header.
+/// The coded values of a TCP header.
 #[derive(Clone, Debug)]
 pub(super) struct TcpCoded {
     pub(super) payload_len: u32,
@@ -143,7 +144,7 @@ impl TcpCoded {
     }
 }
 
-/// Codes everything between the MAC addresses and the IP fields. Ports are the flow's and stay zero.
+/// Codes the TCP header. The caller sets the ports, which are those of the flow.
 pub(super) fn code<I: Io>(
     cx: &TcpContext<'_>,
     io: &mut I,
@@ -175,12 +176,12 @@ pub(super) fn code<I: Io>(
     Ok((header, TcpCoded { payload_len, flags, window, seq, ack, options }))
 }
 
-/// Changes both directions by a coded segment.
+/// Updates both directions by a coded segment.
 pub(super) fn apply(this: &mut TcpDir, other: &mut TcpDir, coded: &TcpCoded, time_us: i64) {
     let flags = coded.flags;
     let payload = coded.payload_len > 0;
     if coded.seq.restarts() && !flags.contains(Flags::ACK) {
-        // The ports are used again: nothing of the old connection holds, except the defaults of its hosts.
+        // The ports are used again. Nothing of the old connection stays except the defaults of its hosts.
         for dir in [&mut *this, &mut *other] {
             *dir = TcpDir::new(dir.window.last(), dir.timestamps.rate());
         }
@@ -201,7 +202,7 @@ pub(super) fn is_closed(a: &TcpDir, b: &TcpDir) -> bool {
     a.rst || b.rst || a.fin && b.fin
 }
 
-/// Gives the tables that tokens refer to, for the codec's id.
+/// Feeds the tables that tokens refer to into the hash of the codec's id.
 pub(super) fn tables(hash: &mut dyn FnMut(&[u8])) {
     shape::FLAGS.iter().for_each(|flags| hash(&flags.bits().to_le_bytes()));
     syn::LAYOUTS.iter().for_each(|layout| hash(&[&[layout.len() as u8], *layout].concat()));

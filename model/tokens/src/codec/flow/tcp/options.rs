@@ -1,12 +1,12 @@
-//! Options of all segments: none, timestamps, SACK blocks; what else there is as literal bytes.
+//! Options of all segments: none, timestamps, SACK blocks. Other options are literal bytes.
 //!
 //! ```text
 //! options := syn [timestamps]                                     on a SYN
 //!          | OPTIONS_LITERAL n byte{n}
 //!          | [OPTIONS] [SACK block+] [timestamps]
 //! ```
-//! Where a capture cut the options, the encoder completes them with what it expects, as long as the bytes that can be seen
-//! agree. So a model learns whole options from captures with short snapshots.
+//! If the capture length cut the options, the encoder completes them as predicted, as long as the captured bytes agree.
+//! So a model learns whole options from captures with a short capture length.
 
 use arrayvec::ArrayVec;
 use netssm_wire::options::NOP;
@@ -24,7 +24,7 @@ use crate::codec::flow::{
     vocab::{OPTIONS, OPTIONS_LITERAL, SACK},
 };
 
-/// Two NOPs, kind, length: what stands before the timestamps.
+/// Two NOPs, kind and length: the bytes before the timestamps.
 const TIMESTAMPS_HEAD: [u8; 4] = [NOP, NOP, kind::TIMESTAMPS, TIMESTAMPS_BYTES as u8];
 /// Timestamps with their padding, bytes.
 pub(super) const TIMESTAMPS_LEN: usize = 12;
@@ -43,7 +43,7 @@ pub(in crate::codec::flow) struct OptionsCoded {
 }
 
 impl OptionsCoded {
-    /// Bytes that teach nothing.
+    /// Literal bytes, which change no state.
     fn literal() -> Self {
         Self { template: None, timestamps: None, literal: true, sack: ArrayVec::new() }
     }
@@ -54,7 +54,7 @@ pub(super) fn expects_timestamps(cx: &TcpContext<'_>) -> bool {
     cx.this.timestamped.or(cx.other.timestamped).unwrap_or(false)
 }
 
-/// Four bytes of which some may be cut off.
+/// The four bytes at `at`, of which the capture length may have cut some.
 fn seen_word(bytes: &[u8], at: usize) -> Seen {
     let mut seen = Seen { value: 0, mask: 0 };
     for k in 0..4 {
@@ -89,7 +89,7 @@ fn on_syn<I: Io>(
     flags: Flags,
 ) -> Coded<(Bytes, OptionsCoded)> {
     let wanted = want.map(|tcp| (tcp.options.as_slice(), usize::from(tcp.options_len)));
-    // An initiator's SYN may come to the ports of an old connection.
+    // A SYN without ACK may use the ports of an old connection, whose offer does not count.
     let asked = cx.other.offered.filter(|_| flags.contains(Flags::ACK));
     let template = match syn::code(cx, io, wanted, asked)? {
         SynOptions::Literal(bytes) => {
@@ -109,20 +109,20 @@ fn on_syn<I: Io>(
     Ok((bytes, OptionsCoded { template: Some(template), timestamps, literal: false, sack: ArrayVec::new() }))
 }
 
-/// What the encoder means by options that the grammar knows.
+/// How the encoder writes options that the grammar knows.
 struct Plan<'a> {
     timestamps: bool,
     blocks: usize,
     bytes: &'a [u8],
 }
 
-/// Recognises visible option bytes of a list of `len`.
+/// Recognises the captured bytes of an option list of `len` bytes.
 fn plan(options: &[u8], len: usize) -> Option<Plan<'_>> {
     let begins = |at: usize, head: &[u8]| {
         let seen = options.get(at..).unwrap_or_default();
         seen.iter().zip(head).all(|(a, b)| a == b)
     };
-    // Bytes that cannot be seen are taken for what is usual at that length.
+    // Bytes that were cut count as what is usual at that length.
     let timestamps = len >= TIMESTAMPS_LEN && begins(0, &TIMESTAMPS_HEAD);
     for timestamps in [timestamps, false] {
         let rest = len - if timestamps { TIMESTAMPS_LEN } else { 0 };
@@ -165,7 +165,7 @@ fn on_others<I: Io>(
     }
     let planned = planned.flatten();
     let expected = expects_timestamps(cx);
-    // A reset may do without.
+    // A reset may lack timestamps.
     let agreed = cx.this.agreed_timestamps(cx.other).filter(|_| strict && !flags.contains(Flags::RST));
     // Room for options in a generated packet.
     let room = cx.room.saturating_sub(20 + payload_len);
@@ -229,7 +229,7 @@ fn blocks<I: Io>(
         || plan.filter(|plan| plan.blocks > 0).map(|plan| SACK.at(plan.blocks - 1)),
         |mask| {
             for count in (1..=4).filter(|&count| fits(count)) {
-                // One block at a time: the list of a real receiver has no repetitions.
+                // One block at a time. A real receiver does not repeat blocks in a list.
                 let legal = !strict
                     || count == 1
                         && flags.contains(Flags::ACK)

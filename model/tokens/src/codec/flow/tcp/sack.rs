@@ -1,4 +1,4 @@
-//! Selective acknowledgements (RFC 2018): blocks that repeat, grow or begin.
+//! Selective acknowledgements (RFC 2018): blocks that repeat, grow, or are new.
 
 use arrayvec::ArrayVec;
 
@@ -39,13 +39,13 @@ fn known(cx: &TcpContext<'_>) -> Known {
     list
 }
 
-/// Whether the visible bytes of a block agree with it.
+/// Whether the captured bytes of a block agree with it.
 fn fits(block: Block, seen: &[u8]) -> bool {
     let bytes = (u64::from(block.0) << 32 | u64::from(block.1)).to_be_bytes();
     seen.iter().zip(bytes).all(|(a, b)| *a == b)
 }
 
-/// A block as far as it was seen.
+/// A block, as far as it was captured.
 fn visible(seen: &[u8]) -> Block {
     let mut bytes = [0; 8];
     bytes[..seen.len().min(8)].copy_from_slice(&seen[..seen.len().min(8)]);
@@ -53,7 +53,7 @@ fn visible(seen: &[u8]) -> Block {
     ((word >> 32) as u32, word as u32)
 }
 
-/// One block. `want`: its bytes as far as the capture shows them.
+/// Codes one block. `want` has its captured bytes.
 pub(super) fn code<I: Io>(cx: &TcpContext<'_>, io: &mut I, want: Option<&[u8]>, ack: u32) -> Coded<Block> {
     let list = known(cx);
     let strict = io.strict();

@@ -1,4 +1,4 @@
-//! Sequence numbers: the next one unless something was lost, sent again or begun anew.
+//! Sequence numbers. The prediction is the next one; other numbers follow losses, retransmissions and new connections.
 
 use arrayvec::ArrayVec;
 
@@ -19,9 +19,9 @@ const HOLE: usize = 12;
 const KEEP_ALIVE: usize = 16;
 const LITERAL: u16 = SEQ.at(17);
 const FRESH: u16 = SEQ.at(18);
-/// Back by this much is another connection, not a retransmission.
+/// A step back by this much or more is another connection, not a retransmission.
 const FAR_BACK: i64 = -(1 << 30);
-/// A SYN this far away begins anew.
+/// A SYN further away than this begins a new connection.
 const FAR: i64 = 1 << 20;
 
 /// A coded sequence number.
@@ -32,7 +32,7 @@ pub(super) struct SeqCoded {
 }
 
 impl SeqCoded {
-    /// Whether a live direction begins anew.
+    /// Whether the direction begins a new connection.
     pub(super) fn restarts(self) -> bool {
         self.fresh
     }
@@ -60,12 +60,12 @@ pub(super) fn code<I: Io>(
     let syn = flags.contains(Flags::SYN);
     let largest = u32::from(cx.lengths.max());
     let strict = io.strict();
-    // A direction that is over, or opens again, cannot go on where it was.
+    // A direction that is over or opens again has no next number.
     let sends_more = payload_len > 0 || flags.contains(Flags::FIN);
     let default = !(strict && (syn || this.fin && sends_more));
     let candidates = |list: &mut Candidates| {
         if syn {
-            // A SYN elsewhere is a new connection, even where something else has that number by chance.
+            // A SYN with another number is a new connection, even if a candidate has that number by chance.
             list.extend(this.repeats().enumerate().map(|(k, start)| (SEQ.at(REPEATS + k), start)));
             return;
         }
@@ -101,13 +101,13 @@ pub(super) fn code<I: Io>(
         let ahead = distance(value, next);
         let room = distance(value, next) + i64::from(payload_len) + i64::from(flags.contains(Flags::FIN));
         match SEQ.index(token) {
-            // A SYN repeats only a SYN that waits for its answer. After a connection it opens another one: what it seems to
-            // repeat there is a FIN.
+            // A SYN only repeats a SYN that waits for its answer. Behind a finished connection it opens another one,
+            // and what it seems to repeat is a FIN.
             _ if syn => {
                 let repeats = |&(start, end): &(u32, u32)| start == value && end.wrapping_sub(start) == 1;
                 !cx.closed && this.segments.iter().any(repeats)
             }
-            // Nothing new behind a FIN.
+            // No new data follows a FIN.
             _ if this.fin => room <= 0,
             Some(KEEP_ALIVE) => payload_len <= 1 && !flags.contains(Flags::FIN),
             _ => ahead < FAR,

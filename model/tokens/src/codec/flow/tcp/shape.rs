@@ -11,7 +11,8 @@ use crate::codec::flow::{
     vocab::SHAPE,
 };
 
-/// Flag sets with a token, in the order of the alphabet: ., P., F., FP., R, R., S, S., SEW, S.E, .E, .W in tcpdump's notation.
+/// Flag sets with a token, in the order of the alphabet: ., P., F., FP., R, R., S, S., SEW, S.E, .E, .W in tcpdump's
+/// notation.
 pub(in crate::codec::flow) const FLAGS: [Flags; 12] = [
     Flags::from_byte(0x10),
     Flags::from_byte(0x18),
@@ -30,18 +31,18 @@ const OTHER: usize = FLAGS.len();
 
 const _: () = assert!((FLAGS.len() + 1) * CLASSES == SHAPE.len as usize);
 
-/// How far the handshake is, seen from the sender of the segment.
+/// State of the connection, as the sender of the segment sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::codec::flow) enum Stage {
-    /// Nobody sent anything.
+    /// Neither end has sent a segment.
     Fresh,
     /// The peer's SYN waits for an answer.
     Asked,
-    /// Our SYN waits for an answer.
+    /// The sender's own SYN waits for an answer.
     Waiting,
-    /// Both sent something.
+    /// Both ends have sent segments.
     Open,
-    /// Over; the initiator may use the ports again.
+    /// The connection is over. The initiator may use its ports again.
     Closed,
 }
 
@@ -56,7 +57,7 @@ impl TcpContext<'_> {
         }
     }
 
-    /// Longest payload that a generated segment may have if its options are those agreed, or expected.
+    /// Longest payload of a generated segment with the options that were agreed, or are predicted.
     pub(super) fn most_payload(&self) -> u32 {
         let expected = || super::options::expects_timestamps(self);
         let options = if self.this.agreed_timestamps(self.other).unwrap_or_else(expected) {
@@ -71,7 +72,8 @@ impl TcpContext<'_> {
         if strict { Limit::up_to(self.most_payload()) } else { Limit::ANY }
     }
 
-    /// What a generator may send: connections begin with a SYN, answers with SYN-ACK or RST, and so on.
+    /// Whether the strict rules allow these flags now. For example, a connection begins with a SYN, and the answer is a
+    /// SYN-ACK or an RST.
     fn may_send(&self, flags: Flags) -> bool {
         let (syn, ack, rst) =
             (flags.contains(Flags::SYN), flags.contains(Flags::ACK), flags.contains(Flags::RST));
@@ -82,7 +84,7 @@ impl TcpContext<'_> {
             Stage::Open if syn && ack => self.back && self.this.segments.len() == 1 && self.this.sent_syn(),
             Stage::Open => !syn && (ack || rst),
             Stage::Closed if syn => !ack && !self.back,
-            // Late segments of a closed connection: acknowledgements and resets.
+            // After the end of a connection, late acknowledgements and resets.
             Stage::Closed => {
                 self.other.started() && ack && (rst || self.this.started() && !flags.contains(Flags::FIN))
             }
@@ -95,7 +97,7 @@ impl TcpContext<'_> {
             if strict && !self.may_send(flags) {
                 continue;
             }
-            // Nothing new follows a FIN.
+            // No new data follows a FIN.
             let bare =
                 strict && (flags.intersects(Flags::SYN | Flags::RST) || self.closed || self.this.finished());
             for &class in classes.iter().filter(|&&class| !bare || class == NONE) {

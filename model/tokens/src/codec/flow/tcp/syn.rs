@@ -1,7 +1,8 @@
-//! Options of SYN segments: a template that hosts repeat, timestamps apart.
+//! Options of SYN segments. Hosts repeat them, except for the timestamps.
 //!
 //! ```text
-//! syn := [ SYN_OPTIONS(recent) | SYN_OPTIONS(layout) value* | SYN_OPTIONS(template) n byte{n} | SYN_OPTIONS(literal) n byte{n} ]
+//! syn := [ SYN_OPTIONS(recent) | SYN_OPTIONS(layout) value*
+//!        | SYN_OPTIONS(template) n byte{n} | SYN_OPTIONS(literal) n byte{n} ]
 //! ```
 
 use arrayvec::ArrayVec;
@@ -28,7 +29,7 @@ const LITERAL: u16 = SYN_OPTIONS.at(21);
 
 pub(super) const TIMESTAMPS_BYTES: usize = 10;
 
-/// Sequences of option kinds that stacks send, in the order of the alphabet.
+/// Layouts: sequences of option kinds that TCP stacks send, in the order of the alphabet.
 pub(in crate::codec::flow) const LAYOUTS: [&[u8]; 16] = [
     &[2, 4, 8, 1, 3],
     &[2, 1, 3, 1, 1, 4],
@@ -68,7 +69,7 @@ const fn layout_size(layout: &[u8]) -> usize {
     sum
 }
 
-/// A data offset counts words: a layout that does not fill them makes a broken header.
+/// A data offset counts words of four bytes, so each layout must fill whole words.
 const _: () = {
     let mut at = 0;
     while at < LAYOUTS.len() {
@@ -81,7 +82,7 @@ const _: () = {
 pub(super) const SIZES: [u16; 16] =
     [1460, 1440, 1400, 1380, 1360, 1350, 1300, 1452, 1414, 1430, 1410, 1370, 8961, 536, 1220, 1240];
 const OTHER_SIZE: usize = 255;
-/// What a cut-off window scale becomes: the most common one.
+/// Value of a window scale that the capture length cut: the most common one.
 const USUAL_SCALE: u8 = 7;
 /// Smallest segment size that a generator announces.
 const LEAST_SIZE: u64 = 536;
@@ -91,7 +92,7 @@ const LEAST_SIZE: u64 = 536;
 pub(in crate::codec::flow) enum SynOptions {
     /// A template; timestamps are filled in afterwards.
     Template(SynTemplate),
-    /// Bytes that are no list of options.
+    /// Bytes that are no well-formed list of options.
     Literal(SynTemplate),
 }
 
@@ -100,7 +101,7 @@ pub(super) fn scale(template: &[u8]) -> Option<u8> {
     walk(template)?.find(|&(kind, _)| kind == WINDOW_SCALE).and_then(|(_, at)| template.get(at + 2).copied())
 }
 
-/// What a SYN offers that holds only if its answer offers it too.
+/// The options of a SYN that count only if its answer has them too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offered {
     pub(super) timestamps: bool,
@@ -112,7 +113,7 @@ impl Offered {
         Self { timestamps: timestamps_at(template).is_some(), scale: scale(template).is_some() }
     }
 
-    /// Whether it may answer a SYN: with nothing that was not asked for (RFC 7323 sections 2.2 and 3.2).
+    /// Whether it may answer a SYN. An answer offers only what the SYN offered (RFC 7323 sections 2.2 and 3.2).
     fn answers(self, asked: Option<Self>) -> bool {
         asked.is_none_or(|asked| self.timestamps <= asked.timestamps && self.scale <= asked.scale)
     }
@@ -123,8 +124,8 @@ pub(super) fn timestamps_at(template: &[u8]) -> Option<usize> {
     walk(template)?.find(|&(kind, _)| kind == TIMESTAMPS).map(|(_, at)| at)
 }
 
-/// Kinds and places of a whole list of options; `None` when it is not one. Unlike [`netssm_wire::options::item_at`] this
-/// walks on behind an end mark: a template is every byte of the list, and layouts have two end marks as padding.
+/// Kinds and places of a whole list of options; `None` when it is not one. Unlike [`netssm_wire::options::item_at`]
+/// this walks on behind an end mark: a template is every byte of the list, and layouts have two end marks as padding.
 fn walk(bytes: &[u8]) -> Option<impl Iterator<Item = (u8, usize)> + '_> {
     let mut at = 0;
     let mut options = ArrayVec::<(u8, usize), 40>::new();
@@ -154,14 +155,14 @@ fn to_template(options: &[u8]) -> Option<SynTemplate> {
     (timestamps <= 1).then_some(template)
 }
 
-/// Whether the visible bytes of an option list of `len` bytes could be this template with some timestamps.
+/// Whether the captured bytes of an option list of `len` bytes agree with this template, timestamps aside.
 fn fits(template: &[u8], seen: &[u8], len: usize) -> bool {
     let timestamps = timestamps_at(template).map_or(0..0, |at| at + 2..at + TIMESTAMPS_BYTES);
     template.len() == len
         && seen.iter().zip(template).enumerate().all(|(at, (a, b))| a == b || timestamps.contains(&at))
 }
 
-/// The template of a layout whose values are those seen, or usual where the capture cut them.
+/// The template of a layout with the captured values, and with usual ones where the capture length cut them.
 fn fill(layout: &[u8], seen: &[u8]) -> SynTemplate {
     let mut out = SynTemplate::new();
     for &kind in layout {
@@ -183,7 +184,7 @@ fn fill(layout: &[u8], seen: &[u8]) -> SynTemplate {
     out
 }
 
-/// The layout that the visible bytes fit, values aside, and which the grammar can write.
+/// The layout that agrees with the captured bytes, values aside, and its template, if the grammar can write it.
 fn layout_of(seen: &[u8], len: usize) -> Option<(usize, SynTemplate)> {
     LAYOUTS.iter().enumerate().find_map(|(index, layout)| {
         let filled = fill(layout, seen);
@@ -192,8 +193,8 @@ fn layout_of(seen: &[u8], len: usize) -> Option<(usize, SynTemplate)> {
     })
 }
 
-/// The layout with the same options, in whatever order: what a generator writes instead of a list that no layout has. Options that
-/// none has are left out.
+/// The template of the layout with the same options in any order. It replaces a list that no layout has. Options that
+/// no layout has are left out.
 fn nearest(seen: &[u8], len: usize) -> SynTemplate {
     let mut whole: SynTemplate = seen.iter().copied().collect();
     while whole.len() < len {
@@ -233,7 +234,7 @@ pub(super) fn code<I: Io>(
         cx.host_template.is_some_and(|host| host.as_slice() == template)
             || cx.templates.iter().any(|recent| recent.as_slice() == template)
     };
-    // What the encoder means, made whole where the capture cut it.
+    // The template that the encoder writes, completed where the capture length cut the options.
     let mut meant: Option<(u16, Option<SynTemplate>)> = None;
     let mut predicted = false;
     let instead = want
@@ -266,7 +267,7 @@ pub(super) fn code<I: Io>(
             meant = Some((token, Some(template.unwrap_or(whole))));
         }
     }
-    // A prompt may have taught a list that a generator must not repeat.
+    // The state may hold a list from a prompt that the strict rules forbid.
     let strict = io.strict();
     let sound = |template: &SynTemplate| {
         !strict || options_ok(template, Flags::SYN | Flags::ACK) && Offered::of(template).answers(asked)
@@ -305,7 +306,7 @@ fn collect(cx: &TcpContext<'_>, sound: impl Fn(&SynTemplate) -> bool, mask: &mut
         }
     }
     for (index, layout) in LAYOUTS.iter().enumerate() {
-        // A layout without values is one template, which may be known; one with values always has an unknown.
+        // A layout without values has one template, which may be known. A layout with values always has an unknown one.
         let filled = fill(layout, &[]);
         if !sound(&filled) {
             continue;
@@ -319,7 +320,7 @@ fn collect(cx: &TcpContext<'_>, sound: impl Fn(&SynTemplate) -> bool, mask: &mut
     Presence::needed(!cx.host_template.is_some_and(sound))
 }
 
-/// The values of a layout; the last one may not make a template that is known.
+/// Codes the values of a layout. The last value must not complete a template that is known.
 fn values<I: Io>(
     io: &mut I,
     layout: &[u8],

@@ -1,7 +1,7 @@
-//! TCP timestamps (RFC 7323): a clock to guess the value, a history to guess the echo.
+//! TCP timestamps (RFC 7323). A model of the sender's clock predicts the value; a history of values predicts the echo.
 //!
-//! The clock is in integers: a rate in ticks per microsecond times 2^32, a phase in ticks times 2^16. It starts from the
-//! rate that the host showed before, snaps to a common rate, and after a second trusts what it measured.
+//! The clock has integers only: a rate in ticks per microsecond times 2^32, and a phase in ticks times 2^16. It starts
+//! with the last known rate of the host and snaps to a common rate. After a second it uses the measured rate.
 
 use std::collections::VecDeque;
 
@@ -19,14 +19,14 @@ use crate::codec::flow::{
 };
 
 const VALUE_LITERAL: u16 = TS_VALUE.at(24);
-/// Residuals of this size and less have a token each.
+/// Residuals up to this size have a token each.
 const SMALL: i64 = 12;
 const ECHO_SAME: u16 = TS_ECHO.at(0);
 const ECHO_LAST: u16 = TS_ECHO.at(1);
 const ECHO_NEXT: usize = 2;
 const ECHO_NEXTS: usize = 8;
 const ECHO_LITERAL: u16 = TS_ECHO.at(10);
-/// Values remembered for echoes: a download's echoes lag by a round trip.
+/// Values that are remembered for echoes. The echoes of a download lag by a round trip.
 const HISTORY: usize = 256;
 
 /// Ticks a second.
@@ -69,7 +69,7 @@ pub(super) struct Timestamps {
     last: (u32, i64),
     /// Ticks from the first value to the last; does not wrap.
     elapsed: i64,
-    /// Ticks that the clock is ahead of `rate` times time, times 2^16.
+    /// How far the clock is ahead of `rate` times time, in ticks times 2^16.
     phase: i64,
     /// Distinct values sent, oldest first, from the last one echoed on.
     history: VecDeque<u32>,
@@ -94,7 +94,7 @@ impl Timestamps {
         self.rate
     }
 
-    /// The value expected at a time; `None` before the first.
+    /// The predicted value at a time; `None` before the first one.
     fn predict(&self, time_us: i64) -> Option<u32> {
         let (_, start) = self.origin?;
         let ticks = (self.rate.ticks(time_us.saturating_sub(start)) + self.phase) >> 16;
@@ -120,7 +120,8 @@ impl Timestamps {
         } else if clock < shown {
             self.phase += shown - clock;
         } else if clock >= shown + (1 << 16) {
-            // The clock ran ahead of the value; come back half of the way, the other half may be the network's.
+            // The clock ran ahead of the value. It goes back half of the way; the network may have caused the other
+            // half.
             self.phase -= (clock - shown - 65_470) / 2;
         }
         self.measure(at);
@@ -133,7 +134,7 @@ impl Timestamps {
         }
     }
 
-    /// Corrects the rate from what passed since the first value.
+    /// Corrects the rate by the ticks and the time since the first value.
     fn measure(&mut self, at_us: i64) {
         if at_us <= 500_000 || self.elapsed <= 0 {
             return;
@@ -169,7 +170,7 @@ impl Timestamps {
     }
 }
 
-/// A value of which a capture may show only the upper bytes.
+/// A value of which the capture may have only the upper bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) value: u32,
@@ -177,7 +178,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// The value as far as it was seen, else the guess.
+    /// The captured bytes of the value, and those of the guess where they were cut.
     fn or(self, guess: Option<u32>) -> u32 {
         let guess = guess.unwrap_or_default();
         if guess & self.mask == self.value & self.mask { guess } else { self.value & self.mask }

@@ -1,4 +1,4 @@
-//! Windows: unchanged, or keeping the right edge, or a recent value, or a step.
+//! Windows. A window stays as it was, keeps its right edge, repeats a recent value, or moves by a step.
 
 use arrayvec::ArrayVec;
 
@@ -19,12 +19,12 @@ const RECENT_STEP: usize = 21;
 const DOWN: u16 = WIN.at(25);
 const UP: u16 = WIN.at(26);
 const LITERAL: u16 = WIN.at(27);
-/// Steps of this size and less have a token each.
+/// Steps up to this size have a token each.
 const SMALL: i32 = 8;
 /// Largest step written as a byte.
 const BYTE_STEP: u64 = 255;
 
-/// What is remembered of one direction's windows.
+/// State of the windows of one direction.
 #[derive(Clone, Debug, Default)]
 pub(in crate::codec::flow) struct WindowState {
     last: u16,
@@ -91,7 +91,7 @@ impl WindowState {
     }
 }
 
-/// Puts `new` in front of a list of distinct values, from which `gone` is taken.
+/// Puts `new` in front of a list of distinct values and removes `gone` from it.
 fn remember<T: PartialEq + Copy, const N: usize>(list: &mut ArrayVec<T, N>, gone: T, new: T) {
     list.retain(|known| *known != gone && *known != new);
     if list.is_full() {

@@ -68,8 +68,8 @@ fn kinds(mut options: &[u8]) -> Vec<u8> {
     kinds
 }
 
-/// Timestamps stand in the segments of a connection whose ends both offered them, but for resets, and in no other; an answer
-/// offers timestamps and window scaling only if it was asked (RFC 7323 sections 2.2 and 3.2).
+/// Timestamps stand in the segments of a connection whose ends both offered them, but for resets, and in no other; an
+/// answer offers timestamps and window scaling only if it was asked (RFC 7323 sections 2.2 and 3.2).
 fn assert_agreed(records: &[Record]) {
     let (scale, timestamps) = (kind::WINDOW_SCALE, kind::TIMESTAMPS);
     let mut offers: HashMap<_, [Option<Vec<u8>>; 2]> = HashMap::new();

@@ -105,8 +105,8 @@ fn names(tokens: &[u16]) -> String {
 
 /// Encodes and decodes a session; gives its tokens by packet.
 ///
-/// Panics where a record does not come back with its time, its length on the wire and its bytes, where a decoder ends a packet
-/// elsewhere than the encoder, and where a record keeps other bytes than the frame's first.
+/// Panics where a record does not come back with its time, its length on the wire and its bytes, where a decoder ends a
+/// packet elsewhere than the encoder, and where a record keeps other bytes than the frame's first.
 #[track_caller]
 fn round_trip(parameters: Parameters, frames: &[Captured]) -> Vec<Vec<u16>> {
     let (mut recorder, mut side) = (Recorder::new(parameters), SideTable::default());

@@ -49,8 +49,8 @@ fn udp(ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     transport
 }
 
-/// 1: a token that two neighbouring optional fields share would be read by the wrong one. Every decoder's packet ends where the
-/// encoder's did ([`round_trip`] asserts it), on sessions that use all fields.
+/// 1: a token that two neighbouring optional fields share would be read by the wrong one. Every decoder's packet ends
+/// where the encoder's did ([`round_trip`] asserts it), on sessions that use all fields.
 #[test]
 fn p01_decoders_end_packets_where_encoders_did() {
     let mut used = std::collections::HashSet::new();
@@ -83,8 +83,8 @@ fn p01_an_echo_with_identifier_zero_has_a_form() {
     round_trip(Parameters::default(), &frames);
 }
 
-/// 2: a snapshot of 72 bytes cuts selective acknowledgements and the options of SYNs. Neither is escaped, and a cut packet costs
-/// no more than a whole one.
+/// 2: a snapshot of 72 bytes cuts selective acknowledgements and the options of SYNs. Neither is escaped, and a cut
+/// packet costs no more than a whole one.
 #[test]
 fn p02_cut_options_are_cheap() {
     let scenario = Scenario { lost: 5, ..Scenario::default() };
@@ -187,7 +187,8 @@ fn p07_lengths_beyond_sixteen_bits_and_zero_come_back() {
     assert_eq!(count(&packets, WIRE_LEN), 8);
 }
 
-/// 8: what the model must not see is never taught: encoders refuse what would be escaped, and LLC and EAPOL are not escaped.
+/// 8: what the model must not see is never taught: encoders refuse what would be escaped, and LLC and EAPOL are not
+/// escaped.
 #[test]
 fn p08_raw_bytes_are_not_accepted_and_link_protocols_not_escaped() {
     let mut llc = vec![1, 128, 194, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0, 38, 0x42, 0x42, 3];
@@ -224,7 +225,8 @@ fn p08_raw_bytes_are_not_accepted_and_link_protocols_not_escaped() {
     );
 }
 
-/// 9: timestamps are predicted from exact times, so what is left of a gap comes before the packet, without fine tokens too.
+/// 9: timestamps are predicted from exact times, so what is left of a gap comes before the packet, without fine tokens
+/// too.
 #[test]
 fn p09_the_rest_of_a_gap_is_read_before_the_packet() {
     let scenario = Scenario { ticks_hz: [1_000_000, 1_000_000], ..Scenario::default() };
@@ -265,8 +267,8 @@ fn p10_raw_ip_captures_come_back() {
     assert_eq!((packets.len(), escapes(&packets)), (5, 0));
 }
 
-/// 11: every layout of SYN options that a sampler may choose is a list of a legal length. (That walks through the masks make
-/// sound packets that encode to the same tokens is in `legal`.)
+/// 11: every layout of SYN options that a sampler may choose is a list of a legal length. (That walks through the masks
+/// make sound packets that encode to the same tokens is in `legal`.)
 #[test]
 fn p11_every_syn_layout_fills_whole_words() {
     for layout in crate::codec::flow::tcp::LAYOUTS {
@@ -301,7 +303,8 @@ fn p12_short_and_long_sessions_cost_what_is_claimed() {
     assert!(short[0].bytes.starts_with(&emitted(&record)));
 }
 
-/// Whoever opens flows keeps the first number of its role, however many servers there are; so does the server called last.
+/// Whoever opens flows keeps the first number of its role, however many servers there are; so does the server called
+/// last.
 #[test]
 fn a_client_has_one_number_and_servers_go_by_how_lately_they_were_called() {
     let to = |server: u8, port: u16| {

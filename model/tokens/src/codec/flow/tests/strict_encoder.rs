@@ -1,4 +1,5 @@
-//! What the strict encoder writes: legal tokens only, whatever a capture holds, and a packet that a decoder understands.
+//! What the strict encoder writes: legal tokens only, whatever a capture holds, and a packet that a decoder
+//! understands.
 
 use super::{Captured, Random, Scenario, frames, tcp};
 use crate::codec::{
@@ -33,8 +34,8 @@ fn encode(codec: &FlowCodec, frames: &[Captured]) -> (Vec<u16>, Vec<Option<Skip>
 
 /// Reads the tokens as a generator writes them: each must be legal where it stands, and every packet must come.
 ///
-/// Values that are drawn are not those of the capture, so what depends on them (a time, a timestamp) may differ, and with it what
-/// the next token stands for: only the classes of tokens are compared.
+/// Values that are drawn are not those of the capture, so what depends on them (a time, a timestamp) may differ, and
+/// with it what the next token stands for: only the classes of tokens are compared.
 fn assert_writable(codec: &FlowCodec, tokens: &[u16], packets: usize) {
     let mut decoder = codec.decoder(1);
     let mut decoded = 0;

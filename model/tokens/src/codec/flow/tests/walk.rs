@@ -20,8 +20,8 @@ pub(super) struct Walk {
     pub(super) records: Vec<Record>,
 }
 
-/// A legal token: first the class, so that rare ones occur, then the member. Ends packets and stays with known flows more
-/// often than chance would, or no session had a course.
+/// A legal token: first the class, so that rare ones occur, then the member. Ends packets and stays with known flows
+/// more often than chance would, or no session had a course.
 pub(super) fn choose(mask: &Mask, random: &mut Random) -> u16 {
     let legal: Vec<u16> = mask.tokens().filter(|&token| !EOS.has(token)).collect();
     assert!(!legal.is_empty(), "nothing but the end may follow");

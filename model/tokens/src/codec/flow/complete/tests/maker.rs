@@ -15,7 +15,7 @@ use crate::codec::flow::{
     transport::{Icmp, Tcp, Transport, Udp},
 };
 
-/// Draws records as a strict generator might: step by step, each from what the rules leave.
+/// Draws records field by field, each from what the strict rules allow.
 pub(super) struct Maker {
     pub(super) rng: ChaCha8Rng,
 }

@@ -1,4 +1,4 @@
-//! Strict records against the tools that judge them.
+//! Strict records checked by tshark and Suricata.
 
 use std::{fs, path::Path, process::Command};
 
@@ -50,8 +50,8 @@ fn faults(config: &Path, capture: &Path) -> Option<String> {
     let disabled: Vec<&str> = names.filter(|name| !checked.contains(name)).collect();
     fs::write(config.join("disabled_protos"), disabled.join("\n") + "\n").expect("written");
     let mut lines = String::new();
-    // It takes the cut packet in a quote for a whole one, whose checksum is then wrong as in any capture: so once without
-    // errors, and once without the checksums that they quote.
+    // It takes the cut packet in a quote for a whole one, whose checksum is then wrong as in any capture: so once
+    // without errors, and once without the checksums that they quote.
     const ERROR: &str = "icmp.type == 3 || icmp.type == 11 || icmpv6.type == 1 || icmpv6.type == 3";
     for (transport, frames) in [("TRUE", format!("!({ERROR})")), ("FALSE", ERROR.to_owned())] {
         let bad =
