@@ -19,7 +19,11 @@ use netssm_wire::{
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use support::{captures, data, skipped, write_pcap};
+use support::{
+    captures, data, skipped,
+    tshark::{only_headers, output},
+    write_pcap,
+};
 
 const PACKETS: usize = 20_000;
 /// Packets of one repair stage, as in a generated session.
@@ -82,43 +86,10 @@ fn damage(headers: &[Vec<u8>], rng: &mut ChaCha8Rng) -> Vec<u8> {
     header
 }
 
-/// Runs a tool; `None` when it is not installed.
-fn output(command: &mut Command) -> Option<String> {
-    let output = command.output().ok()?;
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// A tshark that dissects no further than the transport headers, checks every checksum, and prints the packets that
-/// have a fault.
-fn only_headers(config: &Path) -> Option<Command> {
-    let checked = [
-        "frame",
-        "eth",
-        "ethertype",
-        "vlan",
-        "arp",
-        "ip",
-        "ipv6",
-        "ipv6.hopopts",
-        "icmp",
-        "icmpv6",
-        "igmp",
-        "tcp",
-        "udp",
-        "data",
-        "_ws.malformed",
-        "_ws.short",
-        "_ws.expert",
-    ];
-    let list = output(Command::new("tshark").args(["-G", "protocols"]))?;
-    let names = list.lines().filter_map(|line| line.split('\t').nth(2));
-    let disabled: Vec<&str> = names.filter(|name| !checked.contains(name)).collect();
-    assert!(disabled.len() > 1_000, "tshark lists {} protocols", disabled.len());
-    fs::write(config.join("disabled_protos"), disabled.join("\n") + "\n").expect("written");
+/// A tshark that checks every checksum in the headers and prints the packets that have a fault.
+fn faults(config: &Path) -> Option<Command> {
+    let mut tshark = only_headers(config)?;
     let mut faults = "_ws.malformed || _ws.expert.severity == 0x00800000".to_owned();
-    let mut tshark = Command::new("tshark");
-    tshark.env("WIRESHARK_CONFIG_DIR", config);
     for protocol in ["ip", "tcp", "udp"] {
         tshark.args(["-o", &format!("{protocol}.check_checksum:TRUE")]);
     }
@@ -166,7 +137,7 @@ fn repaired_packets_are_valid_to_tshark_and_suricata() {
         |(index, frame): (usize, &Vec<u8>)| (1_700_000_000_000_000 + 500 * index as u64, frame.clone());
     write_pcap(&capture, &frames.iter().enumerate().map(timed).collect::<Vec<_>>());
 
-    match only_headers(dir.path()) {
+    match faults(dir.path()) {
         None => skipped("tshark is not installed"),
         Some(mut tshark) => {
             let lines = output(tshark.arg("-r").arg(&capture)).expect("tshark ran before");
@@ -186,7 +157,7 @@ fn repaired_packets_are_valid_to_tshark_and_suricata() {
             short[46] = 0x10 | short[46] & 0x0f;
             let faulty = dir.path().join("faulty.pcap");
             write_pcap(&faulty, &[(0, bad), (1, short)]);
-            let lines = output(only_headers(dir.path()).expect("tshark ran before").arg("-r").arg(&faulty));
+            let lines = output(faults(dir.path()).expect("tshark ran before").arg("-r").arg(&faulty));
             assert_eq!(lines.expect("tshark ran before").lines().count(), 2);
         }
     }

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod tshark;
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -8,11 +8,10 @@
 //! remainders of gaps, which sometimes move a time across the edge of an octave.
 
 use super::{
-    endpoints::Role,
     hosts::HostClass,
     payload::Profile,
     ports::{PORTS, place},
-    state::{Flow, FlowKind, Service, State},
+    state::{Flow, FlowKind, Role, Service, State},
     vocab::{GRAMMAR_SIZE, RATE},
 };
 use crate::context::ContextShape;

@@ -21,7 +21,7 @@ use super::{
     state::{Flow, FlowKey, FlowKind, State},
     strict,
     transport::{Icmp, OTHER_PROTOCOL, Transport, Udp, Window, is_echo, window_len},
-    vocab::{ICMP_SEQUENCE, ICMP_TYPE, IP_OPTIONS, LENGTH, SNAP, UDP_LENGTH},
+    vocab::{ICMP_SEQUENCE, ICMP_TYPE, IP_OPTIONS, SNAP, UDP_LENGTH},
 };
 
 /// The context of a packet: its flow, its direction and the predicted length.
@@ -46,16 +46,7 @@ impl Where<'_> {
 
     /// A payload length.
     fn length<I: Io>(&self, io: &mut I, want: Option<u32>, limit: Limit) -> Coded<u32> {
-        let lengths = &self.dir().lengths;
-        let token = io.pick(
-            || LENGTH.at(lengths.class(want.unwrap_or_default(), self.next_length)),
-            |mask| {
-                for class in limit.classes(lengths, self.next_length) {
-                    mask.add(LENGTH.at(class));
-                }
-            },
-        )?;
-        lengths.code(io, LENGTH.index(token).ok_or(Stop::Illegal)?, self.next_length, want, limit)
+        self.dir().lengths.code_with_class(io, self.next_length, want, limit)
     }
 
     /// Bytes that the capture length cut from a window of `window` bytes that ends at byte `end` of the frame.

@@ -2,33 +2,32 @@
 //!
 //! ```text
 //! who  := FLOW_FORTH | FLOW_BACK | FLOW_FAR byte | NEW host host [VLAN n (byte byte){n}] ports
-//! host := HOST | HOST_FAR byte byte | HOST_NEW
-//!         numbers: first the common hosts, then the others by how recently they had the role (initiator, responder)
 //! ports:= port port                (TCP, UDP: destination first)
 //!       | [PORT_HIGH]              (ICMP: with an identifier)
 //!       | byte                     (other: the protocol)
-//! port := PORT | PORT_HIGH | PORT_MID | PORT_LOW byte byte
 //! ```
+//! `host` and `port` have grammars of their own, in the modules of these names.
+
+mod host;
+mod port;
 
 use std::net::IpAddr;
 
 use netssm_wire::frame::protocol;
 
+pub(super) use self::host::{NewHosts, host};
+use self::port::port;
 use super::{
-    hosts::{COMMON_HOSTS, HostClass, from_halves, to_halves},
+    hosts::HostClass,
     io::{Coded, Io, Presence, Stop},
     mask::Mask,
     number::{Range, number},
-    ports::{PORTS, place},
     record::Tags,
     side_channel::{SideClass, Spread},
-    state::{FlowKey, FlowKind, State},
+    state::{FlowKey, FlowKind, Role, State},
     strict,
     transport::{OTHER_PROTOCOL, known_protocol},
-    vocab::{
-        BYTE, FLOW_BACK, FLOW_FAR, FLOW_FORTH, HOST, HOST_FAR, HOST_NEW, PORT, PORT_HIGH, PORT_LOW, PORT_MID,
-        VLAN,
-    },
+    vocab::{BYTE, FLOW_BACK, FLOW_FAR, FLOW_FORTH, PORT_HIGH, VLAN},
 };
 
 /// Number of ranks with a token of their own.
@@ -42,16 +41,6 @@ pub enum Slots {
     Recent,
     /// By a number that a flow or host keeps while it lives.
     Fixed,
-}
-
-/// The part that a host takes in a new flow. Each role has an order of its own. The client of a session opens one flow
-/// after the other, so it keeps the same number, however many servers there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// It opens the flow, or takes part in ARP.
-    Initiator,
-    /// The flow is opened to it.
-    Responder,
 }
 
 impl State {
@@ -109,126 +98,6 @@ pub(super) fn far_flow<I: Io>(
     )?;
     let byte = BYTE.index(token).ok_or(Stop::Illegal)?;
     state.numbered(NEAR + byte, slots).ok_or(Stop::Illegal)
-}
-
-/// Hosts met in a packet that the state does not know yet.
-#[derive(Clone, Debug, Default)]
-pub(super) struct NewHosts(arrayvec::ArrayVec<IpAddr, 2>);
-
-impl NewHosts {
-    /// Whether a host that is new in this packet will take this slot from its present owner.
-    fn displaces(&self, state: &State, slot: u16) -> bool {
-        (0..self.0.len()).any(|ahead| state.next_host(ahead) == slot)
-    }
-
-    fn knows(&self, state: &State, address: IpAddr) -> bool {
-        self.0.contains(&address) || state.host_slot(address).is_some_and(|slot| !self.displaces(state, slot))
-    }
-
-    /// The number of an address.
-    fn number(&self, state: &State, (slots, role): (Slots, Role), address: IpAddr) -> Option<usize> {
-        if let Some(ahead) = self.0.iter().position(|&known| known == address) {
-            return Some(match slots {
-                Slots::Fixed => usize::from(state.next_host(ahead)),
-                Slots::Recent => COMMON_HOSTS.len() + state.order_of(role).len() + ahead,
-            });
-        }
-        let slot = state.host_slot(address).filter(|&slot| !self.displaces(state, slot))?;
-        match slots {
-            Slots::Recent if usize::from(slot) >= COMMON_HOSTS.len() => {
-                Some(COMMON_HOSTS.len() + state.order_of(role).iter().position(|&other| other == slot)?)
-            }
-            _ => Some(usize::from(slot)),
-        }
-    }
-
-    /// The address of a number.
-    fn at(&self, state: &State, (slots, role): (Slots, Role), number: usize) -> Option<IpAddr> {
-        let place = match slots {
-            Slots::Recent => number.checked_sub(COMMON_HOSTS.len()),
-            Slots::Fixed => None,
-        };
-        let Some(place) = place else {
-            let ahead = (0..self.0.len()).find(|&ahead| usize::from(state.next_host(ahead)) == number);
-            return ahead.map(|ahead| self.0[ahead]).or_else(|| state.host_at(number));
-        };
-        let order = state.order_of(role);
-        match order.get(place) {
-            Some(&slot) => state.host_at(slot.into()).filter(|_| !self.displaces(state, slot)),
-            None => self.0.get(place - order.len()).copied(),
-        }
-    }
-}
-
-/// Codes a host. `legal` says which known addresses and which classes of new hosts are legal.
-pub(super) fn host<I: Io>(
-    state: &State,
-    new: &mut NewHosts,
-    io: &mut I,
-    by: (Slots, Role),
-    want: Option<IpAddr>,
-    legal: impl Fn(HostClass, Option<IpAddr>) -> bool,
-) -> Coded<IpAddr> {
-    let slot = want.and_then(|want| new.number(state, by, want));
-    let near = HOST.len as usize;
-    let known = state.host_count() + new.0.len();
-    let fits = |slot: usize| {
-        new.at(state, by, slot).is_some_and(|address| legal(HostClass::of(address), Some(address)))
-    };
-    let token = io.pick(
-        || match slot {
-            Some(slot) if slot < near => HOST.at(slot),
-            Some(_) => HOST_FAR.at(0),
-            None => HOST_NEW.at(want.map_or(0, |want| HostClass::of(want) as usize)),
-        },
-        |mask| {
-            (0..known.min(near)).filter(|&slot| fits(slot)).for_each(|slot| mask.add(HOST.at(slot)));
-            if (near..known).any(fits) {
-                mask.add_class(HOST_FAR);
-            }
-            for (index, &class) in HostClass::ALL.iter().enumerate() {
-                if legal(class, None) {
-                    mask.add(HOST_NEW.at(index));
-                }
-            }
-        },
-    )?;
-    if let Some(slot) = HOST.index(token) {
-        return new.at(state, by, slot).ok_or(Stop::Illegal);
-    }
-    if HOST_FAR.has(token) {
-        let slot = slot.unwrap_or_default();
-        let far = |slot: usize| (near..known).contains(&slot) && fits(slot);
-        let high = io.pick(
-            || BYTE.at(slot >> 8),
-            |mask| (near..known).filter(|&slot| fits(slot)).for_each(|slot| mask.add(BYTE.at(slot >> 8))),
-        )?;
-        let high = BYTE.index(high).ok_or(Stop::Illegal)? << 8;
-        let low = io.pick(
-            || BYTE.at(slot & 255),
-            |mask| (0..256).filter(|low| far(high | low)).for_each(|low| mask.add(BYTE.at(low))),
-        )?;
-        return new.at(state, by, high | BYTE.index(low).ok_or(Stop::Illegal)?).ok_or(Stop::Illegal);
-    }
-    let class = HostClass::ALL[HOST_NEW.index(token).ok_or(Stop::Illegal)?];
-    let halves = want.map(to_halves).unwrap_or_default();
-    let side = if class.is_v4() { SideClass::AddressV4 } else { SideClass::AddressV6 };
-    let first = io.side(side, || halves.0, Spread::Host(class))?;
-    let second = if class.is_v4() { 0 } else { io.side(side, || halves.1, Spread::Host(class))? };
-    let mut address = from_halves(class, first, second);
-    // A drawn address may be known by chance. A recorded new address never is.
-    while new.knows(state, address) {
-        let (first, second) = to_halves(address);
-        address = if class.is_v4() {
-            from_halves(class, first.wrapping_add(1), 0)
-        } else {
-            from_halves(class, first, second.wrapping_add(1))
-        };
-    }
-    if !new.0.is_full() {
-        new.0.push(address);
-    }
-    Ok(address)
 }
 
 /// The protocol number of a kind of flow, where the kind determines it.
@@ -402,73 +271,4 @@ pub(super) fn vlan_tags<I: Io>(io: &mut I, want: Option<&Tags>, not: &Tags) -> C
         tags.push(number(io, 2, || want.map_or(0, |want| want[at].into()), range)? as u16);
     }
     Ok(tags)
-}
-
-/// Codes a port. `legal` is asked for each port that has a token and for one port of each range. `is_taken` says
-/// whether a live flow has the port.
-fn port<I: Io>(
-    io: &mut I,
-    want: Option<u16>,
-    legal: impl Fn(u16) -> bool,
-    is_taken: impl Fn(u16) -> bool,
-) -> Coded<u16> {
-    let is_low = |port: u16| (1..1_024).contains(&port) && place(port).is_none() && !is_taken(port);
-    let token = io.pick(
-        || {
-            let want = want.unwrap_or_default();
-            match place(want) {
-                Some(place) => PORT.at(place),
-                None if want < 1_024 => PORT_LOW.at(0),
-                None if want < 32_768 => PORT_MID.at(0),
-                None => PORT_HIGH.at(0),
-            }
-        },
-        |mask| {
-            let table = PORTS.iter().enumerate().filter(|&(_, &port)| legal(port) && !is_taken(port));
-            table.for_each(|(k, _)| mask.add(PORT.at(k)));
-            if legal(40_000) {
-                mask.add_class(PORT_HIGH);
-                mask.add_class(PORT_MID);
-            }
-            if legal(1_001) && (1..1_024).any(is_low) {
-                mask.add_class(PORT_LOW);
-            }
-        },
-    )?;
-    if let Some(place) = PORT.index(token) {
-        return Ok(PORTS[place]);
-    }
-    if PORT_LOW.has(token) {
-        let want = want.unwrap_or_default();
-        let high = io.pick(
-            || BYTE.at(usize::from(want >> 8)),
-            |mask| {
-                let any = |high: &u16| (0..256).any(|low| is_low(high << 8 | low));
-                (0..4).filter(any).for_each(|high| mask.add(BYTE.at(high.into())));
-            },
-        )?;
-        let high = BYTE.index(high).ok_or(Stop::Illegal)? as u16;
-        let low = io.pick(
-            || BYTE.at(usize::from(want & 255)),
-            |mask| {
-                (0..256).filter(|low| is_low(high << 8 | low)).for_each(|low| mask.add(BYTE.at(low.into())))
-            },
-        )?;
-        return Ok(high << 8 | BYTE.index(low).ok_or(Stop::Illegal)? as u16);
-    }
-    let (side, spread) = if PORT_HIGH.has(token) {
-        (SideClass::PortHigh, Spread::PortHigh)
-    } else if PORT_MID.has(token) {
-        (SideClass::PortMid, Spread::PortMid)
-    } else {
-        return Err(Stop::Illegal);
-    };
-    let mut port = io.side(side, || want.unwrap_or_default().into(), spread)? as u16;
-    // A drawn port may be in use by chance. A recorded port of a new flow never is. There are more ports than flows, so
-    // the search ends.
-    let range = if PORT_HIGH.has(token) { 32_768..=u16::MAX } else { 1_024..=32_767 };
-    while !I::EMITS && (is_taken(port) || place(port).is_some()) {
-        port = if port == *range.end() { *range.start() } else { port + 1 };
-    }
-    Ok(port)
 }

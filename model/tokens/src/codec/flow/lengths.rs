@@ -10,7 +10,7 @@ use netssm_wire::splitmix::mix;
 use super::{
     io::{Coded, Io, Stop},
     number::{Range, number},
-    vocab::{BYTE, LEN_HIGH, LEN_LONG},
+    vocab::{BYTE, LEN_HIGH, LEN_LONG, LENGTH},
 };
 
 /// No payload.
@@ -81,6 +81,21 @@ impl Lengths {
 
     fn taken(&self, next: Option<u16>) -> impl Iterator<Item = u64> + '_ {
         (NONE..LITERAL).filter_map(move |class| self.value(class, next)).map(u64::from)
+    }
+
+    /// Codes a length where a token of its own names the class.
+    pub(super) fn code_with_class<I: Io>(
+        &self,
+        io: &mut I,
+        next: Option<u16>,
+        want: Option<u32>,
+        limit: Limit,
+    ) -> Coded<u32> {
+        let token = io.pick(
+            || LENGTH.at(self.class(want.unwrap_or_default(), next)),
+            |mask| limit.classes(self, next).iter().for_each(|&class| mask.add(LENGTH.at(class))),
+        )?;
+        self.code(io, LENGTH.index(token).ok_or(Stop::Illegal)?, next, want, limit)
     }
 
     /// Codes the length of a class, with its literal if it has one. `limit` has the legal lengths: `least` plus a

@@ -1,36 +1,37 @@
-//! Ethernet: MAC addresses, ARP, other link protocols, and frames that fit no other form.
+//! Ethernet: MAC addresses, ARP (in [`arp`]), other link protocols, and frames that fit no other form.
 //!
 //! ```text
 //! macs := [MAC mac mac]                                        destination, source
 //! mac  := byte | 254 byte byte | 255                           known, known beyond 250, new
-//! arp  := ARP host host [MAC mac] [ICMP_TYPE mac] [WIRE_LEN varint]
-//!       | ARP(odd) host host byte n (byte byte){n} mac mac mac mac [WIRE_LEN varint]
 //! link := LENGTH [length] [PADDING | WIRE_LEN varint] [SNAP byte] (DIFF_ALL byte* | (DIFF_AT byte byte)*)
 //! esc  := ESC n byte{n} varint
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr};
+pub(super) mod arp;
+
+use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
+use netssm_wire::MacAddr;
 
 use super::{
-    endpoints::{NewHosts, Role, Slots, host, vlan_tags},
+    endpoints::vlan_tags,
     hosts::HostClass,
     io::{Coded, Io, Stop},
     lengths::Limit,
     number::{Range, number, varint},
-    record::{ArpFrame, Ether, LinkFrame, Mac, RAW_BYTES, Tags},
+    record::{Ether, LinkFrame, Mac, RAW_BYTES, Tags},
     side_channel::{SideClass, Spread},
     state::{Flow, State},
     strict,
-    vocab::{BYTE, DIFF_ALL, DIFF_AT, ESC, ICMP_TYPE, MAC, PADDING, WIRE_LEN},
+    vocab::{BYTE, DIFF_ALL, DIFF_AT, ESC, MAC, PADDING, WIRE_LEN},
 };
 
 const FAR: usize = 254;
 const NEW: usize = 255;
 /// Number of slots with a byte of their own.
 const NEAR: usize = 250;
-const BROADCAST: Mac = [0xff; 6];
+const BROADCAST: Mac = MacAddr::BROADCAST.0;
 const ZERO: Mac = [0; 6];
 
 fn to_bits(mac: Mac) -> u64 {
@@ -122,8 +123,8 @@ pub(super) fn macs<I: Io>(
     let (src, dst) = if back { (flow.key.dst, flow.key.src) } else { (flow.key.src, flow.key.dst) };
     let wanted = want.map(|ether| (ether.dst, ether.src));
     let last = flow.dirs[usize::from(back)].macs;
-    let turned = flow.dirs[usize::from(!back)].macs.map(|(to, from)| (from, to));
-    let known = last.or(turned);
+    let reversed = flow.dirs[usize::from(!back)].macs.map(|(to, from)| (from, to));
+    let known = last.or(reversed);
     let (to, from) = match known {
         Some((to, from)) => (Some(to), Some(from)),
         None => (expect(state, dst), expect(state, src)),
@@ -155,153 +156,6 @@ pub(super) fn macs<I: Io>(
     Ok((dst, src))
 }
 
-// --- ARP -------------------------------------------------------------------------------------------------------------
-
-/// Forms of an ARP frame, in the order of the alphabet.
-pub(super) const ARP_ODD: usize = 2;
-
-/// The form of a frame: request, reply, or odd.
-fn arp_form(arp: &ArpFrame, state: &State) -> usize {
-    let to = if arp.op == 1 { BROADCAST } else { arp.tha };
-    let plain = arp.ether.src == arp.sha
-        && arp.ether.dst == to
-        && arp.ether.tags == state.tags
-        && (arp.op == 2 || arp.tha == ZERO);
-    if plain { usize::from(arp.op == 2) } else { ARP_ODD }
-}
-
-/// The member of the ARP class that a frame is written with.
-pub(super) fn arp_member(arp: &ArpFrame, state: &State) -> usize {
-    arp_form(arp, state)
-}
-
-/// An ARP frame behind its token.
-pub(super) fn arp<I: Io>(
-    state: &State,
-    io: &mut I,
-    (form, slots): (usize, Slots),
-    want: Option<(&ArpFrame, u32)>,
-) -> Coded<(ArpFrame, u32)> {
-    let wanted = want.map(|(arp, _)| arp);
-    let strict = io.strict();
-    let mut hosts = NewHosts::default();
-    let v4 = |address: [u8; 4]| IpAddr::V4(Ipv4Addr::from(address));
-    let asks = form == 0;
-    let sender = |class: HostClass, address: Option<IpAddr>| {
-        let new = address.is_some()
-            || matches!(class, HostClass::Private | HostClass::Public | HostClass::LinkLocal);
-        let usable = address.is_none_or(strict::usable);
-        class.is_v4() && new && (!strict || usable && (class.may_send() || class == HostClass::Zero && asks))
-    };
-    // Hosts of the site open flows, so they are first in this order, and the gateway follows soon.
-    let by = (slots, Role::Initiator);
-    let spa = host(state, &mut hosts, io, by, wanted.map(|arp| v4(arp.spa)), sender)?;
-    if !spa.is_ipv4() {
-        return Err(Stop::Illegal);
-    }
-    let target = |class: HostClass, address: Option<IpAddr>| {
-        let new = address.is_some()
-            || matches!(class, HostClass::Private | HostClass::Public | HostClass::LinkLocal);
-        let usable = address.is_none_or(strict::usable);
-        class.is_v4() && new && (!strict || usable && class.may_send())
-    };
-    let tpa = host(state, &mut hosts, io, by, wanted.map(|arp| v4(arp.tpa)), target)?;
-    let (IpAddr::V4(spa_v4), IpAddr::V4(tpa_v4)) = (spa, tpa) else { return Err(Stop::Illegal) };
-    let mut new = NewMacs::new();
-    let mac_of = |address: IpAddr| state.host(address).and_then(|host| host.mac);
-    let mut frame = ArpFrame {
-        ether: Ether { dst: BROADCAST, src: ZERO, tags: state.tags.clone() },
-        op: if form == 1 { 2 } else { 1 },
-        sha: ZERO,
-        spa: spa_v4.octets(),
-        tha: ZERO,
-        tpa: tpa_v4.octets(),
-    };
-    if form == ARP_ODD {
-        odd_arp(state, &mut new, io, wanted, &mut frame)?;
-    } else {
-        frame.sha = one_mac(state, &mut new, io, MAC, wanted.map(|arp| arp.sha), mac_of(spa))?;
-        frame.ether.src = frame.sha;
-        if form == 1 {
-            let known = if tpa == spa { Some(frame.sha) } else { mac_of(tpa) };
-            frame.tha = one_mac(state, &mut new, io, ICMP_TYPE, wanted.map(|arp| arp.tha), known)?;
-            frame.ether.dst = frame.tha;
-        }
-    }
-    let usual = state.arp_len.get(&frame.ether.src).copied().unwrap_or(60);
-    let told = frame.ether.header_len() as u32 + 28;
-    let mut wire_len = usual.max(told);
-    if io.flag(WIRE_LEN, || want.is_some_and(|(_, len)| len != wire_len), || false)? {
-        let expected = i64::from(wire_len);
-        let taken = || [0].into_iter().collect();
-        let by = varint(io, || want.map_or(0, |(_, len)| i64::from(len) - expected), taken)?;
-        wire_len = (expected + by).clamp(0, u32::MAX.into()) as u32;
-    }
-    Ok((frame, wire_len))
-}
-
-fn one_mac<I: Io>(
-    state: &State,
-    new: &mut NewMacs,
-    io: &mut I,
-    class: super::vocab::Class,
-    want: Option<Mac>,
-    expected: Option<Mac>,
-) -> Coded<Mac> {
-    let fits = |want: Mac| match expected {
-        Some(mac) => mac == want,
-        None => state.mac_slot(want).is_none() && !new.contains(&want),
-    };
-    if io.flag(class, || want.is_some_and(|want| !fits(want)), || false)? {
-        return mac(state, new, io, want, expected);
-    }
-    match expected {
-        Some(mac) => Ok(mac),
-        None => new_mac(state, new, io, want),
-    }
-}
-
-fn odd_arp<I: Io>(
-    state: &State,
-    new: &mut NewMacs,
-    io: &mut I,
-    want: Option<&ArpFrame>,
-    frame: &mut ArpFrame,
-) -> Coded<()> {
-    let token =
-        io.pick(|| BYTE.at(want.map_or(1, |arp| arp.op.into())), |mask| mask.add_members(BYTE, 1, 3))?;
-    frame.op = BYTE.index(token).filter(|op| (1..=2).contains(op)).ok_or(Stop::Illegal)? as u16;
-    // `u64::MAX` equals no count, so every count is legal.
-    let never: Tags = [0, 0].into_iter().collect();
-    frame.ether.tags = vlan_tags(io, want.map(|arp| &arp.ether.tags), &never)?;
-    frame.ether.dst = mac(state, new, io, want.map(|arp| arp.ether.dst), None)?;
-    frame.ether.src = mac(state, new, io, want.map(|arp| arp.ether.src), None)?;
-    frame.sha = mac(state, new, io, want.map(|arp| arp.sha), None)?;
-    frame.tha = mac(state, new, io, want.map(|arp| arp.tha), None)?;
-    Ok(())
-}
-
-/// Updates the state by an ARP frame.
-pub(super) fn apply_arp(state: &mut State, arp: &ArpFrame, wire_len: u32) {
-    for mac in [arp.ether.dst, arp.ether.src, arp.sha, arp.tha] {
-        if mac != BROADCAST && mac != ZERO {
-            state.add_mac(mac);
-        }
-    }
-    if arp.sha != ZERO {
-        state.host_mut(IpAddr::from(arp.spa)).mac = Some(arp.sha);
-    } else {
-        state.host_mut(IpAddr::from(arp.spa));
-    }
-    let target = state.host_mut(IpAddr::from(arp.tpa));
-    if arp.op == 2 && arp.tha != ZERO && arp.tha != BROADCAST {
-        target.mac = Some(arp.tha);
-    }
-    if state.arp_len.len() < super::state::MAX_HOSTS || state.arp_len.contains_key(&arp.ether.src) {
-        state.arp_len.insert(arp.ether.src, wire_len);
-    }
-}
-
 // --- Other link protocols --------------------------------------------------------------------------------------------
 
 /// A link frame of a flow, behind its length.
@@ -321,12 +175,8 @@ pub(super) fn link<I: Io>(
     let kind = key.ports.0;
     let dir = &flow.dirs[usize::from(back)];
     let most = if kind == 0 { 1_535 } else { u32::from(u16::MAX) };
-    let payload_len = super::packet::plain_length(
-        &dir.lengths,
-        io,
-        frame.map(|frame| frame.payload_len),
-        Limit::up_to(most),
-    )?;
+    let payload_len =
+        dir.lengths.code_with_class(io, None, frame.map(|frame| frame.payload_len), Limit::up_to(most))?;
     let told = ether.header_len() as u32 + payload_len;
     let lens = [told, told.max(60)];
     let (expected, other) = (lens[usize::from(dir.padded)], lens[usize::from(!dir.padded)]);

@@ -18,8 +18,8 @@ use super::{
     datagram::{self, DatagramCoded, Where, snap},
     endpoints::{NEAR, Slots, far_flow, new_flow},
     io::{Coded, Io, Stop},
-    lengths::{Before, Lengths, Limit},
-    link,
+    lengths::Before,
+    link::{self, arp},
     network_tail::{self, TailCoded},
     number::{Range, number},
     record::{Ether, Frame, IpFrame, Record, Tags},
@@ -27,7 +27,7 @@ use super::{
     strict,
     tcp::{self, TcpCoded, TcpContext},
     transport::Transport,
-    vocab::{ARP, ESC, FLOW_BACK, FLOW_FAR, FLOW_FORTH, LENGTH, NEW, VLAN},
+    vocab::{ARP, ESC, FLOW_BACK, FLOW_FAR, FLOW_FORTH, NEW, VLAN},
 };
 
 pub(super) use self::apply::apply;
@@ -133,7 +133,7 @@ pub(super) fn code<I: Io>(
     let strict = io.strict();
     let token = io.pick(
         || match (frame, found, &key) {
-            (Some(Frame::Arp(arp)), ..) => ARP.at(link::arp_member(arp, state)),
+            (Some(Frame::Arp(arp)), ..) => ARP.at(arp::arp_form(arp, state)),
             (_, Some((slot, back)), _) => match state.number_of(slot, rules.slots) {
                 number if number < NEAR => if back { FLOW_BACK } else { FLOW_FORTH }.at(number),
                 _ => FLOW_FAR.at(back.into()),
@@ -145,7 +145,7 @@ pub(super) fn code<I: Io>(
             state.collect_flows(rules.slots, mask, |slot, back| may_go(state, strict, slot, back));
             // The other forms have many ways to write one packet.
             mask.add_members(NEW, 0, FlowKind::Other as usize);
-            mask.add_members(ARP, 0, link::ARP_ODD);
+            mask.add_members(ARP, 0, arp::ARP_ODD);
         },
     )?;
     let record = |wire_len: u32, frame: Frame| Record { time_us, wire_len, frame };
@@ -156,7 +156,7 @@ pub(super) fn code<I: Io>(
     }
     if let Some(form) = ARP.index(token) {
         let arp = if let Some(Frame::Arp(arp)) = frame { Some(arp) } else { None };
-        let (arp, wire_len) = link::arp(state, io, (form, rules.slots), arp.zip(wire_len))?;
+        let (arp, wire_len) = arp::arp(state, io, (form, rules.slots), arp.zip(wire_len))?;
         return Ok(PacketCoded { record: record(wire_len, Frame::Arp(arp)), change: Change::Arp });
     }
     let (place, back) = if let Some(kind) = NEW.index(token) {
@@ -355,24 +355,6 @@ fn tags<I: Io>(io: &mut I, flow: &Flow, is_new: bool, want: Option<&Tags>) -> Co
         tags.push((high & 15) << 12 | tag & 0xfff);
     }
     Ok(tags)
-}
-
-/// A payload length of a link frame.
-pub(super) fn plain_length<I: Io>(
-    lengths: &Lengths,
-    io: &mut I,
-    want: Option<u32>,
-    limit: Limit,
-) -> Coded<u32> {
-    let token = io.pick(
-        || LENGTH.at(lengths.class(want.unwrap_or_default(), None)),
-        |mask| {
-            for class in limit.classes(lengths, None) {
-                mask.add(LENGTH.at(class));
-            }
-        },
-    )?;
-    lengths.code(io, LENGTH.index(token).ok_or(Stop::Illegal)?, None, want, limit)
 }
 
 impl Snap {

@@ -6,16 +6,15 @@
 
 mod book;
 mod flows;
+mod key;
 
-use std::{
-    hash::{BuildHasher, BuildHasherDefault},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 
+pub(super) use self::key::FlowKey;
 use super::{
-    hash::{Mixer, Table},
+    hash::Table,
     hosts::{COMMON_HOSTS, HostClass},
     ip_id::IdState,
     lengths::{Follows, Lengths},
@@ -45,6 +44,16 @@ pub(super) enum FlowKind {
 impl FlowKind {
     pub(super) const ALL: [FlowKind; 6] =
         [FlowKind::Tcp, FlowKind::Udp, FlowKind::Icmp, FlowKind::Igmp, FlowKind::Other, FlowKind::Link];
+}
+
+/// The part that a host takes in a new flow. Each role has an order of its own. The client of a session opens one flow
+/// after the other, so it keeps the same number, however many servers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It opens the flow, or takes part in ARP.
+    Initiator,
+    /// The flow is opened to it.
+    Responder,
 }
 
 /// How the transport checksum stands in packets.
@@ -172,53 +181,6 @@ impl Dir {
             tcp: (kind == FlowKind::Tcp).then(|| Box::new(TcpDir::new(defaults.window, defaults.rate))),
             icmp: IcmpDir::default(),
         }
-    }
-}
-
-/// The identity of a flow, as its initiator sends it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FlowKey {
-    pub(super) kind: FlowKind,
-    pub(super) protocol: u8,
-    pub(super) src: IpAddr,
-    pub(super) dst: IpAddr,
-    pub(super) ports: (u16, u16),
-    /// VLAN ids.
-    pub(super) vlans: Tags,
-    /// Link flows: the two MAC addresses stand for the hosts.
-    pub(super) macs: Option<(Mac, Mac)>,
-}
-
-/// A key that both directions share.
-type Sorted = (u8, u8, IpAddr, IpAddr, (u16, u16), Tags, Option<(Mac, Mac)>);
-
-fn digest(key: &Sorted) -> u64 {
-    BuildHasherDefault::<Mixer>::default().hash_one(key)
-}
-
-impl FlowKey {
-    /// Whether the shared order of both directions has the ends exchanged.
-    fn is_turned(&self) -> bool {
-        (self.src, self.ports.0) > (self.dst, self.ports.1) || self.macs.is_some_and(|(dst, src)| src > dst)
-    }
-
-    /// The key in the order that both directions share, and whether the ends are exchanged in it.
-    fn sorted(&self) -> (Sorted, bool) {
-        let (a, b) = ((self.src, self.ports.0), (self.dst, self.ports.1));
-        let (kind, protocol, vlans) = (self.kind as u8, self.protocol, self.vlans.clone());
-        let turned = self.is_turned();
-        let macs = self.macs.map(|(dst, src)| if turned { (src, dst) } else { (dst, src) });
-        if turned {
-            ((kind, protocol, b.0, a.0, (b.1, a.1), vlans, macs), true)
-        } else {
-            ((kind, protocol, a.0, b.0, (a.1, b.1), vlans, macs), false)
-        }
-    }
-
-    /// The port by which a service is known, or zero.
-    pub(super) fn service(&self) -> u16 {
-        let low = self.ports.0.min(self.ports.1);
-        if low < 32_768 { low } else { 0 }
     }
 }
 

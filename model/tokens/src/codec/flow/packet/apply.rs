@@ -4,7 +4,7 @@ use super::{Change, PacketCoded, Place, TransportCoded};
 use crate::codec::flow::{
     datagram,
     hosts::HostClass,
-    link,
+    link::arp,
     network_tail::{self, TailCoded},
     record::{Frame, IpFrame, LinkFrame, Record},
     state::{ChecksumMode, FlowKind, State},
@@ -26,7 +26,7 @@ pub(in crate::codec::flow) fn apply(state: &mut State, coded: PacketCoded) -> Re
             apply_link(state, frame, place, back, padded, record.time_us);
             snap.apply(state);
         }
-        (Change::Arp, Frame::Arp(arp)) => link::apply_arp(state, arp, record.wire_len),
+        (Change::Arp, Frame::Arp(arp)) => arp::apply_arp(state, arp, record.wire_len),
         _ => {}
     }
     record

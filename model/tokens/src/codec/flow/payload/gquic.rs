@@ -218,8 +218,8 @@ fn packet_number<I: Io>(mut field: Field, wanted: &[u8], io: &mut I) -> Coded<(u
     // After a change of order the number must be the predicted one or the next, and implausible in the old order.
     let told = |value: u64| field.is_swapped(field.swap(value));
     let (same, further) = (told(expected), told(next));
-    let turned = io.flag(ORDER, || field.is_swapped(field.get(wanted)), || same || further)?;
-    if turned {
+    let swapped = io.flag(ORDER, || field.is_swapped(field.get(wanted)), || same || further)?;
+    if swapped {
         if !same && !further {
             return Err(Stop::Illegal);
         }
@@ -234,7 +234,7 @@ fn packet_number<I: Io>(mut field: Field, wanted: &[u8], io: &mut I) -> Coded<(u
             (value != expected).then(|| PACKET_NUMBER.at(token() as usize))
         },
         |mask| {
-            if turned {
+            if swapped {
                 if further {
                     mask.add(PACKET_NUMBER.at(0));
                 }

@@ -200,17 +200,17 @@ fn source<'a, I: Io>(sender: &'a Sender, io: &mut I, bytes: &mut Bytes) -> Coded
 
 fn code_type<I: Io>(usual: u8, want: u8, io: &mut I) -> Coded<u8> {
     let legal = |kind: u8| !CONTROL_TYPES.contains(&kind);
-    let turned = usual ^ MARKER;
+    let other = usual ^ MARKER;
     let token = io.maybe(
         TYPE,
         || match want {
             _ if want == usual => None,
-            _ if want == turned => Some(TYPE.at(1)),
+            _ if want == other => Some(TYPE.at(1)),
             _ => Some(TYPE.at(0)),
         },
         |mask| {
             mask.add(TYPE.at(0));
-            if legal(turned) {
+            if legal(other) {
                 mask.add(TYPE.at(1));
             }
             Presence::Optional
@@ -218,8 +218,8 @@ fn code_type<I: Io>(usual: u8, want: u8, io: &mut I) -> Coded<u8> {
     )?;
     match token.and_then(|token| TYPE.index(token)) {
         None => Ok(usual),
-        Some(0) => literal(|kind| legal(kind) && kind != usual && kind != turned, want, io),
-        Some(_) if legal(turned) => Ok(turned),
+        Some(0) => literal(|kind| legal(kind) && kind != usual && kind != other, want, io),
+        Some(_) if legal(other) => Ok(other),
         Some(_) => Err(Stop::Illegal),
     }
 }

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{FlowKey, FlowKind, Host, HostDefaults, MAX_HOSTS, State};
+use super::{FlowKey, FlowKind, Host, HostDefaults, MAX_HOSTS, Role, State};
 use crate::codec::flow::{
-    endpoints::Role,
     hosts::{COMMON_HOSTS, HostClass},
     record::Mac,
 };

@@ -1,6 +1,6 @@
 //! The flows: found by key, numbered by recent use.
 
-use super::{Dir, Flow, FlowKey, FlowKind, MAX_FLOWS, State, digest};
+use super::{Dir, Flow, FlowKey, FlowKind, MAX_FLOWS, State, key::digest};
 use crate::codec::flow::{datagram, payload::FlowPayload, record::Tags};
 
 impl State {
@@ -10,16 +10,16 @@ impl State {
 
     /// The flow of a key in either direction, and whether the key has the direction of the responder.
     pub(in crate::codec::flow) fn find(&self, key: &FlowKey) -> Option<(u16, bool)> {
-        let (sorted, turned) = key.sorted();
+        let (sorted, reversed) = key.sorted();
         let slot = *self.by_key.get(&digest(&sorted))?;
-        let (known, initiator_turned) = self.flow(slot)?.key.sorted();
+        let (known, initiator_reversed) = self.flow(slot)?.key.sorted();
         if known != sorted {
             return None;
         }
         let back = if key.src == key.dst && key.ports.0 == key.ports.1 && key.macs.is_none() {
             false
         } else {
-            turned != initiator_turned
+            reversed != initiator_reversed
         };
         Some((slot, back))
     }

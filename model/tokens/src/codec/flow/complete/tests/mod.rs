@@ -2,6 +2,8 @@
 
 mod maker;
 mod tools;
+#[path = "../../../../../tests/support/tshark.rs"]
+mod tshark;
 
 use std::net::Ipv6Addr;
 

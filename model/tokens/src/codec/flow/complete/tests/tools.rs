@@ -2,16 +2,12 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{Frame, IpFrame, Record, Transport, frames};
+use super::{
+    Frame, IpFrame, Record, Transport, frames,
+    tshark::{only_headers, output},
+};
 
 const PACKETS: usize = 20_000;
-
-/// Runs a tool; `None` when it is not installed.
-fn output(command: &mut Command) -> Option<String> {
-    let output = command.output().ok()?;
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
-}
 
 fn write_pcap<'a>(path: &Path, frames: impl Iterator<Item = &'a [u8]>) {
     let mut out: Vec<u8> = [0xa1b2_c3d4_u32, 2 | 4 << 16, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat();
@@ -26,29 +22,6 @@ fn write_pcap<'a>(path: &Path, frames: impl Iterator<Item = &'a [u8]>) {
 
 /// The frames that tshark faults. It dissects no further than the transport headers, as payload is zeros here.
 fn faults(config: &Path, capture: &Path) -> Option<String> {
-    let checked = [
-        "frame",
-        "eth",
-        "ethertype",
-        "vlan",
-        "arp",
-        "ip",
-        "ipv6",
-        "ipv6.hopopts",
-        "icmp",
-        "icmpv6",
-        "igmp",
-        "tcp",
-        "udp",
-        "data",
-        "_ws.malformed",
-        "_ws.short",
-        "_ws.expert",
-    ];
-    let list = output(Command::new("tshark").args(["-G", "protocols"]))?;
-    let names = list.lines().filter_map(|line| line.split('\t').nth(2));
-    let disabled: Vec<&str> = names.filter(|name| !checked.contains(name)).collect();
-    fs::write(config.join("disabled_protos"), disabled.join("\n") + "\n").expect("written");
     let mut lines = String::new();
     // It takes the cut packet in a quote for a whole one, whose checksum is then wrong as in any capture: so once
     // without errors, and once without the checksums that they quote.
@@ -60,8 +33,8 @@ fn faults(config: &Path, capture: &Path) -> Option<String> {
             "({frames}) && (_ws.malformed || _ws.short || _ws.expert.severity == 0x00800000 || {})",
             bad.join(" || ")
         );
-        let mut tshark = Command::new("tshark");
-        tshark.env("WIRESHARK_CONFIG_DIR", config).args(["-o", "ip.check_checksum:TRUE"]);
+        let mut tshark = only_headers(config)?;
+        tshark.args(["-o", "ip.check_checksum:TRUE"]);
         for protocol in ["tcp", "udp"] {
             tshark.args(["-o", &format!("{protocol}.check_checksum:{transport}")]);
         }
