@@ -1,7 +1,7 @@
 //! What a UDP datagram must be like so that dissectors accept it as a message of the service on its port.
 
 use super::shape::UDP_PREFIX_BYTES;
-use netssm_wire::bytes::be16;
+use netssm_wire::bytes::{be16, put};
 use netssm_wire::ports;
 
 /// No section of a real message in one datagram has more entries.
@@ -35,4 +35,19 @@ pub(crate) fn is_dns_header(prefix: &[u8]) -> bool {
     prefix.len() == 12
         && matches!(opcode, 0 | 4 | 5)
         && [4, 6, 8, 10].iter().all(|&at| be16(prefix, at).is_some_and(|count| count <= MAX_DNS_ENTRIES))
+}
+
+/// Lowers the counts of a DNS header until they fit in `room` bytes behind it, and says whether that changed any. A
+/// question takes at least 5 bytes (the root's name, type, class), a record 11 (the root's name and the fixed fields).
+pub(crate) fn fit_dns_counts(dns: &mut [u8], mut room: usize) -> bool {
+    let mut changed = false;
+    for (section, least) in [5, 11, 11, 11].into_iter().enumerate() {
+        let at = 4 + 2 * section;
+        let told = be16(dns, at).unwrap_or_default();
+        let count = usize::from(told).min(room / least);
+        room -= count * least;
+        changed |= count != usize::from(told);
+        put(dns, at, &(count as u16).to_be_bytes());
+    }
+    changed
 }

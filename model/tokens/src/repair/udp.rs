@@ -4,7 +4,7 @@
 use super::{Part, RepairDrop, RepairKind, counts::Fixes, ip::Around};
 use crate::packet::{
     shape::{UDP_BYTES, UDP_PREFIX_BYTES},
-    udp::{is_dns_header, shortest_payload},
+    udp::{fit_dns_counts, is_dns_header, shortest_payload},
 };
 use netssm_wire::bytes::{be16, put};
 use netssm_wire::ports::is_dns;
@@ -29,20 +29,11 @@ pub(super) fn repair(rest: &[u8], around: &Around, fixes: &mut Fixes) -> Result<
         && is_dns_header(prefix)
     {
         header.extend_from_slice(prefix);
-        fit_counts(&mut header, len - UDP_BYTES - UDP_PREFIX_BYTES, fixes);
+        if fit_dns_counts(&mut header[UDP_BYTES..], len - UDP_BYTES - UDP_PREFIX_BYTES) {
+            fixes.note(RepairKind::DnsCounts);
+        }
     }
     Ok(Part { header, len })
-}
-
-/// Lowers the counts of a DNS header to what `room` bytes can hold. A question takes at least five bytes (the root's
-/// name, type, class), a record eleven (the root's name and its fixed fields).
-fn fit_counts(header: &mut [u8], mut room: usize, fixes: &mut Fixes) {
-    for (index, least) in [5, 11, 11, 11].into_iter().enumerate() {
-        let at = UDP_BYTES + 4 + 2 * index;
-        let count = usize::from(be16(header, at).unwrap_or_default()).min(room / least);
-        room -= count * least;
-        fixes.put(RepairKind::DnsCounts, header, at, &(count as u16).to_be_bytes());
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-use netssm_wire::bytes::{be16, put};
+use netssm_wire::bytes::put;
 use netssm_wire::frame::protocol;
 use netssm_wire::ports::is_dns;
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ use super::{
 use crate::packet::{
     RawPacket,
     shape::{UDP_BYTES, UDP_PREFIX_BYTES},
-    udp::is_dns_header,
+    udp::{fit_dns_counts, is_dns_header},
 };
 
 /// The facts about a session that later messages refer to.
@@ -80,7 +80,7 @@ impl Completion {
                     && is_dns_header(&udp.window);
                 if dns {
                     let room = (ip.payload_len as usize).saturating_sub(UDP_PREFIX_BYTES);
-                    fit_counts(&mut header[transport_at + UDP_BYTES..], room);
+                    fit_dns_counts(&mut header[transport_at + UDP_BYTES..], room);
                 } else {
                     header.truncate(transport_at + UDP_BYTES);
                 }
@@ -127,17 +127,6 @@ fn is_error(protocol: u8, kind: u16) -> bool {
     match (protocol, kind >> 8) {
         (protocol::ICMP, kind) => matches!(kind, 3 | 5 | 11 | 12),
         (_, kind) => kind < 128,
-    }
-}
-
-/// Lowers the counts of a DNS header until they fit in `room` bytes. A question takes at least 5 bytes (the root's
-/// name, type, class), a record 11 (the root's name and the fixed fields).
-fn fit_counts(dns: &mut [u8], mut room: usize) {
-    for (section, least) in [5, 11, 11, 11].into_iter().enumerate() {
-        let at = 4 + 2 * section;
-        let count = usize::from(be16(dns, at).unwrap_or_default()).min(room / least);
-        room -= count * least;
-        put(dns, at, &(count as u16).to_be_bytes());
     }
 }
 
