@@ -89,12 +89,12 @@ pub(super) struct Streams<'a> {
     seed: u64,
     order: Vec<u32>,
     dropout: Option<Dropout>,
-    beside: Option<Beside>,
+    side_information: Option<SideInformation>,
     cursor: Cursor,
 }
 
 /// Who gives the side information of a row.
-struct Beside {
+struct SideInformation {
     codec: Arc<dyn Codec>,
     shape: ContextShape,
     /// Probability that a field is hidden from a token.
@@ -129,7 +129,7 @@ impl<'a> Streams<'a> {
         }
         let order = permutation(sessions.len(), seed, 0);
         let cursor = Cursor { epoch: 0, dealt: 0, rows: vec![None; rows], turn: 0, hidden: Vec::new() };
-        Some(Self { sessions, rows, window, seed, order, dropout: None, beside: None, cursor })
+        Some(Self { sessions, rows, window, seed, order, dropout: None, side_information: None, cursor })
     }
 
     /// The same with labels hidden in some sessions, each time a session is read anew.
@@ -148,7 +148,8 @@ impl<'a> Streams<'a> {
         shape: Option<ContextShape>,
         hidden: f64,
     ) -> Self {
-        self.beside = shape.map(|shape| Beside { codec, shape, hidden, walks: Vec::new() });
+        self.side_information =
+            shape.map(|shape| SideInformation { codec, shape, hidden, walks: Vec::new() });
         self
     }
 
@@ -220,7 +221,8 @@ impl<'a> Streams<'a> {
         let width = lengths.iter().copied().max().unwrap_or(0);
         let mut inputs = vec![0u32; rows * width];
         let mut targets = vec![IGNORE; rows * width];
-        let fields = self.beside.as_ref().map_or(0, |beside| beside.shape.fields);
+        let fields =
+            self.side_information.as_ref().map_or(0, |side_information| side_information.shape.fields);
         let mut context = Vec::with_capacity(rows * width * fields);
         for (row, (&(s, at), &n)) in here.iter().zip(&lengths).enumerate() {
             let session = self.sessions[s];
@@ -243,13 +245,17 @@ impl<'a> Streams<'a> {
 
     /// Hides fields by chance, all but the last of a token, its label. Another epoch hides others.
     fn hide_fields(&self, (session, at): (usize, usize), ids: &mut [u32]) {
-        let Some(beside) = self.beside.as_ref().filter(|beside| beside.hidden > 0.0) else { return };
+        let Some(side_information) =
+            self.side_information.as_ref().filter(|side_information| side_information.hidden > 0.0)
+        else {
+            return;
+        };
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x0066_6965_6c64_7373 ^ (at as u64) << 32);
         rng.set_stream(self.cursor.epoch * self.sessions.len() as u64 + session as u64);
-        for ids in ids.chunks_exact_mut(beside.shape.fields) {
+        for ids in ids.chunks_exact_mut(side_information.shape.fields) {
             let (_, fields) = ids.split_last_mut().unzip();
             for id in fields.into_iter().flatten() {
-                if rng.random_bool(beside.hidden) {
+                if rng.random_bool(side_information.hidden) {
                     *id = HIDDEN;
                 }
             }
@@ -266,19 +272,20 @@ impl<'a> Streams<'a> {
     }
 
     fn walk(&mut self, row: usize) -> Option<&mut Walk> {
-        self.beside.as_mut()?.walks.get_mut(row)?.as_mut()
+        self.side_information.as_mut()?.walks.get_mut(row)?.as_mut()
     }
 
     /// A row has begun a session.
     fn walk_anew(&mut self, row: usize) {
-        let Some(beside) = &mut self.beside else { return };
-        beside.walks.resize_with(self.cursor.rows.len(), || None);
-        beside.walks[row] = Some(Walk::new(beside.codec.as_ref(), Some(beside.shape)));
+        let Some(side_information) = &mut self.side_information else { return };
+        side_information.walks.resize_with(self.cursor.rows.len(), || None);
+        side_information.walks[row] =
+            Some(Walk::new(side_information.codec.as_ref(), Some(side_information.shape)));
     }
 
     /// Brings every row's decoder to where the cursor is.
     fn walk_again(&mut self) {
-        if self.beside.is_none() {
+        if self.side_information.is_none() {
             return;
         }
         let mut unused = Vec::new();
