@@ -28,7 +28,7 @@ pub enum CheckpointError {
         /// What is missing.
         what: String,
     },
-    /// A file is there and does not say what it should.
+    /// A file is there but its content is wrong.
     #[error("{}: {what}", path.display())]
     Format {
         /// The file.
@@ -36,7 +36,7 @@ pub enum CheckpointError {
         /// What is wrong, with expected and found values.
         what: String,
     },
-    /// The format is newer or older than this build reads.
+    /// The file's format version differs from the one that this build reads.
     #[error("{}: checkpoint format {got}, this build reads {expected}", path.display())]
     Version {
         /// The manifest.
@@ -46,7 +46,7 @@ pub enum CheckpointError {
         /// What the file says.
         got: String,
     },
-    /// The weights are not those that the manifest was written for.
+    /// The weights are not those that the manifest describes.
     #[error("{}: sha256 of the weights is {got}, expected {expected}", path.display())]
     Hash {
         /// The weights file.

@@ -1,7 +1,7 @@
-//! Files that are either whole or not there: write under a hidden name, sync, rename.
+//! Files that are either complete or absent: write under a hidden name, sync, rename.
 //!
-//! A directory of several files is made under a hidden name beside its place and renamed as one, so
-//! that a reader never sees half a checkpoint and a crash leaves at most a hidden directory behind.
+//! A directory of several files is made under a hidden name in the same parent and then renamed. A reader never sees
+//! half a checkpoint, and a crash leaves at most a hidden directory.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::CheckpointError;
 
-/// Writes `bytes` to `path`: hidden name in the same directory, sync, rename.
+/// Writes `bytes` to `path` atomically: it writes under a hidden name in the same directory, syncs and renames.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let hidden = hidden(path, "tmp");
     write_synced(&hidden, bytes)?;
@@ -17,8 +17,8 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     sync_directory(path)
 }
 
-/// Makes the directory `path` with the files that `fill` writes into the path it is given. What was
-/// at `path` before is replaced, and is not touched before the new directory is complete.
+/// Makes the directory `path`. `fill` writes the files into the path that it is given. A directory that stands at
+/// `path` is replaced only once the new one is complete.
 pub(crate) fn directory<E: From<CheckpointError>>(
     path: &Path,
     fill: impl FnOnce(&Path) -> Result<(), E>,
@@ -28,13 +28,13 @@ pub(crate) fn directory<E: From<CheckpointError>>(
     remove(&fresh)?;
     fs::create_dir_all(&fresh).map_err(CheckpointError::io("create", &fresh))?;
     if let Err(error) = fill(&fresh) {
-        // The first error is the one to report.
+        // Report the error of `fill`, not that of the cleanup.
         let _ = fs::remove_dir_all(&fresh);
         return Err(error);
     }
     sync(&fresh)?;
-    // Renaming over a directory that is not empty is an error, hence the two steps; between them a
-    // reader finds nothing, which is an error it reports, never a mixture.
+    // Renaming over a directory that is not empty is an error, so this takes two steps. Between them a reader finds
+    // nothing and reports an error. It never sees a mixture of both directories.
     remove(&old)?;
     if path.exists() {
         fs::rename(path, &old).map_err(CheckpointError::io("rename", path))?;
@@ -71,7 +71,7 @@ fn sync(path: &Path) -> Result<(), CheckpointError> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(CheckpointError::io("sync", path))
 }
 
-/// Syncs the directory that holds `path`, so that a rename in it survives a power cut.
+/// Syncs the directory that holds `path`, so that a rename in it survives a power failure.
 fn sync_directory(path: &Path) -> Result<(), CheckpointError> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync(parent),

@@ -1,8 +1,8 @@
-//! Checkpoints that NetSSM's own training left: config.json, weights and tokenizer.json.
+//! Checkpoints of NetSSM's own training: config.json, weights and tokenizer.json.
 //!
-//! The reference implementation's `save_pretrained` writes `config.json` and `pytorch_model.bin`;
-//! converters write `model.safetensors` under the same tensor names or Hugging Face's. NetSSM has no
-//! notion of time, and the packet width is in none of the files, so the caller gives it.
+//! The reference implementation's `save_pretrained` writes `config.json` and `pytorch_model.bin`. Converters write
+//! `model.safetensors` under the same tensor names or under Hugging Face's. NetSSM does not model time. No file states
+//! the packet width, so the caller gives it.
 
 use std::path::Path;
 
@@ -17,9 +17,9 @@ use crate::network::config::ModelConfig;
 use crate::network::weights::{self, Weights};
 
 impl Checkpoint {
-    /// Opens a directory with config.json, tokenizer.json and model.safetensors or
-    /// pytorch_model.bin as a checkpoint of the bytes codec in raw form with `width` bytes a packet
-    /// (94 single flows, 106 with DNS headers, 128 in NetSSM). Its timing table is empty.
+    /// Opens a directory with config.json, tokenizer.json and model.safetensors or pytorch_model.bin. The result is a
+    /// checkpoint of the bytes codec in raw form with `width` bytes per packet (94 single flows, 106 with DNS headers,
+    /// 128 in NetSSM). Its timing table is empty.
     ///
     /// # Errors
     /// [`CheckpointError`], as for [`Checkpoint::open`].
@@ -53,7 +53,7 @@ impl Checkpoint {
     }
 }
 
-/// Hash of the weights file and the weights in it.
+/// The hash of the weights file, and the weights in it.
 fn read_weights(dir: &Path, config: &ModelConfig) -> Result<(String, Weights), CheckpointError> {
     let path = dir.join(WEIGHTS_FILE);
     if path.exists() {

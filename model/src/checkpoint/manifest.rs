@@ -1,4 +1,4 @@
-//! `netssm.json`: what a checkpoint needs besides shapes and weights to make sessions.
+//! `netssm.json`: what turns a model's tokens into sessions, besides its shape and weights.
 
 use std::path::Path;
 
@@ -17,12 +17,11 @@ pub const FORMAT: u32 = 1;
 pub struct Manifest {
     /// Format version, [`FORMAT`].
     pub format: u32,
-    /// The grammar of the tokens with its parameters (packet width, canonical or raw form).
+    /// The codec and its parameters (packet width, canonical or raw form).
     pub codec: CodecId,
     /// The alphabet with its labels.
     pub vocab: Vocab,
-    /// Inter-arrival times by label for codecs without time; sessions timed from it are marked as
-    /// drawn.
+    /// Inter-arrival times by label, for codecs without time. Sessions that are timed from it are marked as drawn.
     pub timing: TimingTable,
     /// How the weights came about.
     pub training: TrainFacts,
@@ -30,31 +29,31 @@ pub struct Manifest {
     pub weights_sha256: String,
 }
 
-/// Facts about a training run, for the reader of a model card; nothing computes with them.
+/// Facts about a training run for readers of a model card. No code computes with them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainFacts {
-    /// Updates made.
+    /// Number of updates.
     pub steps: u64,
-    /// Tokens that a loss term was computed for, repeats counted.
+    /// Tokens with a loss term. Repeats count.
     pub tokens: u64,
     /// Where the data came from, in words.
     pub data: String,
-    /// Seed of weights and order.
+    /// Seed of the initial weights and of the session order.
     pub seed: u64,
-    /// Validation loss in nats a token, over everything that was validated.
+    /// Validation loss in nats per token, over everything that was validated.
     pub nats_per_token: Option<f64>,
-    /// The same a packet.
+    /// The same loss in nats per packet.
     pub nats_per_packet: Option<f64>,
-    /// Name of the JSON lines file with the loss curve, in the run's directory.
+    /// Name of the JSON Lines file with the loss curve, in the run's directory.
     pub loss_curve: Option<String>,
-    /// Hex sha256 of the weights that the run started from, if it was a fine-tuning.
+    /// Hex sha256 of the weights that a fine-tuning started from. `None` for other runs.
     pub init: Option<String>,
 }
 
 impl Manifest {
-    /// Reads `netssm.json`. The format version is looked at first, so that a file of a later version
-    /// is called that and not malformed.
+    /// Parses `netssm.json`. It checks the format version first, so that a file of a later version is reported as such
+    /// and not as malformed.
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self, CheckpointError> {
         let value: serde_json::Value = serde_json::from_str(text)
             .map_err(|e| CheckpointError::format(path, format!("not JSON: {e}")))?;
@@ -71,7 +70,7 @@ impl Manifest {
         serde_json::from_str(text).map_err(|e| CheckpointError::format(path, e.to_string()))
     }
 
-    /// Writes it into the checkpoint directory `dir`, replacing the one there in one rename.
+    /// Writes the manifest into the checkpoint directory `dir`. One rename replaces the file that stands there.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), CheckpointError> {
         let path = dir.join(super::MANIFEST_FILE);
         super::files::write(&path, &super::json(self, &path)?)

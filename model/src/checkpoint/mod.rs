@@ -1,4 +1,4 @@
-//! Checkpoints: a directory with a model's shape, its weights and what makes sessions of its tokens.
+//! Checkpoints: a directory with a model's shape, its weights, and what turns its tokens into sessions.
 //!
 //! ```text
 //! DIR/config.json         shape, in the reference implementation's naming (state-spaces/mamba)
@@ -7,10 +7,9 @@
 //! DIR/README.md           model card, optional
 //! DIR/resume/             optimiser and data position of a running training, optional
 //! ```
-//! [`Checkpoint::save`] makes the directory under a hidden name, syncs it and renames it.
-//! [`Checkpoint::open`] trusts nothing: hash, every tensor's name, shape and finiteness, the codec's
-//! version, the vocabulary's size. [`Checkpoint::open_netssm`] takes a directory as NetSSM's own
-//! training leaves it (config.json, weights, tokenizer.json).
+//! [`Checkpoint::save`] makes the directory under a hidden name, syncs it and renames it. [`Checkpoint::open`] verifies
+//! everything: the hash, every tensor's name, shape and finiteness, the codec's version and the vocabulary's size.
+//! [`Checkpoint::open_netssm`] opens a directory of NetSSM's own training (config.json, weights, tokenizer.json).
 
 mod error;
 pub(crate) mod files;
@@ -53,10 +52,10 @@ impl Checkpoint {
     /// Opens and verifies the checkpoint in `dir`.
     ///
     /// # Errors
-    /// [`CheckpointError`], naming the file and what was expected and found in it: a file that is
-    /// missing or cut short, an unknown format version, a hash that does not match, a tensor that is
-    /// missing, unknown, misshapen or not finite, a codec that this build does not have, a
-    /// vocabulary of another size than the embedding.
+    /// [`CheckpointError`]. It names the file, what was expected and what was found. Reasons are a file that is missing
+    /// or cut short, an unknown format version, a hash that does not match, a tensor that is missing, unknown,
+    /// misshapen or not finite, a codec that this build does not have, and a vocabulary whose size differs from the
+    /// embedding's.
     pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let manifest_path = dir.join(MANIFEST_FILE);
         let text = match std::fs::read_to_string(&manifest_path) {
@@ -75,8 +74,8 @@ impl Checkpoint {
         let bytes = std::fs::read(&weights_path).map_err(CheckpointError::io("read", &weights_path))?;
         let config_path = dir.join(CONFIG_FILE);
         let config = ModelConfig::read(&config_path).map_err(CheckpointError::model(&config_path))?;
-        // First what a reader can mend (cut short, a tensor of another shape), then the hash, in
-        // which any other change shows.
+        // First the errors that name their cause (a file cut short, a tensor of another shape). The hash detects any
+        // other change.
         let weights = weights::from_bytes(&config, &bytes, &weights_path, &Device::Cpu)
             .map_err(CheckpointError::model(&weights_path))?;
         let got = hex::encode(Sha256::digest(&bytes));
@@ -113,11 +112,11 @@ impl Checkpoint {
         Ok(Self { path: dir.to_owned(), config, manifest, weights, codec })
     }
 
-    /// A model of other sizes that nobody trained, over this checkpoint's codec and vocabulary: for its speed. It has
-    /// no directory.
+    /// An untrained model of other sizes over this checkpoint's codec and vocabulary, to measure its speed. It has no
+    /// directory.
     ///
     /// # Errors
-    /// [`CheckpointError::Model`] for sizes that do not fit one another, or another vocabulary.
+    /// [`CheckpointError::Model`] for sizes that contradict each other, or for another vocabulary size.
     pub fn untrained(&self, config: ModelConfig, seed: u64) -> Result<Self, CheckpointError> {
         let made = || {
             if config.vocab_size != self.config.vocab_size {
@@ -132,12 +131,11 @@ impl Checkpoint {
         made().map_err(CheckpointError::model(Path::new("an untrained model")))
     }
 
-    /// Writes a checkpoint to `dir`, replacing one that is there only once the new one is complete.
-    /// The manifest's hash is filled in here and
-    /// given back.
+    /// Writes a checkpoint to `dir`. A checkpoint that stands there is replaced only once the new one is complete. The
+    /// call computes the hash of the weights, writes it into the manifest and returns it.
     ///
     /// # Errors
-    /// [`CheckpointError`] if a file cannot be written; `dir` is then as it was.
+    /// [`CheckpointError`] if a file cannot be written. `dir` is then unchanged.
     pub fn save(
         dir: &Path,
         config: &ModelConfig,
@@ -152,7 +150,7 @@ impl Checkpoint {
         Ok(hash)
     }
 
-    /// Writes the three files into a directory that [`files::directory`] is filling.
+    /// Writes the three files into a directory that [`files::directory`] fills.
     pub(crate) fn write_into(
         dir: &Path,
         config: &ModelConfig,
@@ -170,7 +168,7 @@ impl Checkpoint {
         Ok(manifest.weights_sha256)
     }
 
-    /// Where it was opened.
+    /// The directory that it was opened from.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -180,7 +178,7 @@ impl Checkpoint {
         &self.config
     }
 
-    /// Codec, vocabulary, timing, training facts.
+    /// The manifest: codec, vocabulary, timing table and training facts.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -195,12 +193,12 @@ impl Checkpoint {
         &self.codec
     }
 
-    /// Hex sha256 of the weights file: the model's name in labels and metrics.
+    /// Hex sha256 of the weights file. It names the model in label files and metrics.
     pub fn sha256(&self) -> &str {
         &self.manifest.weights_sha256
     }
 
-    /// Labels the model knows.
+    /// The labels that the model knows.
     pub fn labels(&self) -> &[String] {
         self.manifest.vocab.labels()
     }

@@ -1,4 +1,4 @@
-//! Written and read back; then every way a directory can be wrong.
+//! A checkpoint is written and read back. Then each test breaks a directory in one way.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ fn what_is_saved_is_opened() {
     assert!(checkpoint.manifest().timing.knows("a"));
     assert_eq!(checkpoint.config(), &config(262));
     checkpoint.model(&Device::Cpu).unwrap();
-    // Saving over it replaces it as a whole, and the same weights have the same hash.
+    // Saving over a checkpoint replaces it as a whole. The same weights have the same hash.
     assert_eq!(saved(&dir), hash);
     assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 1);
 }
@@ -171,7 +171,7 @@ fn wrong_words_are_named() {
     changed("config.json", "\"Mamba2\"", "\"Mamba1\"", &["config.json", "got \"Mamba1\""]);
 }
 
-/// A directory as NetSSM's training leaves it: no netssm.json.
+/// A directory as NetSSM's training leaves it, without netssm.json.
 fn netssm(dir: &Path, vocab_size: usize) {
     let config = config(vocab_size);
     std::fs::create_dir_all(dir).unwrap();
