@@ -1,8 +1,8 @@
-//! `TrainConfig`: everything a training run depends on besides its corpus, as TOML.
+//! `TrainConfig`: everything that a training run depends on besides its corpus, as TOML.
 //!
-//! Every field has a default, which lives in the `Default` implementations here and nowhere else;
-//! unknown keys are errors. [`TrainConfig::parse`] reads and checks a text;
-//! [`TrainConfig::to_toml`] writes the effective configuration beside a run's checkpoints.
+//! Every field has a default. The `Default` implementations in this file are the only home of these values. Unknown
+//! keys are errors. [`TrainConfig::parse`] reads and checks a text. [`TrainConfig::to_toml`] writes the effective
+//! configuration next to a run's checkpoints.
 //!
 //! ```
 //! use netssm_model::train::TrainConfig;
@@ -29,11 +29,11 @@ use crate::engine::launch::Float;
 use crate::network::config::ModelConfig;
 use crate::optim::AdamWConfig;
 
-/// The whole file.
+/// A whole configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Shape of the model. Ignored with `--init`, where the checkpoint's is used.
+    /// Shape of the model. Ignored with `--init`: the checkpoint gives the shape.
     pub model: ModelSection,
     /// What a step reads.
     pub data: DataSection,
@@ -47,8 +47,8 @@ pub struct TrainConfig {
     pub eval: EvalSection,
 }
 
-/// Sizes of a new Mamba-2 model; names and defaults as in the reference's `Mamba2` layer, except
-/// for the two sizes without a default there, which are small enough for a CPU.
+/// Sizes of a new Mamba-2 model. Names and defaults are those of the reference's `Mamba2` layer. Two sizes have no
+/// default there; their defaults here are small enough for a CPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSection {
@@ -56,21 +56,22 @@ pub struct ModelSection {
     pub d_model: usize,
     /// Number of blocks.
     pub n_layer: usize,
-    /// State size a channel (n). The price of speed in generation: state traffic is linear in it.
+    /// State size per channel (n). The state traffic of generation grows linearly with it, so a larger state generates
+    /// more slowly.
     pub d_state: usize,
-    /// Inner width over `d_model`.
+    /// Ratio of the inner width to `d_model`.
     pub expand: usize,
-    /// Channels a head (p); divides `expand * d_model`.
+    /// Channels per head (p). Divides `expand * d_model`.
     pub headdim: usize,
-    /// Groups that share B and C (g); divides the number of heads.
+    /// Groups that share B and C (g). Divides the number of heads.
     pub ngroups: usize,
     /// Taps of the causal convolution.
     pub d_conv: usize,
-    /// Tokens a chunk of the scan (q): speed and rounding only, not the model.
+    /// Tokens per chunk of the scan (q). It affects speed and rounding only, not the model.
     pub chunk_size: usize,
-    /// Output head is the embedding's transpose.
+    /// The output head is the transposed embedding.
     pub tie_embeddings: bool,
-    /// The model reads the side information that its codec gives (see [`netssm_tokens::context`]); false is a plain
+    /// True: the model reads the side information that its codec gives (see [`netssm_tokens::context`]). False: a plain
     /// Mamba-2.
     pub context: bool,
 }
@@ -93,10 +94,10 @@ impl Default for ModelSection {
 }
 
 impl ModelSection {
-    /// The model these sizes give over a vocabulary of `vocab_size` ids, whose codec gives `context`.
+    /// The model configuration of these sizes, over a vocabulary of `vocab_size` ids whose codec gives `context`.
     ///
     /// # Errors
-    /// [`crate::error::Error::Config`] where the sizes do not fit one another.
+    /// [`crate::error::Error::Config`] where the sizes contradict each other.
     pub fn config(
         &self,
         vocab_size: usize,
@@ -125,23 +126,24 @@ impl ModelSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSection {
-    /// Tokens of a session that are trained on, from its first; 2 to 100000 (NetSSM's length).
+    /// Tokens of a session that are trained on, counted from its first. 2 to 100000 (NetSSM's length).
     pub sequence_length: usize,
     /// Sessions read side by side.
     pub batch: usize,
-    /// Window of truncated back-propagation in tokens: the gradient reaches back to the window's
-    /// start, the carried state to the session's. 0 = the whole sequence in one pass, exact, with
-    /// memory for all of it.
+    /// Window of truncated back-propagation, in tokens. The gradient reaches back to the window's start, the carried
+    /// state to the session's start. 0 = the whole sequence in one pass: exact, but memory grows with the sequence.
     pub bptt: usize,
-    /// Batches of sessions open at once, which take turns: an update reads one of them. More keep the
-    /// weights from following the few sessions of one batch; each costs its sessions' carried state in memory.
+    /// Batches of sessions that are open at once and take turns. An update reads one of them. More batches keep the
+    /// weights from drifting towards the few sessions of one batch. Each batch costs memory for the carried state of
+    /// its sessions.
     pub interleave: usize,
-    /// Windows whose gradients are added before an update.
+    /// Windows whose gradients are added up before an update.
     pub accumulate: usize,
-    /// Probability of hiding a session's label (replaced by a token that no session begins with), 0 to 1.
+    /// Probability that a session's label is hidden: a token that no session begins with replaces it. 0 to 1.
     pub label_dropout: f64,
-    /// Probability of hiding a field of the side information from a token, each by itself, the label excepted; at least
-    /// 0, below 1. It keeps a model from knowing a recording by its counts.
+    /// Probability that a field of the side information is hidden from a token. At least 0, below 1. Each field is
+    /// drawn by itself; the label is never hidden this way. It keeps a model from recognising a recording by its
+    /// counts.
     pub context_dropout: f64,
 }
 
@@ -171,7 +173,7 @@ pub struct OptimizerSection {
     pub eps: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Longest gradient (global L2 norm); 0 = no clipping. NetSSM: 1.
+    /// Longest gradient (global L2 norm). 0 = no clipping. NetSSM uses 1.
     pub clip: f64,
 }
 
@@ -182,13 +184,13 @@ impl Default for OptimizerSection {
 }
 
 impl OptimizerSection {
-    /// The part of it that [`crate::optim::AdamW`] takes.
+    /// The part that [`crate::optim::AdamW`] takes.
     pub fn adamw(&self) -> AdamWConfig {
         AdamWConfig { beta1: self.beta1, beta2: self.beta2, eps: self.eps, weight_decay: self.weight_decay }
     }
 }
 
-/// Warm-up, then cosine.
+/// Learning rate: linear warm-up, then half a cosine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScheduleSection {
@@ -206,36 +208,37 @@ impl Default for ScheduleSection {
     }
 }
 
-/// How long, from which seed, and what is kept.
+/// Length, seed, threads and checkpoints of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunSection {
-    /// Updates; 0 = as many as `epochs` takes.
+    /// Updates. 0 = as many as `epochs` takes.
     pub steps: u64,
     /// Passes over the corpus, used where `steps` is 0.
     pub epochs: u64,
     /// Seed of the initial weights, the session order and the label dropout.
     pub seed: u64,
-    /// Shards a batch is split into, each on one CPU thread; 0 = one for each core, at most
-    /// `data.batch`; on a GPU one. Part of the result: another number adds the gradients in another order.
+    /// Shards that a batch is split into, each on one CPU thread. 0 = one for each core, at most `data.batch`; one on a
+    /// GPU. The number is part of the result, because another number adds the gradients in another order.
     pub threads: usize,
-    /// Updates between checkpoints; the last update always writes one.
+    /// Updates between checkpoints. The last update always writes one.
     pub checkpoint_every: u64,
-    /// Checkpoints kept besides the best; at least 1.
+    /// Checkpoints kept in addition to the best one. At least 1.
     pub keep: usize,
-    /// Format of what a GPU computes with between sums; weights, their gradients, moments, the recurrent state and sums
-    /// are float32 in both. "bf16" takes less memory (docs/training.md has the formula); on the CPU only "f32" runs.
+    /// Number format of a GPU's computations between sums. Weights, their gradients, moments, the recurrent state and
+    /// sums are float32 in both formats. "bf16" takes less memory (docs/training.md has the formula). The CPU runs
+    /// "f32" only.
     pub dtype: Dtype,
 }
 
-/// See [`RunSection::dtype`].
+/// The number format of a run; see [`RunSection::dtype`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// Float32.
     #[default]
     F32,
-    /// The upper half of it, bfloat16.
+    /// Bfloat16: the upper half of a float32.
     Bf16,
 }
 
@@ -258,17 +261,17 @@ impl Default for RunSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvalSection {
-    /// Updates between validations; 0 = only at the end.
+    /// Updates between validations. 0 = only at the end.
     pub every: u64,
-    /// Tokens of each session, from its first, that a validation during the run reads; 0 = all. The
-    /// validation at the end reads everything.
+    /// Tokens of each session, from its first, that a validation during the run reads. 0 = all. The validation at the
+    /// end reads everything.
     pub prefix: u64,
-    /// Tokens of each group after which a validation during the run begins no further session; 0 =
-    /// all sessions. Few sessions judge poorly: they differ much.
+    /// Limit in tokens per group: once a validation during the run has read that many, it begins no further session of
+    /// the group. 0 = all sessions. Sessions differ much from each other, so a few of them give a poor estimate.
     pub tokens: u64,
-    /// Validations without a better loss after which the run stops; 0 = never.
+    /// Validations without a better loss after which the run stops. 0 = never.
     pub patience: u64,
-    /// Labels that are reported together, by name; "*" stands for the labels named in no group.
+    /// Groups of labels that are reported together, by name. "*" stands for the labels that no group names.
     pub groups: BTreeMap<String, Vec<String>>,
 }
 
@@ -279,8 +282,8 @@ impl Default for EvalSection {
 }
 
 impl TrainConfig {
-    /// Reads and checks a configuration. The error has line and column from the TOML reader, or
-    /// names the field, its value and its range.
+    /// Reads and checks a configuration. The error gives line and column from the TOML reader, or names the field, its
+    /// value and its range.
     pub fn parse(text: &str) -> Result<Self, TrainError> {
         let config: Self = toml::from_str(text).map_err(|e| TrainError::Config(e.to_string()))?;
         config.validate()?;
@@ -292,7 +295,7 @@ impl TrainConfig {
         toml::to_string_pretty(self).map_err(|e| TrainError::Config(e.to_string()))
     }
 
-    /// Checks ranges; what depends on the model's sizes is checked where the model is made.
+    /// Checks ranges. The model's constructor checks what depends on the model's sizes.
     pub fn validate(&self) -> Result<(), TrainError> {
         let bad = |field: &str, want: &str, got: String| {
             Err(TrainError::Config(format!("{field}: expected {want}, got {got}")))

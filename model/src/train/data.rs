@@ -1,7 +1,7 @@
-//! What a run trains and validates on, apart from where it comes from.
+//! The sessions that a run trains and validates on, independent of their source.
 //!
-//! [`Dataset::from_corpus`] borrows a corpus' tokens. When a run starts from a checkpoint whose
-//! vocabulary differs ([`Dataset::onto`]), tokens are renumbered once into owned copies.
+//! [`Dataset::from_corpus`] borrows a corpus' tokens. A run may start from a checkpoint with another vocabulary. Then
+//! [`Dataset::onto`] renumbers the tokens once into owned copies.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use super::TrainError;
 pub struct Sequence<'a> {
     /// Its label.
     pub label: String,
-    /// Prompt, packets and, where the recording ended, the end token.
+    /// The prompt, the packets and, where the recording ended, the end token.
     pub tokens: Cow<'a, [u16]>,
     /// Packets in it.
     pub packets: u64,
 }
 
-/// Sessions with their alphabet.
+/// Sessions and their alphabet.
 #[derive(Clone, Debug)]
 pub struct Dataset<'a> {
     /// Grammar of the tokens.
@@ -33,11 +33,11 @@ pub struct Dataset<'a> {
     pub vocab: Vocab,
     /// Inter-arrival times by label.
     pub timing: TimingTable,
-    /// Sessions to fit.
+    /// Sessions to train on.
     pub train: Vec<Sequence<'a>>,
     /// Sessions to validate on.
     pub val: Vec<Sequence<'a>>,
-    /// The data in words, for the checkpoint.
+    /// A description of the data, for the checkpoint's manifest.
     pub about: String,
 }
 
@@ -75,9 +75,8 @@ impl<'a> Dataset<'a> {
         }
     }
 
-    /// The same sessions in the alphabet `vocab`, extended by the labels it lacks: for fine-tuning a
-    /// checkpoint, whose ids must not move. Tokens that `vocab` has no counterpart of (an end token)
-    /// are left out.
+    /// The same sessions in the alphabet `vocab`, extended by the labels that it lacks. Fine-tuning needs this: the ids
+    /// of the checkpoint must not change. Tokens without a counterpart in `vocab` (an end token) are left out.
     ///
     /// # Errors
     /// [`TrainError::Data`] if a label cannot be added.
@@ -90,7 +89,7 @@ impl<'a> Dataset<'a> {
                 TokenKind::End => vocab.end(),
                 TokenKind::Pad => vocab.pad(),
                 TokenKind::Label(i) => self.vocab.labels().get(i).and_then(|label| vocab.label(label)),
-                // A grammar's ids are the same wherever there is one.
+                // Every vocabulary with a grammar gives its tokens the same ids.
                 TokenKind::Grammar => u16::try_from(id).ok().filter(|_| vocab.kind(id) == TokenKind::Grammar),
                 TokenKind::Unused => None,
             })
@@ -108,7 +107,7 @@ impl<'a> Dataset<'a> {
         Ok(self)
     }
 
-    /// The codec that the tokens are of.
+    /// The codec that wrote the tokens.
     ///
     /// # Errors
     /// [`TrainError::Data`] if this build does not have it.
@@ -116,7 +115,7 @@ impl<'a> Dataset<'a> {
         Ok(codec::open(&self.codec, self.vocab.clone())?)
     }
 
-    /// Hex sha256 over the training tokens and their boundaries: a resumed run must see the same.
+    /// Hex sha256 over the training tokens and their boundaries. A resumed run must have the same.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         let mut bytes = Vec::new();

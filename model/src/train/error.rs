@@ -1,4 +1,4 @@
-//! What can stop a training run.
+//! Errors that stop a training run.
 
 use std::path::PathBuf;
 
@@ -7,17 +7,17 @@ use netssm_tokens::DataError;
 use crate::checkpoint::CheckpointError;
 use crate::error::Error;
 
-/// Why a run did not start or did not go on.
+/// Why a run did not start or did not continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// The configuration cannot be used; names the field or the line.
+    /// The configuration cannot be used. The message names the field or the line.
     #[error("training configuration: {0}")]
     Config(String),
     /// The corpus has nothing to train on.
     #[error("corpus: no training session has 2 tokens or more")]
     NothingToTrain,
-    /// `--resume` and the run directory do not fit.
+    /// `--resume` does not fit the run directory.
     #[error("cannot resume from {}: {what}", path.display())]
     Resume {
         /// The checkpoint directory or the run's.
@@ -31,13 +31,13 @@ pub enum TrainError {
         /// The directory.
         path: PathBuf,
     },
-    /// Another process trains into the output directory.
+    /// Another process trains in the output directory.
     #[error("{} is in use by another training run", path.display())]
     Busy {
         /// The directory.
         path: PathBuf,
     },
-    /// The checkpoint to start or go on from was made for another codec than the corpus.
+    /// The codec of the checkpoint to start from or resume differs from the corpus' codec.
     #[error("the checkpoint has codec {checkpoint}, the corpus has {corpus}")]
     CodecMismatch {
         /// Codec of the checkpoint.
@@ -45,12 +45,12 @@ pub enum TrainError {
         /// Codec of the corpus.
         corpus: String,
     },
-    /// Loss or gradient stayed without a finite value.
+    /// The loss or the gradient had no finite value for too many updates in a row.
     #[error("diverged: {updates} updates in a row without a finite gradient, the last at step {step}")]
     Diverged {
-        /// The last of them.
+        /// Step of the last of these updates.
         step: u64,
-        /// How many.
+        /// Number of these updates.
         updates: u32,
     },
     /// A worker thread of the run died.

@@ -1,11 +1,10 @@
-//! Validation: nats a token and nats a packet over whole sessions with carried state.
+//! Validation: nats per token and nats per packet over whole sessions with carried state.
 //!
-//! During a run the first tokens of every session are read ([`Extent::prefix`]) rather than a few
-//! whole sessions, because sessions differ far more from each other than one does along its length.
+//! A validation during a run reads the first tokens of every session ([`Extent::prefix`]) rather than a few whole
+//! sessions. Sessions differ far more from each other than one session does along its length.
 //!
-//! Sessions are read in windows ([`crate::windows`]). The loss of each session is summed in f64 by
-//! itself, and sessions in a fixed order, so neither batching nor threads change the result beyond
-//! the model's own rounding.
+//! Sessions are read in windows ([`crate::windows`]). Each session's loss is summed by itself in f64, and the sessions'
+//! sums are added in a fixed order. So neither batching nor threads change the result beyond the model's own rounding.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -23,22 +22,22 @@ use super::shards::serial_pool;
 use crate::lm::Mamba2;
 use crate::windows::token_losses;
 
-/// Sessions side by side on a thread.
+/// Sessions that one thread reads side by side.
 const ROWS: usize = 8;
 
-/// Loss by group and in all.
+/// Loss by group and in total.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Losses {
-    /// Everything that was read.
+    /// The loss over everything that was read.
     pub total: Nats,
     /// By group.
     pub groups: BTreeMap<String, Nats>,
-    /// False if the extent left something out.
+    /// False if the extent left a part out.
     pub whole: bool,
 }
 
-/// The group of every label: from the configuration's lists, "*" taking what no list names; labels
-/// stand for themselves where nothing is configured.
+/// The group of a label by the configuration's lists. "*" takes every label that no list names. If no group is
+/// configured, each label is its own group.
 pub(super) fn group_of(label: &str, groups: &BTreeMap<String, Vec<String>>) -> Option<String> {
     if groups.is_empty() {
         return Some(label.to_owned());
@@ -55,21 +54,21 @@ pub struct Extent {
     pub prefix: u64,
     /// Tokens of each group, after which no further session is begun; 0 = all.
     pub tokens: u64,
-    /// Orders the sessions that `tokens` cuts off.
+    /// Seed for the order in which `tokens` cuts sessions off.
     pub seed: u64,
 }
 
 impl Extent {
-    /// Everything.
+    /// All sessions, whole.
     pub const WHOLE: Self = Self { prefix: 0, tokens: 0, seed: 0 };
 }
 
-/// What is validated on.
+/// What a validation reads.
 #[derive(Clone, Copy)]
 pub struct Held<'a> {
     /// The sessions.
     pub sessions: &'a [Sequence<'a>],
-    /// The codec that they are written in.
+    /// The codec that wrote them.
     pub codec: &'a dyn Codec,
 }
 
@@ -80,10 +79,10 @@ struct Part<'a> {
     group: String,
 }
 
-/// Validates `model`; sessions of labels in no group are left out. `None` when `stop` was set on the way.
+/// Validates `model`. Sessions whose label is in no group are left out. `None` if `stop` was set during the validation.
 ///
-/// Where no token closes a packet, a session that is read in part counts the same part of its
-/// packets: near enough to watch a run. What is read as a whole is always counted exactly.
+/// Where no token closes a packet, a session that is read in part counts the same part of its packets. That is precise
+/// enough to monitor a run. A session that is read as a whole is always counted exactly.
 ///
 /// # Errors
 /// [`TrainError::Model`] for a token outside the model's vocabulary.
@@ -175,7 +174,7 @@ pub fn evaluate(
     Ok(Some(Losses { total: rates(total), groups, whole }))
 }
 
-/// The part of `packets` that `read` of `all` tokens stand for, rounded.
+/// The number of packets, rounded, that `read` of `all` tokens stand for.
 fn share(packets: u64, read: usize, all: usize) -> u64 {
     (packets as f64 * read as f64 / all.max(1) as f64).round() as u64
 }

@@ -1,4 +1,4 @@
-//! What a run reports: one value for the log file and for whoever watches.
+//! Events of a run: each is written to the log file and passed to the observer.
 //!
 //! Every event is a line of `train.jsonl` in the run's directory and a call of [`Progress::event`].
 
@@ -14,9 +14,9 @@ use super::TrainError;
 /// Validation loss of a group of sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Nats {
-    /// Nats a predicted token.
+    /// Nats per predicted token.
     pub per_token: f64,
-    /// Nats a packet: the loss of all tokens over the number of packets.
+    /// Nats per packet: the loss of all tokens divided by the number of packets.
     pub per_packet: f64,
     /// Tokens predicted.
     pub tokens: u64,
@@ -26,44 +26,44 @@ pub struct Nats {
     pub sessions: u64,
 }
 
-/// Something happened in a run.
+/// An event of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The run begins or goes on.
+    /// The run starts or resumes.
     Start {
-        /// First update to be made.
+        /// First update of this process.
         step: u64,
-        /// Updates in all.
+        /// Total updates of the run.
         of: u64,
         /// Parameters of the model.
         parameters: usize,
-        /// Tokens of an epoch.
+        /// Tokens per epoch.
         tokens_per_epoch: u64,
         /// Threads, which are also shards.
         threads: usize,
-        /// What the gradient does not see, in words.
+        /// How far back the gradient reaches, in words.
         note: String,
     },
     /// An update was made.
     Step {
         /// Updates made.
         step: u64,
-        /// Updates in all.
+        /// Total updates of the run.
         of: u64,
-        /// Training loss, nats a token.
+        /// Training loss in nats per token.
         loss: f64,
         /// Learning rate.
         lr: f64,
-        /// Length of the gradient before clipping; none where it was not finite.
+        /// L2 norm of the gradient before clipping. `None` where it was not finite.
         grad_norm: Option<f64>,
         /// Tokens with a loss term so far.
         tokens: u64,
-        /// Of this step's positions, the share that was padding.
+        /// Share of padding among this step's positions.
         padding: f64,
-        /// Tokens with a loss term a second, over the last steps.
+        /// Tokens with a loss term per second, over the last steps.
         tokens_per_s: f64,
-        /// Epoch of the row that is furthest.
+        /// Epoch of the row that has come furthest.
         epoch: u64,
         /// Seconds left at this rate.
         eta_s: f64,
@@ -72,15 +72,15 @@ pub enum Event {
     Eval {
         /// Updates made.
         step: u64,
-        /// Over everything validated.
+        /// Loss over everything that was validated.
         total: Nats,
-        /// By group of labels, as configured; by label where nothing is configured.
+        /// Loss by group of labels, as configured. By label where no group is configured.
         groups: BTreeMap<String, Nats>,
         /// Whether all validation sessions were read.
         whole: bool,
-        /// Whether this is the lowest loss a token so far.
+        /// Whether this is the lowest loss per token so far.
         best: bool,
-        /// How long it took.
+        /// Duration of the validation in seconds.
         seconds: f64,
     },
     /// A checkpoint is complete on disk.
@@ -94,7 +94,7 @@ pub enum Event {
     End {
         /// Updates made.
         step: u64,
-        /// Why.
+        /// Why it ended.
         reason: End,
         /// Wall-clock seconds of this process.
         seconds: f64,
@@ -109,13 +109,13 @@ pub enum End {
     Finished,
     /// The caller asked to stop; the run can be resumed.
     Stopped,
-    /// Validation did not improve any more.
+    /// Validation stopped improving.
     Patience,
 }
 
-/// Whoever watches a run.
+/// The observer of a run.
 pub trait Progress {
-    /// Called for every event, on the training thread; should return soon.
+    /// Called for every event, on the training thread. It should return quickly.
     fn event(&mut self, event: &Event);
 }
 
@@ -125,7 +125,7 @@ impl<F: FnMut(&Event)> Progress for F {
     }
 }
 
-/// The log file and the watcher, as one.
+/// The log file and the observer together.
 pub(super) struct Reporter<'a> {
     file: File,
     path: PathBuf,
@@ -136,7 +136,7 @@ pub(super) struct Reporter<'a> {
 pub const LOG_FILE: &str = "train.jsonl";
 
 impl<'a> Reporter<'a> {
-    /// Appends to the log of the run directory `out`.
+    /// Opens the log of the run directory `out` for appending.
     pub(super) fn open(out: &Path, progress: &'a mut dyn Progress) -> Result<Self, TrainError> {
         let path = out.join(LOG_FILE);
         let file = OpenOptions::new().create(true).append(true).open(&path);

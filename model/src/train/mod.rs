@@ -12,15 +12,14 @@
 //! OUT/step-00000500/    checkpoints (see `checkpoint`), each with what `--resume` needs
 //! OUT/best              link to the one with the lowest validation loss a token
 //! ```
-//! [`train`] makes the updates on the calling thread and its shards' threads, and returns at the
-//! end, when validation stops improving, or soon after `stop` is set, then with a checkpoint from
-//! which [`Start::Resume`] goes on: on the CPU with the same bytes as if it had never stopped.
+//! [`train`] makes the updates on the calling thread and on the threads of its shards. It returns after the last
+//! update, when validation stops improving, or soon after `stop` is set. After a stop it leaves a checkpoint from which
+//! [`Start::Resume`] continues. On the CPU the resumed run gives the same bytes as a run that never stopped.
 //!
-//! As in NetSSM (arXiv 2503.22663, sections 4.2 and 5.1.1): next-token cross-entropy, AdamW,
-//! gradient clipping at 1, sequences of up to 100,000 tokens. Different: many sessions side by side
-//! and truncated back-propagation with carried state, because memory grows with the window and not
-//! with the session; and several such batches open at once that take turns (`streams`), because the
-//! few sessions of one batch would pull the weights their way.
+//! The method follows NetSSM (arXiv 2503.22663, sections 4.2 and 5.1.1): next-token cross-entropy, AdamW, gradient
+//! clipping at 1, sequences of up to 100,000 tokens. It differs in two ways. Many sessions are read side by side with
+//! truncated back-propagation and carried state, so memory grows with the window and not with the session. Several such
+//! batches are open at once and take turns (`streams`), because the few sessions of one batch would bias the weights.
 
 mod config;
 mod data;

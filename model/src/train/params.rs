@@ -1,4 +1,4 @@
-//! The parameters being trained: named variables, where they start, and models over them.
+//! The parameters in training: named variables, their initial values, and models over them.
 
 use candle_core::{Device, Tensor};
 use netssm_tokens::codec::Vocab;
@@ -13,18 +13,18 @@ use crate::network::init::init_weights;
 use crate::network::params::{CONTEXT, EMBEDDING, LM_HEAD};
 use crate::network::weights::{Parameters, Weights};
 
-/// Noise on a new label's row, as a share of the label rows' root mean square: enough to tell two
-/// new labels apart, little against what labels have in common.
+/// Noise on a new label's row, as a share of the label rows' root mean square. It is large enough to tell two new
+/// labels apart, and small against what labels have in common.
 const NOISE: f64 = 0.1;
 
-/// Variables that make a model of `config`.
+/// The variables of a model of `config`.
 pub(super) struct Params {
     pub(super) config: ModelConfig,
     pub(super) parameters: Parameters,
 }
 
 impl Params {
-    /// The reference's initialisation, from a seed.
+    /// The reference's initialisation, drawn from a seed.
     pub(super) fn fresh(config: ModelConfig, seed: u64, device: &Device) -> Result<Self> {
         let weights = init_weights(&config, seed, device)?;
         Self::new(config, &weights, device)
@@ -36,9 +36,9 @@ impl Params {
         Ok(Self { config, parameters: Parameters::new(&weights.collect::<Result<_>>()?)? })
     }
 
-    /// The values of a checkpoint, with rows for the labels that `vocab` has and `old` has not: the
-    /// mean of the known labels' rows plus a little noise, in the embedding and in an output head of
-    /// its own alike.
+    /// The values of a checkpoint, with new rows for the labels that `vocab` has and `old` has not. A new row is the
+    /// mean of the known labels' rows plus a little noise. This holds for the embedding and for an output head that is
+    /// not tied to it.
     pub(super) fn extended(
         config: &ModelConfig,
         weights: &Weights,
@@ -47,7 +47,8 @@ impl Params {
         seed: u64,
         device: &Device,
     ) -> Result<Self> {
-        // What the model does not read yet it does not read now; labels are the last rows of what it reads.
+        // A model without side information stays without. In the table of side information the labels have the last
+        // rows.
         let context = context.filter(|_| config.context.is_some());
         if context.map(|now| (now.version, now.fields)) != config.context.map(|was| (was.version, was.fields))
         {
@@ -83,19 +84,19 @@ impl Params {
         Mamba2::load(&self.config, &self.parameters.tensors())
     }
 
-    /// A model that shares the variables' storage and records no graph, for validation.
+    /// A model that shares the variables' storage and records no graph; for validation.
     pub(super) fn frozen(&self) -> Result<Mamba2, Error> {
         Mamba2::load(&self.config, &self.weights())
     }
 
-    /// The values, sharing storage with the variables.
+    /// The values. They share storage with the variables.
     pub(super) fn weights(&self) -> Weights {
         self.parameters.vars().iter().map(|(n, v)| (n.clone(), v.as_detached_tensor())).collect()
     }
 }
 
-/// `rows` rows: those of `tensor`, and new ones for labels that only the second vocabulary has. `row` says where a
-/// label is.
+/// Extends `tensor` to `rows` rows, with new rows for labels that only the second vocabulary has. `row` gives a label's
+/// row.
 fn extend_rows(
     tensor: &Tensor,
     rows: usize,
@@ -105,7 +106,7 @@ fn extend_rows(
 ) -> Result<Tensor> {
     let (_, width) = tensor.dims2()?;
     let mut values = tensor.flatten_all()?.to_vec1::<f32>()?;
-    // Ids beyond the vocabulary are padding; they may grow or shrink with it.
+    // Ids beyond the vocabulary are padding, which may grow or shrink with it.
     values.resize(rows * width, 0.0);
     let known: Vec<usize> = old.labels().iter().filter_map(|label| row(old, label)).collect();
     let mut mean = vec![0f64; width];

@@ -1,13 +1,13 @@
-//! What a running training keeps besides the weights, so that it goes on bit for bit.
+//! What a running training keeps besides the weights, so that it resumes bit for bit.
 //!
 //! ```text
 //! CHECKPOINT/resume/run.json                 step, data position, best loss, configuration
 //! CHECKPOINT/resume/optimizer.safetensors    both moments of every parameter
 //! CHECKPOINT/resume/carry.safetensors        recurrent state of every row
 //! ```
-//! Order of sessions and label dropout are functions of seed and position, so no generator's state
-//! is stored. A resumed run must have the same corpus, model, data, optimiser, seed and threads;
-//! length, schedule, validation and checkpoint settings may change.
+//! The order of sessions and the label dropout are functions of seed and position, so no random generator's state is
+//! stored. A resumed run must have the same corpus, model, data, optimiser, seed and threads. Its length, schedule,
+//! validation and checkpoint settings may change.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -29,13 +29,13 @@ const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 const CARRY_FILE: &str = "carry.safetensors";
 const STEP_PREFIX: &str = "step-";
 
-/// Everything small.
+/// The small part of the saved run: everything but the tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RunState {
-    /// Windows read; updates made and skipped, times the accumulation.
+    /// Windows read: the updates made and skipped, times the accumulation.
     pub(super) windows: u64,
-    /// Steps done, the skipped ones included: the position in the schedule.
+    /// Steps done, skipped ones included. This is the position in the schedule.
     pub(super) step: u64,
     /// Updates the optimiser made.
     pub(super) updates: u64,
@@ -43,15 +43,15 @@ pub(super) struct RunState {
     pub(super) tokens: u64,
     /// Position in the data.
     pub(super) cursor: Cursor,
-    /// Step and nats a token of the best validation.
+    /// Step and nats per token of the best validation.
     pub(super) best: Option<(u64, f64)>,
-    /// Validations since the best.
+    /// Validations since the best one.
     pub(super) stale: u64,
-    /// Shards, as resolved.
+    /// Number of shards, after 0 was resolved.
     pub(super) threads: usize,
-    /// Of the training tokens.
+    /// Fingerprint of the training tokens.
     pub(super) fingerprint: String,
-    /// Sha256 of the weights the run began from, if it is a fine-tuning.
+    /// Sha256 of the weights that the run started from, if it is a fine-tuning.
     pub(super) init: Option<String>,
     /// The configuration in use.
     pub(super) config: TrainConfig,
@@ -71,14 +71,14 @@ pub(super) fn write(dir: &Path, run: &RunState, optim: &AdamW, shards: &Shards) 
     Ok(())
 }
 
-/// Reads the small part.
+/// Reads the small part of a saved run.
 pub(super) fn read(checkpoint: &Path) -> Result<RunState, TrainError> {
     let path = checkpoint.join(DIRECTORY).join(RUN_FILE);
     let text = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
     serde_json::from_str(&text).map_err(|e| CheckpointError::format(&path, e.to_string()).into())
 }
 
-/// Puts back the large parts.
+/// Restores the tensors: the optimiser's moments and the carried state.
 pub(super) fn restore(
     checkpoint: &Path,
     run: &RunState,
@@ -128,13 +128,13 @@ pub(super) fn steps(out: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
     Ok(found)
 }
 
-/// Where the checkpoint of `step` lies.
+/// The directory of the checkpoint of `step`.
 pub(super) fn step_path(out: &Path, step: u64) -> PathBuf {
     out.join(format!("{STEP_PREFIX}{step:08}"))
 }
 
-/// Each tensor's name starts with its shard's number. The layout inside is the state's own, so only
-/// the same build and device kind read it back; a mismatch shows in name or shape.
+/// The carried state as tensors. Each name starts with the number of its shard. The layout is that of the state itself,
+/// so only the same build and device kind can read it. A mismatch shows in name or shape.
 fn carry(shards: &Shards) -> Result<HashMap<String, Tensor>, TrainError> {
     let mut out = HashMap::new();
     for (shard, state) in shards.states().enumerate() {

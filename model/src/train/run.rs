@@ -1,4 +1,4 @@
-//! The loop: start or resume, update, validate, save, stop.
+//! The training loop: start or resume, update, validate, save, stop.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,31 +22,30 @@ use crate::checkpoint::{Checkpoint, FORMAT, Manifest, TrainFacts, files};
 use crate::lm::{Engine, Mamba2};
 use crate::optim::{AdamW, Applied};
 
-/// Updates in a row without a finite gradient after which a run has diverged. A single one is a
-/// freak batch and is skipped; the optimiser is left as it was.
+/// Updates in a row without a finite gradient after which a run counts as diverged. A single one is an outlier batch:
+/// it is skipped and leaves the optimiser unchanged.
 const MAX_SKIPPED: u32 = 10;
 
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Steps made, those of earlier processes included.
+    /// Steps made, including those of earlier processes.
     pub step: u64,
     /// Why it ended.
     pub end: End,
     /// The newest checkpoint.
     pub last: PathBuf,
-    /// The one with the lowest validation loss, where there was a validation.
+    /// The checkpoint with the lowest validation loss. `None` if there was no validation.
     pub best: Option<PathBuf>,
-    /// The last validation over all sessions, where there was one.
+    /// The last validation over all sessions. `None` if there was none.
     pub losses: Option<Losses>,
 }
 
-/// Trains on `data` into the directory `out`. `stop` is looked at between steps and during
-/// validations.
+/// Trains on `data` into the directory `out`. It checks `stop` between steps and during validations.
 ///
 /// # Errors
-/// [`TrainError`]: nothing to train on, a configuration that cannot be used, a directory that does
-/// not fit what was asked, a run that diverged, or an operation that failed.
+/// [`TrainError`]: nothing to train on, a configuration that cannot be used, a directory that does not fit the request,
+/// a run that diverged, or an operation that failed.
 pub fn train(
     data: Dataset<'_>,
     config: &TrainConfig,
@@ -69,7 +68,7 @@ pub fn train(
     Run::new(&data, config, out, origin, (device, stop), Reporter::open(out, progress)?)?.go(begun)
 }
 
-/// Gives a model the format of a run's numbers.
+/// Sets the number format in which a run's model computes.
 fn compute_in(model: &mut Mamba2, dtype: Dtype) -> Result<(), TrainError> {
     match dtype {
         Dtype::F32 => Ok(()),
@@ -96,7 +95,7 @@ struct Run<'r> {
     state: RunState,
     skipped: u32,
     saved: Option<PathBuf>,
-    /// Tokens a second, smoothed.
+    /// Tokens per second, smoothed.
     rate: Option<f64>,
 }
 
@@ -125,7 +124,7 @@ impl<'r> Run<'r> {
             .interleaved(d.interleave);
         let threads = match (&from, config.run.threads) {
             (Some((_, state)), _) => state.threads,
-            // One stream of work keeps a GPU busy.
+            // One shard is enough to keep a GPU busy.
             (None, _) if !device.is_cpu() => 1,
             (None, 0) => std::thread::available_parallelism().map_or(1, usize::from).min(d.batch),
             (None, n) => n.min(d.batch),
@@ -257,7 +256,7 @@ impl<'r> Run<'r> {
         })
     }
 
-    /// One update: `accumulate` windows forward and backward, then the optimiser.
+    /// One update: forward and backward over `accumulate` windows, then the optimiser.
     fn step(&mut self) -> Result<(), TrainError> {
         let begun = Stopwatch::start();
         let config = &self.state.config;
@@ -384,7 +383,7 @@ impl<'r> Run<'r> {
         self.save_with(None)
     }
 
-    /// Writes the checkpoint of this step, points `best` at it if it is, and drops old ones.
+    /// Writes the checkpoint of this step, lets `best` point at it if it is the best, and deletes old ones.
     fn save_with(&mut self, losses: Option<&Losses>) -> Result<(), TrainError> {
         let path = resume::step_path(self.out, self.state.step);
         let manifest = Manifest {
@@ -424,7 +423,7 @@ impl<'r> Run<'r> {
     }
 }
 
-/// Makes `link` point at `target`, a sibling, replacing what it pointed at in one rename.
+/// Makes `link` point at `target`, a sibling. One rename replaces what it pointed at.
 fn point(link: &Path, target: &Path) -> Result<(), TrainError> {
     let hidden = link.with_file_name(".best.tmp");
     match std::fs::remove_file(&hidden) {

@@ -5,7 +5,7 @@
 /// The shape of the learning rate over a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// Highest rate, reached at the end of the warm-up.
+    /// Highest rate. The warm-up ends with it.
     pub peak: f64,
     /// Rate at the end of the run.
     pub floor: f64,
@@ -16,7 +16,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The rate for the update number `step`, counted from 0. Past the end it stays at the floor.
+    /// The rate of update number `step`, counted from 0. Past the end it stays at the floor.
     pub fn rate(&self, step: u64) -> f64 {
         if step < self.warmup {
             return self.peak * (step + 1) as f64 / self.warmup as f64;

@@ -1,10 +1,9 @@
-//! One step of gradients: the batch in shards, each on a thread of its own.
+//! One step of gradients: the batch is split into shards, each on its own thread.
 //!
-//! Most of a small model's step is not matrix products, and what is not runs on one thread, so
-//! splitting rows between threads uses the cores better than splitting every product. Each shard
-//! has its rows' carried state and a rayon pool of one thread, in which every nested parallel
-//! section runs serially. Gradients are added in shard order, so the number of shards is part of a
-//! run's result and the scheduling of threads is not.
+//! Most of a small model's step is not matmuls, and that part runs on one thread. So splitting rows between threads
+//! uses the cores better than splitting every matmul. Each shard has the carried state of its rows and a rayon pool of
+//! one thread, in which every nested parallel section runs serially. Gradients are added in shard order. So the number
+//! of shards is part of a run's result, and the scheduling of threads is not.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,20 +18,20 @@ use crate::network::config::ModelConfig;
 use crate::network::input::Input;
 use crate::network::state::State;
 
-/// What one shard found in a window.
+/// Loss and gradients of one shard over a window.
 pub(super) struct ShardGradients {
-    /// Its targets' share of the window's, which its mean loss and gradients count with.
+    /// Share of the window's targets that this shard has. It weights the shard's mean loss and gradients.
     pub(super) weight: f64,
-    /// Mean nats of its targets.
+    /// Mean loss of its targets, in nats.
     pub(super) loss: f64,
-    /// Gradient of that mean by tensor name.
+    /// Gradient of that mean, by tensor name.
     pub(super) gradients: BTreeMap<String, Tensor>,
 }
 
 /// Rows of the batch that one thread reads.
 struct Shard {
     rows: Range<usize>,
-    /// One for each of the batches that take turns.
+    /// One carried state for each batch that takes turns.
     states: Vec<State>,
     pool: Option<ThreadPool>,
 }
@@ -45,8 +44,8 @@ pub(super) struct Shards {
 }
 
 impl Shards {
-    /// `threads` shards over `rows` rows, with zero state for each of `turns` batches. One shard uses the
-    /// caller's pool.
+    /// `threads` shards over `rows` rows, with zero state for each of `turns` batches. A single shard uses the caller's
+    /// pool.
     pub(super) fn new(
         config: &ModelConfig,
         (rows, turns): (usize, usize),
@@ -64,7 +63,7 @@ impl Shards {
         Ok(Self { shards, layers: config.n_layer, device: device.clone() })
     }
 
-    /// Forward and backward over a window, in shard order.
+    /// Forward and backward over a window. The results are in shard order.
     pub(super) fn gradients(
         &mut self,
         model: &Mamba2,
@@ -83,17 +82,17 @@ impl Shards {
         })
     }
 
-    /// Layers of the model that the states belong to.
+    /// Number of layers of the model that the states belong to.
     pub(super) fn layers(&self) -> usize {
         self.layers
     }
 
-    /// The carried states, shard by shard, turn by turn.
+    /// The carried states, in order of shard, then of turn.
     pub(super) fn states(&self) -> impl Iterator<Item = &State> {
         self.shards.iter().flat_map(|s| &s.states)
     }
 
-    /// The same, to put back what a checkpoint holds.
+    /// The same states, mutable: a resumed run restores them from a checkpoint.
     pub(super) fn states_mut(&mut self) -> impl Iterator<Item = &mut State> {
         self.shards.iter_mut().flat_map(|s| &mut s.states)
     }
@@ -133,7 +132,7 @@ impl Shard {
     }
 }
 
-/// A rayon pool of one thread: parallel sections inside run serially on it.
+/// A rayon pool of one thread. Parallel sections inside run serially on it.
 pub(super) fn serial_pool() -> Result<ThreadPool, TrainError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(1)

@@ -1,5 +1,5 @@
-//! Where a run begins: fresh weights, a checkpoint to fine-tune, or the run's own newest checkpoint,
-//! and every check that these fit what was asked.
+//! Where a run begins: fresh weights, a checkpoint to fine-tune, or the run's own newest checkpoint. Every check of
+//! these against the configuration and the corpus is here.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -18,15 +18,14 @@ use crate::checkpoint::Checkpoint;
 pub enum Start {
     /// New weights; the output directory must not hold a run.
     Fresh,
-    /// The newest checkpoint in the output directory; a fresh start if there is none.
+    /// The newest checkpoint in the output directory. A fresh start if there is none.
     Resume,
-    /// The weights of a checkpoint, new optimiser: fine-tuning. Labels of the corpus that the
-    /// checkpoint does not know extend its vocabulary.
+    /// The weights of a checkpoint and a new optimiser: fine-tuning. Labels of the corpus that the checkpoint lacks
+    /// extend its vocabulary.
     Init(Box<Checkpoint>),
 }
 
-/// Keeps a second run out of the directory; the kernel lets go of it when this process ends, however
-/// it ends.
+/// Locks the run directory against a second run. The kernel releases the lock when this process ends, however it ends.
 pub(super) fn lock(out: &Path) -> Result<File, TrainError> {
     let path = out.join(".lock");
     let file = File::create(&path).map_err(TrainError::io("create", &path))?;
@@ -42,11 +41,11 @@ pub(super) struct Origin {
     pub(super) params: Params,
     /// Sha256 of the weights that a fine-tuning began with.
     pub(super) init: Option<String>,
-    /// The checkpoint that is resumed, and what it says.
+    /// The checkpoint that the run resumes, and its run state.
     pub(super) from: Option<(PathBuf, RunState)>,
 }
 
-/// Weights, and the data in their alphabet.
+/// The initial weights, and the data in their alphabet.
 pub(super) fn begin<'a>(
     data: Dataset<'a>,
     config: &TrainConfig,
@@ -104,7 +103,7 @@ pub(super) fn begin<'a>(
     }
 }
 
-/// A resumed run must continue the very same one.
+/// Checks that a resumed run continues the same run.
 fn check_resume(
     path: &Path,
     state: &RunState,
@@ -121,7 +120,7 @@ fn check_resume(
         ("run.seed", old.run.seed.to_string(), config.run.seed.to_string()),
         ("run.dtype", format!("{:?}", old.run.dtype), format!("{:?}", config.run.dtype)),
     ];
-    // With --init the model section is not what made the weights, and does not matter here either.
+    // With --init the checkpoint gave the model's shape, so the model section is not compared.
     for (name, old, new) in fixed.iter().skip(usize::from(state.init.is_some())) {
         if old != new {
             return refuse(format!("{name} changed: expected {old}, got {new}"));

@@ -1,24 +1,23 @@
 //! Sessions laid into parallel streams: what each step of training reads.
 //!
-//! A batch has `rows` streams. Each walks through one session after the other, a window of `window`
-//! tokens a step, and carries its recurrent state from window to window: truncated
-//! back-propagation, where the state reaches back to the session's first token and the gradient to
-//! the window's. A row whose session is used up takes the next from one shared order (a fresh
-//! permutation each epoch), so rows never wait for each other and a long session costs no padding
-//! elsewhere.
+//! A batch has `rows` streams. Each stream walks through one session after the other, a window of `window` tokens per
+//! step. It carries its recurrent state from window to window. This is truncated back-propagation: the state reaches
+//! back to the session's first token, the gradient to the window's. A row that has used up its session takes the next
+//! one from a shared order (a fresh permutation each epoch). So rows never wait for each other, and a long session
+//! costs no padding in other rows.
 //!
-//! A session's last window is short; the rest of the row is padding that no loss term reads. The
-//! alternative, starting the next session inside the window, would need a state reset between two
-//! positions of one scan; padding wastes half a window a session on average, and
-//! [`Streams::next`] reports exactly how much. The window is cut to the longest row.
+//! A session's last window is short. The rest of the row is padding that no loss term reads. The alternative is to
+//! start the next session inside the window, which needs a state reset between two positions of one scan. Padding
+//! wastes half a window per session on average, and [`Streams::next`] reports exactly how much. The window is cut to
+//! the longest row.
 //!
-//! Rows that walk through long sessions show the optimiser the same few sessions for many updates in
-//! a row, and the weights drift towards those and away from the rest. So several batches of sessions
-//! are open at once and take turns ([`Streams::interleaved`]): an update reads one of them, and the
-//! next window of the same sessions comes only after all the others.
+//! Rows that walk through long sessions show the optimiser the same few sessions for many updates in a row. The weights
+//! then drift towards these sessions and away from the rest. So several batches of sessions are open at once and take
+//! turns ([`Streams::interleaved`]). An update reads one of them, and the next window of the same sessions comes only
+//! after all other batches.
 //!
-//! Everything here is a function of (seed, lengths, rows, window, turns), so a position in the data is
-//! the small [`Cursor`], which a checkpoint stores.
+//! Everything here is a function of (seed, lengths, rows, window, turns). So a position in the data is the small
+//! [`Cursor`], which a checkpoint stores.
 
 use std::sync::Arc;
 
@@ -33,39 +32,39 @@ use crate::network::context::HIDDEN;
 pub(super) use crate::network::input::IGNORE;
 use crate::walk::Walk;
 
-/// Where a run stands in its data.
+/// The position of a run in its data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// Permutations begun, less one.
+    /// Permutations begun, minus one.
     pub(super) epoch: u64,
     /// Sessions of the current permutation already given to a row.
     pub(super) dealt: usize,
-    /// Each row's session and next input position; `None` before its first session. Batch by batch.
+    /// Session and next input position of each row, batch by batch. `None` before the row's first session.
     pub(super) rows: Vec<Option<(usize, usize)>>,
     /// The batch that is read next.
     #[serde(default)]
     pub(super) turn: usize,
-    /// Rows whose session has its label hidden, batch by batch; empty where none ever has.
+    /// Whether the label of each row's session is hidden, batch by batch. Empty where labels are never hidden.
     #[serde(default)]
     pub(super) hidden: Vec<bool>,
 }
 
-/// One step's input, row-major, `width` tokens a row.
+/// One step's input, row-major, `width` tokens per row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window {
-    /// Tokens a row has here; at most the configured window.
+    /// Tokens per row in this window. At most the configured window.
     pub(super) width: usize,
-    /// Input tokens, `rows * width`; padding is token 0.
+    /// Input tokens, `rows * width`. Padding is token 0.
     pub(super) inputs: Vec<u32>,
-    /// Rows of side information, `rows * width * fields`; padding is row 0.
+    /// Rows of side information, `rows * width * fields`. Padding is row 0.
     pub(super) context: Vec<u32>,
     /// Next tokens, [`IGNORE`] where there is none.
     pub(super) targets: Vec<u32>,
     /// Valid positions of each row, at least 1.
     pub(super) lengths: Vec<usize>,
-    /// Rows that begin a session here: their carried state must be zeroed first.
+    /// Rows that begin a session here. Their carried state must be zeroed first.
     pub(super) fresh: Vec<bool>,
-    /// Which of the open batches these rows are; each has its own carried states.
+    /// Index of the open batch that these rows belong to. Each batch has its own carried states.
     pub(super) turn: usize,
 }
 
@@ -76,7 +75,7 @@ impl Window {
     }
 }
 
-/// Targets that count.
+/// Number of targets that are not [`IGNORE`].
 pub(super) fn counted(targets: &[u32]) -> usize {
     targets.iter().filter(|&&target| target != IGNORE).count()
 }
@@ -93,30 +92,30 @@ pub(super) struct Streams<'a> {
     cursor: Cursor,
 }
 
-/// Who gives the side information of a row.
+/// The source of the rows' side information.
 struct SideInformation {
     codec: Arc<dyn Codec>,
     shape: ContextShape,
     /// Probability that a field is hidden from a token.
     hidden: f64,
-    /// Where each row's decoder stands; as many as the cursor's rows.
+    /// The decoder of each row, at the row's position. As many as the cursor has rows.
     walks: Vec<Option<Walk>>,
 }
 
-/// How labels are hidden, so that the model also learns what traffic looks like when no label is given.
+/// How labels are hidden. It lets the model also learn what traffic looks like when no label is given.
 #[derive(Clone, Debug)]
 pub(super) struct Dropout {
-    /// Probability that a session has none, 0 to 1.
+    /// Probability that a session has no label, 0 to 1.
     pub(super) p: f64,
-    /// What stands in a label's place: an id that no session has.
+    /// The id that replaces a label. No session has it.
     pub(super) token: u16,
     /// Which ids are labels.
     pub(super) labels: Vec<bool>,
 }
 
 impl<'a> Streams<'a> {
-    /// Streams over `sessions`, each cut to `sequence` tokens; sessions of fewer than 2 tokens have
-    /// nothing to predict and are left out. `None` if no session is left or a size is 0.
+    /// Streams over `sessions`, each cut to `sequence` tokens. Sessions of fewer than 2 tokens have nothing to predict
+    /// and are left out. `None` if no session is left or a size is 0.
     pub(super) fn new(
         sessions: impl IntoIterator<Item = &'a [u16]>,
         (rows, window, sequence): (usize, usize, usize),
@@ -132,15 +131,15 @@ impl<'a> Streams<'a> {
         Some(Self { sessions, rows, window, seed, order, dropout: None, side_information: None, cursor })
     }
 
-    /// The same with labels hidden in some sessions, each time a session is read anew.
+    /// The same streams with labels hidden in some sessions. The choice is made anew each time a session is read.
     #[must_use]
     pub(super) fn with_dropout(mut self, dropout: Dropout) -> Self {
         self.dropout = Some(dropout).filter(|dropout| dropout.p > 0.0);
         self
     }
 
-    /// The same with side information of `shape` by the decoders of `codec`, each field but the label `hidden` from a
-    /// token with this probability.
+    /// The same streams with side information of `shape`, which the decoders of `codec` give. Each field but the label
+    /// is hidden from a token with the probability `hidden`.
     #[must_use]
     pub(super) fn with_context(
         mut self,
@@ -153,8 +152,8 @@ impl<'a> Streams<'a> {
         self
     }
 
-    /// The same with up to `turns` batches open at once, fewer where there are not sessions enough for
-    /// each row to have its own. Starts from the beginning.
+    /// The same streams with up to `turns` batches open at once. There are fewer where the sessions do not suffice to
+    /// give each row its own. Starts from the beginning.
     #[must_use]
     pub(super) fn interleaved(mut self, turns: usize) -> Self {
         let turns = turns.min(self.sessions.len() / self.rows).max(1);
@@ -164,18 +163,18 @@ impl<'a> Streams<'a> {
         self
     }
 
-    /// Batches open at once.
+    /// Number of batches that are open at once.
     pub(super) fn turns(&self) -> usize {
         self.cursor.rows.len() / self.rows
     }
 
-    /// Where the streams stand.
+    /// The position of the streams.
     pub(super) fn cursor(&self) -> &Cursor {
         &self.cursor
     }
 
-    /// Puts the streams where another of the same sessions, sizes and seed stood. False, and
-    /// nothing changed, if the cursor cannot be one of these.
+    /// Moves the streams to a position of other streams with the same sessions, sizes and seed. Returns false and
+    /// changes nothing if the cursor cannot belong to such streams.
     pub(super) fn seek(&mut self, cursor: Cursor) -> bool {
         let fits = cursor.rows.len() == self.cursor.rows.len()
             && cursor.turn < self.turns()
@@ -198,8 +197,7 @@ impl<'a> Streams<'a> {
         self.sessions.iter().map(|s| s.len() as u64 - 1).sum()
     }
 
-    /// The next window. The streams never end: after the last session of an epoch comes the next
-    /// epoch's first.
+    /// The next window. The streams never end: the first session of the next epoch follows the last of an epoch.
     pub(super) fn next(&mut self) -> Window {
         let (rows, turn) = (self.rows, self.cursor.turn);
         let first = turn * rows;
@@ -243,7 +241,8 @@ impl<'a> Streams<'a> {
         Window { width, inputs, context, targets, lengths, fresh, turn }
     }
 
-    /// Hides fields by chance, all but the last of a token, its label. Another epoch hides others.
+    /// Hides fields of the side information at random. The last field of a token, its label, is never hidden. The
+    /// choice differs from epoch to epoch.
     fn hide_fields(&self, (session, at): (usize, usize), ids: &mut [u32]) {
         let Some(side_information) =
             self.side_information.as_ref().filter(|side_information| side_information.hidden > 0.0)
@@ -275,7 +274,7 @@ impl<'a> Streams<'a> {
         self.side_information.as_mut()?.walks.get_mut(row)?.as_mut()
     }
 
-    /// A row has begun a session.
+    /// Starts a new decoder for a row that has begun a session.
     fn walk_anew(&mut self, row: usize) {
         let Some(side_information) = &mut self.side_information else { return };
         side_information.walks.resize_with(self.cursor.rows.len(), || None);
@@ -283,7 +282,7 @@ impl<'a> Streams<'a> {
             Some(Walk::new(side_information.codec.as_ref(), Some(side_information.shape)));
     }
 
-    /// Brings every row's decoder to where the cursor is.
+    /// Brings every row's decoder to the position of the cursor.
     fn walk_again(&mut self) {
         if self.side_information.is_none() {
             return;
@@ -316,14 +315,14 @@ impl<'a> Streams<'a> {
     fn hide(&mut self, row: usize) {
         let Some(dropout) = &self.dropout else { return };
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x6c61_6265_6c73);
-        // What was dealt so far tells this session from all others of the run.
+        // The count of dealt sessions identifies this session among all sessions of the run.
         rng.set_stream(self.cursor.epoch * self.sessions.len() as u64 + self.cursor.dealt as u64);
         self.cursor.hidden.resize(self.cursor.rows.len(), false);
         self.cursor.hidden[row] = rng.random_bool(dropout.p.min(1.0));
     }
 
-    /// Windows until `epochs` epochs are dealt out and the first row would begin the next: the
-    /// length of a run that is given in epochs. Walks lengths only.
+    /// Number of windows until `epochs` epochs are dealt out and the first row would begin the next one. This is the
+    /// length of a run that is given in epochs. It reads the sessions' lengths only.
     pub(super) fn windows_in(&self, epochs: u64) -> u64 {
         let mut left = vec![0usize; self.cursor.rows.len()];
         let (mut epoch, mut dealt) = (0, 0);

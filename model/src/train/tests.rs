@@ -1,4 +1,4 @@
-//! A run over a few synthetic sessions: learns, resumes bit for bit, fine-tunes, stops, refuses.
+//! Runs over a few synthetic sessions: a run learns, resumes bit for bit, fine-tunes, stops and refuses.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ fn dataset(labels: &[&str], sessions: usize) -> Dataset<'static> {
     }
 }
 
-/// The same in the flow codec, whose decoders say more than the tokens: datagrams between two hosts.
+/// The same in the flow codec, whose decoders give side information: datagrams between two hosts.
 fn flows(labels: &[&str], sessions: usize) -> Dataset<'static> {
     let codec = FlowCodec::new(Vocab::flow(labels).unwrap(), Parameters::default()).unwrap();
     let session = |i: usize| {
@@ -118,17 +118,17 @@ fn it_learns_and_reports() {
     let a = whole.groups["a"];
     let per_packet = a.per_token * a.tokens as f64 / a.packets as f64;
     assert!((a.per_packet - per_packet).abs() < 1e-9);
-    // The best is linked, its manifest has the losses over everything, and one other is kept.
+    // `best` is a link, its manifest has the losses over everything, and one other checkpoint is kept.
     let best = Checkpoint::open(&tmp.path().join("best")).unwrap();
     let told = best.manifest().training.nats_per_token.unwrap();
     assert!((told - whole.total.per_token).abs() < 1e-12);
     assert_eq!(best.manifest().training.data, "counting");
     assert!(resume::steps(tmp.path()).unwrap().len() <= 2);
-    // The log has the same events, one a line.
+    // The log has the same events, one per line.
     let log = std::fs::read_to_string(tmp.path().join(LOG_FILE)).unwrap();
     let read: Vec<Event> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(read.len(), events.len());
-    // Reading a number from JSON may be off by its last bit.
+    // A number that is read from JSON may differ in its last bit.
     assert!(losses(&read).iter().zip(&steps).all(|(a, b)| (a - b).abs() < 1e-12));
     assert_eq!(
         TrainConfig::parse(&std::fs::read_to_string(tmp.path().join("config.toml")).unwrap()).unwrap(),
@@ -144,7 +144,7 @@ fn ten_steps_and_ten_more_are_twenty() {
     config.data.label_dropout = 0.3;
     config.data.accumulate = 2;
     same_in_two_parts(&config, &|| dataset(&["a", "b", "c"], 9), &straight, &broken);
-    // With side information, whose decoders have to stand where they stood.
+    // With side information: a resumed run must restore the position of its decoders.
     config.data.interleave = 2;
     config.data.context_dropout = 0.3;
     let (straight, broken) = (tmp.path().join("straight flows"), tmp.path().join("broken flows"));
@@ -155,7 +155,7 @@ fn ten_steps_and_ten_more_are_twenty() {
     assert!(table.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap() > 0.1, "it has learned");
 }
 
-/// Twenty steps at once, and ten and ten.
+/// Twenty steps in one process give the same as ten and ten.
 fn same_in_two_parts(
     config: &TrainConfig,
     data: &dyn Fn() -> Dataset<'static>,
@@ -164,7 +164,7 @@ fn same_in_two_parts(
 ) {
     let (one, events) = go(data(), config, straight, Start::Fresh).unwrap();
 
-    // The same run, told to stop after the tenth step, then resumed.
+    // The same run stops after the tenth step and is resumed.
     let stop = AtomicBool::new(false);
     let mut first = Vec::new();
     let mut watch = |e: &Event| {
@@ -215,7 +215,7 @@ fn fine_tuning_adds_labels_and_starts_from_the_weights() {
     assert_eq!(result.labels(), ["a", "b", "c"]);
     assert_eq!(result.manifest().training.init.as_deref(), Some(checkpoint.sha256()));
     assert!(result.manifest().timing.knows("a") && result.manifest().timing.knows("b"));
-    // A resumed fine-tuning goes on too.
+    // A resumed fine-tuning continues too.
     let (more, _) = go(dataset(&["b", "c"], 10), &config(10), &tuned, Start::Resume).unwrap();
     assert_eq!(more.step, 10);
     let other = Dataset {
@@ -267,7 +267,7 @@ fn what_does_not_fit_is_refused() {
     let empty = Dataset { train: vec![], ..dataset(&["a"], 4) };
     let error = go(empty, &base, &tmp.path().join("z"), Start::Fresh).unwrap_err();
     assert!(matches!(error, TrainError::NothingToTrain), "{error}");
-    // A checkpoint that was cut short is not resumed from.
+    // A run does not resume from a checkpoint that was cut short.
     let last = resume::steps(&out).unwrap().pop().unwrap().1;
     let path = last.join("resume/optimizer.safetensors");
     let bytes = std::fs::read(&path).unwrap();
@@ -280,7 +280,7 @@ fn what_does_not_fit_is_refused() {
 fn validation_stops_a_run_that_no_longer_improves() {
     let tmp = tempfile::tempdir().unwrap();
     let mut config = config(400);
-    // A rate that destroys the model after it has learned: the loss on validation must rise.
+    // This rate destroys the model after it has learned: the loss on validation must rise.
     config.schedule.lr = 1.0;
     config.schedule.min_lr = 1.0;
     config.eval.every = 5;
@@ -305,7 +305,7 @@ fn validation_is_the_same_however_it_is_cut() {
     let whole = run(&data, Extent::WHOLE, 1);
     assert!(whole.whole);
     assert_eq!(run(&data, Extent::WHOLE, 3), whole);
-    // By hand: one session at a time, one token at a time.
+    // The reference: one session at a time, one token at a time.
     let mut nats = 0.0;
     for session in &data.val {
         let mut state = model.zero_state(1).unwrap();
@@ -357,7 +357,7 @@ fn validation_reads_what_decoders_say() {
     }
     let tokens: usize = data.val.iter().map(|s| s.tokens.len() - 1).sum();
     assert!((whole.per_token - nats / tokens as f64).abs() < 1e-5);
-    // Without a delimiter the same part of the packets is counted as of the tokens.
+    // Without a delimiter, the same part of the packets is counted as of the tokens.
     let parts = data.val.iter().map(|s| (s.packets as f64 * 21.0 / s.tokens.len() as f64).round() as u64);
     assert_eq!(run(Extent { prefix: 20, ..Extent::WHOLE }, 2).packets, parts.sum::<u64>());
 }

@@ -1,4 +1,4 @@
-//! Streams over made sessions: every token once an epoch, in its order, whatever the rows.
+//! Streams over made-up sessions: every token once per epoch, in its order, for any number of rows.
 
 use netssm_tokens::codec::flow::Parameters;
 use netssm_tokens::codec::{FlowCodec, Vocab};
@@ -67,7 +67,7 @@ fn fields_are_hidden_by_chance_but_for_the_label() {
 
 #[test]
 fn hidden_labels_are_hidden_as_long_as_the_session_lasts() {
-    // Labels are the ids from 900 on; a session says its own again in the middle.
+    // Labels are the ids from 900 on. Each session repeats its own label in the middle.
     let data = [vec![900, 1, 2, 3, 900, 7, 8, 9, 4, 5], vec![901, 1, 2, 3, 901, 7, 8, 9, 4, 5]];
     let streams = |p| {
         let dropout = Dropout { p, token: 999, labels: (0..1000).map(|id| id >= 900).collect() };
@@ -81,7 +81,7 @@ fn hidden_labels_are_hidden_as_long_as_the_session_lasts() {
     assert!(labels(&hidden).iter().all(|&t| t == 999));
     let others = |inputs: &[u32]| inputs.iter().copied().filter(|&t| t < 900).collect::<Vec<_>>();
     assert_eq!(others(&shown), others(&hidden));
-    // At one half, each session shows both of its labels or none, and a cursor remembers which.
+    // With probability one half, each session shows both of its labels or none. A cursor remembers which.
     let mut some = streams(0.5);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..30 {
@@ -132,7 +132,7 @@ proptest! {
             if step == steps / 2 { middle = Some((streams.cursor().clone(), step)); }
             for t in streams.next().targets { if t != IGNORE { *seen.entry(t).or_insert(0u64) += 1; } }
         }
-        // Up to the end every session was dealt `epochs` times, and only rows still busy are short.
+        // Up to the end every session was dealt `epochs` times. Only rows that are still busy fall short.
         prop_assert!(streams.cursor().epoch < epochs);
         prop_assert_eq!(seen.values().sum::<u64>() <= epochs * streams.tokens(), true);
         prop_assert!(seen.values().sum::<u64>() + (open as u64) * 60 >= epochs * streams.tokens());
