@@ -1,8 +1,8 @@
 //! Continuous batching: rows join and leave while the batch steps.
 //!
-//! There is one group of rows for each stage of the chain, with a state of that stage's model. A
-//! step of the batch steps every group that has rows. Joining means reading a prompt into a state of
-//! one row (alone, so that its result does not depend on who joins with it) and appending it.
+//! There is one group of rows for each stage of the chain, with a state of that stage's model. A step of the batch
+//! steps every group that has rows. To join, a session reads its prompt into a state of one row, which is then
+//! appended. It reads alone, so that its result does not depend on the sessions that join with it.
 
 use std::ops::ControlFlow;
 
@@ -50,7 +50,7 @@ impl Stepped for Live<'_> {
 struct Batch<'g> {
     generator: &'g Generator,
     groups: Vec<Group<'g>>,
-    /// What rows choose with; each has a copy.
+    /// The sampler that is copied for each row.
     sampler: Sampler,
     tally: Tally,
 }
@@ -88,7 +88,7 @@ pub(super) fn run(
     }
 }
 
-/// Logits on the host, row-major.
+/// Copies logits to the host, row-major.
 fn values(logits: &Tensor) -> crate::error::Result<Vec<f32>> {
     Ok(logits.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?)
 }
@@ -98,12 +98,12 @@ impl<'g> Batch<'g> {
         self.groups.iter().map(|g| g.rows.len()).sum()
     }
 
-    /// Brings the totals up to date.
+    /// Updates the totals.
     fn count(&mut self) {
         self.tally.count(self.groups.iter().flat_map(|g| &g.rows).map(|live| live.row.counts()));
     }
 
-    /// A new session: reads its prompt and chooses its first token.
+    /// Opens a new session: reads its prompt and chooses its first token.
     fn join(
         &mut self,
         request: SessionRequest,
@@ -117,7 +117,7 @@ impl<'g> Batch<'g> {
         Ok(())
     }
 
-    /// Reads `prompt` with the row's stage and goes on until the row waits for a step or ends.
+    /// Reads `prompt` with the model of the row's stage. It continues until the row waits for a step or ends.
     fn enter(
         &mut self,
         mut row: Row,
@@ -159,7 +159,7 @@ impl<'g> Batch<'g> {
                 continue;
             }
             group.state.retain(|row| stays(&group.rows[row]))?;
-            // In row order, so that sessions reach the sink in the order they joined.
+            // Keeps the order of rows, so that sessions reach the sink in the order in which they joined.
             let gone: Vec<Live<'_>> = group.rows.extract_if(.., |live| !stays(live)).collect();
             for Live { mut row, next, .. } in gone {
                 match next {

@@ -1,4 +1,4 @@
-//! Generation on a GPU: what is asked of it, and the pipeline over its streams.
+//! Generation on a GPU: the checks before it, and the pipeline over its streams.
 
 use std::ops::ControlFlow;
 
@@ -34,7 +34,7 @@ fn models(generator: &Generator) -> Vec<GpuModel<'_>> {
         .collect()
 }
 
-/// Whether the device runs the kernels and has room for the models and the batch.
+/// Checks that the device runs the kernels and has memory for the models and the batch.
 pub(super) fn check(generator: &Generator) -> Result<(), GenerateError> {
     Ok(options(generator)?.check(&generator.options.device, &models(generator))?)
 }

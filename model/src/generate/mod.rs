@@ -3,21 +3,21 @@
 //! ```text
 //! requests -> rows (prefill joins, finish leaves) -> step all -> sample each -> decoder -> repair -> sink
 //! ```
-//! [`Generator::run`] keeps up to `batch` sessions live. Each has a row in the model's state, its
-//! own random streams from its seed alone, a decoder and a repair stage. A row that finishes leaves
-//! at once and the next request takes its place, so the batch stays full whatever the lengths. What
-//! a session becomes depends on its request, the checkpoint and the policy, and not on the rows it
-//! shares the batch with: `Mamba2` computes each row by itself, and prompts are read one at a time.
+//! [`Generator::run`] keeps up to `batch` sessions live. Each has a row in the model's state, random streams from its
+//! own seed alone, a decoder and a repair stage. A row that finishes leaves at once and the next request takes its
+//! place, so the batch stays full whatever the lengths. A session depends on its request, the checkpoint and the
+//! policy, and not on the rows that it shares the batch with: `Mamba2` computes each row by itself, and prompts are
+//! read one at a time.
 //!
-//! A **chain** (NetSSM, arXiv 2503.22663, section 5.1.1: models fine-tuned for phases of a flow)
-//! passes a session from one checkpoint to the next: after a stage's packets, or its end token, the
-//! last packets' tokens seed the next stage behind the label. The decoder of a codec whose packets
-//! refer to earlier ones ([`Codec::stateful`]) goes through all stages; another one starts anew.
+//! A **chain** (NetSSM, arXiv 2503.22663, section 5.1.1: models fine-tuned for phases of a flow) passes a session from
+//! one checkpoint to the next. A stage ends after its packets or with its end token. Then the tokens of its last
+//! packets follow the label in the prompt of the next stage. The decoder of a codec whose packets refer to earlier ones
+//! ([`Codec::stateful`]) goes through all stages. Any other codec gets a new decoder for each stage.
 //!
-//! Where the grammar leaves one token, nothing is drawn: it is taken, and the model reads it.
+//! Where the grammar allows only one token, nothing is drawn: that token is taken, and the model reads it.
 //!
-//! Memory: a session keeps its packets and nothing else that grows. What the model gets wrong is
-//! counted ([`Counts`]), and a session that only goes wrong ends with the reason ([`Ending`]).
+//! Memory: only a session's packets grow with its length. The model's errors are counted ([`Counts`]). A session of
+//! nothing but errors ends with the reason ([`Ending`]).
 
 mod batch;
 #[cfg(feature = "cuda")]
@@ -48,22 +48,22 @@ use crate::lm::Mamba2;
 use crate::precision::Precision;
 use crate::sample::{Policy, SampleError};
 
-/// One checkpoint of a chain and how much of a session it writes.
+/// One checkpoint of a chain, and how much of a session it writes.
 #[derive(Clone, Debug)]
 pub struct Stage {
     /// The model.
     pub checkpoint: Checkpoint,
-    /// Packets of a session after which the next stage goes on; its end token does so earlier.
-    /// Ignored for the last stage, which goes on to the request's limit.
+    /// Packets of a session after which the next stage takes over. The stage's end token does so earlier. Ignored for
+    /// the last stage, which continues to the request's limit.
     pub packets: u64,
 }
 
 /// Checkpoints that write a session one after the other.
 #[derive(Clone, Debug)]
 pub struct ChainSpec {
-    /// In order; at least one, all with the same codec and vocabulary.
+    /// The stages in order. At least one, all with the same codec and vocabulary.
     pub stages: Vec<Stage>,
-    /// Packets at the end of a stage whose tokens seed the next.
+    /// Number of packets at the end of a stage whose tokens seed the next stage.
     pub seed_packets: usize,
 }
 
@@ -74,16 +74,16 @@ impl ChainSpec {
     }
 }
 
-/// What holds for all sessions of a generator.
+/// Options for all sessions of a generator.
 #[derive(Clone, Debug)]
 pub struct GenerateOptions {
-    /// How tokens are chosen.
+    /// How tokens are drawn.
     pub policy: Policy,
-    /// Sessions generated side by side, at least 1.
+    /// Sessions generated side by side. At least 1.
     pub batch: usize,
-    /// Where the model runs.
+    /// The device that the model runs on.
     pub device: Device,
-    /// What steps multiply in; int8 on the CPU only, bf16 on a GPU only.
+    /// Number format of a step's matmuls. int8 runs on the CPU only, bf16 on a GPU only.
     pub precision: Precision,
     /// Tokens without a complete packet after which a session is cut off.
     pub max_packet_tokens: u64,
@@ -91,10 +91,10 @@ pub struct GenerateOptions {
     pub max_drops: u64,
     /// Forbid the end token, so that sessions reach their limit.
     pub ignore_end: bool,
-    /// Longest Ethernet frame without check sequence; repair shortens what declares more.
+    /// Longest Ethernet frame in bytes, without the check sequence. Repair shortens a packet that declares more.
     pub max_frame_bytes: usize,
-    /// Gap between packets for labels without a timing table (NetSSM's own checkpoints have none);
-    /// not used where the tokens themselves carry the time.
+    /// Gap between packets for labels without a timing table (NetSSM's own checkpoints have none). Not used where the
+    /// tokens themselves carry the time.
     pub gap: Option<Duration>,
 }
 
@@ -118,43 +118,43 @@ impl Default for GenerateOptions {
 /// How long a session may become. It may end earlier by its own end token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Packets that passed repair, those of the prompt included.
+    /// Packets that passed repair, including those of the prompt.
     Packets(u64),
-    /// Tokens, those of the prompt included.
+    /// Tokens, including those of the prompt.
     Tokens(u64),
 }
 
 /// One session to generate.
 #[derive(Clone, Debug)]
 pub struct SessionRequest {
-    /// Given back with the session; sessions finish in another order than they began.
+    /// Returned with the session. Sessions finish in another order than they began.
     pub id: u64,
     /// A label of the vocabulary.
     pub label: String,
-    /// All randomness of the session.
+    /// Seed of all randomness of the session.
     pub seed: u64,
-    /// Its length.
+    /// The length of the session.
     pub limit: Limit,
-    /// Tokens of a seed capture (see [`prompt_from_capture`]), label first; `None` = the label only.
+    /// Tokens of a seed capture (see [`prompt_from_capture`]), label first. `None` = the label only.
     pub prompt: Option<Arc<[u16]>>,
 }
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ending {
-    /// The limit of the request.
+    /// The session reached the limit of the request.
     Limit,
-    /// The model's end token.
+    /// The model wrote its end token.
     EndToken,
-    /// `max_packet_tokens` without a complete packet.
+    /// The model wrote `max_packet_tokens` tokens without a complete packet.
     Endless,
-    /// `max_drops` packets in a row that could not be repaired.
+    /// `max_drops` packets in a row could not be repaired.
     OnlyDrops,
-    /// The model gave nothing that a token could be chosen from.
+    /// No token could be drawn from the model's logits.
     Logits(SampleError),
 }
 
-/// What went by; of a session or of a run.
+/// Counts of a session or of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// Tokens sampled or read from prompts.
@@ -178,28 +178,28 @@ impl Counts {
 /// A finished session.
 #[derive(Clone, Debug)]
 pub struct Generated {
-    /// The request's.
+    /// The id of the request.
     pub id: u64,
-    /// The session; without packets if nothing passed repair.
+    /// The session. It has no packets if none passed repair.
     pub session: Session,
     /// Why it ended.
     pub ending: Ending,
-    /// What went by.
+    /// Counts of the session.
     pub counts: Counts,
-    /// What was repaired in it.
+    /// Repairs of the session, by kind.
     pub repairs: RepairCounts,
 }
 
-/// A run so far, finished sessions and live ones.
+/// State of a run so far, over finished and live sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     /// Sessions finished.
     pub sessions: u64,
-    /// Sessions that ended otherwise than by limit or end token.
+    /// Sessions that did not end by limit or end token.
     pub failed: u64,
-    /// Sessions live.
+    /// Sessions that are live now.
     pub live: usize,
-    /// What went by.
+    /// Counts of the run.
     pub counts: Counts,
     /// Repairs of finished sessions by label.
     pub repairs: BTreeMap<String, RepairCounts>,
@@ -207,26 +207,26 @@ pub struct Stats {
     pub drops: BTreeMap<String, u64>,
 }
 
-/// What stops a generator.
+/// Why a generator cannot be made or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError {
     /// Options or a chain that cannot work.
     #[error("generator: {0}")]
     Options(String),
-    /// A label without learned inter-arrival times, and no gap given in their place.
+    /// The label has no learned inter-arrival times, and the options give no gap in their place.
     #[error("no inter-arrival times were learned for label '{0}': give a fixed gap (--gap)")]
     NoTiming(String),
-    /// A request's label or prompt.
+    /// A request's label or prompt is wrong.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The policy.
+    /// The policy is wrong.
     #[error(transparent)]
     Sample(#[from] SampleError),
-    /// The checkpoint.
+    /// The checkpoint is wrong.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The model.
+    /// The model failed.
     #[error(transparent)]
     Model(#[from] Error),
 }
@@ -237,7 +237,7 @@ struct StageModel {
     packets: u64,
 }
 
-/// Generates sessions; see the module. Keeps no state between runs.
+/// Generates sessions; see the module docs. It keeps no state between runs.
 pub struct Generator {
     stages: Vec<StageModel>,
     seed_packets: usize,
@@ -245,7 +245,7 @@ pub struct Generator {
     timing: TimingTable,
     name: String,
     options: GenerateOptions,
-    /// Models read the side information of the codec's decoders.
+    /// Whether the models read the side information of the codec's decoders.
     reads_context: bool,
 }
 
@@ -253,8 +253,8 @@ impl Generator {
     /// A generator of one model.
     ///
     /// # Errors
-    /// [`GenerateError`] for options out of range, a device that cannot hold the model and the batch, which is computed
-    /// before anything runs, or a precision that it does not have.
+    /// [`GenerateError`] for options out of range, for a device that cannot hold the model and the batch, or for a
+    /// precision that the device does not have. The memory is computed before anything runs.
     pub fn new(checkpoint: &Checkpoint, options: GenerateOptions) -> Result<Self, GenerateError> {
         Self::chain(&ChainSpec::single(checkpoint.clone()), options)
     }
@@ -262,8 +262,8 @@ impl Generator {
     /// A generator of a chain of models.
     ///
     /// # Errors
-    /// As [`Generator::new`], and [`GenerateError::Options`] if there is no stage, a stage but the
-    /// last writes no packet, or stages differ in codec or vocabulary.
+    /// As [`Generator::new`]. Also [`GenerateError::Options`] if there is no stage, if a stage before the last writes
+    /// no packet, or if stages differ in codec or vocabulary.
     pub fn chain(spec: &ChainSpec, options: GenerateOptions) -> Result<Self, GenerateError> {
         options.policy.validate()?;
         if options.batch == 0 || options.max_packet_tokens == 0 || options.max_drops == 0 {
@@ -301,7 +301,7 @@ impl Generator {
         }
         let mut timing = last.checkpoint.manifest().timing.clone();
         timing.merge(&first.manifest().timing);
-        // A GPU gets a copy of its own, in another layout (`gpu`).
+        // A GPU gets its own copy of the weights, in another layout (`gpu`).
         let on_gpu = options.device.is_cuda();
         let stages = spec.stages.iter().map(|stage| {
             let mut model = stage.checkpoint.model(if on_gpu { &Device::Cpu } else { &options.device })?;
@@ -329,8 +329,8 @@ impl Generator {
     /// Whether sessions of `label` can be generated.
     ///
     /// # Errors
-    /// [`GenerateError::Data`] for a label that the model does not know, with those it knows;
-    /// [`GenerateError::NoTiming`] if its packets could not be timed.
+    /// [`GenerateError::Data`] for a label that the model does not know; the error lists the known labels.
+    /// [`GenerateError::NoTiming`] if the label's packets could not be timed.
     pub fn check_label(&self, label: &str) -> Result<(), GenerateError> {
         self.codec.vocab().require_label(label)?;
         if !self.codec.timed() && !self.timing.knows(label) && self.options.gap.is_none() {
@@ -344,26 +344,26 @@ impl Generator {
         &self.codec
     }
 
-    /// The instructions that its models multiply with, in a word.
+    /// Name of the instruction set that the models' matmuls use.
     pub fn kernel(&self) -> &'static str {
         if self.options.device.is_cuda() { "cuda" } else { self.stages[0].model.kernel() }
     }
 
-    /// Hex sha256 of the weights; of a chain, those of its stages joined by "+".
+    /// Hex sha256 of the weights. For a chain, the hashes of its stages, joined by "+".
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Generates the sessions that `requests` gives, handing each to `sink` as it finishes.
+    /// Generates the sessions that `requests` gives. It hands each one to `sink` as it finishes.
     ///
-    /// `requests.next()` is asked whenever a row is free, again after it gave `None`, which means
-    /// "nothing now"; the run ends when nothing is live and it gives `None`. `observe` is called
-    /// after every step of the batch; [`ControlFlow::Break`] drops the live sessions and ends the
-    /// run. Both run on the calling thread, which does the work.
+    /// `requests.next()` is called whenever a row is free. `None` means "nothing now", and the call is repeated later.
+    /// The run ends when it gives `None` and no session is live. `observe` is called after every step of the batch;
+    /// [`ControlFlow::Break`] drops the live sessions and ends the run. Both run on the calling thread, which does the
+    /// work.
     ///
     /// # Errors
-    /// [`GenerateError`] for a request whose label [`Generator::check_label`] refuses, or an operation
-    /// that failed; live sessions are lost. What a model writes is never an error here.
+    /// [`GenerateError`] for a request whose label [`Generator::check_label`] refuses, or for an operation that failed.
+    /// Live sessions are then lost. What a model writes is never an error here.
     pub fn run(
         &mut self,
         requests: &mut dyn Iterator<Item = SessionRequest>,

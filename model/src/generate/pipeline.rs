@@ -1,20 +1,20 @@
-//! Continuous batching where a device steps the model while the host works: half-batches take turns, so that neither
+//! Continuous batching where a device steps the model while the host works. Half-batches take turns, so that neither
 //! side waits for the other.
 //!
 //! ```text
 //! device   | step A | step B | step A | step B |
 //! host              | A: take tokens, write masks | B: ...
 //! ```
-//! For each token the host does four things: it reads the token that was chosen, gives it to the codec, and writes
-//! which tokens may follow and what the model reads next. While the device steps one half, the host does this for the
-//! sessions of the other, on its threads. Each half has at most one step in flight ([`StepStream`]). A chain has such
-//! halves for each stage.
+//! For each token the host does four things: it reads the token that was chosen, gives it to the codec, writes which
+//! tokens may follow, and writes what the model reads next. While the device steps one half, CPU threads do this for
+//! the sessions of the other. Each half has at most one step in flight ([`StepStream`]). In a chain each stage has its
+//! own halves.
 //!
-//! Prompts are read a token a step, together with the steps of the other sessions, so a session that joins stops no
-//! other. A session keeps its slot in its half's memory until it ends or goes on to the next stage.
+//! Prompts are read one token per step, together with the steps of the other sessions. So a session that joins never
+//! stalls the others. A session keeps its slot in its half's memory until it ends or moves to the next stage.
 //!
-//! The host draws the random number of each choice from the session's own stream, as on the CPU. So with equal logits
-//! the sessions are those of `super::batch`; a test shows it with the CPU in place of a device.
+//! The host draws the random number of each choice from the session's own stream, as on the CPU. So equal logits give
+//! the same sessions as `super::batch`. A test shows this with the CPU in place of a device.
 
 use std::ops::ControlFlow;
 
@@ -32,44 +32,45 @@ use crate::sample::{SampleError, Sampler};
 /// A slot of a half-batch and the session in it.
 struct Slot {
     row: Row,
-    /// Its place in the half's memory.
+    /// The slot's number in the half's memory.
     number: u32,
-    /// Nothing was fed yet.
+    /// No token was fed yet.
     fresh: bool,
-    /// What is still being read, and how far it is; empty once the session writes.
+    /// The prompt that is still being read. `at` is the position in it. Empty once the session writes.
     prompt: OwnedPrompt,
     at: usize,
-    /// The token that the grammar leaves, if it is one: then nothing is drawn.
+    /// The one token that the grammar allows, if there is only one. Then nothing is drawn.
     only: Option<u32>,
     next: Next,
 }
 
-/// A half-batch: what steps it, and its sessions.
+/// A half-batch: its step stream and its sessions.
 struct Half<L> {
     stream: L,
     slots: Vec<Slot>,
     free: Vec<u32>,
     choices: Vec<Choice>,
-    /// Whether a step is in flight; its rows are the slots, in order.
+    /// Whether a step is in flight. Its rows are the slots, in order.
     in_flight: bool,
 }
 
 struct Pipeline<'g, L> {
     generator: &'g Generator,
-    /// Stage by stage, the halves of each.
+    /// The halves of all stages, stage by stage.
     halves: Vec<Half<L>>,
     sampler: Sampler,
     tally: Tally,
 }
 
-/// How many half-batches a stage has, and how many sessions each.
+/// The number of half-batches per stage, and the number of sessions per half-batch.
 pub(super) fn shape(batch: usize) -> (usize, usize) {
-    // One session cannot be in two halves.
+    // One session cannot be split into two halves.
     let halves = batch.clamp(1, 2);
     (halves, batch.div_ceil(halves))
 }
 
-/// Generates as [`Generator::run`] says; `streams` are each stage's, one after the other, as many as [`shape`] says.
+/// Generates as [`Generator::run`] says. `streams` holds the streams of each stage, one stage after the other, as many
+/// per stage as [`shape`] says.
 pub(super) fn run<L: StepStream>(
     generator: &Generator,
     streams: Vec<L>,
@@ -112,7 +113,7 @@ pub(super) fn run<L: StepStream>(
             }
         }
         if pipeline.live() == 0 {
-            // A session may have ended after the requests were asked last.
+            // A session may have ended since the last call of `requests`.
             pipeline.admit(0, per_stage, requests, sink)?;
             if pipeline.live() == 0 {
                 pipeline.count();
@@ -132,7 +133,7 @@ impl<L: StepStream> Pipeline<'_, L> {
         self.tally.count(rows);
     }
 
-    /// Waits for what is in flight, so that nothing writes where the caller frees.
+    /// Waits for steps in flight, so that no device writes to memory that the caller frees.
     fn settle(&mut self) -> Result<(), GenerateError> {
         for half in self.halves.iter_mut().filter(|half| half.in_flight) {
             half.in_flight = false;
@@ -141,7 +142,7 @@ impl<L: StepStream> Pipeline<'_, L> {
         Ok(())
     }
 
-    /// Takes the tokens that the step of half `i` chose; sessions that end or go on to the next stage leave.
+    /// Reads the tokens that the step of half `i` chose. Sessions that end or move to the next stage leave the half.
     fn take(
         &mut self,
         i: usize,
@@ -176,7 +177,7 @@ impl<L: StepStream> Pipeline<'_, L> {
         Ok(())
     }
 
-    /// Asks for sessions while there is room for them in `half` of the first stage.
+    /// Asks for new sessions while `half` of the first stage has free slots.
     fn admit(
         &mut self,
         half: usize,
@@ -217,7 +218,7 @@ impl<L: StepStream> Pipeline<'_, L> {
         Ok(())
     }
 
-    /// Says what half `i` is to read next, and starts the step.
+    /// Writes the inputs of half `i`'s next step, and starts the step.
     fn feed(&mut self, i: usize) -> Result<(), GenerateError> {
         let generator = self.generator;
         let half = &mut self.halves[i];
@@ -251,7 +252,7 @@ impl Slot {
         self.at + 1 < self.prompt.tokens.len()
     }
 
-    /// Takes over what was chosen behind the token that was fed.
+    /// Accepts the token that was chosen after the fed token.
     fn take(&mut self, generator: &Generator, choice: Choice, vocab: usize) {
         self.fresh = false;
         if self.reads_on() {
@@ -267,7 +268,7 @@ impl Slot {
         self.next = self.row.take(generator, chosen);
     }
 
-    /// Writes what the model is to read next, and which of `vocab` tokens may follow it, in masks of `words`.
+    /// Writes what the model reads next, and which of `vocab` tokens may follow it. The masks have `words` words.
     fn feed(
         &mut self,
         generator: &Generator,

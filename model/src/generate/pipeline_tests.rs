@@ -1,4 +1,5 @@
-//! The pipeline with the CPU for a device: the same sessions as the plain batch, whatever the halves.
+//! The pipeline with the CPU as its device gives the same sessions as the plain batch, however rows are split into
+//! halves.
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,7 +14,7 @@ use crate::engine::step_program::{
 use crate::network::state::State;
 use crate::sample::{Recent, Sampler};
 
-/// A generator of random numbers that has one.
+/// A random number generator that always gives the same number.
 struct Drawn(u64);
 
 impl RngCore for Drawn {
@@ -30,7 +31,7 @@ impl RngCore for Drawn {
     }
 }
 
-/// A stream whose device is the CPU: it steps when it is asked to finish.
+/// A stream whose device is the CPU. It computes the step in `finish`.
 struct HostStream {
     model: Mamba2,
     program: StepProgram,
@@ -75,7 +76,7 @@ impl StepStream for HostStream {
 
     fn inputs(&mut self, rows: usize) -> crate::error::Result<Inputs<'_>> {
         assert!(!self.started && rows <= self.slots, "{rows} of {} rows", self.slots);
-        // As a device does: padded to a size that there is a step for, and never cleared.
+        // As on a device: rows are padded to a size that has a step program, and buffers are never cleared.
         self.rows =
             StepProgram::buckets(self.slots).into_iter().find(|&n| n >= rows).unwrap().min(self.slots);
         self.row_inputs.resize(self.rows * self.program.row_input_words(), u32::MAX);
@@ -135,7 +136,7 @@ impl StepStream for HostStream {
     }
 }
 
-/// Live rows have numbers of their own.
+/// Whether the numbers for stochastic rounding differ between all live rows.
 fn row_inputs_differ(row_inputs: &[u32], words: usize) -> bool {
     let live = row_inputs.chunks_exact(words).filter(|row_input| row_input[FLAGS] & FRESH == 0);
     let mut all: Vec<u32> = live.map(|row_input| row_input[DITHER]).collect();
@@ -158,7 +159,7 @@ fn piped(generator: &Generator, requests: Vec<SessionRequest>) -> (Vec<Generated
     (out, stats)
 }
 
-/// Both ways give the same sessions, endings and counts.
+/// Checks that both ways give the same sessions, endings and counts.
 fn same(generator: &mut Generator, requests: &[SessionRequest]) {
     let (plain, plain_stats) = run(generator, requests.to_vec());
     let (piped, stats) = piped(generator, requests.to_vec());
@@ -194,8 +195,8 @@ fn a_chain_goes_from_stream_to_stream() {
     let stage = |packets| Stage { checkpoint: trained().clone(), packets };
     let spec = ChainSpec { stages: vec![stage(2), stage(3), stage(0)], seed_packets: 1 };
     let requests: Vec<SessionRequest> = (0..7).map(|i| request(i, Limit::Packets(8))).collect();
-    // The prompt of a later stage is longer than what the CPU steps, and so rounds otherwise: only what holds for any
-    // rounding is compared.
+    // The prompt of a later stage is too long for the CPU to read in steps. It reads it in one pass, which rounds
+    // differently. So the test compares only what holds for any rounding.
     let options = GenerateOptions { ignore_end: true, ..options(4) };
     let generator = Generator::chain(&spec, options).unwrap();
     let (piped, stats) = piped(&generator, requests);

@@ -1,7 +1,7 @@
 //! Seed captures: the first packets of a capture as the tokens that a session begins with.
 //!
-//! The generation seed of NetSSM (arXiv 2503.22663, section 4.3): the label's token, then packets in
-//! the model's own form. In canonical form no address of the capture is in the tokens.
+//! This is NetSSM's generation seed (arXiv 2503.22663, section 4.3): the label's token, then packets in the model's own
+//! form. In canonical form the tokens hold no address of the capture.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ pub enum PromptError {
     /// The label is unknown.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// Nothing in it can be encoded.
+    /// No packet of the capture can be encoded.
     #[error("seed capture: none of {frames} packets can be encoded{}", first.map_or(String::new(), |s| format!(" (the first: {})", s.as_str())))]
     Nothing {
-        /// Packets looked at.
+        /// Number of packets read.
         frames: u64,
-        /// Why the first was refused.
+        /// Why the encoder refused the first packet.
         first: Option<Skip>,
     },
 }
 
-/// The tokens of the first `packets` frames that the codec can carry, behind the label.
+/// The label, then the tokens of the first `packets` frames that the codec can encode.
 ///
 /// # Errors
 /// [`PromptError`].
@@ -50,10 +50,10 @@ pub fn prompt_from_frames<'a>(
     prompt.finish()
 }
 
-/// The same from a capture file.
+/// As [`prompt_from_frames`], from a capture file.
 ///
 /// # Errors
-/// [`PromptError`]; a capture that ends in an error after enough packets is fine.
+/// [`PromptError`]. A read error after enough packets is no error.
 pub fn prompt_from_capture(
     codec: &dyn Codec,
     label: &str,

@@ -1,4 +1,4 @@
-//! One session while it is being generated: everything of it but its row in the model's state.
+//! One session during its generation: everything but its row in the model's state.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use super::tail::{OwnedPrompt, Tail};
 use super::{Counts, Ending, GenerateError, Generated, Generator, Limit, SessionRequest};
 use crate::sample::{Recent, SampleError, Sampler};
 
-/// Stream of the session's generator that draws packet times, apart from the tokens' stream 0, so
-/// that a timing table does not change the packets.
+/// Random stream of the packet times. It is separate from stream 0, which draws the tokens, so that a timing table does
+/// not change the packets.
 const TIME_STREAM: u64 = 1;
-/// Stream that seeds the decoder, apart from the others for the same reason.
+/// Random stream of the decoder's seed, separate from the others for the same reason.
 const DECODER_STREAM: u64 = 2;
-/// Shortest Ethernet frame without check sequence (IEEE 802.3, clause 4A.2.3.2.4): what is shorter
-/// may have been padded up to it.
+/// Shortest Ethernet frame in bytes, without the check sequence (IEEE 802.3, clause 4A.2.3.2.4). A shorter packet may
+/// have been padded to this length.
 const MIN_FRAME_BYTES: u32 = 60;
 
-/// What a row does after a token.
+/// What a row needs after a token.
 pub(super) enum Next {
-    /// Feed its `token` to the model.
+    /// The model reads its `token`.
     Step,
-    /// Its stage is over: `Row::next_stage` has the prompt of the next one.
+    /// Its stage is over. `Row::next_stage` gives the prompt of the next stage.
     Stage,
     /// It is finished.
     Finish(Ending),
@@ -49,20 +49,20 @@ pub(super) struct Row {
     /// Tokens since the last complete packet.
     since_packet: u64,
     drops_in_a_row: u64,
-    /// Packets of the current stage.
+    /// Packets written in the current stage.
     stage_packets: u64,
     pub(super) stage: usize,
-    /// What seeds the next stage; kept only in a chain.
+    /// The tokens that seed the next stage. Kept only in a chain.
     tail: Option<Tail>,
-    /// The token chosen last, which is fed next, and its side information.
+    /// The token that was chosen last and that the model reads next. `context` is its side information.
     pub(super) token: u32,
     pub(super) context: Vec<u32>,
-    /// What is legal but the end token, where that is forbidden.
+    /// Scratch for the legal tokens without the end token, where the end token is forbidden.
     mask: Vec<u64>,
 }
 
 impl Row {
-    /// A new session, and the tokens of its prompt, which are still to be read.
+    /// A new session, and the tokens of its prompt, which it has not read yet.
     pub(super) fn open(
         generator: &Generator,
         sampler: Sampler,
@@ -115,7 +115,8 @@ impl Row {
         }
     }
 
-    /// Reads the tokens of the prompt and their packets into the session, and gives the tokens with their side information.
+    /// Reads the tokens of the prompt and adds their packets to the session. Returns the tokens with their side
+    /// information.
     pub(super) fn read_prompt(
         &mut self,
         generator: &Generator,
@@ -125,7 +126,7 @@ impl Row {
         for &token in &tokens {
             match self.accept(generator, token) {
                 Next::Step => {}
-                // The prompt is the caller's: a stage's length counts what its model writes.
+                // The caller wrote the prompt. A stage's length counts only what its model writes.
                 Next::Stage => self.stage_packets = 0,
                 Next::Finish(ending) => return Err(ending),
             }
@@ -134,13 +135,13 @@ impl Row {
         Ok(OwnedPrompt { tokens, context })
     }
 
-    /// The tokens whose logits [`Row::choose`] will look at: none where the grammar leaves no choice.
+    /// The tokens whose logits [`Row::choose`] reads. None where the grammar leaves no choice.
     pub(super) fn wanted(&self, generator: &Generator) -> Option<&[u64]> {
         let legal = self.decoder.legal()?;
         Some(if only(legal, generator.codec.vocab().size()).is_some() { &[] } else { legal })
     }
 
-    /// Chooses the next token from the model's logits and takes it over.
+    /// Chooses the next token from the model's logits and accepts it.
     pub(super) fn choose(&mut self, generator: &Generator, logits: &[f32]) -> Next {
         let logits = &logits[..logits.len().min(generator.codec.vocab().size())];
         let legal = legal(self.decoder.as_ref(), generator, &mut self.mask);
@@ -151,8 +152,8 @@ impl Row {
         self.take(generator, chosen)
     }
 
-    /// What is to be chosen next, for a sampler that is elsewhere: the one token that the grammar leaves, or else,
-    /// written into `mask`, those it allows among `tokens`. [`Row::take`] wants what came of it.
+    /// What a sampler elsewhere needs for the next choice. Either the one token that the grammar allows, or else `None`
+    /// with those that it allows among `tokens` written into `mask`. [`Row::take`] accepts the result.
     #[cfg(any(test, feature = "cuda"))]
     pub(super) fn ask(&self, generator: &Generator, tokens: usize, mask: &mut [u64]) -> Option<u32> {
         let mut without_end = Vec::new();
@@ -171,8 +172,8 @@ impl Row {
         None
     }
 
-    /// The number that the next draw takes, from the stream that [`Row::choose`] draws from; the greedy draw takes
-    /// none.
+    /// The random number of the next draw, from the stream that [`Row::choose`] uses. A greedy choice draws none and
+    /// gets 0.
     #[cfg(any(test, feature = "cuda"))]
     pub(super) fn draw(&mut self) -> u64 {
         if self.sampler.policy().temperature == 0.0 { 0 } else { self.rng.next_u64() }
@@ -189,13 +190,14 @@ impl Row {
         }
     }
 
-    /// A number for stochastic rounding that differs from token to token and session to session, and with nothing else.
+    /// A number for stochastic rounding. It differs from token to token and from session to session, and depends on
+    /// nothing else.
     #[cfg(any(test, feature = "cuda"))]
     pub(super) fn dither(&self) -> u32 {
         splitmix::upper_half(self.request.seed ^ self.counts.tokens.wrapping_mul(splitmix::GAMMA))
     }
 
-    /// Takes over the token that was chosen.
+    /// Accepts the token that was chosen.
     pub(super) fn take(&mut self, generator: &Generator, chosen: Result<u32, SampleError>) -> Next {
         match chosen {
             Err(error) => Next::Finish(Ending::Logits(error)),
@@ -207,14 +209,14 @@ impl Row {
         }
     }
 
-    /// One token into the decoder, and a packet into the session if it completes one.
+    /// Gives one token to the decoder. A packet that it completes joins the session.
     fn accept(&mut self, generator: &Generator, token: u32) -> Next {
         self.counts.tokens += 1;
         self.since_packet += 1;
         let codec = generator.codec.as_ref();
         let last = self.stage + 1 == generator.stages.len();
         let is_end = codec.vocab().end().map(u32::from) == Some(token);
-        // A decoder that goes on in the next stage must not learn that this one ended.
+        // A decoder that continues in the next stage must not see that this stage ended.
         let step = if is_end && !last && codec.stateful() {
             Step::End(self.decoder.flush())
         } else {
@@ -268,9 +270,9 @@ impl Row {
         Next::Step
     }
 
-    /// Repairs and times a packet; false if it was dropped.
+    /// Repairs a packet and gives it a time. False if the packet was dropped.
     fn packet(&mut self, generator: &Generator, raw: &RawPacket) -> bool {
-        // A dropped packet leaves its time behind: what comes after it is not earlier for that.
+        // The gap of a dropped packet still counts, so later packets keep their times.
         if let (Some(gap), false) = (raw.gap, self.packets.is_empty()) {
             self.clock = self.clock.saturating_add(gap);
         }
@@ -283,7 +285,7 @@ impl Row {
             Ok(mut packet) => {
                 self.drops_in_a_row = 0;
                 if raw.gap.is_none() && !generator.codec.timed() {
-                    // One draw for every packet, the first included, though its gap is not used.
+                    // Each packet draws one gap, also the first, whose gap is not used.
                     let gap = generator.timing.draw(&self.request.label, &mut self.time_rng);
                     let gap = gap.or(generator.options.gap).unwrap_or_default();
                     if !self.packets.is_empty() {
@@ -314,7 +316,7 @@ impl Row {
         let (prompt, head) = tail.anew();
         self.decoder = generator.codec.decoder(self.decoder_seed);
         for &token in &prompt.tokens[head..] {
-            // These packets are in the session already; the new decoder only has to know them.
+            // The session has these packets already. The new decoder only needs to know them.
             let _ = self.decoder.push(token);
         }
         prompt
@@ -344,8 +346,8 @@ impl Row {
     }
 }
 
-/// The tokens that may follow, without the end where it is ignored; `None` is all. `mask` is room for a mask of its
-/// own.
+/// The tokens that may follow, without the end token where it is ignored. `None` allows all. `mask` is scratch space
+/// for a changed mask.
 fn legal<'a>(decoder: &'a dyn Decoder, generator: &Generator, mask: &'a mut Vec<u64>) -> Option<&'a [u64]> {
     let vocab = generator.codec.vocab();
     let legal = decoder.legal();
@@ -358,11 +360,11 @@ fn legal<'a>(decoder: &'a dyn Decoder, generator: &Generator, mask: &'a mut Vec<
     if let Some(word) = mask.get_mut(usize::from(end) / 64) {
         *word &= !(1 << (end % 64));
     }
-    // Where the grammar leaves nothing but the end, the end it is.
+    // Where the grammar allows nothing but the end token, the end token stays legal.
     if mask.iter().any(|&word| word != 0) { Some(mask) } else { legal }
 }
 
-/// The one token that a mask leaves among `tokens`, if it is one.
+/// The one token that a mask allows among `tokens`, if there is exactly one.
 fn only(mask: &[u64], tokens: usize) -> Option<u32> {
     let mut found = None;
     for (i, &word) in mask.iter().enumerate().filter(|(_, word)| **word != 0) {

@@ -1,5 +1,5 @@
-//! Generation with a codec whose packets end where the next one begins, carry time, and count on from
-//! packet to packet: a toy, so that every expectation can be said in a line.
+//! Generation with a toy codec. Its packets end where the next one begins, carry time, and are counted from packet to
+//! packet. So each expectation fits on one line.
 //!
 //! ```text
 //! session := LABEL 258 ( 262 | 263 ) packet* 257        packet := 300+milliseconds byte
@@ -22,7 +22,7 @@ struct Toy(Vocab);
 struct ToyDecoder {
     seed: u64,
     mask: Vec<u64>,
-    /// Tokens of the head that are still to come, the label left out.
+    /// Tokens of the head that are still to come, without the label.
     head: u32,
     gap: Option<u32>,
     open: Option<RawPacket>,
@@ -142,7 +142,7 @@ impl Codec for Toy {
     }
 }
 
-/// Untrained models over the toy's alphabet, one a stage.
+/// Untrained models over the toy's alphabet, one per stage.
 pub(super) fn generator(stages: &[u64], ignore_end: bool) -> Generator {
     let vocab = Vocab::flow(&["x"]).unwrap();
     let config = ModelConfig {
@@ -178,7 +178,7 @@ pub(super) fn run(generator: &mut Generator, limit: Limit) -> Vec<Generated> {
     out
 }
 
-/// The packets' numbers, from their source ports.
+/// The numbers of the packets, from their source ports.
 fn numbers(generated: &Generated) -> Vec<u16> {
     let port = |header: &[u8]| u16::from_be_bytes([header[34], header[35]]) - 5_000;
     generated.session.packets.iter().map(|packet| port(&packet.header)).collect()
@@ -255,7 +255,7 @@ fn a_chain_keeps_the_decoder() {
         assert_eq!(chained.session.packets[..3], single.session.packets[..3], "the first stage is the same");
     }
     assert!(chained.iter().zip(&single).any(|(a, b)| a.session.packets != b.session.packets));
-    // A stage that ends by its own token hands over too; only the last one's ends the session.
+    // A stage that ends with its own token also hands over. Only the last stage's end token ends the session.
     for generated in run(&mut generator(&[1_000, 1_000, 0], false), Limit::Packets(100_000)) {
         let packets = generated.session.packets.len() as u16;
         assert_eq!(numbers(&generated), (1..=packets).collect::<Vec<_>>());

@@ -1,5 +1,5 @@
-//! What the next model of a chain reads before it goes on: how the session was introduced, and the
-//! tokens of its last packets.
+//! What the next model of a chain reads first: the tokens that introduce the session, and the tokens of its last
+//! packets.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ pub(super) struct OwnedPrompt {
 }
 
 impl OwnedPrompt {
-    /// As a model takes it.
+    /// The tokens in the form that a model takes.
     pub(super) fn prompt(&self) -> Prompt<'_> {
         Prompt { tokens: &self.tokens, context: &self.context }
     }
@@ -31,13 +31,13 @@ impl OwnedPrompt {
     }
 }
 
-/// The beginning and the end of a session's tokens.
+/// The first and the last tokens of a session.
 pub(super) struct Tail {
-    /// Tokens before the first packet, as the codec says.
+    /// Tokens before the first packet. The codec says how many (`head_tokens`).
     head: OwnedPrompt,
     head_tokens: usize,
-    /// A delimiter belongs to the packet that it closes. Without one, the token that completes a
-    /// packet is the first of the next.
+    /// Whether the codec has a delimiter. A delimiter belongs to the packet that it closes. Without one, the token that
+    /// completes a packet is the first of the next packet.
     delimited: bool,
     /// Tokens of the packet in progress.
     current: OwnedPrompt,
@@ -47,7 +47,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Of a session's last `keep` packets.
+    /// A tail of a session's last `keep` packets.
     pub(super) fn new(codec: &dyn Codec, keep: usize) -> Self {
         Self {
             head: OwnedPrompt::default(),
@@ -59,8 +59,8 @@ impl Tail {
         }
     }
 
-    /// Takes in a token (`None`: the end of a stage) with the side information beside it, whether it completed a
-    /// packet, and whether that packet passed repair.
+    /// Adds a token and its side information `context`; `None` stands for the end of a stage. `completes`: the token
+    /// completed a packet. `kept`: that packet passed repair.
     pub(super) fn token(&mut self, token: Option<u32>, context: &[u32], completes: bool, kept: bool) {
         if let Some(token) = token.filter(|_| self.head.tokens.len() < self.head_tokens) {
             self.head.push(token, context);
@@ -83,14 +83,14 @@ impl Tail {
         }
     }
 
-    /// The prompt of the next stage whose decoder starts anew. Behind the given number of tokens it
-    /// has whole packets only.
+    /// The prompt of a next stage whose decoder starts anew, and the length of its head. After the head it holds whole
+    /// packets only.
     pub(super) fn anew(&mut self) -> (OwnedPrompt, usize) {
         self.current = OwnedPrompt::default();
         (self.onward(), self.head.tokens.len())
     }
 
-    /// The prompt of the next stage whose decoder goes on: with the tokens of the packet in progress.
+    /// The prompt of a next stage whose decoder continues. It includes the tokens of the packet in progress.
     pub(super) fn onward(&self) -> OwnedPrompt {
         let mut all = self.head.clone();
         self.packets.iter().chain([&self.current]).for_each(|part| all.extend(part));
@@ -136,7 +136,7 @@ mod tests {
             tail.token(Some(token), &[token + 1], completes, completes);
         }
         assert_eq!(tail.onward().tokens, [1024, 258, 262, 300, 9, 301, 8, 302]);
-        // The end of a stage completes the packet and is no token of the next one.
+        // The end of a stage completes the packet. It is no token of the next packet.
         tail.token(None, &[], true, true);
         assert_eq!(tail.onward().tokens, [1024, 258, 262, 301, 8, 302]);
     }

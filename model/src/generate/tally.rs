@@ -21,8 +21,8 @@ impl Tally {
         self.stats
     }
 
-    /// Brings the totals up to date: the finished sessions and these, which are all that are live. A reason once
-    /// counted stays, so that nothing is allocated for those that are known.
+    /// Updates the totals from the finished sessions and `live`, the counts of all live sessions. Drop reasons stay in
+    /// the map once counted, so that known reasons allocate nothing.
     pub(super) fn count<'a>(&mut self, live: impl Iterator<Item = &'a Counts>) {
         let counts = &mut self.stats.counts;
         (counts.tokens, counts.packets) = (0, 0);
@@ -35,7 +35,7 @@ impl Tally {
         }
     }
 
-    /// Hands a finished session over.
+    /// Counts a finished session and hands it to `sink`.
     pub(super) fn finish(
         &mut self,
         generator: &Generator,

@@ -1,4 +1,4 @@
-//! A small model that has learned short UDP exchanges, and models that have learned nothing.
+//! Two kinds of models: a small one that has learned short UDP exchanges, and untrained ones.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ pub(super) fn trained() -> &'static Checkpoint {
     })
 }
 
-/// A checkpoint of a model that has learned nothing.
+/// A checkpoint of an untrained model.
 fn untrained(dir: &Path, form: Form, change: impl Fn(&mut Weights)) -> Checkpoint {
     let vocab = Vocab::new(&["call"]).unwrap();
     let config = ModelConfig {
@@ -210,7 +210,7 @@ fn a_seed_capture_begins_the_session() {
         assert_eq!(packets.len(), 5);
         assert_eq!(packets[0].wire_len as usize, frames[0].len());
         assert_eq!(packets[1].wire_len as usize, frames[1].len());
-        // Canonical: none of the capture's addresses.
+        // Canonical form: none of the capture's addresses appear.
         assert!(packets.iter().all(|p| !p.header.windows(4).any(|w| w == [151, 101, 1, 69])));
     }
     assert_eq!(sessions[0].session.packets[..2].len(), 2);
@@ -264,7 +264,7 @@ fn a_model_that_only_writes_nonsense_ends_with_a_reason() {
     let short = GenerateOptions { max_packet_tokens: 4, max_drops: u64::MAX, ..give.clone() };
     let (out, _) = run(&mut Generator::new(&raw, short).unwrap(), vec![request(3, Limit::Packets(50))]);
     assert_eq!(out[0].ending, Ending::Endless);
-    // Weights so large that the logits are no numbers.
+    // Weights so large that the logits are not finite.
     let huge = untrained(&tmp.path().join("huge"), Form::Raw, |w| {
         let norm = w.get_mut("backbone.norm_f.weight").unwrap();
         *norm = (norm.ones_like().unwrap() * 3e38).unwrap();
@@ -306,7 +306,7 @@ fn labels_and_options_are_checked() {
 fn requests_may_come_later_and_the_observer_may_stop() {
     let mut generator =
         Generator::new(trained(), GenerateOptions { ignore_end: true, ..options(2) }).unwrap();
-    // One request at once, nothing for three times, then another.
+    // One request at once, nothing for three calls, then another.
     let mut asked = 0;
     let mut requests = std::iter::from_fn(|| {
         asked += 1;
@@ -330,7 +330,7 @@ fn requests_may_come_later_and_the_observer_may_stop() {
         })
         .unwrap();
     assert_eq!((steps, finished, stats.live), (10, 0, 2));
-    // Each of the two has its prompt's token, the token after it, and one a step.
+    // Each of the two has its prompt's token, the token after it, and one token per step.
     assert_eq!(stats.counts.tokens, 2 * (2 + 10));
     fn is_send<T: Send>(_: &T) {}
     is_send(&generator);
