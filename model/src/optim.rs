@@ -1,11 +1,10 @@
 //! AdamW over named variables, in one pass per parameter, with moments that can be saved.
 //!
-//! candle-nn's AdamW keeps its moments private, so a run that uses it cannot be resumed exactly,
-//! and it walks each parameter a dozen times with temporary tensors. Here gradients of any number
-//! of micro-batches or shards are first added into one buffer per parameter (`accumulate`), then
-//! `apply` takes the global norm in f64, folds the clipping factor into the update and writes
-//! first moment, second moment and parameter in one vectorised loop. On a GPU kernels do the same, on
-//! other devices tensor operations (`device.rs`).
+//! candle-nn's AdamW keeps its moments private, so a run that uses it cannot be resumed exactly. It also walks each
+//! parameter a dozen times with temporary tensors. Here `accumulate` first adds the gradients of any number of
+//! micro-batches or shards into one buffer per parameter. Then `apply` computes the global norm in f64, folds the
+//! clipping factor into the update, and writes first moment, second moment and parameter in one vectorised loop. On a
+//! GPU kernels do the same; on other devices tensor operations do (`device.rs`).
 //!
 //! The formula is decoupled weight decay as in Loshchilov and Hutter, "Decoupled Weight Decay
 //! Regularization" (arXiv 1711.05101), algorithm 2, in PyTorch's parametrisation:
@@ -21,7 +20,7 @@ use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor
 use crate::engine::train_pass::Factors;
 use crate::error::{Error, Result};
 
-/// The constants of AdamW; the learning rate is an argument of [`AdamW::apply`].
+/// The constants of AdamW. The learning rate is an argument of [`AdamW::apply`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWConfig {
     /// Decay of the first moment.
@@ -34,18 +33,18 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
 }
 
-/// What one update did.
+/// The outcome of one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Applied {
     /// Global L2 norm of the gradient before clipping.
     pub norm: f64,
-    /// False when the norm was not finite: parameters, moments and step count are as before.
+    /// False when the norm was not finite. Parameters, moments and step count are then unchanged.
     pub applied: bool,
 }
 
-/// Whether weight decay applies to the parameter `name`: matrices of the projections, the
-/// convolution and the embedding; not gains of norms, biases, or the SSM's own scalars, for which
-/// zero is not a neutral value (the reference marks `A_log`, `D` and `dt_bias` likewise).
+/// Whether weight decay applies to the parameter `name`. It applies to the matrices of the projections, the convolution
+/// and the embedding. It does not apply to gains of norms, to biases, or to the SSM's own scalars, for which zero is
+/// not a neutral value (the reference marks `A_log`, `D` and `dt_bias` likewise).
 pub fn decays(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
     !(last == "A_log" || last == "D" || last.ends_with("bias") || name.contains("norm"))
@@ -65,7 +64,7 @@ enum Buffers {
     Device { grad: Option<Tensor>, first: Tensor, second: Tensor },
 }
 
-/// The optimiser: parameters, their moments and the gradient sum of the step in progress.
+/// The optimiser: the parameters, their moments, and the gradient sum of the current step.
 pub struct AdamW {
     slots: Vec<Slot>,
     config: AdamWConfig,
@@ -75,8 +74,8 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// An optimiser with zero moments over `vars`, which must be float32. The order of the
-    /// parameters, and so of every sum over them, is that of their names.
+    /// An optimiser with zero moments over `vars`, which must be float32. Parameters are ordered by name, and so is
+    /// every sum over them.
     pub fn new(vars: impl IntoIterator<Item = (String, Var)>, config: AdamWConfig) -> Result<Self> {
         let mut slots = Vec::new();
         for (name, var) in vars {
@@ -106,9 +105,8 @@ impl AdamW {
         self.slots.iter().map(|slot| (slot.name.as_str(), &slot.var))
     }
 
-    /// Adds `weight` times the gradients in `grads`, by parameter name, to the sum of this step. A
-    /// parameter without a gradient is an error: it means that an operation on its path has no
-    /// backward pass.
+    /// Adds `weight` times the gradients in `grads`, by parameter name, to the sum of this step. A parameter without a
+    /// gradient is an error: an operation on its path has no backward pass.
     pub fn accumulate(&mut self, grads: &BTreeMap<String, Tensor>, weight: f64) -> Result<()> {
         for slot in &mut self.slots {
             let grad = grads.get(&slot.name).ok_or_else(|| Error::MissingTensor {
@@ -138,8 +136,8 @@ impl AdamW {
         Ok(())
     }
 
-    /// One update with learning rate `lr`, the gradient scaled down to norm `clip` where it is
-    /// longer (0 = never). Clears the gradient sum.
+    /// One update with learning rate `lr`. A gradient longer than `clip` is scaled down to that norm (0 = never).
+    /// Clears the gradient sum.
     pub fn apply(&mut self, lr: f64, clip: f64) -> Result<Applied> {
         let mut sum = 0f64;
         let mut elsewhere = Vec::new();
@@ -203,7 +201,7 @@ impl AdamW {
         Ok(out)
     }
 
-    /// Puts back what [`AdamW::moments`] gave after `steps` updates.
+    /// Restores what [`AdamW::moments`] gave after `steps` updates.
     pub fn restore(&mut self, moments: &HashMap<String, Tensor>, steps: u64) -> Result<()> {
         for slot in &mut self.slots {
             let find = |suffix: &str| {
@@ -224,7 +222,7 @@ impl AdamW {
                     with_f32(new_second, |t| second.copy_from_slice(t))?;
                 }
                 Buffers::Device { first, second, .. } => {
-                    // Copies: a kernel updates them in place.
+                    // Copies, because a kernel updates them in place.
                     *first = new_first.to_device(slot.var.device())?.copy()?;
                     *second = new_second.to_device(slot.var.device())?.copy()?;
                 }
@@ -237,8 +235,8 @@ impl AdamW {
 }
 
 impl AdamWConfig {
-    /// Those of update number `step`, counted from 1, of a parameter that decays or does not; `scale` is the
-    /// gradient's.
+    /// The factors of update number `step`, counted from 1. `scale` multiplies the gradient. `decay` says whether the
+    /// parameter decays.
     pub fn factors(&self, step: u64, lr: f64, scale: f64, decay: bool) -> Factors {
         let exponent = i32::try_from(step).unwrap_or(i32::MAX);
         Factors {
@@ -255,8 +253,8 @@ impl AdamWConfig {
 
 type HostBuffers<'a> = (&'a mut Vec<f32>, &'a mut Vec<f32>, &'a mut Vec<f32>);
 
-/// The fused update as an in-place operation on the parameter's storage. The buffers are the
-/// optimiser's; candle's trait passes `&self`, hence the cell.
+/// The fused update as an in-place operation on the parameter's storage. The buffers belong to the optimiser. candle's
+/// trait passes `&self`, hence the cell.
 struct Update<'a> {
     k: Factors,
     arch: pulp::Arch,
@@ -299,7 +297,7 @@ fn add_into(sum: &mut [f32], add: &[f32], weight: f32) {
     }
 }
 
-/// Sum of squares in f64 with eight independent lanes, a fixed order on every machine.
+/// Sum of squares in f64 with eight independent lanes. The order is the same on every machine.
 #[inline(always)]
 fn square_sum(values: &[f32]) -> f64 {
     let mut lanes = [0f64; 8];
@@ -313,8 +311,8 @@ fn square_sum(values: &[f32]) -> f64 {
     lanes.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()
 }
 
-/// Calls `f` with a tensor's float32 values in row-major order, without a copy where the tensor is
-/// contiguous on the CPU.
+/// Calls `f` with a tensor's float32 values in row-major order. It makes no copy where the tensor is contiguous on the
+/// CPU.
 fn with_f32<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();

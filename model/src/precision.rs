@@ -5,19 +5,18 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-/// What a step computes its three matrix products in, and what it keeps the state in. Sums are always f32.
+/// Number formats of a step: that of its three matmuls and that of the state. Sums are always f32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Weights and activations as they are.
+    /// Weights and activations as float32.
     #[default]
     F32,
-    /// Weights and activations as whole numbers of eight bits, with a scale for each output and each row; on the CPU
-    /// only.
+    /// Weights and activations as 8-bit integers, with a scale for each output and each row. CPU only.
     Int8,
-    /// Weights and what they are multiplied with as bf16, the state as f32; on a GPU only.
+    /// Weights and activations as bf16, the state as f32. GPU only.
     Bf16,
-    /// As [`Self::Bf16`], and the state as bf16 too, with stochastic rounding; on a GPU only.
+    /// As [`Self::Bf16`], with the state as bf16 too, by stochastic rounding. GPU only.
     #[serde(rename = "bf16-state")]
     Bf16State,
 }
@@ -26,7 +25,7 @@ impl Precision {
     /// Every precision, the default first.
     pub const ALL: [Self; 4] = [Self::F32, Self::Int8, Self::Bf16, Self::Bf16State];
 
-    /// As flags and profiles spell it.
+    /// The spelling in flags and profiles.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::F32 => "f32",

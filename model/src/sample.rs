@@ -1,6 +1,6 @@
-//! From logits to one token: the sampling policy, its exact order, and an explicit generator.
+//! From logits to one token: the sampling policy, its exact order, and an explicit random generator.
 //!
-//! The order is fixed, because each filter sees what the one before left:
+//! The order is fixed, because each filter sees what the previous one left:
 //!
 //! 1. **mask**: tokens the codec's grammar forbids are removed;
 //! 2. **repetition penalty** r over the last `repetition_window` tokens: a positive logit is
@@ -13,8 +13,8 @@
 //! 6. **min-p**: tokens less likely than `min_p` times the likeliest go (Nguyen et al., arXiv
 //!    2407.01082);
 //! 7. **eta**: tokens less likely than `eta` go, unless many are about as unlikely: the threshold is the smaller of
-//!    `eta` and `sqrt(eta) exp(-entropy)` (Hewitt et al., arXiv 2210.15191). A rare event keeps its place beside a
-//!    likely one, which min-p takes it, and what a model spreads thinly over tokens that never follow is cut;
+//!    `eta` and `sqrt(eta) exp(-entropy)` (Hewitt et al., arXiv 2210.15191). Unlike min-p, it keeps a rare event next
+//!    to a likely one. It cuts the probability that a model spreads thinly over tokens that never follow;
 //! 8. **top-p**: the fewest most likely tokens whose probabilities reach `top_p` of the sum stay
 //!    (Holtzman et al., arXiv 1904.09751);
 //! 9. one uniform number in [0, 1) picks from the cumulative sum.
@@ -27,24 +27,24 @@ use std::collections::VecDeque;
 
 use rand::RngCore;
 
-/// How a token is chosen; see the module for the order.
+/// How a token is chosen. The module docs state the order.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// Divides the logits; above 0. 1 samples the model's own distribution, 0 is greedy.
+    /// Divides the logits. At least 0; 1 samples the model's own distribution, 0 is greedy.
     pub temperature: f64,
-    /// Keep this many tokens; 0 = all.
+    /// Number of tokens to keep. 0 = all.
     pub top_k: usize,
-    /// Keep the likeliest tokens up to this probability, in (0, 1]; 1 = all.
+    /// Keeps the likeliest tokens up to this probability, in (0, 1]. 1 = all.
     pub top_p: f64,
-    /// Drop tokens less likely than this share of the likeliest, in [0, 1); 0 = none.
+    /// Drops tokens less likely than this share of the likeliest, in [0, 1). 0 = none.
     pub min_p: f64,
-    /// Drop tokens less likely than this, or than its root times e to the minus entropy if that is less, in [0, 1); 0 =
-    /// none.
+    /// Drops tokens less likely than the smaller of `eta` and `sqrt(eta) exp(-entropy)`, in [0, 1). 0 = none.
     pub eta: f64,
-    /// At least 1; 1 = off. Header bytes repeat by design, so use it with care.
+    /// Divides or multiplies the logits of recent tokens. At least 1; 1 = off. Header bytes repeat by design, so use it
+    /// with care.
     pub repetition_penalty: f64,
-    /// Tokens that the repetition penalty looks back on.
+    /// Number of last tokens that the repetition penalty applies to.
     pub repetition_window: usize,
 }
 
@@ -77,7 +77,7 @@ impl Policy {
         check("repetition_penalty", r, r.is_finite() && r >= 1.0, "1 (off) or above")
     }
 
-    /// Whether the sampler needs to know the last tokens.
+    /// Whether the sampler needs the last tokens.
     pub fn looks_back(&self) -> bool {
         self.repetition_penalty > 1.0 && self.repetition_window > 0
     }
@@ -86,7 +86,7 @@ impl Policy {
 /// Why no token could be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum SampleError {
-    /// The model gave a logit that is no number.
+    /// A logit of the model is not finite.
     #[error("logit of token {token} is {value}, expected a finite number")]
     NotFinite {
         /// The token.
@@ -94,10 +94,10 @@ pub enum SampleError {
         /// Its logit.
         value: f32,
     },
-    /// The mask left nothing to choose from.
+    /// The mask allows no token.
     #[error("no legal token among {vocab} logits")]
     NothingLegal {
-        /// Logits given.
+        /// Number of logits.
         vocab: usize,
     },
     /// A field of the policy is out of range.
@@ -117,7 +117,7 @@ pub enum SampleError {
 pub struct Recent(VecDeque<u32>);
 
 impl Recent {
-    /// Remembers `token`, forgetting what is older than the policy's window.
+    /// Adds `token` and forgets what is older than the policy's window.
     pub fn push(&mut self, token: u32, policy: &Policy) {
         if policy.looks_back() {
             while self.0.len() >= policy.repetition_window {
@@ -138,7 +138,7 @@ impl Recent {
     }
 }
 
-/// Applies a policy; owns scratch space, so that sampling does not allocate.
+/// Applies a policy. It owns scratch space, so that sampling does not allocate.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     policy: Policy,
@@ -158,8 +158,8 @@ impl Sampler {
         &self.policy
     }
 
-    /// Chooses a token id below `logits.len()`. `legal` is a bit mask, token t at bit t % 64 of
-    /// word t / 64, missing words meaning forbidden; `None` = all.
+    /// Chooses a token id below `logits.len()`. `legal` is a bit mask: token t is bit t % 64 of word t / 64, and
+    /// missing words forbid their tokens. `None` allows all.
     pub fn sample(
         &mut self,
         logits: &[f32],
@@ -183,7 +183,7 @@ impl Sampler {
             *weight = ((*weight - top) / p.temperature).exp();
         }
         if p.min_p > 0.0 {
-            // The likeliest has weight 1 exactly.
+            // The likeliest token has weight exactly 1.
             c.retain(|&(weight, _)| weight >= p.min_p);
         }
         if p.eta > 0.0 {
@@ -191,7 +191,7 @@ impl Sampler {
             let entropy: f64 =
                 c.iter().map(|&(weight, _)| weight / total).filter(|&p| p > 0.0).map(|p| -p * p.ln()).sum();
             let least = p.eta.min(p.eta.sqrt() * (-entropy).exp()) * total;
-            // The likeliest has weight 1 exactly, and stays.
+            // The likeliest token has weight exactly 1, and stays.
             c.retain(|&(weight, _)| weight >= least.min(1.0));
         }
         if p.top_p < 1.0 {
@@ -204,7 +204,7 @@ impl Sampler {
             });
             c.truncate(keep.map_or(c.len(), |at| at + 1));
         } else if p.top_k > 0 {
-            // The selection above leaves an order that depends on its pivots; ids do not.
+            // The order after the selection depends on its pivots. Sorting by id removes that.
             c.sort_unstable_by_key(|&(_, token)| token);
         }
         let total = c.iter().map(|&(weight, _)| weight).sum::<f64>();
@@ -216,17 +216,17 @@ impl Sampler {
                 return Ok(token);
             }
         }
-        // Rounding can leave `at` on the last sum itself.
+        // Rounding can make `at` equal to the last sum.
         c.last().map(|&(_, token)| token).ok_or(SampleError::NothingLegal { vocab: logits.len() })
     }
 
-    /// Steps 1 and 2: legal tokens with penalised logits.
+    /// Steps 1 and 2: collects the legal tokens with penalised logits.
     fn gather(&mut self, logits: &[f32], legal: Option<&[u64]>, recent: &Recent) -> Result<(), SampleError> {
         self.candidates.clear();
         let penalty = self.policy.repetition_penalty;
         let looks_back = self.policy.looks_back();
         for first in (0..logits.len()).step_by(64) {
-            // A grammar leaves few tokens of many: its mask is walked bit by bit, not token by token.
+            // A grammar allows few of many tokens, so the mask is walked by its set bits and not token by token.
             let mut bits = legal.map_or(u64::MAX, |mask| mask.get(first / 64).copied().unwrap_or(0));
             while bits != 0 {
                 let token = first + bits.trailing_zeros() as usize;
@@ -356,7 +356,7 @@ mod tests {
     }
 
     proptest! {
-        /// The set a draw can come from, by the definition: sort everything, cut in order.
+        /// The set that a draw can come from, by the definition: sort everything, cut in order.
         #[test]
         fn every_draw_lies_in_the_set_the_definition_gives(
             logits in prop::collection::vec(-8f32..8.0, 1..300),
@@ -383,7 +383,7 @@ mod tests {
             if eta > 0.0 {
                 let total = p.iter().sum::<f64>();
                 let entropy = -p.iter().map(|w| w / total).map(|p| p * p.max(1e-300).ln()).sum::<f64>();
-                // Rounding may fall on either side of the threshold.
+                // Rounding may fall on either side of the threshold, hence the margin.
                 let least = eta.min(eta.sqrt() * (-entropy).exp()) * total * (1.0 - 1e-9);
                 let kept = p.iter().filter(|&&w| w >= least).count().max(1);
                 p.truncate(kept);

@@ -1,4 +1,4 @@
-//! A codec's decoder that reads a token stream, for the side information of every token.
+//! Reads a token stream with a codec's decoder, for the side information of every token.
 
 use netssm_tokens::codec::{Codec, Decoder};
 use netssm_tokens::context::ContextShape;
@@ -10,9 +10,10 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// At the beginning of a session of `codec`, for a model that reads `shape`; without one, it does nothing.
+    /// A walk that stands at the beginning of a session of `codec`, for a model that reads `shape`. Without a shape it
+    /// does nothing.
     pub(crate) fn new(codec: &dyn Codec, shape: Option<ContextShape>) -> Self {
-        // Nothing that a decoder draws is in its context, so any seed will do.
+        // A decoder's side information does not depend on what it draws, so any seed will do.
         Self { decoder: shape.map(|_| codec.decoder(0)), fields: shape.map_or(0, |shape| shape.fields) }
     }
 

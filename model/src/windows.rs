@@ -1,5 +1,5 @@
-//! The loss of every token of whole sessions, side by side, in windows with carried state: memory does not grow with a
-//! session's length, and the result is that of one pass over each.
+//! The loss of every token of whole sessions, read side by side in windows with carried state. Memory does not grow
+//! with a session's length. The result is that of one pass over each session.
 
 use std::ops::ControlFlow;
 
@@ -13,12 +13,12 @@ use crate::network::input::IGNORE;
 use crate::network::input::Input;
 use crate::walk::Walk;
 
-/// Tokens a pass: long enough for the products, short enough for the caches.
+/// Tokens per window: long enough for the matmuls, short enough for the caches.
 pub(crate) const WINDOW: usize = 512;
 
-/// Gives `each` the sessions' losses, window by window: a session's number, the place of the first token that they are
-/// of, and the nats of the tokens from there on (all but a session's first one are predicted). Tells `follow` behind
-/// each window how many tokens were read, and ends early if it breaks.
+/// Computes the sessions' losses window by window and passes them to `each`: the session's index, the position of the
+/// first token with a loss in the window, and the nats from that token on. Every token of a session but the first is
+/// predicted. After each window it passes the number of tokens read to `follow`, and ends early if `follow` breaks.
 ///
 /// # Errors
 /// As [`Mamba2::forward`].

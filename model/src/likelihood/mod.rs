@@ -1,18 +1,19 @@
-//! Likelihood: how well a checkpoint predicts captures, in nats a token and a packet.
+//! Likelihood: how well a checkpoint predicts captures, in nats per token and nats per packet.
 //!
-//! A session is encoded with the checkpoint's codec and read by the model from its first token on, the state carried
-//! from zero over the whole session; the loss of every token but the first (the label, which is given) is summed in
-//! f64: `-ln p(token | all before it in the session)`. Nats a token compare checkpoints of one codec. **Nats a packet**
-//! compare codecs, with these reservations: a codec with time predicts more than one without, so the tokens that say
-//! when a packet comes are told apart; tokens that introduce the session (direction, link rate) are told apart too; and
-//! what a codec keeps from the model's sight altogether (a side table of values that are drawn at random) is not in
-//! these numbers.
+//! A session is encoded with the checkpoint's codec. The model reads it from its first token on, and its state starts
+//! from zero and is carried over the whole session. The loss of a token is `-ln p(token | all before it in the
+//! session)`. The losses of all tokens but the first (the label, which is given) are summed in f64.
 //!
-//! A model that generates in f32 is read in passes, one that generates in eight bits in steps: the difference is what
-//! eight bits cost.
+//! Nats per token compare checkpoints of one codec. **Nats per packet** compare codecs, with three reservations. A
+//! codec with time predicts more than one without, so the tokens that say when a packet comes are counted separately.
+//! Tokens that introduce the session (direction, link rate) are counted separately too. These numbers leave out what a
+//! codec hides from the model: the values in the side table, which are drawn at random.
 //!
-//! The caller reads captures and encodes them. Packets that the codec cannot carry are in no [`EncodedSession`] and
-//! predicted by nobody: compare codecs on packets that both carry.
+//! A model that generates in f32 is read in passes over windows. A model that generates in int8 is read in steps. The
+//! difference is the cost of int8.
+//!
+//! The caller reads captures and encodes them. Packets that the codec cannot encode are in no [`EncodedSession`] and
+//! are not predicted. Compare codecs on packets that both can encode.
 
 mod predict;
 mod step;
@@ -26,7 +27,7 @@ use crate::error::Error;
 use crate::lm::Mamba2;
 use crate::precision::Precision;
 
-/// Why a likelihood could not be told.
+/// Why a likelihood could not be computed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LikelihoodError {
@@ -36,7 +37,7 @@ pub enum LikelihoodError {
     /// The caller asked to stop.
     #[error("stopped before the end")]
     Stopped,
-    /// A thread died or could not be started.
+    /// A thread panicked or could not be started.
     #[error("cannot compute: {0}")]
     Thread(String),
 }
@@ -47,28 +48,28 @@ impl From<candle_core::Error> for LikelihoodError {
     }
 }
 
-/// What was predicted and at what cost. Sums; the rates follow.
+/// Counts and summed losses of what was predicted, and the rates that follow from them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Nats {
     /// Sessions read.
     pub sessions: u64,
-    /// Packets in them that the codec carries.
+    /// Packets of these sessions that the codec encodes.
     pub packets: u64,
-    /// Tokens predicted: all but each session's first.
+    /// Predicted tokens: all but the first of each session.
     pub tokens: u64,
-    /// Their summed loss in nats.
+    /// Loss of these tokens, summed, in nats.
     pub nats: f64,
-    /// Those of the tokens that say when a packet comes.
+    /// The predicted tokens that say when a packet comes.
     pub time_tokens: u64,
-    /// Their part of the loss.
+    /// Loss of these tokens, in nats.
     pub time_nats: f64,
-    /// Those of the tokens that introduce the session, after its label.
+    /// The predicted tokens that introduce the session, after its label.
     pub head_tokens: u64,
-    /// Their part of the loss.
+    /// Loss of these tokens, in nats.
     pub head_nats: f64,
-    /// Bits of time that the codec keeps beside its tokens; in no loss.
+    /// Bits of time that the codec puts into the side channel. No loss counts them.
     pub beside_time_bits: u64,
-    /// Other bits that it keeps beside them.
+    /// Other bits that the codec puts into the side channel. No loss counts them.
     pub beside_other_bits: u64,
     /// `nats / tokens`.
     pub nats_per_token: f64,
@@ -76,9 +77,9 @@ pub struct Nats {
     pub nats_per_packet: f64,
     /// `time_nats / packets`.
     pub time_nats_per_packet: f64,
-    /// What is left: `(nats - time_nats) / packets`.
+    /// Nats of all tokens but those of time: `(nats - time_nats) / packets`.
     pub other_nats_per_packet: f64,
-    /// `(tokens + sessions) / packets`: with the labels.
+    /// Labels included: `(tokens + sessions) / packets`.
     pub tokens_per_packet: f64,
     /// `beside_time_bits / packets`.
     pub beside_time_bits_per_packet: f64,
@@ -113,10 +114,10 @@ impl Nats {
     }
 }
 
-/// The result.
+/// The likelihoods of a set of sessions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Likelihood {
-    /// All sessions.
+    /// Over all sessions.
     pub total: Nats,
     /// By label.
     pub labels: BTreeMap<String, Nats>,
@@ -125,22 +126,22 @@ pub struct Likelihood {
 /// A session to be predicted, as its encoder wrote it.
 #[derive(Clone, Debug)]
 pub struct EncodedSession {
-    /// Its label, by which the result is parted.
+    /// Its label. The result is grouped by label.
     pub label: String,
-    /// All of its tokens, the label's first; at least two.
+    /// All of its tokens, the label first. At least two.
     pub tokens: Vec<u16>,
     /// Packets in them.
     pub packets: u64,
-    /// What the encoder kept beside the tokens.
+    /// What the encoder put into the side channel.
     pub side_channel: SideChannelBits,
 }
 
-/// Predicts `sessions` with `model`, whose tokens are `codec`'s, on `threads` threads. `follow` is told tokens done and
-/// tokens in all, and stops the work with `true`. A session of fewer than two tokens has none to predict and is left
-/// out.
+/// Predicts `sessions` with `model` on `threads` threads. `codec` is the codec of the model's tokens. `follow` receives
+/// the number of tokens done and the total, and stops the work with `true`. A session of fewer than two tokens has
+/// nothing to predict and is left out.
 ///
 /// # Errors
-/// [`LikelihoodError`]: a stop asked for, or a model that cannot be computed.
+/// [`LikelihoodError`]: a requested stop, or a model that cannot be computed.
 pub fn likelihood(
     (model, codec): (&Mamba2, &dyn Codec),
     mut sessions: Vec<EncodedSession>,
@@ -148,10 +149,10 @@ pub fn likelihood(
     follow: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<Likelihood, LikelihoodError> {
     sessions.retain(|session| session.tokens.len() > 1);
-    // The longest first, so that those side by side end at about the same time.
+    // Longest first, so that sessions read side by side end at about the same time.
     sessions.sort_by_key(|session| std::cmp::Reverse(session.tokens.len()));
     let nats = match model.precision() {
-        // A model of another precision cannot be made: Mamba2::set_precision.
+        // Mamba2::set_precision refuses bf16, so only F32 reaches this arm.
         Precision::F32 | Precision::Bf16 | Precision::Bf16State => {
             predict::predict(model, codec, &sessions, threads, follow)?
         }
@@ -168,7 +169,7 @@ pub fn likelihood(
 }
 
 impl Nats {
-    /// A session of which no token is predicted yet.
+    /// The counts of a session before any of its tokens is predicted.
     fn unread(session: &EncodedSession) -> Self {
         Self {
             sessions: 1,
@@ -218,7 +219,7 @@ mod tests {
         BytesCodec::new(Vocab::new(&["a", "b"]).expect("labels"), Width::Variable, Form::Canonical)
     }
 
-    /// A session of bytes that follow no grammar: a likelihood is told of any.
+    /// A session of bytes without a grammar. Likelihood accepts any tokens.
     fn session(label: &str, packets: u64, tokens: u16) -> EncodedSession {
         let tokens = (0..tokens).map(|at| at.wrapping_mul(at).wrapping_mul(7) % 256).collect();
         EncodedSession { label: label.to_owned(), tokens, packets, side_channel: SideChannelBits::default() }

@@ -1,8 +1,8 @@
-//! A model over encoded sessions: the loss of every token, in windows with carried state.
+//! Likelihood by passes: the loss of every token of encoded sessions, in windows with carried state.
 //!
-//! Sessions are spread over threads in batches of similar length; each is read in windows, so memory does not grow with
-//! its length. Every session's sum is its own, so neither batches nor threads change a result beyond the model's own
-//! rounding.
+//! Threads share the sessions in batches of similar length. Each session is read in windows, so memory does not grow
+//! with its length. Every session's loss is summed by itself, so neither batches nor threads change a result beyond the
+//! model's own rounding.
 
 use std::ops::ControlFlow;
 use std::sync::Mutex;
@@ -14,11 +14,11 @@ use super::{EncodedSession, LikelihoodError, Nats};
 use crate::lm::Mamba2;
 use crate::windows::token_losses;
 
-/// Sessions side by side on a thread: a window of them fills the products, and few sessions still make enough batches
-/// for every thread. A constant, so that results do not depend on the number of threads.
+/// Sessions that one thread reads side by side. A window of this many fills the matmuls, and few sessions still make
+/// enough batches for every thread. It is a constant, so that results do not depend on the number of threads.
 const ROWS: usize = 4;
 
-/// The loss of every session, in their order.
+/// The loss of every session, in the order of `sessions`.
 pub(super) fn predict(
     model: &Mamba2,
     codec: &dyn Codec,
@@ -37,7 +37,7 @@ pub(super) fn predict(
         stopped.load(Ordering::Relaxed)
     };
     let work = || -> Result<(), LikelihoodError> {
-        // Sessions are spread over threads, so each one computes serially.
+        // Threads already share the sessions, so each thread computes serially.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
         let pool = pool.map_err(|error| LikelihoodError::Thread(error.to_string()))?;
         loop {
@@ -61,7 +61,7 @@ pub(super) fn predict(
     Ok(done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().flatten().collect())
 }
 
-/// The loss of the sessions of a batch, side by side, in windows with carried state.
+/// The loss of the sessions of one batch, read side by side in windows with carried state.
 fn batch_nats(
     model: &Mamba2,
     codec: &dyn Codec,

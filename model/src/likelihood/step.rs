@@ -1,8 +1,8 @@
-//! A model over encoded sessions as generation reads them: token by token, by steps.
+//! Likelihood by steps: encoded sessions are read token by token, as in generation.
 //!
-//! Passes over whole windows are f32; what eight bits cost shows only in steps. Sessions are read in
-//! lock step, many at a time, split over threads by the engine. Every session's sum is its own, and no row depends
-//! on another, so neither batches nor threads change a result at all.
+//! Passes over whole windows compute in f32, so the cost of int8 shows only in steps. Many sessions are read in lock
+//! step, and the engine splits them over threads. Every session's loss is summed by itself and no row depends on
+//! another, so neither batches nor threads change a result at all.
 
 use netssm_tokens::codec::Codec;
 
@@ -11,19 +11,19 @@ use crate::engine::cpu::loss::nats_rows;
 use crate::lm::{Mamba2, Stepped};
 use crate::walk::Walk;
 
-/// Sessions side by side: blocks of rows for every thread.
+/// Sessions read side by side: several blocks of rows for every thread.
 const ROWS: usize = 64;
-/// Steps after which the follower is told.
+/// Steps between two calls of `follow`.
 const TELL: usize = 64;
 
-/// A session being read.
+/// The reading of one session.
 struct Reader<'a> {
     session: &'a EncodedSession,
     codec: &'a dyn Codec,
     head: usize,
     walk: Walk,
     context: Vec<u32>,
-    /// The token to be fed.
+    /// Position of the token that the model reads next.
     at: usize,
     nats: Nats,
 }
@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
         Self { session, codec, head: codec.head(), walk, context, at: 0, nats: Nats::unread(session) }
     }
 
-    /// Whether its last token, which is fed to nobody, is reached.
+    /// Whether the last token is reached. It is predicted, but the model does not read it.
     fn done(&self) -> bool {
         self.at + 1 == self.session.tokens.len()
     }
@@ -66,7 +66,7 @@ impl Stepped for Reader<'_> {
     }
 }
 
-/// The loss of every session, in their order.
+/// The loss of every session, in the order of `sessions`.
 pub(super) fn predict(
     model: &Mamba2,
     codec: &dyn Codec,
@@ -80,7 +80,7 @@ pub(super) fn predict(
     let mut out = Vec::with_capacity(sessions.len());
     let mut tokens = 0;
     for batch in sessions.chunks(ROWS) {
-        // The longest come first, so those that are done are behind those that are not.
+        // Longest first, so that finished sessions stand behind live ones.
         let mut readers: Vec<Reader<'_>> = batch.iter().map(|s| Reader::new(model, codec, s)).collect();
         let mut state = model.zero_state(readers.len())?;
         let mut live = readers.len();

@@ -1,12 +1,12 @@
-//! The update where parameters are not in the host's memory: by the kernels of `model/kernels` on a GPU that this build
-//! has them for, elsewhere as tensor operations. The one file of the optimiser that asks for feature `cuda`.
+//! The update of parameters in device memory. On a GPU whose kernels this build has, the kernels of `model/kernels`
+//! compute it; elsewhere tensor operations do. This is the only file of the optimiser that depends on feature `cuda`.
 
 use candle_core::{DType, Tensor, Var};
 
 use crate::engine::train_pass::Factors;
 use crate::error::Result;
 
-/// The device's kernels, loaded when they are first used.
+/// The device's kernels. They are loaded on first use.
 #[derive(Default)]
 pub(super) struct Loaded {
     #[cfg(feature = "cuda")]
@@ -14,7 +14,7 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// The sum of the squares of gradients.
+    /// The sum of the squares of all gradients.
     pub(super) fn squares(&self, gradients: &[&Tensor]) -> Result<f64> {
         #[cfg(feature = "cuda")]
         if let Some(device) = gradients.first().map(|gradient| gradient.device()).filter(|d| d.is_cuda()) {
