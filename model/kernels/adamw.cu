@@ -5,12 +5,13 @@
 //   adamw        g = scale grad, m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
 //                theta = keep theta - rate m / (sqrt(correction v) + eps)
 //
-// Shapes    from (n), sums (at + blocks, or count) double, out (1); theta, grad, m, v (n) float. scale, keep, rate, correction are those of
-//           netssm_model::engine::train_pass::Factors.
-// Launch    square_sums: any number of blocks, which is part of the order of the sum; length: one block; adamw: grid (n /
-//           ADAMW_THREADS rounded up). Block ADAMW_THREADS; no dynamic shared memory.
-// Numerics  squares and their sums in double, by thread, then a tree over the block, then over the blocks: no atomics, and one
-//           read for all parameters. The update in float, operation by operation as the CPU's; nvcc fuses some of them.
+// Shapes    from (n), sums (at + blocks, or count) double, out (1); theta, grad, m, v (n) float. scale, keep, rate,
+//           correction are those of netssm_model::engine::train_pass::Factors.
+// Launch    square_sums: any number of blocks, which is part of the order of the sum; length: one block; adamw: grid
+//           (n / ADAMW_THREADS rounded up). Block ADAMW_THREADS; no dynamic shared memory.
+// Numerics  squares and their sums in double, by thread, then a tree over the block, then over the blocks: no atomics,
+//           and one read for all parameters. The update in float, operation by operation as the CPU's; nvcc fuses some
+//           of them.
 // Speed     seven numbers of memory for each parameter; nothing is read twice.
 // Reference netssm_model::optim::AdamW (the CPU's).
 #include "common.cuh"

@@ -3,12 +3,13 @@
 // With g_t the gradient before the activation (that of the output times silu'):
 //   grad_in_t = sum over k of weight_k g_(t - k + K - 1)   grad_weight_k = sum over t of g_t in_(t + k - K + 1)
 //
-// Shapes    rows, tails, weight, bias, lengths as conv_silu.cu; grad_x (b, l, E) as the rows; grad_bc (parts, b, l, 2 G N) float of
-//           scan_backward.cu: `per_group` parts a group, which are added here; grad_rows (b, l, width): columns at .. at + C are
-//           written; totals (b pieces, C K + C) float: weight's, then the bias', summed over CONV_STEPS steps. C = E + 2 G N.
-//           No gradient reaches the tails.
+// Shapes    rows, tails, weight, bias, lengths as conv_silu.cu; grad_x (b, l, E) as the rows; grad_bc (parts, b, l,
+//           2 G N) float of scan_backward.cu: `per_group` parts a group, which are added here; grad_rows (b, l, width):
+//           columns at .. at + C are written; totals (b pieces, C K + C) float: weight's, then the bias', summed over
+//           CONV_STEPS steps. C = E + 2 G N. No gradient reaches the tails.
 // Launch    grid (C / CONV_THREADS, pieces = l / CONV_STEPS, b), rounded up, block CONV_THREADS; dynamic shared memory
-//           (CONV_STEPS + K - 1) CONV_THREADS floats: the steps' g, in which a thread has a column of its own (no barrier).
+//           (CONV_STEPS + K - 1) CONV_THREADS floats: the steps' g, in which a thread has a column of its own
+//           (no barrier).
 // Numerics  float; sums in the order of steps; the parts' in theirs.
 // Reference netssm_model::engine::cpu::conv::backward (the CPU's).
 #include "conv.cuh"
@@ -24,7 +25,8 @@ __device__ void conv_backward(const T* rows, const float* tails, const float* we
     int from = blockIdx.y * CONV_STEPS, to = min(l, from + CONV_STEPS), counted = min(lengths[b], l);
     size_t bc_width = 2 * static_cast<size_t>(g) * n, part = static_cast<size_t>(gridDim.z) * l * bc_width;
     int column = channel - e, group = column >= 0 ? column / n % g : 0;
-    // A step's gradient reaches the inputs of the K - 1 steps before it: those of the steps after this piece count here too.
+    // A step's gradient reaches the inputs of the K - 1 steps before it: those of the steps after this piece count here
+    // too.
     for (int t = from; t < to + k - 1; ++t) {
         float grad = 0.0f;
         if (t < counted) {

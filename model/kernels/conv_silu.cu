@@ -2,12 +2,13 @@
 //
 //   out_t = silu(bias + sum over k of weight_k in_(t + k - K + 1)), inputs before the first step from the tails
 //
-// Shapes    rows (b, l, width), the convolution's input at columns at .. at + C; tails, after (b, K - 1, C) float, oldest first;
-//           weight (C, K), bias (C) float, bias may be null; lengths (b); out (b, l, C) as the rows, zero where no step counts.
-// Launch    conv_silu_*: grid (C / CONV_THREADS, l / CONV_STEPS, b), rounded up; conv_tails_*: grid (C / CONV_THREADS rounded
-//           up, K - 1, b); block CONV_THREADS; no dynamic shared memory.
-// Numerics  float, one fmaf after the other from the oldest input on, after the bias. A thread has one channel: neighbours
-//           read neighbours, and a step's inputs come again from the first cache.
+// Shapes    rows (b, l, width), the convolution's input at columns at .. at + C; tails, after (b, K - 1, C) float,
+//           oldest first; weight (C, K), bias (C) float, bias may be null; lengths (b); out (b, l, C) as the rows, zero
+//           where no step counts.
+// Launch    conv_silu_*: grid (C / CONV_THREADS, l / CONV_STEPS, b), rounded up; conv_tails_*: grid
+//           (C / CONV_THREADS rounded up, K - 1, b); block CONV_THREADS; no dynamic shared memory.
+// Numerics  float, one fmaf after the other from the oldest input on, after the bias. A thread has one channel:
+//           neighbours read neighbours, and a step's inputs come again from the first cache.
 // Reference netssm_model::engine::cpu::conv (the CPU's).
 #include "conv.cuh"
 

@@ -1,7 +1,7 @@
 // Cross-entropy of rows of logits: nats = -ln softmax(logits)[target], and scale times its gradient.
 //
-// Shapes    logits (rows, v) float; targets (rows), IGNORE where none counts, else below v; nats (rows) float; grad (rows, v) float or
-//           bf16, which in float may be the logits themselves. Where nothing counts both are zero.
+// Shapes    logits (rows, v) float; targets (rows), IGNORE where none counts, else below v; nats (rows) float; grad
+//           (rows, v) float or bf16, which in float may be the logits themselves. Where nothing counts both are zero.
 // Launch    grid (rows), block LOSS_THREADS; no dynamic shared memory.
 // Numerics  float; the row's largest value is taken off first; sums by thread, then a tree over the block.
 // Reference netssm_model::engine::cpu::loss::replace_by_gradient (the CPU's).

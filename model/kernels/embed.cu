@@ -4,8 +4,8 @@
 //
 // An id of HIDDEN is not shown and counts for nothing.
 //
-// Shapes    row inputs (rows, ROW_INPUT_WORDS + fields) u32; table (vocabulary, d), context (table rows, d), float or bf16; x (rows, d)
-//           float: the residual stream. Tokens and ids are in range: the host has checked them.
+// Shapes    row inputs (rows, ROW_INPUT_WORDS + fields) u32; table (vocabulary, d), context (table rows, d), float or
+//           bf16; x (rows, d) float: the residual stream. Tokens and ids are in range: the host has checked them.
 // Launch    grid (rows), block THREADS; no dynamic shared memory.
 // Numerics  float; fields in order.
 // Reference netssm_model::engine::cpu::context::add.

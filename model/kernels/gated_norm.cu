@@ -2,12 +2,13 @@
 //
 //   backward, a group of M channels with scale r: grad_a = r weight grad - a r^3 / M sum(a weight grad)
 //
-// Shapes    y, out, grad, grad_y (rows, E); z and grad_z: the first E columns of rows of `width` values; weight (E) float.
-//           Groups of E / G channels lie together. totals (pieces, E) float: the weight's gradient, summed over NORM_ROWS rows.
-// Launch    gated_norm_*: grid (rows); gated_norm_backward_*: grid (rows / NORM_ROWS rounded up), dynamic shared memory E floats; block
-//           NORM_THREADS.
-// Numerics  float; sums by thread, then a tree over the block; the weight's gradient in the order of rows, its channel always
-//           the same thread's. The gate and the root are recomputed backward.
+// Shapes    y, out, grad, grad_y (rows, E); z and grad_z: the first E columns of rows of `width` values; weight (E)
+//           float. Groups of E / G channels lie together. totals (pieces, E) float: the weight's gradient, summed over
+//           NORM_ROWS rows.
+// Launch    gated_norm_*: grid (rows); gated_norm_backward_*: grid (rows / NORM_ROWS rounded up), dynamic shared memory
+//           E floats; block NORM_THREADS.
+// Numerics  float; sums by thread, then a tree over the block; the weight's gradient in the order of rows, its channel
+//           always the same thread's. The gate and the root are recomputed backward.
 // Reference netssm_model::engine::cpu::norm::{gated_row, gated_row_backward} (the CPU's).
 #include "norm.cuh"
 

@@ -11,15 +11,15 @@
 //
 // Shapes    zx (rows, J) float: z, x, B, C, raw dt, as the first product left it; tail (slots, K-1, C) float, oldest
 //           first; state (slots, H, N, P) float or bf16: of this layer; taps (K, C), bias (C), dt_bias, a, skip (H),
-//           weight (E), float; out (rows, E) float or bf16, what the second product reads. row inputs (rows, stride) u32: SLOT says
-//           where a row's state is, no two rows in the same place; with FRESH set, tail and state count as zero and are
-//           not read; DITHER differs from token to token and from session to session.
+//           weight (E), float; out (rows, E) float or bf16, what the second product reads. row inputs (rows, stride)
+//           u32: SLOT says where a row's state is, no two rows in the same place; with FRESH set, tail and state count
+//           as zero and are not read; DITHER differs from token to token and from session to session.
 // Launch    grid (rows, G), block THREADS. Dynamic shared memory: (2 E/G + 2 N + 2 H/G + 32) floats.
 // Numerics  float, sums over N in order, each thread its own channels: a row's bits do not depend on the batch. A bf16
 //           state is read exactly, the new state enters y unrounded and is stored with stochastic rounding: a
 //           decay of 0.999 moves a bf16 by less than half its last bit, and to the nearest it would never move.
-// Speed     the state is 2 E N values a row and nothing else comes near; V values (8 or 16 bytes) a load, eight loads in
-//           flight a thread, P consecutive: whole sectors.
+// Speed     the state is 2 E N values a row and nothing else comes near; V values (8 or 16 bytes) a load, eight loads
+//           in flight a thread, P consecutive: whole sectors.
 // Reference netssm_model::lm::Mamba2::step (engine::cpu::step on the CPU).
 #include "common.cuh"
 

@@ -3,10 +3,10 @@
 // Shapes    a (rows, k), w (n, k), both float or both bf16, row-major; out (rows, n) float.
 // Launch    float: matmul_f32_{16,64,128}: grid (n / 64, rows / that number), rounded up, block 256.
 //           bf16: matmul_bf16: grid (n / 64, rows / 64), rounded up, block 128. No dynamic shared memory.
-// Numerics  Float accumulators. Each output is one chain of sums over k in order (float: one fmaf after the other; bf16: one
-//           tensor-core product of 16 after the other), whatever the tile and whatever the rows beside it. So a row's bits do
-//           not depend on the batch, which a library that picks its kernel by the sizes does not promise.
-//           No TF32: float means float.
+// Numerics  Float accumulators. Each output is one chain of sums over k in order (float: one fmaf after the other;
+//           bf16: one tensor-core product of 16 after the other), whatever the tile and whatever the rows beside it. So
+//           a row's bits do not depend on the batch, which a library that picks its kernel by the sizes does not
+//           promise. No TF32: float means float.
 // Speed     Tiles in shared memory, the next one on its way in registers. Far from cuBLAS' best at large sizes; the
 //           step is bound by the state's traffic (layer_step.cu), not by this.
 // Reference netssm_model::engine::cpu::panels (the CPU's).

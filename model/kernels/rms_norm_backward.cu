@@ -1,7 +1,8 @@
-// The gradient of rms_norm.cu: grad_x += r weight grad - x r^3 / d sum(x weight grad), with r = 1 / sqrt(mean(x^2) + eps).
+// The gradient of rms_norm.cu: grad_x += r weight grad - x r^3 / d sum(x weight grad), with
+// r = 1 / sqrt(mean(x^2) + eps).
 //
-// Shapes    x, grad, grad_x (rows, d) float; weight (d) float; totals (pieces, d) float: the weight's gradient, summed over
-//           NORM_ROWS rows. What grad_x holds before is the residual's gradient.
+// Shapes    x, grad, grad_x (rows, d) float; weight (d) float; totals (pieces, d) float: the weight's gradient, summed
+//           over NORM_ROWS rows. What grad_x holds before is the residual's gradient.
 // Launch    grid (rows / NORM_ROWS rounded up), block NORM_THREADS; dynamic shared memory d floats.
 // Numerics  float; sums by thread, then a tree over the block; the weight's gradient in the order of rows.
 // Reference netssm_model::engine::cpu::norm::rms_backward (the CPU's).

@@ -4,15 +4,17 @@
 //   sum_columns    out[i] = (add: out[i]) + sum over rows of from[row][i]
 //   narrow_rows    out[i] = from[i] in bf16
 //
-// sum_rows is a lookup with side information (index: a token's row, or its fields'), and its gradient (index: the positions at
-// which a row was looked up): a gather in both directions, so nothing is added by two threads and no order is left open. A row that was
-// looked up very often is summed in pieces first (netssm_model::engine::train_pass::scatter).
+// sum_rows is a lookup with side information (index: a token's row, or its fields'), and its gradient (index: the
+// positions at which a row was looked up): a gather in both directions, so nothing is added by two threads and no order
+// is left open. A row that was looked up very often is summed in pieces first
+// (netssm_model::engine::train_pass::scatter).
 //
-// Shapes    from (.., d) float; begin (rows + 1); index (begin[rows]); weights as index, float, or null for ones; out (rows, d) float.
-//           sum_columns: from (count, n), out (n) float.
-// Launch    sum_rows: grid (rows), block ROW_THREADS. sum_columns: grid (n / 32 rounded up), block 256. narrow_rows: grid (n / 256
-//           rounded up), block 256. No dynamic shared memory.
-// Numerics  float, in the order of the list; sum_columns: eight running sums a column (rows 0, 8, ..; 1, 9, ..; ...), then these.
+// Shapes    from (.., d) float; begin (rows + 1); index (begin[rows]); weights as index, float, or null for ones; out
+//           (rows, d) float. sum_columns: from (count, n), out (n) float.
+// Launch    sum_rows: grid (rows), block ROW_THREADS. sum_columns: grid (n / 32 rounded up), block 256. narrow_rows:
+//           grid (n / 256 rounded up), block 256. No dynamic shared memory.
+// Numerics  float, in the order of the list; sum_columns: eight running sums a column (rows 0, 8, ..; 1, 9, ..; ...),
+//           then these.
 // Reference netssm_model::engine::cpu::gradient and context (the CPU's).
 #include "common.cuh"
 

@@ -1,16 +1,18 @@
-// From each row's logits to its next token: grammar mask, repetition penalty, temperature, top-k, min-p, eta, top-p, one draw.
+// From each row's logits to its next token: grammar mask, repetition penalty, temperature, top-k, min-p, eta, top-p,
+// one draw.
 //
-// The steps, their order and their ties are those of netssm_model::sample, which says why; given the same logits and the same
-// random number the same token comes out. The random numbers are the host's: one u64 a draw from the session's own
-// ChaCha8 stream, so a session's randomness is the CPU's, whatever else is in the batch.
+// The steps, their order and their ties are those of netssm_model::sample, which says why; given the same logits and
+// the same random number the same token comes out. The random numbers are the host's: one u64 a draw from the session's
+// own ChaCha8 stream, so a session's randomness is the CPU's, whatever else is in the batch.
 //
-// Shapes    logits (rows, vocabulary) float; draws (rows, 1 + words or 1 + 2 words) u64: the random number, the legal tokens (t at
-//           bit t % 64 of word t / 64), and with `recent` set those that the penalty applies to; row inputs (rows, stride) u32: a
-//           row with SILENT set is left out; weights (rows, padded) double and ids (rows, padded) u32: scratch,
-//           padded being the vocabulary rounded up to a power of two; out (rows, 3) u32: status, token, logit's bits.
+// Shapes    logits (rows, vocabulary) float; draws (rows, 1 + words or 1 + 2 words) u64: the random number, the legal
+//           tokens (t at bit t % 64 of word t / 64), and with `recent` set those that the penalty applies to; row
+//           inputs (rows, stride) u32: a row with SILENT set is left out; weights (rows, padded) double and ids (rows,
+//           padded) u32: scratch, padded being the vocabulary rounded up to a power of two; out (rows, 3) u32: status,
+//           token, logit's bits.
 // Launch    grid (rows / ROWS, rounded up), block 32 ROWS: a warp a row; no dynamic shared memory.
-// Numerics  double, as on the CPU. Sums that decide between tokens run in the CPU's order; exp and log may differ in the last bit, and
-//           the entropy of eta is summed in another order.
+// Numerics  double, as on the CPU. Sums that decide between tokens run in the CPU's order; exp and log may differ in
+//           the last bit, and the entropy of eta is summed in another order.
 // Reference netssm_model::sample::Sampler.
 #include "common.cuh"
 

@@ -1,29 +1,31 @@
-// The chunked scan's gradient: from that of y, and of the states at the chunks' ends, to those of x, B, C, dt and the heads'
-// parameters. Everything inside a chunk is recomputed from x B C; nothing but the states was kept.
+// The chunked scan's gradient: from that of y, and of the states at the chunks' ends, to those of x, B, C, dt and the
+// heads' parameters. Everything inside a chunk is recomputed from x B C; nothing but the states was kept.
 //
-// With U_j = dt_j x_j, s the running sums, S the state at the chunk's start, dS the gradient of that at its end, and for j <= i
-// M_ij = (C_i B_j) exp(s_i - s_j), W_ij = (dy_i U_j) exp(s_i - s_j), T_ij = W_ij (C_i B_j):
+// With U_j = dt_j x_j, s the running sums, S the state at the chunk's start, dS the gradient of that at its end, and
+// for j <= i M_ij = (C_i B_j) exp(s_i - s_j), W_ij = (dy_i U_j) exp(s_i - s_j), T_ij = W_ij (C_i B_j):
 //   dU_j = exp(s_last - s_j) B_j dS + sum over i >= j of M_ij dy_i        dx_j = D dy_j + dt_j dU_j
 //   dC_i = exp(s_i) S dy_i          + sum over j <= i of W_ij B_j
 //   dB_j = exp(s_last - s_j) dS U_j + sum over i >= j of W_ij C_i
-//   d(dt_t A) = exp(s_last) S dS + sum over i >= t of (first term of dC_i) C_i + sum over j < t of (first term of dU_j) U_j
-//               + sum over i >= t > j of T_ij
-// The last line counts what passes from before step t to t or behind it. As the sum over i >= t of the gradients of s_i it would be
-// one of large terms that cancel: C_i dC_i - U_i dU_i has T_ii in both, and what the chunk adds to the state is in each of the
-// steps and once more at its end. The sum of T is made so, but from the T below the diagonal alone.
+//   d(dt_t A) = exp(s_last) S dS + sum over i >= t of (first term of dC_i) C_i
+//               + sum over j < t of (first term of dU_j) U_j + sum over i >= t > j of T_ij
+// The last line counts what passes from before step t to t or behind it. As the sum over i >= t of the gradients of s_i
+// it would be one of large terms that cancel: C_i dC_i - U_i dU_i has T_ii in both, and what the chunk adds to the
+// state is in each of the steps and once more at its end. The sum of T is made so, but from the T below the diagonal
+// alone.
 //
-// Shapes    xbc (b, l, E + 2 G N); grad_y (b, l, E); dt, sums (b, H, chunks CHUNK); states, grad_states (b, H, chunks, N, P)
-//           float of scan_pass.cu forward and backward; a_log, skip (H) float; lengths (b).
-//           grad_x (b, l, E); grad_bc (parts, b, l, 2 G N) float, a part for each `per` heads, of which a group has a whole number:
-//           conv_backward.cu adds a group's parts, the others' columns are not written; grad_dt rows of dt_width values with
-//           the heads at column dt_at, before softplus and bias; totals (b chunks, 3 H) float: dt_bias, a_log, D.
+// Shapes    xbc (b, l, E + 2 G N); grad_y (b, l, E); dt, sums (b, H, chunks CHUNK); states, grad_states (b, H, chunks,
+//           N, P) float of scan_pass.cu forward and backward; a_log, skip (H) float; lengths (b). grad_x (b, l, E);
+//           grad_bc (parts, b, l, 2 G N) float, a part for each `per` heads, of which a group has a whole number:
+//           conv_backward.cu adds a group's parts, the others' columns are not written; grad_dt rows of dt_width values
+//           with the heads at column dt_at, before softplus and bias; totals (b chunks, 3 H) float: dt_bias, a_log, D.
 // Launch    grid (chunks, H / per, b), block SCAN_THREADS; dynamic shared memory 5 tiles: 85 KiB in float, 45 in bf16.
-// Numerics  float; no atomics: sums over heads are made by one block in their order, those over blocks by whoever reads the
-//           parts. The slope of softplus is 1 - exp(-dt). P at most CHUNK. In bf16 four factors are rounded: S, dS, M and W.
-//           C B, dy x and T are exact products summed in float; steps and decays are applied to sums, never to x.
-// Speed     122 to 128 registers, so 2 blocks a multiprocessor (in float one on an A100 or L4, for shared memory). A head reads
-//           S and dS twice, 16 N P bytes, and adds to the gradients of B and C, 16 N CHUNK, which stay in the second cache:
-//           with tensor cores it is this traffic.
+// Numerics  float; no atomics: sums over heads are made by one block in their order, those over blocks by whoever reads
+//           the parts. The slope of softplus is 1 - exp(-dt). P at most CHUNK. In bf16 four factors are rounded: S, dS,
+//           M and W. C B, dy x and T are exact products summed in float; steps and decays are applied to sums, never to
+//           x.
+// Speed     122 to 128 registers, so 2 blocks a multiprocessor (in float one on an A100 or L4, for shared memory). A
+//           head reads S and dS twice, 16 N P bytes, and adds to the gradients of B and C, 16 N CHUNK, which stay in
+//           the second cache: with tensor cores it is this traffic.
 // Reference netssm_model::engine::cpu::recurrence (backward, tested against finite differences).
 #include "scan_tiles.cuh"
 
@@ -50,7 +52,8 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
     using Outputs = typename Own::Outputs;
     SHARED_MEMORY(T, tiles);
     __shared__ float dt[CHUNK], s[CHUNK], grow[CHUNK], shrink[CHUNK];
-    // What step i adds to the gradients of dt A of the steps up to it; of those behind it; x dU; and the columns' sums of T.
+    // What step i adds to the gradients of dt A of the steps up to it; of those behind it; x dU; and the columns' sums
+    // of T.
     __shared__ float up_to[Own::ROW_PARTS][CHUNK], behind[Own::ROW_PARTS][CHUNK], x_grad_u[Own::ROW_PARTS][CHUNK];
     __shared__ float columns[Own::COL_PARTS][CHUNK], scratch[WARP_LANES], lower;
     __shared__ double upper;
@@ -202,7 +205,8 @@ __device__ void scan_backward(const T* xbc, const T* grad_y, const float* dts, c
 
         // Steps: sums from behind and from the front, over two warps.
         float a = -expf(a_log[head]), earlier = 0.0f, of_x = 0.0f, raw = 0.0f, rate = 0.0f;
-        // Where a head forgets fast the sums of T are of single neighbours, which cancel one another: exactly, in double.
+        // Where a head forgets fast the sums of T are of single neighbours, which cancel one another: exactly, in
+        // double.
         double later = 0.0;
         if (thread < CHUNK) {
             float own = 0.0f;

@@ -2,16 +2,16 @@
 //
 //   y_i = D x_i + exp(sums_i) C_i S + sum over j <= i of (C_i B_j) exp(sums_i - sums_j) dt_j x_j
 //
-// Shapes    xbc (b, l, E + 2 G N): x, B, C; dt, sums (b, H, chunks CHUNK) of scan_steps.cu; states (b, H, chunks, N, P) float of
-//           scan_pass.cu; skip D (H) float; lengths (b); y (b, l, E) as xbc. E = H P, P at most CHUNK. Steps that do not count
-//           give zero.
+// Shapes    xbc (b, l, E + 2 G N): x, B, C; dt, sums (b, H, chunks CHUNK) of scan_steps.cu; states (b, H, chunks, N, P)
+//           float of scan_pass.cu; skip D (H) float; lengths (b); y (b, l, E) as xbc. E = H P, P at most CHUNK. Steps
+//           that do not count give zero.
 // Launch    grid (chunks, H, b), block SCAN_THREADS; dynamic shared memory 3 tiles: 51 KiB in float, 27 in bf16.
-// Numerics  float; every exponent that is raised is not positive (what lies above the diagonal never is). In bf16 two factors
-//           are rounded: the state, and the scores with decay and step. Scores and sums are float, and the state's decay is
-//           applied to the sums.
-// Speed     64 registers, so 4 blocks a multiprocessor; for shared memory 3 on an A100 and 1 on an L4 in float, 3 on an L4 in
-//           bf16. Scores above the diagonal are left out by 4 x 4, in bf16 by 16 x 16 outputs, and so are their steps of the last
-//           product.
+// Numerics  float; every exponent that is raised is not positive (what lies above the diagonal never is). In bf16 two
+//           factors are rounded: the state, and the scores with decay and step. Scores and sums are float, and the
+//           state's decay is applied to the sums.
+// Speed     64 registers, so 4 blocks a multiprocessor; for shared memory 3 on an A100 and 1 on an L4 in float, 3 on an
+//           L4 in bf16. Scores above the diagonal are left out by 4 x 4, in bf16 by 16 x 16 outputs, and so are their
+//           steps of the last product.
 // Reference netssm_model::engine::tensors::reference (f64). Source: Dao and Gu 2024, listing 1, steps 1 and 4.
 #include "scan_tiles.cuh"
 

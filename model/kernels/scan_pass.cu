@@ -4,12 +4,12 @@
 //   forward   next = exp(sums_last) state + added      from the first chunk on, beginning with `initial`
 //   backward  next = exp(sums_last) grad + added       from the last chunk on, beginning with zero
 //
-// Shapes    states (b, H, chunks, N P) float, in place; sums (b, H, chunks CHUNK) of scan_steps.cu; initial, after
-//           (b, H, N P) float or null. The gradient of what came before the first chunk is not kept: sequences longer than
+// Shapes    states (b, H, chunks, N P) float, in place; sums (b, H, chunks CHUNK) of scan_steps.cu; initial, after (b,
+//           H, N P) float or null. The gradient of what came before the first chunk is not kept: sequences longer than
 //           one call are trained by truncated back-propagation.
 // Launch    grid (N P / PASS_THREADS rounded up, H, b), block PASS_THREADS; no dynamic shared memory.
-// Numerics  float, two roundings a chunk. A thread has one value of the state; AHEAD chunks are read at once, so that the
-//           walk is not one wait for memory after the other.
+// Numerics  float, two roundings a chunk. A thread has one value of the state; AHEAD chunks are read at once, so that
+//           the walk is not one wait for memory after the other.
 // Reference netssm_model::engine::tensors::chunked, step 3 (Dao and Gu 2024, listing 1).
 #include "scan_tiles.cuh"
 

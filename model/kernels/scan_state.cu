@@ -1,17 +1,18 @@
-// What a chunk alone adds to the state by its end; or, backward, what its outputs' gradient adds to that of the state at
-// its start.
+// What a chunk alone adds to the state by its end; or, backward, what its outputs' gradient adds to that of the state
+// at its start.
 //
 //   forward   out (N, P) = sum over j of exp(sums_last - sums_j) dt_j B_j x_j^T
 //   backward  out (N, P) = sum over i of exp(sums_i) C_i dy_i^T
 //
 // Shapes    left (b, l, left_width) with the group's N values at column left_at + group N (B or C, both in the rows of
-//           x B C); right (b, l, right_width) with the head's P values at column head P (x or dy); dt, sums (b, H, chunks
-//           CHUNK) of scan_steps.cu; lengths (b); out (b, H, chunks, N, P) float. P at most CHUNK.
+//           x B C); right (b, l, right_width) with the head's P values at column head P (x or dy); dt, sums (b, H,
+//           chunks CHUNK) of scan_steps.cu; lengths (b); out (b, H, chunks, N, P) float. P at most CHUNK.
 // Launch    grid (chunks, H, b), block SCAN_THREADS; dynamic shared memory 2 tiles: 34 KiB in float, 18 in bf16.
-// Numerics  float sums in the order of steps; exponents are never positive. In bf16 x (or dy) is rounded once more, with its step's
-//           weight: 64 errors of 2^-9 that do not add up. The sums stay float, in memory too: the walk over chunks adds to them.
-// Speed     40 to 51 registers, so 4 or 5 blocks a multiprocessor. Writes 4 N P bytes for the 2 CHUNK (N + P) that it reads: with tensor
-//           cores it is these writes.
+// Numerics  float sums in the order of steps; exponents are never positive. In bf16 x (or dy) is rounded once more,
+//           with its step's weight: 64 errors of 2^-9 that do not add up. The sums stay float, in memory too: the walk
+//           over chunks adds to them.
+// Speed     40 to 51 registers, so 4 or 5 blocks a multiprocessor. Writes 4 N P bytes for the 2 CHUNK (N + P) that it
+//           reads: with tensor cores it is these writes.
 // Reference netssm_model::engine::tensors::chunked, step 2 (Dao and Gu 2024, listing 1).
 #include "scan_tiles.cuh"
 

@@ -1,10 +1,10 @@
 // Steps and decays of the chunked scan: dt = softplus(raw + bias), and inside each chunk the running sum of dt A.
 //
-// Shapes    raw rows of `width` values, head h at column `at` + h: (b, l, width) float or bf16; dt_bias, a_log (H) float;
-//           lengths (b); dt, sums (b, H, chunks CHUNK) float, with A = -exp(a_log).
+// Shapes    raw rows of `width` values, head h at column `at` + h: (b, l, width) float or bf16; dt_bias, a_log (H)
+//           float; lengths (b); dt, sums (b, H, chunks CHUNK) float, with A = -exp(a_log).
 // Launch    grid (chunks, H, b), block CHUNK; no dynamic shared memory.
-// Numerics  float. Sums begin anew in each chunk, so that a decay is never the difference of two large numbers. Steps that do
-//           not count have dt = 0: they neither decay the state nor feed it.
+// Numerics  float. Sums begin anew in each chunk, so that a decay is never the difference of two large numbers. Steps
+//           that do not count have dt = 0: they neither decay the state nor feed it.
 // Reference netssm_model::engine::tensors::reference (f64). Source: Dao and Gu 2024, section 6.
 #include "scan_tiles.cuh"
 
