@@ -207,7 +207,7 @@ pub struct Stats {
     pub drops: BTreeMap<String, u64>,
 }
 
-/// Why a generator cannot be made or stopped.
+/// Why a generator could not be made, or why a run failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError {

@@ -1,8 +1,9 @@
 //! Likelihood: how well a checkpoint predicts captures, in nats per token and nats per packet.
 //!
 //! A session is encoded with the checkpoint's codec. The model reads it from its first token on, and its state starts
-//! from zero and is carried over the whole session. The loss of a token is `-ln p(token | all before it in the
-//! session)`. The losses of all tokens but the first (the label, which is given) are summed in f64.
+//! from zero and is carried over the whole session. The loss of a token is its negative log probability,
+//! `-ln p(token | all before it in the session)`. The losses of all tokens but the first (the label, which is given)
+//! are summed in f64.
 //!
 //! Nats per token compare checkpoints of one codec. **Nats per packet** compare codecs, with three reservations. A
 //! codec with time predicts more than one without, so the tokens that say when a packet comes are counted separately.

@@ -11,7 +11,7 @@ use crate::engine::cpu::loss::nats_rows;
 use crate::lm::{Mamba2, Stepped};
 use crate::walk::Walk;
 
-/// Sessions read side by side: several blocks of rows for every thread.
+/// Sessions read side by side: enough for blocks of rows on every thread.
 const ROWS: usize = 64;
 /// Steps between two calls of `follow`.
 const TELL: usize = 64;
