@@ -39,7 +39,7 @@ impl Factor {
 
     /// `nanos` divided by the factor, rounded to the nearest nanosecond, a half up; saturates at 584 years.
     ///
-    /// Exact: a double within the limits of a speed is a whole number below 2^53 over a power of two, 2^32 to 2^62.
+    /// Exact: a double within the limits of a speed is a whole number below 2^53 over a power of two, 2^33 to 2^62.
     fn divide(self, nanos: u64) -> u64 {
         const EXPLICIT_BITS: u32 = 52;
         let bits = self.0.to_bits();
@@ -83,29 +83,31 @@ impl Speed {
 /// The deadlines of one session.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pacer {
-    start: Duration,
+    /// When the moment `from` of the session is due.
+    base: Duration,
+    from: Duration,
     speed: Speed,
 }
 
 impl Pacer {
     /// Of a session that starts at `start` of the run.
     pub fn new(start: Duration, speed: Speed) -> Pacer {
-        Pacer { start, speed }
+        Pacer { base: start, from: Duration::ZERO, speed }
     }
 
     /// When the packet at `offset` of the session is due, from the start of the run. At speed 1 it is exact, at others
     /// rounded to the nearest nanosecond, and the rounding of one packet never reaches the next. At [`Speed::Top`]
     /// everything is due at the session's start. Saturates after 584 years.
     pub fn deadline(&self, offset: Duration) -> Duration {
-        self.start.saturating_add(self.scaled(offset))
+        self.base.saturating_add(self.scaled(offset.saturating_sub(self.from)))
     }
 
-    /// Changes the speed from here on: the packet at `next` of the session stays due when it was, unless that would put
-    /// the session's start before the run's.
+    /// Changes the speed from here on: the packet at `next` of the session stays due when it was. What lies before it is
+    /// due with it.
     pub fn set_speed(&mut self, speed: Speed, next: Duration) {
-        let deadline = self.deadline(next);
+        self.base = self.deadline(next);
+        self.from = next;
         self.speed = speed;
-        self.start = deadline.saturating_sub(self.scaled(next));
     }
 
     fn scaled(&self, offset: Duration) -> Duration {

@@ -149,6 +149,30 @@ fn standard_output_gets_the_capture_and_nothing_else() {
 }
 
 #[test]
+fn what_stands_in_the_labels_way_is_found_before_the_work() {
+    let case = Case::open("outputs");
+    let (input, _) = plain(&case);
+    fs::create_dir(case.path("out.labels.jsonl")).expect("a folder");
+    let out = case.path("out.pcap");
+    let refused = binary::run(&["rewrite", &input, &out], None, LIMIT).expect_code(64);
+    assert!(refused.stderr.contains("out.labels.jsonl is a folder"), "{}", refused.stderr);
+    assert!(!Path::new(&out).exists());
+}
+
+#[test]
+fn a_capture_never_mixes_with_messages() {
+    let case = Case::open("outputs");
+    let (input, _) = plain(&case);
+    let both = File::create(case.path("both")).expect("made");
+    let mut command = Command::new(binary::netssmd());
+    command.args(["rewrite", &input, "-"]).stdin(Stdio::null());
+    command.stdout(both.try_clone().expect("cloned")).stderr(both);
+    assert_eq!(command.status().expect("it runs").code(), Some(64));
+    let said = fs::read_to_string(case.path("both")).expect("text only");
+    assert!(said.contains("standard output and standard error are one"), "{said}");
+}
+
+#[test]
 fn a_folder_is_refused() {
     let case = Case::open("outputs");
     let (input, _) = plain(&case);

@@ -10,7 +10,6 @@
 //! A reload is read on its own thread ([`Reading`]), so the main thread can feed the watchdog while a large checkpoint
 //! is opened.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use crate::exit::{self, Failure};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notices::{GuardFailed, Notice, ReloadRefused, Reloaded};
-use crate::pipeline::{Control, Engine, Event};
+use crate::pipeline::{Control, Engine, Event, Waiting};
 use crate::profile::Profile;
 use crate::signals::Signal;
 
@@ -43,10 +42,8 @@ const START_MORE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// Live sessions may finish. At `cut_at` the player cuts the rest.
-    Draining {
-        cut_at: MonoTime,
-    },
+    /// Live sessions may finish until the player cuts the rest.
+    Draining,
     Cutting {
         since: MonoTime,
     },
@@ -162,11 +159,11 @@ impl<'a> Controller<'a> {
                 Some(Event::GeneratorEnded) | None => {}
             }
             self.turn();
+            // Also when the player drains by itself, at the end of `--for`.
+            if let Some(waiting) = engine.waiting() {
+                self.say_every(DRAIN_SAYS, &draining(&waiting));
+            }
             match self.phase {
-                Phase::Draining { cut_at } => {
-                    let left = cut_at.since(self.clock.now());
-                    self.say_every(DRAIN_SAYS, &draining(&engine.live(), left));
-                }
                 Phase::Cutting { since } if self.clock.now().since(since) > CLOSING => {
                     exit::at_once("the outputs do not close: giving up")
                 }
@@ -188,9 +185,9 @@ impl<'a> Controller<'a> {
                 );
                 self.notifier.stopping("draining");
                 engine.tell_player(Control::Drain(grace));
-                self.phase = Phase::Draining { cut_at: self.clock.now() + grace };
+                self.phase = Phase::Draining;
             }
-            Phase::Draining { .. } => {
+            Phase::Draining => {
                 tracing::warn!("second signal: stopping at once");
                 engine.tell_player(Control::Cut);
                 self.phase = Phase::Cutting { since: self.clock.now() };
@@ -293,9 +290,9 @@ impl<'a> Controller<'a> {
 }
 
 /// Says which sessions a drain waits for, and for how long.
-fn draining(live: &BTreeMap<Arc<str>, u64>, left: Duration) -> String {
-    let labels: Vec<String> = live.iter().map(|(label, n)| format!("{label} {n}")).collect();
-    let total: u64 = live.values().sum();
+fn draining(Waiting { by_label, left }: &Waiting) -> String {
+    let labels: Vec<String> = by_label.iter().map(|(label, n)| format!("{label} {n}")).collect();
+    let total: u64 = by_label.values().sum();
     format!(
         "draining: {total} sessions are still live ({}); they are cut in {:.1} s",
         labels.join(", "),
@@ -309,9 +306,9 @@ mod tests {
 
     #[test]
     fn a_drain_names_the_labels_that_are_late() {
-        let live = [("youtube".into(), 2), ("HueBridge".into(), 1)].into();
+        let by_label = [("youtube".into(), 2), ("HueBridge".into(), 1)].into();
         assert_eq!(
-            draining(&live, Duration::from_millis(4250)),
+            draining(&Waiting { by_label, left: Duration::from_millis(4250) }),
             "draining: 3 sessions are still live (HueBridge 1, youtube 2); they are cut in 4.2 s"
         );
     }

@@ -4,7 +4,6 @@
 //! ends sends an event, whether it ended by itself, by an error or by a panic. A stop goes downstream: first the player
 //! stops starting sessions and closes its outputs, then the pool ends the generator.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -15,7 +14,7 @@ use netssm_model::generate::{GenerateError, Stats};
 use netssm_replay::clock::{Clock, SystemClock};
 
 use super::generator::{Model, Watched, generate_sessions};
-use super::live::LiveSessions;
+use super::live::{LiveSessions, Waiting};
 use super::player::{Control, Parts, Played, Player};
 use super::pool::{Limits, Pool};
 use crate::health::{GENERATOR_LIMIT, Health, PLAYER_LIMIT};
@@ -148,9 +147,9 @@ impl Engine {
         self.events.recv_timeout(patience).ok()
     }
 
-    /// The live sessions that a drain waits for, counted by label.
-    pub(crate) fn live(&self) -> BTreeMap<Arc<str>, u64> {
-        self.live.by_label()
+    /// What the player's drain waits for; `None` while it does not drain.
+    pub(crate) fn waiting(&self) -> Option<Waiting> {
+        self.live.waiting()
     }
 
     /// Sends the player a message. Does nothing if the player has ended.

@@ -1,30 +1,40 @@
-//! The sessions that a drain still waits for. The player counts them, the main thread reads the counts.
+//! What a drain still waits for. The player counts it, and the main thread logs it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// Number of live sessions by label. Clones share the counts. The player keeps them only while it drains, so playing
-/// costs nothing extra.
+/// The sessions that a drain waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// Live sessions by label.
+    pub by_label: BTreeMap<Arc<str>, u64>,
+    /// Time until they are cut.
+    pub left: Duration,
+}
+
+/// What the player last said of its drain: nothing while it does not drain, so that playing pays nothing. Clones share
+/// it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LiveSessions(Arc<Mutex<BTreeMap<Arc<str>, u64>>>);
+pub(crate) struct LiveSessions(Arc<Mutex<Option<Waiting>>>);
 
 impl LiveSessions {
-    /// Replaces the counts. `labels` gives one label per live session.
-    pub(crate) fn set<'a>(&self, labels: impl Iterator<Item = &'a Arc<str>>) {
-        let mut counts = BTreeMap::new();
+    /// The drain waits for one session per label in `labels`, for at most `left`.
+    pub(crate) fn set<'a>(&self, labels: impl Iterator<Item = &'a Arc<str>>, left: Duration) {
+        let mut by_label = BTreeMap::new();
         for label in labels {
-            *counts.entry(Arc::clone(label)).or_default() += 1;
+            *by_label.entry(Arc::clone(label)).or_default() += 1;
         }
-        *self.lock() = counts;
+        *self.lock() = Some(Waiting { by_label, left });
     }
 
-    /// The counts as the player last set them.
-    pub(crate) fn by_label(&self) -> BTreeMap<Arc<str>, u64> {
+    /// What a drain waits for; `None` without one.
+    pub(crate) fn waiting(&self) -> Option<Waiting> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, u64>> {
-        // A panic elsewhere cannot leave the counts half changed.
+    fn lock(&self) -> MutexGuard<'_, Option<Waiting>> {
+        // A panic elsewhere cannot leave the value half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,6 +24,7 @@ mod timeline;
 
 pub(crate) use engine::{Engine, Event, Finished};
 pub(crate) use generator::Model;
+pub(crate) use live::Waiting;
 pub(crate) use outputs::{Closed, Output, OutputKind, Outputs};
 pub(crate) use player::{Control, End, Parts, Plan, Played, Player};
 pub(crate) use pool::{Limits, Pool};

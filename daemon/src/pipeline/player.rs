@@ -276,8 +276,9 @@ impl<M> Player<M> {
     }
 
     fn drain(&mut self, cut_at: Duration) {
-        self.live.set(self.merge.sources().map(|replay| replay.tag().label()));
         self.cut_at = Some(self.cut_at.map_or(cut_at, |earlier| earlier.min(cut_at)));
+        // The next look around says what the drain waits for.
+        self.next_fold = Duration::ZERO;
     }
 
     fn is_draining(&self) -> bool {
@@ -306,7 +307,10 @@ impl<M> Player<M> {
             let (arrival, packet) = (self.next_arrival(), self.merge.next_deadline());
             match (arrival, packet) {
                 (Some(at), packet) if at <= now && packet.is_none_or(|packet| at <= packet) => {
-                    self.start_session(at)
+                    // Control messages and the gate must be looked at while the model is waited for.
+                    if !self.start_session(at) {
+                        break;
+                    }
                 }
                 (_, Some(deadline)) if deadline <= now => self.send_next_packet()?,
                 _ => break,
@@ -315,19 +319,19 @@ impl<M> Player<M> {
         self.flush()
     }
 
-    /// Starts the session of the next arrival, or delays the arrival.
-    fn start_session(&mut self, at: Duration) {
-        let Some(arrival) = self.schedule.next() else { return };
+    /// Starts the session of the next arrival, or delays the arrival. `false` if the model must be waited for.
+    fn start_session(&mut self, at: Duration) -> bool {
+        let Some(arrival) = self.schedule.next() else { return true };
         let label = self.limits.traffic[arrival.label].label.clone();
         let session = if self.time.is_virtual() {
             match self.pool.take_session_in_order(arrival.label, NAP) {
                 Next::Session(session) => session,
-                Next::Later => return,
+                Next::Later => return false,
                 // The model gave no session for this arrival. The generator has logged it.
                 Next::Nothing => {
                     self.schedule.started();
                     self.schedule.ended(at);
-                    return;
+                    return true;
                 }
             }
         } else {
@@ -346,7 +350,7 @@ impl<M> Player<M> {
                     }
                     // The delay counts from now, not from the arrival's time, so no burst follows the wait.
                     self.schedule.delay(self.time.now() + RETRY);
-                    return;
+                    return true;
                 }
             }
         };
@@ -370,6 +374,7 @@ impl<M> Player<M> {
                 SessionRefused { label, packets, error }.emit(&self.metrics);
             }
         }
+        true
     }
 
     fn send_next_packet(&mut self) -> Result<(), SinkError> {
@@ -413,8 +418,9 @@ impl<M> Player<M> {
             self.outputs.report(&self.metrics);
             self.metrics.sessions_live.set(self.merge.len() as f64);
             self.metrics.pool_sessions.set(self.pool.fill().0 as f64);
-            if self.is_draining() {
-                self.live.set(self.merge.sources().map(|replay| replay.tag().label()));
+            if let Some(cut_at) = self.cut_at {
+                let labels = self.merge.sources().map(|replay| replay.tag().label());
+                self.live.set(labels, cut_at.saturating_sub(now));
             }
         }
         Ok(())

@@ -71,11 +71,12 @@ impl<M> Pool<M> {
         let keep = model.is_none();
         state.buffer.replace(&limits.traffic, limits.depth, limits.reuse, limits.seed, keep);
         state.epoch += 1;
-        if model.is_some() {
-            state.model = model;
-        }
+        let unused = if model.is_some() { std::mem::replace(&mut state.model, model) } else { None };
         self.demand.notify_all();
         self.supply.notify_all();
+        drop(state);
+        // A model that the generator never took is freed after the lock.
+        drop(unused);
     }
 
     /// Stops the pool: the generator ends, and no thread waits for the pool any more.
@@ -111,7 +112,8 @@ impl<M> Pool<M> {
     /// The next order, or `None` while all queues are full or the pool is stopped.
     pub(crate) fn next_order(&self) -> Option<Order> {
         let mut state = self.lock();
-        if state.stop { None } else { state.buffer.next_order() }
+        // An order of the new profile must not reach the old model.
+        if state.stop || state.model.is_some() { None } else { state.buffer.next_order() }
     }
 
     /// Takes the outcome of an order.
@@ -226,6 +228,7 @@ mod tests {
         deliver_all(&pool);
         let epoch = pool.epoch();
         pool.replace(&limits(&[("b", 1.0)], 1), Some("other model"));
+        assert!(pool.next_order().is_none(), "the old model gets no order of the new profile");
         assert_ne!(pool.epoch(), epoch);
         assert!(matches!(pool.wait_for_work(NOW), Some(Work::Model("other model"))));
         assert!(matches!(pool.wait_for_work(NOW), Some(Work::Orders)));

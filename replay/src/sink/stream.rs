@@ -15,7 +15,7 @@ use crate::rewrite::TestbedFrame;
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
 /// Version of the pcap format.
 const VERSION: (u16, u16) = (2, 4);
-/// Longest record that the header promises: what libpcap writes for a capture without a limit.
+/// Longest record that the header promises: the same as in our capture files, so that the bytes are equal.
 const SNAPLEN: u32 = 65_535;
 /// LINKTYPE_ETHERNET.
 const ETHERNET: u32 = 1;

@@ -32,7 +32,12 @@ impl CaptureFile {
     /// # Errors
     /// If a capture cannot be written to what stands there: a folder, a disk, a socket, a terminal.
     pub(super) fn at(name: &Path) -> Outcome<Self> {
-        Ok(Self { name: name.to_owned(), place: Place::of(name)? })
+        let place = Place::of(name)?;
+        if matches!(place, Place::File(_)) {
+            // Labels come last, so what stands in their way is found now.
+            Place::of(&labels_beside(name))?;
+        }
+        Ok(Self { name: name.to_owned(), place })
     }
 
     /// The label file: the name of the capture with `.labels.jsonl` in place of the extension. `None` if the capture

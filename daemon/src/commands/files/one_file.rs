@@ -19,6 +19,9 @@ use netssm_replay::sink::{CloseError, Sink, SinkError, SinkEvent, SinkStats};
 use super::{labels_beside, put};
 use crate::exit::Outcome;
 
+/// Directories of one process that are tried in one folder: far more than a process has outputs.
+const MOST_PARTS: u32 = 1_000;
+
 /// A capture that appears under its name when it is complete.
 pub(super) struct OneFile {
     path: PathBuf,
@@ -31,25 +34,46 @@ pub(super) struct OneFile {
 /// A directory that is removed when this is dropped.
 struct Parts(PathBuf);
 
+impl Parts {
+    /// A new one in `parent`. The process id alone is no name of its own: containers have the same ones, and a killed
+    /// process leaves its directory behind.
+    fn create(parent: &Path) -> io::Result<Self> {
+        let mut number = 0;
+        loop {
+            let directory = parent.join(format!(".netssmd.{}.{number}.parts", std::process::id()));
+            match fs::create_dir(&directory) {
+                Ok(()) => return Ok(Self(directory)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST_PARTS => {
+                    number += 1
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Leaves the directory where it is.
+    fn keep(mut self) -> PathBuf {
+        std::mem::take(&mut self.0)
+    }
+}
+
 impl Drop for Parts {
     fn drop(&mut self) {
-        // What is left there is useless, and an error here has no receiver.
-        let _ = fs::remove_dir_all(&self.0);
+        if !self.0.as_os_str().is_empty() {
+            // What is left there is useless, and an error here has no receiver.
+            let _ = fs::remove_dir_all(&self.0);
+        }
     }
 }
 
 impl OneFile {
     /// Begins a capture for `path`, with its labels for `labels`.
     pub(super) fn create(path: &Path, labels: &Path, guard: Guard) -> Outcome<Self> {
-        let name = path.file_name().unwrap_or_default();
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let hidden = format!(".{}.{}.parts", name.to_string_lossy(), std::process::id());
-        let directory = parent.join(hidden);
-        fs::create_dir(&directory).with_context(|| format!("write in {}", parent.display()))?;
-        let parts = Parts(directory);
+        let parts = Parts::create(parent).with_context(|| format!("write in {}", parent.display()))?;
         let unlimited = RollingConfig {
             prefix: "capture".into(),
             max_bytes: 0,
@@ -112,15 +136,23 @@ impl Sink for OneFile {
         let stats = inner.close()?;
         let failed = |error: SinkError| CloseError { stats: Box::new(stats), error };
         looked.map_err(failed)?;
-        publish(&parts.0, &path, &labels).map_err(|source| {
-            failed(RollingError::Io { action: "finish", path: path.clone(), source }.into())
+        let unfinished =
+            |source| failed(RollingError::Io { action: "finish", path: path.clone(), source }.into());
+        let capture = finished_capture(&parts.0).map_err(unfinished)?;
+        // Labels first: a reader who sees the capture finds its labels.
+        let moved = put(&labels_beside(&capture), &labels).and_then(|()| put(&capture, &path));
+        moved.map_err(|source| {
+            // The work is done; only its name could not be given.
+            let kept = parts.keep();
+            let what = format!("{source}; what was made is kept in {}", kept.display());
+            unfinished(io::Error::new(source.kind(), what))
         })?;
         Ok(stats)
     }
 }
 
-/// Moves the one capture in `parts` and its labels to their names.
-fn publish(parts: &Path, path: &Path, labels: &Path) -> io::Result<()> {
+/// The one capture in `parts`.
+fn finished_capture(parts: &Path) -> io::Result<PathBuf> {
     let mut captures = Vec::new();
     for entry in fs::read_dir(parts)? {
         let entry = entry?.path();
@@ -128,11 +160,6 @@ fn publish(parts: &Path, path: &Path, labels: &Path) -> io::Result<()> {
             captures.push(entry);
         }
     }
-    let [capture] = captures.as_slice() else {
-        // The rolling sink creates a file with the first packet, so there was none.
-        return Err(io::Error::other("not a single packet was there to be written"));
-    };
-    // Labels first: a reader who sees the capture finds its labels.
-    put(&labels_beside(capture), labels)?;
-    put(capture, path)
+    // The rolling sink creates a file with the first packet, so without one there was none.
+    captures.pop().ok_or_else(|| io::Error::other("not a single packet was there to be written"))
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Seek};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -50,7 +50,11 @@ impl Place {
         };
         let found = match fs::metadata(name) {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::File(resolve(name)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return resolve(name)?.map(Self::File).ok_or_else(|| {
+                    Failure::usage(format_args!("{} names a descriptor that is not open", name.display()))
+                });
+            }
             Err(error) => {
                 return Err(error)
                     .with_context(|| format!("look at {}", name.display()))
@@ -64,32 +68,37 @@ impl Place {
         if kind.is_block_device() {
             return refuse("a disk");
         }
-        if kind.is_socket() {
-            return refuse("a socket");
-        }
-        // `generate --out /dev/stdout >file` must not rename a new file over the file that the shell has opened.
+        // `generate --out /dev/stdout >file` must not rename a new file over the file that the shell has opened. Two
+        // descriptors on /dev/null have nothing to do with each other.
         if is_same(&found, 1) && (!kind.is_char_device() || io::stdout().is_terminal()) {
             return standard_output();
+        }
+        if is_same(&found, 2) && (!kind.is_char_device() || io::stderr().is_terminal()) {
+            return refuse("standard error, which messages go to");
+        }
+        if kind.is_socket() {
+            return refuse("a socket");
         }
         if kind.is_char_device() || kind.is_fifo() {
             return Ok(Self::Opened(Opened::Path));
         }
-        if is_same(&found, 2) {
-            return refuse("standard error, which messages go to");
-        }
-        let path = resolve(name)?;
-        // A program may hold this descriptor open. Only bytes written into it reach that program.
-        let below = path.parent().unwrap_or(&path);
-        if below.starts_with("/proc") || names_a_descriptor(name) {
-            return Ok(Self::Opened(Opened::Path));
-        }
-        Ok(Self::File(path))
+        Ok(match resolve(name)? {
+            Some(path) => Self::File(path),
+            None => Self::Opened(Opened::Path),
+        })
     }
 }
 
 fn standard_output() -> Outcome<Place> {
     if io::stdout().is_terminal() {
         return Err(Failure::usage("standard output is a terminal; send a capture into a pipe or a file"));
+    }
+    let shared = fs::metadata("/proc/self/fd/1")
+        .is_ok_and(|out| !out.file_type().is_char_device() && is_same(&out, 2));
+    if shared {
+        return Err(Failure::usage(
+            "standard output and standard error are one; messages would be in the capture",
+        ));
     }
     Ok(Place::Opened(Opened::StandardOutput))
 }
@@ -100,30 +109,39 @@ fn is_same(found: &Metadata, descriptor: u8) -> bool {
         .is_ok_and(|open| (open.dev(), open.ino()) == (found.dev(), found.ino()))
 }
 
-/// Whether the name is that of an open descriptor, such as /dev/fd/5 or /proc/self/fd/5.
-fn names_a_descriptor(name: &Path) -> bool {
-    name.parent()
-        .and_then(|parent| parent.canonicalize().ok())
-        .is_some_and(|parent| parent.starts_with("/proc"))
-}
-
-/// The name at the end of all links. It does not matter whether a file exists there.
-fn resolve(name: &Path) -> Outcome<PathBuf> {
+/// The name at the end of all links, whether a file exists there or not. `None` if the way leads through an open
+/// descriptor, such as /dev/fd/5: a program may hold it, and only bytes written into it reach that program.
+fn resolve(name: &Path) -> Outcome<Option<PathBuf>> {
     let mut path = name.to_owned();
     for _ in 0..LINKS {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if folder.canonicalize().is_ok_and(|folder| folder.starts_with("/proc")) {
+            return Ok(None);
+        }
         match fs::read_link(&path) {
             // The target is relative to the folder of the link.
-            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
-            Err(_) => return Ok(path),
+            Ok(target) => path = folder.join(target),
+            Err(_) => return Ok(Some(path)),
         }
     }
     Err(Failure::usage(format_args!("{} is a link that leads back to itself", name.display())))
 }
 
-/// Opens something that must not be replaced, for writing. Opening a pipe waits until it has a reader.
+/// Opens something that must not be replaced, for writing. Opening a pipe waits until it has a reader. A file behind a
+/// descriptor is appended to, as that descriptor's own writer would.
+///
+/// # Errors
+/// It cannot be opened, or it is a terminal.
 pub(super) fn open(name: &Path) -> Outcome<File> {
-    let file = OpenOptions::new().write(true).open(name);
-    Ok(file.with_context(|| format!("open {}", name.display()))?)
+    let file =
+        OpenOptions::new().append(true).open(name).with_context(|| format!("open {}", name.display()))?;
+    if file.is_terminal() {
+        return Err(Failure::usage(format_args!(
+            "{} is a terminal; send a capture into a pipe or a file",
+            name.display()
+        )));
+    }
+    Ok(file)
 }
 
 /// Moves the finished file `part` to the name `to`, whatever stands there. A regular file is replaced in one step, and
@@ -133,29 +151,38 @@ pub(super) fn open(name: &Path) -> Outcome<File> {
 /// # Errors
 /// The error of the file system.
 pub(in crate::commands) fn put(part: &Path, to: &Path) -> io::Result<()> {
-    let to = resolve(to).map_err(|failure| io::Error::other(failure.to_string()))?;
-    match fs::symlink_metadata(&to) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::rename(part, &to).or_else(|e| across(e, part, &to))
+    let resolved = resolve(to).map_err(|failure| io::Error::other(failure.to_string()))?;
+    let Some(to) = resolved else { return write_into(part, to) };
+    let there = match fs::symlink_metadata(&to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return move_to(part, &to),
+        found => found?,
+    };
+    if !there.is_file() || there.nlink() > 1 {
+        return write_into(part, &to);
+    }
+    // Only root may give a file away. For everybody else the file was theirs, or is now.
+    let _ = chown(part, Some(there.uid()), Some(there.gid()));
+    fs::set_permissions(part, there.permissions())?;
+    move_to(part, &to)
+}
+
+/// Renames, or copies where no rename is possible: onto another file system, or onto a file that is mounted by itself.
+fn move_to(part: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(part, to) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::CrossesDevices | io::ErrorKind::ResourceBusy) => {
+            copy(part, &mut File::create(to)?)
         }
-        Err(error) => Err(error),
-        Ok(there) if there.is_file() && there.nlink() == 1 => {
-            fs::set_permissions(part, there.permissions())?;
-            fs::rename(part, &to).or_else(|error| across(error, part, &to))
-        }
-        Ok(there) => {
-            let mut into = OpenOptions::new().write(true).truncate(there.is_file()).open(&to)?;
-            copy(part, &mut into)
-        }
+        renamed => renamed,
     }
 }
 
-/// Copies instead if the rename failed because the two names are on different file systems.
-fn across(error: io::Error, part: &Path, to: &Path) -> io::Result<()> {
-    if error.kind() != io::ErrorKind::CrossesDevices {
-        return Err(error);
+/// Writes into what is there: a pipe, a character device, a descriptor, or a file that has other names.
+fn write_into(part: &Path, to: &Path) -> io::Result<()> {
+    let kind = fs::metadata(to)?.file_type();
+    if !(kind.is_file() || kind.is_fifo() || kind.is_char_device()) {
+        return Err(io::Error::other("it is no file, pipe or character device"));
     }
-    copy(part, &mut File::create(to)?)
+    copy(part, &mut OpenOptions::new().write(true).truncate(kind.is_file()).open(to)?)
 }
 
 fn copy(part: &Path, into: &mut File) -> io::Result<()> {
@@ -225,5 +252,9 @@ mod tests {
         let file = File::create(dir.path().join("held")).unwrap();
         let name = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
         assert_eq!(Place::of(Path::new(&name)).unwrap(), Place::Opened(Opened::Path));
+        let link = dir.path().join("link");
+        symlink(&name, &link).unwrap();
+        assert_eq!(Place::of(&link).unwrap(), Place::Opened(Opened::Path), "also behind a link");
+        assert!(Place::of(Path::new("/dev/fd/999999")).is_err());
     }
 }

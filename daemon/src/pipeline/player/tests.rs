@@ -265,13 +265,27 @@ fn a_drain_starts_nothing_and_a_cut_ends_at_once() {
 }
 
 #[test]
+fn a_cut_ends_a_virtual_run_that_waits_for_a_model_which_has_failed() {
+    let mut bench = Bench::new(5);
+    bench.pool.stop();
+    let (control, orders) = channel();
+    let telling = std::thread::spawn(move || {
+        let clock = SystemClock::new();
+        clock.sleep_until(clock.now() + Duration::from_millis(100));
+        control.send(Control::Cut).unwrap();
+    });
+    let played = bench.player().play(&orders);
+    telling.join().unwrap();
+    assert!(matches!(played.end, End::Cut), "{:?}", played.end);
+}
+
+#[test]
 fn a_drain_says_which_sessions_it_waits_for() {
     let mut bench = Bench::new(0);
     bench.stop_after = Some((2 * SECOND, SECOND));
     let played = bench.play();
     assert!(matches!(played.end, End::Done));
-    let waited_for = bench.live.by_label();
-    assert!(!waited_for.is_empty(), "sessions were live when the drain began");
+    let waited_for = bench.live.waiting().expect("the player drained").by_label;
     assert!(waited_for.keys().all(|label| ["a", "b"].contains(&&**label)), "{waited_for:?}");
 }
 
