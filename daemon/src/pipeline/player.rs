@@ -13,7 +13,7 @@
 //! no time, so there it waits for the model and takes sessions in strict order.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use netssm_replay::clock::{Clock, SystemClock};
@@ -214,14 +214,9 @@ impl<M> Player<M> {
         loop {
             self.pulse.beat(SystemClock::new().now());
             self.gate.check()?;
-            loop {
-                match control.try_recv() {
-                    Ok(message) => {
-                        if let Some(end) = self.obey(message)? {
-                            return Ok(end);
-                        }
-                    }
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            while let Ok(message) = control.try_recv() {
+                if let Some(end) = self.obey(message)? {
+                    return Ok(end);
                 }
             }
             let now = self.time.now();
