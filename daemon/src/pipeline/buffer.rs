@@ -297,7 +297,7 @@ impl SessionBuffer {
         }
     }
 
-    /// Whether [`SessionBuffer::order`] would give an order.
+    /// Whether [`SessionBuffer::next_order`] would give an order.
     pub(crate) fn has_room(&mut self) -> bool {
         self.next_queue().is_some()
     }
