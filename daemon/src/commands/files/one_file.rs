@@ -26,7 +26,7 @@ const MOST_PARTS: u32 = 1_000;
 pub(super) struct OneFile {
     path: PathBuf,
     labels: PathBuf,
-    /// The hidden directory. It is removed in the end, even after an error.
+    /// The hidden directory. It is removed in the end, unless a finished capture could not be given its name.
     parts: Parts,
     inner: Box<RollingSink>,
 }
